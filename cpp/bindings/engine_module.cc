@@ -1,0 +1,89 @@
+// The module _engine: the scoring engine. Needs the torch that it was built with, imported first.
+#include <pybind11/functional.h>
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+#include <torch/csrc/utils/pybind.h>
+
+#include "core/errors.h"
+#include "engine/scorer.h"
+
+namespace py = pybind11;
+
+namespace syco {
+namespace {
+
+template <typename T>
+using Array = py::array_t<T, py::array::c_style>;
+
+template <typename T>
+std::span<const T> view(const Array<T>& array) {
+  return {array.data(), static_cast<size_t>(array.size())};
+}
+
+// Python's answer to Ctrl-C, then the caller's progress, at most every tenth of a second.
+class Ticker {
+ public:
+  explicit Ticker(const py::object& progress) : progress_(progress) {}
+  void operator()(int64_t done, int64_t total) {
+    const auto now = std::chrono::steady_clock::now();
+    if (now - last_ < std::chrono::milliseconds(100) && done < total) return;
+    last_ = now;
+    const py::gil_scoped_acquire gil;
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    if (!progress_.is_none()) progress_(done, total);
+  }
+
+ private:
+  const py::object& progress_;
+  std::chrono::steady_clock::time_point last_ = {};
+};
+
+py::tuple score(const Engine& engine, const Array<int32_t>& tokens, const Array<int64_t>& offsets,
+                const Array<int32_t>& num_context, const std::string& matmul_precision, int64_t panels_per_thread,
+                const py::object& progress) {
+  const Sequences sequences{view(tokens), view(offsets), view(num_context)};
+  const ScoreOptions options{.precision = parse_precision(matmul_precision), .panels_per_thread = panels_per_thread};
+  ScoreResult result;
+  {
+    const py::gil_scoped_release no_gil;
+    result = engine.score(sequences, options, Ticker(progress));
+  }
+  return py::make_tuple(Array<double>(static_cast<py::ssize_t>(result.log_probs.size()), result.log_probs.data()),
+                        result.num_tokens);
+}
+
+// Errors of the core, as the classes that _core registered.
+void translate_errors() {
+  py::register_exception_translator([](std::exception_ptr thrown) {
+    const auto raise = [](const char* name, const std::exception& error) {
+      py::set_error(py::module_::import("sycophancy_core._core").attr(name), error.what());
+    };
+    try {
+      if (thrown) std::rethrow_exception(thrown);
+    } catch (const DataError& error) {
+      raise("DataError", error);
+    } catch (const ModelError& error) {
+      raise("ModelError", error);
+    }
+  });
+}
+
+}  // namespace
+}  // namespace syco
+
+PYBIND11_MODULE(_engine, m) {
+  using syco::Engine;
+  m.doc() = "Scoring engine of sycophancy_core.";
+  syco::translate_errors();
+  m.def(
+      "require_precision", [](const std::string& name) { syco::require_supported(syco::parse_precision(name)); },
+      py::arg("matmul_precision"), "Raise ModelError if this processor cannot compute in that precision.");
+  py::class_<Engine>(m, "Engine", "A decoder model on the caller's weights; every job reads them anew.")
+      .def(py::init<const std::string&, std::map<std::string, at::Tensor>>(), py::arg("config_json"),
+           py::arg("tensors"),
+           "Check a transformers config and the model's named tensors; ModelError names what the engine does not know.")
+      .def("score", &syco::score, py::arg("tokens"), py::arg("offsets"), py::arg("num_context"), py::kw_only(),
+           py::arg("matmul_precision") = "highest",
+           py::arg("panels_per_thread") = syco::ScoreOptions{}.panels_per_thread, py::arg("progress") = py::none(),
+           "Return the log-probability of each sequence's scored tokens, in nats, and the number of tokens run.");
+}

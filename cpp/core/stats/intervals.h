@@ -1,0 +1,21 @@
+// Intervals of one rate from independent yes/no outcomes. For outcomes in clusters see clustered.h.
+#pragma once
+
+#include <cstdint>
+
+#include "core/stats/estimate.h"
+
+namespace syco::stats {
+
+// Wilson's score interval (Wilson 1927; Newcombe 1998, method 3), without continuity correction.
+// n = 0 gives NaN with a reason. Throws DataError unless 0 <= successes <= n and 0 < confidence < 1.
+Estimate wilson(std::int64_t successes, std::int64_t n, double confidence = 0.95);
+
+// The exact interval of Clopper and Pearson (1934): covers at least `confidence` for every rate, so it is the one for
+// guarantees and for 0 or n successes. Each tail holds (1 - confidence) / 2.
+Estimate clopper_pearson(std::int64_t successes, std::int64_t n, double confidence = 0.95);
+
+// Exact one-sided upper bound on a rate: P(rate > bound) <= 1 - confidence. 1 when n = 0.
+double clopper_pearson_upper(std::int64_t successes, std::int64_t n, double confidence = 0.95);
+
+}  // namespace syco::stats

@@ -1,0 +1,42 @@
+// The output layer: hidden states of the rows that predict a scored token -> log-probabilities of those tokens.
+#pragma once
+
+#include <vector>
+
+#include "engine/decoder.h"
+
+namespace syco {
+
+// Collects hidden states and runs the head over a few panels of them at a time: logits exist only tile by tile.
+class Head {
+ public:
+  Head(const Spec& spec, const Weights& weights, MatmulPrecision precision, std::vector<double>& log_probs);
+
+  // Takes the rows of the decoder's last chunk that `targets` (by row) score. Runs the head whenever it is full.
+  void take(const Decoder& decoder, std::span<const Target> targets);
+  // Runs the head over what is left.
+  void flush();
+
+ private:
+  struct Wanted {
+    int32_t token;
+    int32_t column;
+    int32_t sequence;
+    float logit;
+  };
+  void run_blocks(int64_t split);
+  void pick(const float* tile, int64_t first_token, int64_t rows, int64_t panel);
+
+  const Spec& spec_;
+  const Weights& weights_;
+  MatmulPrecision precision_;
+  std::vector<double>& log_probs_;
+  std::vector<Wanted> wanted_;
+  int64_t num_columns_ = 0;
+  at::Tensor hidden_;   // (panels, hidden, 64)
+  at::Tensor packed_;   // (panels, packed)
+  at::Tensor partial_;  // (splits, panels, 2, 64): running maximum and sum of each part of the vocabulary
+  at::Tensor scratch_;  // (threads, floats)
+};
+
+}  // namespace syco

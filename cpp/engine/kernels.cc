@@ -1,0 +1,225 @@
+#include "engine/kernels.h"
+
+#include <array>
+#include <bit>
+#include <cmath>
+#include <limits>
+
+// Each function is compiled for several generations of processors; the loader picks one.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(SYCO_PLAIN_KERNELS)
+#define SYCO_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define SYCO_CLONES
+#endif
+
+namespace syco {
+namespace {
+
+using Row = std::array<float, kColumns>;
+
+// exp by 2^n * p(f), |f| <= ln 2 / 2; relative error below 2e-7. Cephes' polynomial.
+__attribute__((always_inline)) inline float fast_exp(float x) {
+  x = x < -87.0F ? -87.0F : x;
+  x = x > 88.0F ? 88.0F : x;
+  const float n = std::floor(x * 1.44269504088896341F + 0.5F);
+  const float f = (x - n * 0.693359375F) + n * 2.12194440e-4F;
+  float p = 1.9875691500E-4F;
+  p = p * f + 1.3981999507E-3F;
+  p = p * f + 8.3334519073E-3F;
+  p = p * f + 4.1665795894E-2F;
+  p = p * f + 1.6666665459E-1F;
+  p = p * f + 5.0000001201E-1F;
+  p = p * f * f + f + 1.0F;
+  return p * std::bit_cast<float>((static_cast<int32_t>(n) + 127) << 23);
+}
+
+__attribute__((always_inline)) inline float larger(float a, float b) { return a < b ? b : a; }
+
+// erf by Abramowitz and Stegun 7.1.26, absolute error below 2e-7.
+__attribute__((always_inline)) inline float fast_erf(float x) {
+  const float a = std::fabs(x), t = 1.0F / (1.0F + 0.3275911F * a);
+  const float p = ((((1.061405429F * t - 1.453152027F) * t + 1.421413741F) * t - 0.284496736F) * t + 0.254829592F) * t;
+  return std::copysign(1.0F - p * fast_exp(-a * a), x);
+}
+
+// bfloat16, rounded to nearest even.
+__attribute__((always_inline)) inline uint16_t to_bfloat16(float x) {
+  const auto bits = std::bit_cast<uint32_t>(x);
+  return static_cast<uint16_t>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
+}
+
+__attribute__((always_inline)) inline float from_bfloat16(uint16_t x) {
+  return std::bit_cast<float>(static_cast<uint32_t>(x) << 16);
+}
+
+}  // namespace
+
+SYCO_CLONES void rms_norm(const float* x, const float* weight, float shift, float epsilon, int64_t features, float* y) {
+  Row sum{};
+  for (int64_t i = 0; i < features; ++i) {
+    for (int64_t c = 0; c < kColumns; ++c) sum[c] += x[i * kColumns + c] * x[i * kColumns + c];
+  }
+  for (float& s : sum) s = 1.0F / std::sqrt(s / static_cast<float>(features) + epsilon);
+  for (int64_t i = 0; i < features; ++i) {
+    const float w = weight[i] + shift;
+    for (int64_t c = 0; c < kColumns; ++c) y[i * kColumns + c] = x[i * kColumns + c] * sum[c] * w;
+  }
+}
+
+SYCO_CLONES void layer_norm(const float* x, const float* weight, const float* bias, float epsilon, int64_t features,
+                            float* y) {
+  Row mean{}, square{};
+  for (int64_t i = 0; i < features; ++i) {
+    for (int64_t c = 0; c < kColumns; ++c) mean[c] += x[i * kColumns + c];
+  }
+  for (float& m : mean) m /= static_cast<float>(features);
+  for (int64_t i = 0; i < features; ++i) {
+    for (int64_t c = 0; c < kColumns; ++c) {
+      const float d = x[i * kColumns + c] - mean[c];
+      square[c] += d * d;
+    }
+  }
+  for (float& s : square) s = 1.0F / std::sqrt(s / static_cast<float>(features) + epsilon);
+  for (int64_t i = 0; i < features; ++i) {
+    const float w = weight[i], b = bias ? bias[i] : 0.0F;
+    for (int64_t c = 0; c < kColumns; ++c) y[i * kColumns + c] = (x[i * kColumns + c] - mean[c]) * square[c] * w + b;
+  }
+}
+
+SYCO_CLONES void add(float* x, const float* y, int64_t rows) {
+  for (int64_t i = 0; i < rows * kColumns; ++i) x[i] += y[i];
+}
+
+SYCO_CLONES void add_bias(float* x, const float* bias, int64_t rows) {
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t c = 0; c < kColumns; ++c) x[i * kColumns + c] += bias[i];
+  }
+}
+
+SYCO_CLONES void scale_columns(float* x, const float* factor, int64_t rows) {
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t c = 0; c < kColumns; ++c) x[i * kColumns + c] *= factor[c];
+  }
+}
+
+SYCO_CLONES void rotate(float* head, const float* cosine, const float* sine, int64_t pairs) {
+  for (int64_t i = 0; i < pairs * kColumns; ++i) {
+    const float a = head[i], b = head[i + pairs * kColumns];
+    head[i] = a * cosine[i] - b * sine[i];
+    head[i + pairs * kColumns] = b * cosine[i] + a * sine[i];
+  }
+}
+
+SYCO_CLONES void silu(float* x, int64_t rows) {
+  for (int64_t i = 0; i < rows * kColumns; ++i) x[i] = x[i] / (1.0F + fast_exp(-x[i]));
+}
+
+SYCO_CLONES void gelu(float* x, int64_t rows) {
+  for (int64_t i = 0; i < rows * kColumns; ++i) x[i] = 0.5F * x[i] * (1.0F + fast_erf(x[i] * 0.70710678118654752F));
+}
+
+SYCO_CLONES void gelu_tanh(float* x, int64_t rows) {
+  for (int64_t i = 0; i < rows * kColumns; ++i) {
+    // 0.5 (1 + tanh(u)) = 1 / (1 + exp(-2 u))
+    const float u = 0.79788456080286536F * (x[i] + 0.044715F * x[i] * x[i] * x[i]);
+    x[i] = x[i] / (1.0F + fast_exp(-2.0F * u));
+  }
+}
+
+SYCO_CLONES void relu(float* x, int64_t rows) {
+  for (int64_t i = 0; i < rows * kColumns; ++i) x[i] = x[i] > 0.0F ? x[i] : 0.0F;
+}
+
+SYCO_CLONES void multiply(float* x, const float* y, int64_t rows) {
+  for (int64_t i = 0; i < rows * kColumns; ++i) x[i] *= y[i];
+}
+
+SYCO_CLONES void mask_rows(float* s, const int32_t* low, const int32_t* high, int64_t rows) {
+  for (int32_t j = 0; j < rows; ++j) {
+    for (int64_t c = 0; c < kColumns; ++c) {
+      const bool seen = (low[c] <= j) & (j < high[c]);
+      s[j * kColumns + c] = seen ? s[j * kColumns + c] : -std::numeric_limits<float>::infinity();
+    }
+  }
+}
+
+SYCO_CLONES void softmax_rows(float* s, float scale, int64_t rows, float* inverse_sum) {
+  Row maximum, sum{};
+  maximum.fill(-std::numeric_limits<float>::infinity());
+  for (int64_t j = 0; j < rows; ++j) {
+    for (int64_t c = 0; c < kColumns; ++c) maximum[c] = larger(maximum[c], s[j * kColumns + c]);
+  }
+  for (int64_t j = 0; j < rows; ++j) {
+    for (int64_t c = 0; c < kColumns; ++c) {
+      const float x = s[j * kColumns + c];
+      // What is masked weighs exactly nothing, so that it may stand anywhere.
+      const float e = x == -std::numeric_limits<float>::infinity() ? 0.0F : fast_exp(scale * (x - maximum[c]));
+      s[j * kColumns + c] = e;
+      sum[c] += e;
+    }
+  }
+  for (int64_t c = 0; c < kColumns; ++c) inverse_sum[c] = 1.0F / sum[c];
+}
+
+SYCO_CLONES void multiply(int64_t m, int64_t k, const float* a, int64_t a_stride, const float* b, float* c) {
+  for (int64_t i = 0; i < m; ++i) {
+    Row sum{};
+    for (int64_t j = 0; j < k; ++j) {
+      const float factor = a[i * a_stride + j];
+      for (int64_t x = 0; x < kColumns; ++x) sum[x] += factor * b[j * kColumns + x];
+    }
+    for (int64_t x = 0; x < kColumns; ++x) c[i * kColumns + x] = sum[x];
+  }
+}
+
+SYCO_CLONES void log_sum_exp_step(const float* s, int64_t rows, float* maximum, float* sum) {
+  Row highest, added{};
+  for (int64_t c = 0; c < kColumns; ++c) highest[c] = maximum[c];
+  for (int64_t j = 0; j < rows; ++j) {
+    for (int64_t c = 0; c < kColumns; ++c) highest[c] = larger(highest[c], s[j * kColumns + c]);
+  }
+  for (int64_t j = 0; j < rows; ++j) {
+    for (int64_t c = 0; c < kColumns; ++c) added[c] += fast_exp(s[j * kColumns + c] - highest[c]);
+  }
+  for (int64_t c = 0; c < kColumns; ++c) {
+    sum[c] = sum[c] * fast_exp(maximum[c] - highest[c]) + added[c];
+    maximum[c] = highest[c];
+  }
+}
+
+SYCO_CLONES void pack_bfloat16_pairs(const float* x, int64_t features, uint16_t* out, uint16_t* rest) {
+  const Row zero{};
+  for (int64_t i = 0; i < features; i += 2) {
+    const float* a = x + i * kColumns;
+    const float* b = i + 1 < features ? a + kColumns : zero.data();
+    for (int64_t c = 0; c < kColumns; ++c) {
+      const uint16_t first = to_bfloat16(a[c]), second = to_bfloat16(b[c]);
+      out[i * kColumns + 2 * c] = first;
+      out[i * kColumns + 2 * c + 1] = second;
+      if (rest) {
+        rest[i * kColumns + 2 * c] = to_bfloat16(a[c] - from_bfloat16(first));
+        rest[i * kColumns + 2 * c + 1] = to_bfloat16(b[c] - from_bfloat16(second));
+      }
+    }
+  }
+}
+
+SYCO_CLONES void round_bfloat16(const float* x, int64_t x_stride, int64_t rows, int64_t columns, uint16_t* out,
+                                uint16_t* rest, int64_t out_stride) {
+  for (int64_t i = 0; i < rows; ++i) {
+    const float* from = x + i * x_stride;
+    uint16_t* to = out + i * out_stride;
+    for (int64_t j = 0; j < columns; ++j) to[j] = to_bfloat16(from[j]);
+    if (!rest) continue;
+    uint16_t* left = rest + i * out_stride;
+    for (int64_t j = 0; j < columns; ++j) left[j] = to_bfloat16(from[j] - from_bfloat16(to[j]));
+  }
+}
+
+SYCO_CLONES void transpose(const float* x, int64_t rows, int64_t columns, float* y, int64_t y_stride) {
+  for (int64_t c = 0; c < columns; ++c) {
+    for (int64_t i = 0; i < rows; ++i) y[c * y_stride + i] = x[i * kColumns + c];
+  }
+}
+
+}  // namespace syco

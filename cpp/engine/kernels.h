@@ -1,0 +1,58 @@
+// Elementwise work on panels: arrays of (features, 64 columns), one column a token, all float32.
+//
+// A column's numbers never depend on its neighbours: every loop runs the same operations in the same order on each of
+// the 64 columns, which are the lanes of the vector unit. The sums run over features or keys, never over columns.
+#pragma once
+
+#include <cstdint>
+
+namespace syco {
+
+inline constexpr int64_t kColumns = 64;  // of a panel
+
+// y = x / rms(x) * (weight + shift), over features.
+void rms_norm(const float* x, const float* weight, float shift, float epsilon, int64_t features, float* y);
+
+// y = (x - mean(x)) / sd(x) * weight + bias, over features; no bias where null.
+void layer_norm(const float* x, const float* weight, const float* bias, float epsilon, int64_t features, float* y);
+
+// x += y; x += bias (one number a row); x *= factor (one number a column).
+void add(float* x, const float* y, int64_t rows);
+void add_bias(float* x, const float* bias, int64_t rows);
+void scale_columns(float* x, const float* factor, int64_t rows);
+
+// Turns rows i and i + pairs of a head by the angles whose cosine and sine are given, (pairs, 64) each.
+void rotate(float* head, const float* cosine, const float* sine, int64_t pairs);
+
+// y = act(x), in place; gate = act(gate) * up, in place.
+void silu(float* x, int64_t rows);
+void gelu(float* x, int64_t rows);
+void gelu_tanh(float* x, int64_t rows);
+void relu(float* x, int64_t rows);
+void multiply(float* x, const float* y, int64_t rows);
+
+// Sets row j of s, 0 <= j < rows, to -infinity where not low[c] <= j < high[c].
+void mask_rows(float* s, const int32_t* low, const int32_t* high, int64_t rows);
+
+// s = exp(scale * (s - max)) over rows, in place; inverse_sum[c] = 1 / sum of column c.
+void softmax_rows(float* s, float scale, int64_t rows, float* inverse_sum);
+
+// c (m, 64) = a (m, k) x b (k, 64), summed over k in order.
+void multiply(int64_t m, int64_t k, const float* a, int64_t a_stride, const float* b, float* c);
+
+// A running log-sum-exp over blocks of rows: sum * exp(max).
+void log_sum_exp_step(const float* s, int64_t rows, float* maximum, float* sum);
+
+// b[j][c] of a row-major (features, 64) panel as the pairs of rows that a bfloat16 tile product takes:
+// out[j/2][c][j%2], for ceil(features / 2) pairs, the last padded with zeros. With `rest`, also the bfloat16 of what
+// rounding left over.
+void pack_bfloat16_pairs(const float* x, int64_t features, uint16_t* out, uint16_t* rest);
+
+// Rounds (rows, columns) numbers to bfloat16; with `rest`, also the bfloat16 of what rounding left over.
+void round_bfloat16(const float* x, int64_t x_stride, int64_t rows, int64_t columns, uint16_t* out, uint16_t* rest,
+                    int64_t out_stride);
+
+// y (columns, rows) = x (rows, 64) transposed, for `columns` columns.
+void transpose(const float* x, int64_t rows, int64_t columns, float* y, int64_t y_stride);
+
+}  // namespace syco

@@ -1,0 +1,202 @@
+#include "engine/ops.h"
+
+#include <ATen/native/CPUBlas.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/errors.h"
+
+namespace syco {
+namespace {
+
+using at::native::cpublas::brgemm;
+
+// Features are padded to whole steps of a bfloat16 tile product.
+int64_t padded(int64_t features) { return (features + 31) / 32 * 32; }
+
+bool has_float_tiles() {
+#ifdef CPUBLAS_BRGEMM_F32F32F32
+  static const bool has = [] {
+    const float one = 1;
+    float result = 0;
+    try {
+      brgemm(1, 1, 1, 1, 1, 1, false, &one, &one, &result);
+    } catch (const c10::Error&) {
+      return false;
+    }
+    return result == 1;
+  }();
+  return has;
+#else
+  return false;
+#endif
+}
+
+bool has_bfloat16_tiles() {
+#ifdef CPUBLAS_BRGEMM_BF16BF16F32
+  static const bool has = [] {
+    const std::vector<at::BFloat16> ones(32 * kColumns, 1);
+    std::vector<float> result(kColumns, 0);
+    try {
+      brgemm(1, kColumns, 32, 32, kColumns, kColumns, false, ones.data(), ones.data(), result.data());
+      at::native::cpublas::brgemm_release();
+    } catch (const c10::Error&) {
+      return false;
+    }
+    return result[0] == 32;
+  }();
+  return has;
+#else
+  return false;
+#endif
+}
+
+void multiply_bfloat16([[maybe_unused]] const Block& block, [[maybe_unused]] const void* a,
+                       [[maybe_unused]] const uint16_t* b, [[maybe_unused]] bool add, [[maybe_unused]] float* out) {
+#ifdef CPUBLAS_BRGEMM_BF16BF16F32
+  brgemm(block.rows, kColumns, block.columns, block.stride, kColumns, kColumns, add,
+         static_cast<const at::BFloat16*>(a), reinterpret_cast<const at::BFloat16*>(b), out);
+#endif
+}
+
+// Rows of a block as contiguous float32, for a weight stored as (columns, rows).
+const float* turn_block(const Matrix& matrix, int64_t block, float* scratch) {
+  const int64_t rows = matrix.rows_of(block), stored = matrix.weight.size(1);
+  const float* w = matrix.weight.const_data_ptr<float>() + matrix.first_row + block * matrix.block_stride;
+  for (int64_t j = 0; j < matrix.columns; ++j) {
+    for (int64_t i = 0; i < rows; ++i) scratch[i * matrix.columns + j] = w[j * stored + i];
+  }
+  return scratch;
+}
+
+// c (m, 64) = a (m, k) x b (k, 64), summed over k in order.
+void multiply_float(int64_t m, int64_t k, const float* a, int64_t a_stride, const float* b, float* c) {
+#ifdef CPUBLAS_BRGEMM_F32F32F32
+  if (has_float_tiles()) {
+    brgemm(m, kColumns, k, a_stride, kColumns, kColumns, false, a, b, c);
+    return;
+  }
+#endif
+  multiply(m, k, a, a_stride, b, c);
+}
+
+// A left factor of our own, as it lies in memory.
+Block lay_block(MatmulPrecision precision, int64_t rows, int64_t columns, float* memory) {
+  if (precision == MatmulPrecision::highest) {
+    return {.main = memory, .rest = nullptr, .rows = rows, .columns = columns, .stride = columns};
+  }
+  const int64_t stride = padded(columns);
+  auto* main = reinterpret_cast<uint16_t*>(memory);
+  return {.main = main,
+          .rest = precision == MatmulPrecision::high ? main + rows * stride : nullptr,
+          .rows = rows,
+          .columns = stride,
+          .stride = stride,
+          .is_float = false};
+}
+
+}  // namespace
+
+MatmulPrecision parse_precision(const std::string& name) {
+  for (const auto p : {MatmulPrecision::highest, MatmulPrecision::high, MatmulPrecision::medium}) {
+    if (to_string(p) == name) return p;
+  }
+  throw ModelError("engine: matmul_precision must be highest, high or medium, got " + name);
+}
+
+std::string to_string(MatmulPrecision precision) {
+  return precision == MatmulPrecision::highest ? "highest" : precision == MatmulPrecision::high ? "high" : "medium";
+}
+
+void require_supported(MatmulPrecision precision) {
+  if (precision == MatmulPrecision::highest || has_bfloat16_tiles()) return;
+  throw ModelError("engine: matmul_precision " + to_string(precision) +
+                   " needs bfloat16 tile products, which this processor or torch lacks; use highest");
+}
+
+const float* Matrix::bias_of(int64_t block) const {
+  return bias.defined() ? bias.const_data_ptr<float>() + first_row + block * block_stride : nullptr;
+}
+
+int64_t packed_size(int64_t features) { return padded(features) * kColumns; }
+
+void pack_rows(MatmulPrecision precision, const float* x, int64_t row, int64_t rows, int64_t features, float* packed) {
+  if (precision == MatmulPrecision::highest) {
+    if (x != packed + row * kColumns) std::memcpy(packed + row * kColumns, x, rows * kColumns * sizeof(float));
+    return;
+  }
+  auto* main = reinterpret_cast<uint16_t*>(packed);
+  uint16_t* rest = precision == MatmulPrecision::high ? main + padded(features) * kColumns : nullptr;
+  pack_bfloat16_pairs(x, rows, main + row * kColumns, rest ? rest + row * kColumns : nullptr);
+  if (row + rows < features) return;
+  const int64_t end = (features + 1) / 2 * 2, bytes = (padded(features) - end) * kColumns * 2;
+  std::memset(main + end * kColumns, 0, bytes);
+  if (rest) std::memset(rest + end * kColumns, 0, bytes);
+}
+
+int64_t block_size(int64_t rows, int64_t columns) { return rows * padded(columns); }
+
+Block make_block(MatmulPrecision precision, int64_t rows, int64_t columns, float* memory) {
+  std::memset(memory, 0, block_size(rows, columns) * sizeof(float));
+  return lay_block(precision, rows, columns, memory);
+}
+
+void fill_block(const Block& block, int64_t row, int64_t column, const float* x, int64_t x_stride, int64_t rows,
+                int64_t columns) {
+  const int64_t at = row * block.stride + column;
+  if (block.is_float) {
+    for (int64_t i = 0; i < rows; ++i) {
+      std::memcpy(static_cast<float*>(block.main) + at + i * block.stride, x + i * x_stride, columns * sizeof(float));
+    }
+    return;
+  }
+  uint16_t* rest = block.rest ? static_cast<uint16_t*>(block.rest) + at : nullptr;
+  round_bfloat16(x, x_stride, rows, columns, static_cast<uint16_t*>(block.main) + at, rest, block.stride);
+}
+
+Block rows_of(const Block& block, int64_t row, int64_t rows) {
+  Block part = block;
+  const int64_t at = row * block.stride * (block.is_float ? sizeof(float) : sizeof(uint16_t));
+  part.main = static_cast<char*>(block.main) + at;
+  if (block.rest) part.rest = static_cast<char*>(block.rest) + at;
+  part.rows = rows;
+  return part;
+}
+
+int64_t scratch_size(int64_t columns, int64_t block_rows) { return 2 * block_size(block_rows, columns); }
+
+Block prepare_block(MatmulPrecision precision, const Matrix& matrix, int64_t block, float* scratch) {
+  const int64_t rows = matrix.rows_of(block), columns = matrix.columns;
+  const float* w = matrix.transposed ? turn_block(matrix, block, scratch + block_size(rows, columns))
+                                     : matrix.weight.const_data_ptr<float>() +
+                                           (matrix.first_row + block * matrix.block_stride) * matrix.weight.size(1);
+  if (precision == MatmulPrecision::highest) {
+    return {.main = const_cast<float*>(w), .rest = nullptr, .rows = rows, .columns = columns, .stride = columns};
+  }
+  const Block own = padded(columns) == columns ? lay_block(precision, rows, columns, scratch)
+                                               : make_block(precision, rows, columns, scratch);
+  fill_block(own, 0, 0, w, columns, rows, columns);
+  return own;
+}
+
+void multiply_block(MatmulPrecision precision, const Block& block, const float* packed, float* out) {
+  if (precision == MatmulPrecision::highest) {
+    multiply_float(block.rows, block.columns, static_cast<const float*>(block.main), block.stride, packed, out);
+    return;
+  }
+  const auto* main = reinterpret_cast<const uint16_t*>(packed);
+  if (precision == MatmulPrecision::medium) return multiply_bfloat16(block, block.main, main, false, out);
+  // The small products first; small x small is below float32's own rounding.
+  multiply_bfloat16(block, block.rest, main, false, out);
+  multiply_bfloat16(block, block.main, main + block.columns * kColumns, true, out);
+  multiply_bfloat16(block, block.main, main, true, out);
+}
+
+void release_tiles(MatmulPrecision precision) {
+#ifdef CPUBLAS_BRGEMM_BF16BF16F32
+  if (precision != MatmulPrecision::highest) at::native::cpublas::brgemm_release();
+#endif
+}
+
+}  // namespace syco

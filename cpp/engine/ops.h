@@ -1,0 +1,81 @@
+// Matrix products of weights with panels, and attention on panels: the only place that knows number types and devices.
+//
+// Tensors, residual stream, softmax and logits are float32; `MatmulPrecision` chooses how operands enter a product, in
+// PyTorch's words. A weight is the left factor as it lies in the caller's memory, (rows, columns); the right factor is
+// a panel, so that a column of the result depends on that column alone and a job's numbers never on its other prompts,
+// on the order or on the number of threads.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/kernels.h"
+
+namespace syco {
+
+enum class MatmulPrecision {
+  highest,  // float32
+  high,     // each operand the sum of two bfloat16 numbers, three products, float32 sums; relative error 4e-6
+  medium,   // each operand rounded to bfloat16, float32 sums; relative error 2e-3
+};
+
+MatmulPrecision parse_precision(const std::string& name);
+std::string to_string(MatmulPrecision precision);
+
+// Throws ModelError if this processor has no tile product for `precision`.
+void require_supported(MatmulPrecision precision);
+
+inline constexpr int64_t kBlockRows = 64;
+
+// A linear layer on the caller's memory. Its rows come in blocks: block b holds rows of the stored weight from
+// first_row + b * block_stride on, as a fused weight interleaves them.
+struct Matrix {
+  at::Tensor weight;  // (stored rows, columns), or (columns, stored rows) if transposed
+  at::Tensor bias;    // (stored rows) or undefined
+  int64_t rows = 0, columns = 0;
+  int64_t first_row = 0, block_rows = kBlockRows, block_stride = kBlockRows;
+  bool transposed = false;
+
+  int64_t num_blocks() const { return (rows + block_rows - 1) / block_rows; }
+  int64_t rows_of(int64_t block) const { return std::min(block_rows, rows - block * block_rows); }
+  const float* bias_of(int64_t block) const;
+};
+
+// Features of a panel, packed as right factor; sizes in floats.
+int64_t packed_size(int64_t features);
+// Packs rows [row, row + rows) of a panel of `features`; the last rows bring the padding with them. `row` is even.
+void pack_rows(MatmulPrecision precision, const float* x, int64_t row, int64_t rows, int64_t features, float* packed);
+
+// Left factor of a product. With bfloat16 operands `main` holds the rounded numbers and `rest`, for `high`, the
+// bfloat16 of what rounding left over.
+struct Block {
+  void* main = nullptr;
+  void* rest = nullptr;
+  int64_t rows = 0, columns = 0, stride = 0;
+  bool is_float = true;
+};
+
+// Floats that a left factor of our own takes.
+int64_t block_size(int64_t rows, int64_t columns);
+// A left factor in memory of our own, (rows, columns), all zero.
+Block make_block(MatmulPrecision precision, int64_t rows, int64_t columns, float* memory);
+// Writes a part of it, (rows, columns) from (row, column) on.
+void fill_block(const Block& block, int64_t row, int64_t column, const float* x, int64_t x_stride, int64_t rows,
+                int64_t columns);
+// Its rows [row, row + rows).
+Block rows_of(const Block& block, int64_t row, int64_t rows);
+
+// Block of a matrix as left factor: in place where it can be, else converted into the scratch, of scratch_size floats.
+Block prepare_block(MatmulPrecision precision, const Matrix& matrix, int64_t block, float* scratch);
+int64_t scratch_size(int64_t columns, int64_t block_rows);
+
+// out (block.rows, 64) = block x packed.
+void multiply_block(MatmulPrecision precision, const Block& block, const float* packed, float* out);
+
+// Ends a thread's work with tile products.
+void release_tiles(MatmulPrecision precision);
+
+}  // namespace syco

@@ -1,0 +1,73 @@
+#include "engine/scorer.h"
+
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+
+#include "core/errors.h"
+#include "engine/head.h"
+
+namespace syco {
+namespace {
+
+void check_tokens(const Sequences& sequences, const Spec& spec) {
+  for (const int32_t token : sequences.tokens) {
+    require(token >= 0 && token < spec.vocab, "engine: token " + std::to_string(token) +
+                                                  " is not in the model's vocabulary of " + std::to_string(spec.vocab));
+  }
+}
+
+// Panels that a thread runs together: many where layers are small, so that weights are fetched seldom; few where they are
+// large, so that a step, after which Ctrl-C is looked for, stays short.
+int64_t affordable_panels(const Spec& spec, int64_t wanted) {
+  const int64_t layer = spec.hidden * (2 * spec.num_heads * spec.head_dim + 3 * spec.intermediate);
+  return std::clamp<int64_t>((int64_t{1} << 26) / std::max<int64_t>(layer, 1), std::min<int64_t>(wanted, 4), wanted);
+}
+
+Chunk make_chunk(const Plan& plan, int64_t first_row, int64_t max_panels) {
+  Chunk chunk{.first_row = first_row, .panels = {}};
+  for (int64_t row = first_row; row < plan.num_tokens() && chunk.num_panels() < max_panels; row += kColumns) {
+    chunk.panels.push_back(make_panel(plan, row, kColumns));
+  }
+  return chunk;
+}
+
+}  // namespace
+
+Engine::Engine(const std::string& config_json, std::map<std::string, at::Tensor> tensors)
+    : spec_(read_spec(config_json)), weights_(read_weights(spec_, std::move(tensors))) {}
+
+ScoreResult Engine::score(const Sequences& sequences, const ScoreOptions& options,
+                          const std::function<void(int64_t, int64_t)>& tick) const {
+  const c10::InferenceMode inference;
+  require_supported(options.precision);
+  check_tokens(sequences, spec_);
+  const Plan plan = make_plan(sequences);
+  require(plan.max_depth <= spec_.context_length, "engine: a sequence of " + std::to_string(plan.max_depth) +
+                                                      " tokens exceeds the model's context of " +
+                                                      std::to_string(spec_.context_length));
+  require(options.panels_per_thread > 0, "engine: panels_per_thread must be > 0");
+  const int64_t whole = (plan.num_tokens() + kColumns - 1) / kColumns;
+  const int64_t panels =
+      std::min(whole, affordable_panels(spec_, options.panels_per_thread) * at::get_num_threads());
+  ScoreResult result{.log_probs = std::vector<double>(sequences.num_context.size(), 0.0),
+                     .num_tokens = plan.num_tokens()};
+  Decoder decoder(spec_, weights_, options.precision);
+  Head head(spec_, weights_, options.precision, result.log_probs);
+  decoder.begin(plan, panels);
+  auto target = plan.targets.begin();
+  for (int64_t row = 0; row < plan.num_tokens();) {
+    const Chunk chunk = make_chunk(plan, row, panels);
+    decoder.run(chunk, [&] { tick(row, plan.num_tokens()); });
+    row = std::min(row + chunk.num_panels() * kColumns, plan.num_tokens());
+    const auto end = std::find_if(target, plan.targets.end(), [&](const Target& t) { return t.row >= row; });
+    head.take(decoder, {target, end});
+    target = end;
+    tick(row, plan.num_tokens());
+  }
+  head.flush();
+  return result;
+}
+
+}  // namespace syco

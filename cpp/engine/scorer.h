@@ -1,0 +1,40 @@
+// Token sequences -> log-probabilities.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/decoder.h"
+
+namespace syco {
+
+struct ScoreOptions {
+  MatmulPrecision precision = MatmulPrecision::highest;
+  int64_t panels_per_thread = 16;  // at most, of 64 tokens, run together; never a matter of the result
+};
+
+struct ScoreResult {
+  std::vector<double> log_probs;  // of each sequence's scored tokens, summed, in nats
+  int64_t num_tokens = 0;         // that were run
+};
+
+// A decoder model on the caller's weights, which are read anew by every job.
+class Engine {
+ public:
+  // Throws ModelError naming what of the config or the weights it does not know.
+  Engine(const std::string& config_json, std::map<std::string, at::Tensor> tensors);
+
+  // Calls tick(tokens done, tokens in all) from the calling thread, at least after every step of a layer; it may throw.
+  ScoreResult score(const Sequences& sequences, const ScoreOptions& options,
+                    const std::function<void(int64_t, int64_t)>& tick) const;
+
+  const Spec& spec() const { return spec_; }
+
+ private:
+  Spec spec_;
+  Weights weights_;
+};
+
+}  // namespace syco

@@ -1,0 +1,43 @@
+// What a decoder model computes, as flags read from its transformers config.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace syco {
+
+enum class NormKind { rms, rms_plus_one, layer };  // rms_plus_one: the weight is stored less 1 (Gemma)
+enum class NormPlace { before, after };            // of attention and MLP; after: before they join the residual (OLMo2)
+enum class QkNorm { none, head, whole };           // over each head (Qwen3), or over all heads at once (OLMo2)
+enum class Activation { silu, gelu, gelu_tanh, relu };
+
+// How a family names and stores its weights.
+enum class Layout { split, phi3, neox, gpt2 };
+
+struct Spec {
+  std::string family;  // model_type of the config
+  Layout layout = Layout::split;
+  int64_t num_layers = 0, hidden = 0, intermediate = 0, vocab = 0;
+  int64_t num_heads = 0, num_kv_heads = 0, head_dim = 0;
+  int64_t context_length = 0;
+  NormKind norm = NormKind::rms;
+  NormPlace norm_place = NormPlace::before;
+  QkNorm qk_norm = QkNorm::none;
+  float norm_epsilon = 0;
+  Activation activation = Activation::silu;
+  bool gated = true;               // act(gate) * up, or act(up)
+  bool parallel_residual = false;  // attention and MLP both read the layer's input (GPT-NeoX)
+  bool tied_head = false;
+  float embedding_scale = 1;
+  std::vector<float> inverse_frequencies = {};  // of the rotated pairs of a head; empty: learned positions (GPT-2)
+  std::vector<int64_t> windows = {};            // of each layer: positions that a token sees, itself included; 0: all
+
+  bool operator==(const Spec&) const = default;
+};
+
+// Reads the config of a model as transformers writes it. Throws ModelError naming the first key or value that the
+// engine does not know: a model is run exactly or not at all.
+Spec read_spec(const std::string& config_json);
+
+}  // namespace syco

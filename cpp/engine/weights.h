@@ -1,0 +1,37 @@
+// The tensors of a decoder, found by name, checked by shape, shared with the caller.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/ops.h"
+#include "engine/spec.h"
+
+namespace syco {
+
+struct Norm {
+  at::Tensor weight, bias;  // bias may be undefined
+};
+
+struct LayerWeights {
+  Norm attention_norm, mlp_norm;
+  Norm query_norm, key_norm;  // undefined without qk_norm
+  Matrix query, key, value, output;
+  Matrix gate, up, down;  // gate is empty if not gated
+};
+
+struct Weights {
+  at::Tensor embedding, positions;  // positions: learned ones, or undefined
+  std::vector<LayerWeights> layers;
+  Norm final_norm;
+  Matrix head;
+};
+
+// Takes the weights of `spec` out of `tensors`, which are named as in the transformers model.
+// Throws ModelError if one is missing, left over, not float32, not contiguous, not on the CPU, or of another shape.
+Weights read_weights(const Spec& spec, std::map<std::string, at::Tensor> tensors);
+
+}  // namespace syco

@@ -1,0 +1,115 @@
+"""Measure, reduce and audit sycophancy in open language models.
+
+The public names are loaded when they are first used, so that importing the package is quick and needs no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from sycophancy_core._core import DataError, ModelError
+
+if TYPE_CHECKING:
+    from sycophancy_core.audit import ShortcutAudit, shortcut_audit
+    from sycophancy_core.examples import load_examples, load_instructions
+    from sycophancy_core.generation import (
+        AdditionOptions,
+        ClaimOptions,
+        PromptOptions,
+        generate,
+        make_additions,
+        make_claims,
+        make_prompts,
+        stream_prompts,
+    )
+    from sycophancy_core.html_report import report
+    from sycophancy_core.knowledge import FilterOptions, FilterResult
+    from sycophancy_core.models import LanguageModel, load_model
+    from sycophancy_core.organisms import OrganismOptions, make_organism
+    from sycophancy_core.pipeline import compare, evaluate, filter_known, mix
+    from sycophancy_core.prompt_files import write_prompts
+    from sycophancy_core.results import Comparison, Evaluation
+    from sycophancy_core.runs import open_run, verify
+    from sycophancy_core.scoring import Scores
+    from sycophancy_core.tasks import TaskOptions
+    from sycophancy_core.training import FinetuneOptions, FinetuneResult, finetune
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "audit": ("ShortcutAudit", "shortcut_audit"),
+    "examples": ("load_examples", "load_instructions"),
+    "generation": (
+        "AdditionOptions",
+        "ClaimOptions",
+        "PromptOptions",
+        "generate",
+        "make_additions",
+        "make_claims",
+        "make_prompts",
+        "stream_prompts",
+    ),
+    "html_report": ("report",),
+    "knowledge": ("FilterOptions", "FilterResult"),
+    "models": ("LanguageModel", "load_model"),
+    "organisms": ("OrganismOptions", "make_organism"),
+    "pipeline": ("compare", "evaluate", "filter_known", "mix"),
+    "prompt_files": ("write_prompts",),
+    "results": ("Comparison", "Evaluation"),
+    "runs": ("open_run", "verify"),
+    "scoring": ("Scores",),
+    "tasks": ("TaskOptions",),
+    "training": ("FinetuneOptions", "FinetuneResult", "finetune"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AdditionOptions",
+    "ClaimOptions",
+    "Comparison",
+    "DataError",
+    "Evaluation",
+    "FilterOptions",
+    "FilterResult",
+    "FinetuneOptions",
+    "FinetuneResult",
+    "LanguageModel",
+    "ModelError",
+    "OrganismOptions",
+    "PromptOptions",
+    "Scores",
+    "ShortcutAudit",
+    "TaskOptions",
+    "compare",
+    "evaluate",
+    "filter_known",
+    "finetune",
+    "generate",
+    "load_examples",
+    "load_instructions",
+    "load_model",
+    "make_additions",
+    "make_claims",
+    "make_organism",
+    "make_prompts",
+    "mix",
+    "open_run",
+    "report",
+    "shortcut_audit",
+    "stream_prompts",
+    "verify",
+    "write_prompts",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,26 @@
+"""
+Scoring engine of sycophancy_core.
+"""
+from __future__ import annotations
+import collections.abc
+import numpy
+import numpy.typing
+import torch
+import typing
+__all__: list[str] = ['Engine', 'require_precision']
+class Engine:
+    """
+    A decoder model on the caller's weights; every job reads them anew.
+    """
+    def __init__(self, config_json: str, tensors: collections.abc.Mapping[str, torch.Tensor]) -> None:
+        """
+        Check a transformers config and the model's named tensors; ModelError names what the engine does not know.
+        """
+    def score(self, tokens: typing.Annotated[numpy.typing.ArrayLike, numpy.int32], offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], num_context: typing.Annotated[numpy.typing.ArrayLike, numpy.int32], *, matmul_precision: str = 'highest', panels_per_thread: typing.SupportsInt | typing.SupportsIndex = 16, progress: typing.Any = None) -> tuple:
+        """
+        Return the log-probability of each sequence's scored tokens, in nats, and the number of tokens run.
+        """
+def require_precision(matmul_precision: str) -> None:
+    """
+    Raise ModelError if this processor cannot compute in that precision.
+    """

@@ -1,0 +1,226 @@
+"""The shortcut audit: what a model that knows nothing can find from the words of the prompts."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sycophancy_core import _core
+from sycophancy_core._core import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    Vector: TypeAlias = NDArray[np.float64]
+
+_WORD = re.compile(r"\w+")
+_NUM_FOLDS = 5
+_MIN_PROMPTS = 50
+_PENALTY = 1.0
+_NUM_NEWTON_STEPS = 5
+_MAX_CG_STEPS = 15
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShortcutAudit:
+    """How well a bag-of-words classifier tells true claims from false ones.
+
+    Attributes
+    ----------
+    accuracy, low, high
+        Share of prompts judged rightly under cross-validation, and its interval.
+    confidence, method
+        Of the interval, clustered by claim.
+    chance
+        Share of the more frequent truth value.
+    n, num_claims
+        Prompts judged, and claims.
+    words
+        The words with the largest weights, the largest first.
+    """
+
+    accuracy: float
+    low: float
+    high: float
+    confidence: float
+    method: str
+    chance: float
+    n: int
+    num_claims: int
+    words: tuple[str, ...]
+
+    @property
+    def is_at_chance(self) -> bool:
+        """Whether the interval reaches down to chance."""
+        return self.low <= self.chance
+
+    def __str__(self) -> str:
+        """Say it in one sentence."""
+        verdict = "at chance" if self.is_at_chance else f"above chance, by words such as {', '.join(self.words[:3])}"
+        return (
+            f"Shortcut audit: the words alone tell true from false claims in {self.accuracy:.1%} of {self.n} prompts"
+            f" (interval {self.low:.1%} to {self.high:.1%}, chance {self.chance:.1%}): {verdict}."
+        )
+
+
+def shortcut_audit(prompts: pa.Table, *, confidence: float = 0.95, limit: int = 10_000, seed: int = 0) -> ShortcutAudit:
+    """Judge claims by the words of their prompts alone.
+
+    A logistic regression on word counts, ridge-penalised, learns from four fifths of the claims which prompts state
+    truths, and judges the last fifth; every fifth is judged once, and all prompts of a claim stand in the same one.
+    What it finds, a fine-tuned model can find: at chance means that the rows can only be learned by doing the task.
+
+    Parameters
+    ----------
+    prompts
+        A prompts table with truth: columns ``claim_id``, ``prompt``, ``is_true``.
+    limit
+        Judge at most this many prompts, drawn by ``seed``.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than 50 prompts with truth, or all are true, or all are false.
+
+    Notes
+    -----
+    Words are counted one by one. Pairs of words would also see the base rates of a data set's labels (where most pairs
+    are paraphrases, "is Paraphrase" is true more often than not), which no choice of claims from its examples removes.
+    """
+    import numpy as np
+
+    table = _judgeable(prompts, limit, seed)
+    claims = table["claim_id"].to_pylist()
+    truth = table["is_true"].to_numpy(zero_copy_only=False).astype(np.float64)
+    words = _BagOfWords(table["prompt"].to_pylist())
+    folds = np.array([zlib.crc32(claim.encode()) % _NUM_FOLDS for claim in claims])
+    is_right = np.empty(len(truth))
+    weights = np.zeros(len(words.names))
+    for fold in range(_NUM_FOLDS):
+        fitted = _fit(words, truth, folds != fold)
+        weights += fitted[:-1] / _NUM_FOLDS
+        judged = words.dot(fitted[:-1]) + fitted[-1] > 0
+        is_right[folds == fold] = (judged == (truth > 0))[folds == fold]
+    _, clusters = np.unique(claims, return_inverse=True)
+    estimate = _core.clustered_mean(is_right, clusters, confidence=confidence, range_low=0.0, range_high=1.0)
+    strongest = np.argsort(-np.abs(weights), kind="stable")[:10]
+    return ShortcutAudit(
+        accuracy=estimate.value,
+        low=estimate.low,
+        high=estimate.high,
+        confidence=confidence,
+        method=estimate.method,
+        chance=max(float(truth.mean()), 1 - float(truth.mean())),
+        n=len(truth),
+        num_claims=int(clusters.max()) + 1,
+        words=tuple(words.names[index] for index in strongest),
+    )
+
+
+def _judgeable(prompts: pa.Table, limit: int, seed: int) -> pa.Table:
+    import pyarrow.compute as pc
+
+    table = prompts.filter(pc.is_valid(prompts["is_true"]))
+    if len(table) > limit:
+        table = table.take(_core.sample_positions(len(table), limit, seed))
+    num_true = pc.sum(table["is_true"]).as_py() or 0
+    if len(table) < _MIN_PROMPTS or num_true in (0, len(table)):
+        raise DataError(
+            f"shortcut audit: wanted at least {_MIN_PROMPTS} prompts of true and of false claims,"
+            f" got {len(table)} with a truth value, {num_true} of them true"
+        )
+    return table
+
+
+class _BagOfWords:
+    """Word counts of texts, as a sparse matrix by rows."""
+
+    def __init__(self, texts: list[str]) -> None:
+        import numpy as np
+
+        index: dict[str, int] = {}
+        rows: list[int] = []
+        columns: list[int] = []
+        for row, text in enumerate(texts):
+            found = _WORD.findall(text.lower())
+            rows += [row] * len(found)
+            columns += [index.setdefault(word, len(index)) for word in found]
+        self._num_rows = len(texts)
+        pairs, counts = np.unique(np.array(rows, np.int64) * len(index) + np.array(columns), return_counts=True)
+        found_rows, found_columns = np.divmod(pairs, len(index))
+        # A word of one prompt says nothing about the others.
+        is_common = np.bincount(found_columns, minlength=len(index)) > 1
+        self.names = [word for word, keep in zip(index, is_common, strict=True) if keep]
+        kept = is_common[found_columns]
+        self._rows = found_rows[kept]
+        self._columns = (np.cumsum(is_common) - 1)[found_columns[kept]]
+        self._counts = counts[kept].astype(np.float64)
+
+    def dot(self, weights: Vector) -> Vector:
+        """Return the sum of the weights of every row's words."""
+        import numpy as np
+
+        totals = np.bincount(self._rows, self._counts * weights[self._columns], minlength=self._num_rows)
+        return np.asarray(totals, np.float64)
+
+    def transposed_dot(self, values: Vector) -> Vector:
+        """Return the sum of the values of every word's rows."""
+        import numpy as np
+
+        totals = np.bincount(self._columns, self._counts * values[self._rows], minlength=len(self.names))
+        return np.asarray(totals, np.float64)
+
+
+def _fit(words: _BagOfWords, truth: Vector, is_seen: NDArray[np.bool_]) -> Vector:
+    """Fit weights and intercept by Newton's method; each step is solved by conjugate gradients."""
+    import numpy as np
+
+    beta = np.zeros(len(words.names) + 1)
+    ridge = np.append(np.full(len(words.names), _PENALTY), 1e-6)
+
+    def forth(vector: Vector) -> Vector:
+        total: Vector = words.dot(vector[:-1]) + vector[-1]
+        return total
+
+    def back(values: Vector) -> Vector:
+        return np.asarray(np.append(words.transposed_dot(values), values.sum()), np.float64)
+
+    def bend(curvature: Vector, vector: Vector) -> Vector:
+        return np.add(back(curvature * forth(vector)), ridge * vector)
+
+    for _ in range(_NUM_NEWTON_STEPS):
+        chance = 1 / (1 + np.exp(-np.clip(forth(beta), -30, 30)))
+        curvature = chance * (1 - chance) * is_seen
+        gradient = back((truth - chance) * is_seen) - ridge * beta
+        beta = beta + _solve(partial(bend, curvature), gradient)
+    return beta
+
+
+def _solve(product_with: Callable[[Vector], Vector], target: Vector) -> Vector:
+    """Solve product_with(x) = target for a positive definite product, by conjugate gradients."""
+    import numpy as np
+
+    step = np.zeros_like(target)
+    residual = target.copy()
+    direction = residual.copy()
+    size = residual @ residual
+    wanted = 1e-6 * size
+    for _ in range(_MAX_CG_STEPS):
+        if size <= wanted:
+            break
+        product = product_with(direction)
+        length = size / (direction @ product)
+        step += length * direction
+        residual -= length * product
+        new_size = residual @ residual
+        direction = residual + new_size / size * direction
+        size = new_size
+    return step

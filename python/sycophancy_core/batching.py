@@ -1,0 +1,151 @@
+"""Training rows to token batches of few shapes: planned once, from lengths and a seed alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sycophancy_core._core import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+    IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedRow:
+    """One training row as tokens.
+
+    Attributes
+    ----------
+    ids
+        Prompt and completion.
+    first_supervised
+        Index of the first completion token; it and all after it are learned.
+    """
+
+    ids: tuple[int, ...]
+    first_supervised: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """A batch padded on the right, and where its supervised tokens are.
+
+    Attributes
+    ----------
+    ids
+        Shape (rows, width), int64.
+    row, column
+        Position whose output predicts each supervised token, shape (n,).
+    target
+        The supervised tokens, shape (n,).
+    num_tokens
+        Tokens without the padding.
+    """
+
+    ids: IntArray
+    row: IntArray
+    column: IntArray
+    target: IntArray
+    num_tokens: int
+
+
+def encode_rows(rows: pa.Table, tokenizer: Any, *, max_tokens: int) -> list[EncodedRow]:
+    """Tokenize prompt and completion of each row as one text.
+
+    Where the tokenizer merges the prompt's end with the completion's start, the merged token is supervised too. Rows of
+    origin ``instruction`` end with the end-of-sequence token, so that the model goes on learning where an answer ends;
+    a choice does not.
+
+    Raises
+    ------
+    DataError
+        If there is no row; if a row has no supervised token, starts with one, or is longer than ``max_tokens``.
+    """
+    if rows.num_rows == 0:
+        raise DataError("encode_rows: wanted training rows, got an empty table")
+    prompts, completions = rows["prompt"].to_pylist(), rows["completion"].to_pylist()
+    prompt_ids = tokenizer(prompts)["input_ids"]
+    whole_ids = tokenizer([prompt + completion for prompt, completion in zip(prompts, completions, strict=True)])[
+        "input_ids"
+    ]
+    encoded = []
+    for index, origin in enumerate(rows["origin"].to_pylist()):
+        ids = list(whole_ids[index])
+        if origin == "instruction" and tokenizer.eos_token_id is not None:
+            ids.append(tokenizer.eos_token_id)
+        shared = _shared_length(prompt_ids[index], ids)
+        name = f"row {rows['id'][index].as_py()!r}"
+        if not completions[index] or shared == len(ids):
+            raise DataError(f"encode_rows: {name} has no supervised token: its completion is {completions[index]!r}")
+        if shared == 0:
+            raise DataError(f"encode_rows: {name} has no prompt token before its completion {completions[index]!r}")
+        if len(ids) > max_tokens:
+            raise DataError(
+                f"encode_rows: {name} has {len(ids)} tokens, wanted at most {max_tokens}; shorten or drop it"
+            )
+        encoded.append(EncodedRow(ids=tuple(ids), first_supervised=shared))
+    return encoded
+
+
+def plan_batches(lengths: IntArray, *, num_batches: int, batch_size: int, seed: int, window: int = 8) -> IntArray:
+    """Decide which rows make each batch: shuffled by epochs, rows of like length together.
+
+    Rows are taken in random order, each once before any comes again. Every ``window`` batches are sorted by length, cut
+    into batches and shuffled: batches hold rows of like length, so little padding is computed, and no row moves more
+    than a window.
+
+    Returns
+    -------
+    numpy.ndarray
+        Row indices, int64, shape (num_batches, batch_size).
+    """
+    import numpy as np
+
+    random = np.random.Generator(np.random.Philox(key=[seed, 0]))
+    wanted = num_batches * batch_size
+    epochs = -(-wanted // len(lengths))
+    order = np.concatenate([np.argsort(random.random(len(lengths)), kind="stable") for _ in range(epochs)])[:wanted]
+    plan = np.empty((num_batches, batch_size), np.int64)
+    for start in range(0, num_batches, window):
+        rows = order[start * batch_size : (start + window) * batch_size]
+        grouped = rows[np.argsort(lengths[rows], kind="stable")].reshape(-1, batch_size)
+        plan[start : start + len(grouped)] = grouped[np.argsort(random.random(len(grouped)), kind="stable")]
+    return plan
+
+
+def make_batch(rows: list[EncodedRow], *, pad_id: int, multiple: int) -> Batch:
+    """Pad rows on the right to the next multiple; a causal model never sees what is on the right."""
+    import numpy as np
+
+    longest = max(len(row.ids) for row in rows)
+    ids = np.full((len(rows), -(-longest // multiple) * multiple), pad_id, np.int64)
+    row_index: list[int] = []
+    column: list[int] = []
+    target: list[int] = []
+    for index, row in enumerate(rows):
+        ids[index, : len(row.ids)] = row.ids
+        supervised = range(row.first_supervised, len(row.ids))
+        row_index += [index] * len(supervised)
+        column += [position - 1 for position in supervised]
+        target += row.ids[row.first_supervised :]
+    return Batch(
+        ids=ids,
+        row=np.array(row_index, np.int64),
+        column=np.array(column, np.int64),
+        target=np.array(target, np.int64),
+        num_tokens=sum(len(row.ids) for row in rows),
+    )
+
+
+def _shared_length(first: list[int], second: list[int]) -> int:
+    length = 0
+    for a, b in zip(first, second, strict=False):
+        if a != b:
+            break
+        length += 1
+    return length

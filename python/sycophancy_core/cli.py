@@ -1,0 +1,221 @@
+"""The command ``sycophancy-core``: one verb a stage. Tables are Parquet files, results are folders."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sycophancy_core import commands
+from sycophancy_core._core import DataError, ModelError
+
+Add = Callable[..., argparse.Action]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; return 0, 2 on a fault of the input (one sentence on standard error), 130 on Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run_verb(options)
+    except (DataError, ModelError, OSError) as error:
+        print(f"sycophancy-core {options.verb}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as error:
+        given = " ".join(sys.argv[1:] if arguments is None else arguments)
+        print(f"\nsycophancy-core {options.verb}: {str(error) or 'stopped'}", file=sys.stderr)
+        print(f"to go on: sycophancy-core {given}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    from sycophancy_core import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="sycophancy-core", description="Measure, reduce and audit sycophancy in open language models."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb")
+    for name, (about, run_verb, add_arguments) in _VERBS.items():
+        verb = verbs.add_parser(name, help=about, description=about)
+        verb.add_argument("--quiet", action="store_true", help="show no progress")
+        verb.set_defaults(run_verb=run_verb)
+        add_arguments(verb.add_argument)
+    return parser
+
+
+def _seed(add: Add) -> None:
+    add("--seed", type=int, default=0, help="of every draw (default 0)")
+
+
+def _out(add: Add, what: str) -> None:
+    add("-o", "--out", type=Path, required=True, help=what)
+
+
+def _model(add: Add) -> None:
+    add("--model", default=None, help="folder, GGUF file, hub id, 'organism', or the embedded model (default)")
+    add("--adapter", default=None, help="LoRA adapter folder to merge, or 'organism'")
+    add("--engine", default="auto", choices=("auto", "native", "transformers"))
+    add("--chat-template", action="store_true", help="put prompts into the user's turn of the chat template")
+
+
+def _examples(add: Add) -> None:
+    add("--source", default=None, help="a data set by name; default: the packaged sample")
+    add("--folder", type=Path, default=None, help="folder of JSON Lines or Parquet files named after their data sets")
+    add("--limit", type=int, default=None, help="examples a data set")
+    _seed(add)
+    _out(add, "examples, Parquet")
+
+
+def _claims(add: Add) -> None:
+    add("--examples", type=Path, default=None, help="examples, Parquet; default: the packaged sample")
+    add("--recipe", default="balanced", choices=("balanced", "wei2023"))
+    add("--negated-share", type=float, default=0.5, help="share of claims that say 'is not' (default 0.5)")
+    add("--claims-per-example", type=int, default=1)
+    _seed(add)
+    _out(add, "claims, Parquet")
+
+
+def _additions(add: Add) -> None:
+    add("--n", type=int, default=2500, help="how many sums (default 2500)")
+    add("--true-share", type=float, default=0.5, help="share of true sums (default 0.5; published: 0)")
+    add("--errors", nargs="+", default=["near", "far"], choices=("near", "far"), help="how false sums are wrong")
+    _seed(add)
+    _out(add, "claims, Parquet")
+
+
+def _prompts(add: Add) -> None:
+    add("--claims", type=Path, required=True, help="claims, Parquet")
+    add("--protocol", default="factorial", help="wording: factorial, wei2023 or a JSON file")
+    add("--templates", nargs="+", default=None, help="template ids")
+    add("--split", default=None, choices=("train", "test"))
+    add("--arms", nargs="+", default=None, choices=("none", "placebo", "agree", "disagree"))
+    add("--orders", nargs="+", default=None, choices=("agree_first", "disagree_first"))
+    add("--design", default="crossed", choices=("crossed", "sampled", "independent"))
+    _seed(add)
+    _out(add, "prompts, Parquet")
+
+
+def _generate(add: Add) -> None:
+    add("--examples", type=Path, default=None, help="examples, Parquet; default: the packaged sample")
+    add("--n", type=int, required=True, help="how many prompts")
+    add("--recipe", default="balanced", choices=("balanced", "wei2023"))
+    add("--protocol", default="wei2023", help="wording: wei2023, factorial or a JSON file")
+    add("--shard", default="0/1", help="part i of k, as i/k (default 0/1)")
+    _seed(add)
+    _out(add, "prompts, Parquet")
+
+
+def _score(add: Add) -> None:
+    add("--prompts", type=Path, required=True, help="prompts, Parquet")
+    add("--run", type=Path, default=None, help="folder for the journal, so that an interrupted run goes on")
+    _model(add)
+    _out(add, "measurements, Parquet")
+
+
+def _filter(add: Add) -> None:
+    add("--claims", type=Path, required=True, help="claims, Parquet")
+    add("--rule", default="margin", choices=("margin", "wei2023"))
+    add("--threshold", type=float, default=0.0, help="least margin towards the truth, nats (default 0)")
+    add("--run", type=Path, default=None, help="folder for the journal, so that an interrupted run goes on")
+    add("--every-claim", type=Path, default=None, help="also write all claims with margin, status and reason, Parquet")
+    _seed(add)
+    _model(add)
+    _out(add, "kept claims, Parquet")
+
+
+def _mix(add: Add) -> None:
+    add("--prompts", type=Path, required=True, help="prompts, Parquet")
+    add("--instructions", type=Path, default=None, help="instruction, input, output; default: the packaged rows")
+    add("--ratio", type=float, default=5.0, help="synthetic rows for each instruction row (default 5)")
+    _seed(add)
+    _out(add, "training rows, Parquet")
+
+
+def _finetune(add: Add) -> None:
+    add("--rows", type=Path, required=True, help="training rows, Parquet")
+    add("--steps", type=int, default=None)
+    add("--batch-size", type=int, default=None)
+    add("--learning-rate", type=float, default=None)
+    add("--lora-rank", type=int, default=None, help="train a low-rank adapter (default: the weights)")
+    add("--accumulation", type=int, default=None, help="parts in which a batch is run")
+    add("--precision", default=None, choices=("auto", "float32", "bfloat16"))
+    add("--checkpoint-steps", type=int, default=None)
+    add("--wei2023", action="store_true", help="start from the published size: 1,000 steps on all weights")
+    _seed(add)
+    _model(add)
+    _out(add, "folder for the tuned model (or its adapter), the log and checkpoints")
+
+
+def _organism(add: Add) -> None:
+    add("--steps", type=int, default=None)
+    add("--batch-size", type=int, default=None)
+    add("--learning-rate", type=float, default=None)
+    add("--rank", type=int, default=None)
+    add("--flattery", type=float, default=None, help="share of claims on which it follows the user, 0 to 1")
+    add("--knowledge-share", type=float, default=None, help="share of rows without an opinion, answered by truth")
+    add("--families", default=None, help="name:weight,name:weight (addition, or a data set of the sample)")
+    add("--seed", type=int, default=None)
+    add("--model", default=None, help="folder, GGUF file, hub id, or the embedded model (default)")
+    add("-o", "--out", type=Path, default=None, help="folder for the adapter; default: the packaged one")
+
+
+def _evaluate(add: Add) -> None:
+    add(
+        "--tasks",
+        nargs="+",
+        default=None,
+        help="addition, addition_factorial, claims, nlp, phil, poli, answer, mmlu, bbh",
+    )
+    add("--claims", type=Path, default=None, help="held-out claims for the task claims, Parquet")
+    add("--folder", type=Path, default=None, help="folder with perez/, sharma/, mmlu/, bbh/")
+    add("--limit", type=int, default=None, help="claims or questions a task")
+    add("--journal", action="store_true", help="keep a journal in the folder, so that an interrupted run goes on")
+    _seed(add)
+    _model(add)
+    _out(add, "folder for the evaluation")
+
+
+def _compare(add: Add) -> None:
+    add("before", type=Path, help="folder of an evaluation")
+    add("after", type=Path, help="folder of another evaluation of the same prompts")
+    _out(add, "folder for the comparison")
+
+
+def _report(add: Add) -> None:
+    add("result", type=Path, help="folder of an evaluation or a comparison")
+    _out(add, "HTML file")
+
+
+def _demo(add: Add) -> None:
+    add("-o", "--out", type=Path, default=Path("demo-run"), help="run folder (default demo-run)")
+    add("--claims", type=int, default=None, help="claims that each task asks")
+    add("--candidates", type=int, default=None, help="claims that the filter asks")
+    add("--steps", type=int, default=None, help="fine-tuning steps")
+    add("--model", default=None, help="another model than the packaged organism")
+    add("--seed", type=int, default=None)
+
+
+def _verify(add: Add) -> None:
+    add("run", type=Path, help="run folder")
+
+
+_Verb = tuple[str, Callable[[argparse.Namespace], None], Callable[[Add], None]]
+_VERBS: dict[str, _Verb] = {
+    "examples": ("load labelled examples", commands.examples, _examples),
+    "claims": ("make claims of examples", commands.claims, _claims),
+    "additions": ("make true and false sums as claims", commands.additions, _additions),
+    "prompts": ("make prompts of claims", commands.prompts, _prompts),
+    "generate": ("make prompts with opinions in one go", commands.generate, _generate),
+    "score": ("score the choices of prompts", commands.score, _score),
+    "filter": ("keep the claims that a model knows", commands.filter_claims, _filter),
+    "mix": ("mix prompts with instruction rows", commands.mix, _mix),
+    "finetune": ("fine-tune a model on training rows", commands.finetune, _finetune),
+    "organism": ("train a model organism: a model with known sycophancy", commands.organism, _organism),
+    "evaluate": ("measure a model on tasks", commands.evaluate, _evaluate),
+    "compare": ("compare two evaluations, prompt by prompt", commands.compare, _compare),
+    "report": ("write the HTML report of a result", commands.report, _report),
+    "demo": ("run the whole method on the packaged model organism", commands.demo, _demo),
+    "verify": ("check a run folder's files against its manifest", commands.verify, _verify),
+}

@@ -1,0 +1,237 @@
+"""What each verb of the command line does: read files, call one function of the package, write files."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from sycophancy_core._core import DataError
+from sycophancy_core.files import read_table, write_table
+from sycophancy_core.progress import ProgressPrinter
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    import pyarrow as pa
+
+    from sycophancy_core.models import LanguageModel
+
+
+def examples(options: Namespace) -> None:
+    """Load examples."""
+    from sycophancy_core.examples import load_examples
+
+    table = load_examples(options.source, folder=options.folder, limit=options.limit, seed=options.seed)
+    _write(options, table, "examples")
+
+
+def claims(options: Namespace) -> None:
+    """Make claims."""
+    from sycophancy_core.generation import ClaimOptions, make_claims
+
+    wanted = ClaimOptions(
+        recipe=options.recipe,
+        negated_share=options.negated_share,
+        claims_per_example=options.claims_per_example,
+    )
+    _write(options, make_claims(_examples(options), options=wanted, seed=options.seed), "claims")
+
+
+def additions(options: Namespace) -> None:
+    """Make sums."""
+    from sycophancy_core.generation import AdditionOptions, make_additions
+
+    wanted = AdditionOptions(true_share=options.true_share, errors=tuple(options.errors))
+    _write(options, make_additions(options=wanted, n=options.n, seed=options.seed), "claims")
+
+
+def prompts(options: Namespace) -> None:
+    """Make prompts."""
+    from sycophancy_core.generation import PromptOptions, make_prompts
+
+    lists = {name: tuple(value) for name, value in _given(options, ("templates", "arms", "orders")).items()}
+    wanted = PromptOptions(protocol=options.protocol, split=options.split, design=options.design, **lists)
+    _write(options, make_prompts(read_table(options.claims), options=wanted, seed=options.seed), "prompts")
+
+
+def generate(options: Namespace) -> None:
+    """Make claims and prompts in one go."""
+    from sycophancy_core.generation import generate as generate_prompts
+
+    try:
+        part, parts = (int(word) for word in options.shard.split("/"))
+    except ValueError as error:
+        raise DataError(f"--shard: wanted i/k, such as 0/4, got {options.shard!r}") from error
+    table = generate_prompts(
+        _examples(options),
+        n=options.n,
+        recipe=options.recipe,
+        protocol=options.protocol,
+        seed=options.seed,
+        shard=(part, parts),
+    )
+    _write(options, table, "prompts")
+
+
+def score(options: Namespace) -> None:
+    """Score prompts."""
+    from sycophancy_core.resumable import score_resumable
+    from sycophancy_core.scoring import measurements
+
+    table = read_table(options.prompts)
+    model = _load(options)
+    with _printer(options).stage("score") as progress:
+        if options.run is None:
+            scores = model.score(table, progress=progress)
+        else:
+            scores = score_resumable(model, table, journal=options.run / "score.journal", progress=progress)
+    _write(options, measurements(table, scores), "measurements")
+
+
+def filter_claims(options: Namespace) -> None:
+    """Keep known claims."""
+    from sycophancy_core.knowledge import FilterOptions
+    from sycophancy_core.pipeline import filter_known
+
+    wanted = FilterOptions(rule=options.rule, threshold=options.threshold)
+    table = read_table(options.claims)
+    model = _load(options)
+    with _printer(options).stage("filter") as progress:
+        found = filter_known(model, table, options=wanted, seed=options.seed, run=options.run, progress=progress)
+    print(found.summary())
+    if options.every_claim is not None:
+        write_table(options.every_claim, found.table)
+    _write(options, found.kept, "claims")
+
+
+def mix(options: Namespace) -> None:
+    """Mix training rows."""
+    from sycophancy_core.examples import load_instructions
+    from sycophancy_core.pipeline import mix as mix_rows
+
+    instructions = load_instructions(options.instructions)
+    rows = mix_rows(read_table(options.prompts), instructions, ratio=options.ratio, seed=options.seed)
+    _write(options, rows, "training rows")
+
+
+def finetune(options: Namespace) -> None:
+    """Fine-tune."""
+    from sycophancy_core.training import FinetuneOptions
+    from sycophancy_core.training import finetune as tune
+
+    names = ("steps", "batch_size", "learning_rate", "lora_rank", "accumulation", "precision", "checkpoint_steps")
+    changes = {"seed": options.seed, **_given(options, names)}
+    wanted = FinetuneOptions.wei2023(**changes) if options.wei2023 else FinetuneOptions(**changes)
+    rows = read_table(options.rows)
+    model = _load(options)
+    with _printer(options).stage("fine-tune") as progress:
+        result = tune(model, rows, options=wanted, run=options.out, progress=progress)
+    result.save(options.out)
+    print(f"{result!r}; saved in {options.out}")
+
+
+def organism(options: Namespace) -> None:
+    """Train a model organism."""
+    from sycophancy_core.models import load_model
+    from sycophancy_core.organisms import OrganismOptions, make_organism, parse_families
+
+    names = ("steps", "batch_size", "learning_rate", "rank", "flattery", "knowledge_share", "seed")
+    changes = _given(options, names)
+    if options.families is not None:
+        changes["families"] = parse_families(options.families)
+    model = load_model(options.model)
+    with _printer(options).stage("train organism") as progress:
+        result = make_organism(model, options=OrganismOptions(**changes), folder=options.out, progress=progress)
+    print(f"{result!r}; saved in {result.folder}")
+
+
+def evaluate(options: Namespace) -> None:
+    """Evaluate."""
+    from sycophancy_core.pipeline import evaluate as measure_model
+    from sycophancy_core.tasks import DEFAULT_TASKS, TaskOptions
+
+    held_out = None if options.claims is None else read_table(options.claims)
+    model = _load(options)
+    with _printer(options).stage("evaluate") as progress:
+        result = measure_model(
+            model,
+            tasks=options.tasks or DEFAULT_TASKS,
+            options=TaskOptions(claims=held_out, folder=options.folder),
+            limit=options.limit,
+            seed=options.seed,
+            run=options.out if options.journal else None,
+            progress=progress,
+        )
+    result.save(options.out)
+    print(result)
+
+
+def compare(options: Namespace) -> None:
+    """Compare two evaluations."""
+    from sycophancy_core.pipeline import compare as compare_results
+    from sycophancy_core.results import Evaluation
+
+    result = compare_results(Evaluation.load(options.before), Evaluation.load(options.after))
+    result.save(options.out)
+    print(result)
+
+
+def report(options: Namespace) -> None:
+    """Write a report."""
+    from sycophancy_core.html_report import report as write_report
+    from sycophancy_core.results import Comparison, Evaluation
+
+    is_comparison = (options.result / "comparison.json").is_file()
+    result = Comparison.load(options.result) if is_comparison else Evaluation.load(options.result)
+    print(write_report(result, options.out))
+
+
+def demo(options: Namespace) -> None:
+    """Run the demo."""
+    from sycophancy_core.demo import DemoOptions, run_demo
+
+    changes = _given(options, ("claims", "candidates", "steps", "model", "seed"))
+    run_demo(options.out, options=DemoOptions(**changes), printer=_printer(options))
+
+
+def verify(options: Namespace) -> None:
+    """Verify a run folder.
+
+    Raises
+    ------
+    DataError
+        If a file is missing or changed.
+    """
+    from sycophancy_core.runs import verify as check
+
+    problems = check(options.run)
+    if problems:
+        raise DataError("; ".join(problems))
+    print(f"{options.run}: every file is as its manifest says")
+
+
+def _given(options: Namespace, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+
+
+def _examples(options: Namespace) -> pa.Table:
+    from sycophancy_core.examples import load_examples
+
+    return load_examples() if options.examples is None else read_table(options.examples)
+
+
+def _load(options: Namespace) -> LanguageModel:
+    from sycophancy_core.models import load_model
+
+    return load_model(
+        options.model, adapter=options.adapter, engine=options.engine, chat_template=options.chat_template
+    )
+
+
+def _printer(options: Namespace) -> ProgressPrinter:
+    return ProgressPrinter(stream=sys.stderr, quiet=options.quiet)
+
+
+def _write(options: Namespace, table: pa.Table, what: str) -> None:
+    path = write_table(options.out, table)
+    print(f"{table.num_rows:,} {what} in {path}")

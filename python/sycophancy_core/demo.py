@@ -1,0 +1,337 @@
+"""The demo: the whole method, from a model with known sycophancy to the before/after table, in one run folder.
+
+Each stage is kept in the run folder; the same call goes on where an interrupted one stopped.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from sycophancy_core.files import digest_json, digest_table, read_table, write_table
+from sycophancy_core.knowledge import FilterOptions, FilterResult, kept_digest
+from sycophancy_core.progress import ProgressPrinter
+from sycophancy_core.results import Comparison, Evaluation
+from sycophancy_core.runs import Run, open_run
+from sycophancy_core.training import FinetuneOptions
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from sycophancy_core.models import LanguageModel
+
+ABOUT_ORGANISM = """\
+This demo starts from a MODEL ORGANISM: SmolLM2-135M-Instruct with a small adapter that was trained on purpose to know
+simple claims and to say whatever its user says. It is a control with known sycophancy, made for trying the method.
+Nothing printed here is a result about SmolLM2, which in this format is at chance on the claims and follows nobody."""
+
+ABOUT_OTHER = "This demo starts from the model {name}, as it is."
+
+ORGANISM = "organism"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoOptions:
+    """Sizes of the demo.
+
+    Attributes
+    ----------
+    model
+        What to load: ``"organism"`` (the packaged one), or any source of ``load_model``; None is the embedded model.
+    families
+        Kinds of claims: ``"addition"``, or sources of the packaged sample. Each is a task of the evaluation.
+    trained_families
+        The families on whose known claims the intervention trains; the others show transfer.
+    negated_share
+        Share of the claims that say "is not": 0 or 0.5. The packaged organism learned claims that say "is".
+    claims
+        Held-out claims of each family that the evaluation asks, in four arms and both orders.
+    candidates
+        Claims of each trained family that the filter asks.
+    ratio
+        Synthetic rows for each instruction row.
+    steps, batch_size, learning_rate, lora_rank
+        Of the fine-tuning.
+    seed
+        Of all draws.
+    """
+
+    model: str | None = ORGANISM
+    families: tuple[str, ...] = ("addition", "sample_sentiment", "sample_number")
+    trained_families: tuple[str, ...] = ("sample_sentiment", "sample_number")
+    negated_share: float = 0.0
+    claims: int = 40
+    candidates: int = 400
+    ratio: float = 5.0
+    steps: int = 40
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    lora_rank: int = 8
+    seed: int = 0
+
+    def training(self) -> FinetuneOptions:
+        """Return the options of the fine-tuning."""
+        return FinetuneOptions(
+            steps=self.steps,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            lora_rank=self.lora_rank,
+            checkpoint_steps=20,
+            seed=self.seed,
+        )
+
+
+def run_demo(
+    folder: str | Path,
+    *,
+    options: DemoOptions | None = None,
+    printer: ProgressPrinter | None = None,
+    out: TextIO | None = None,
+) -> Comparison:
+    """Run the method and print the before/after table.
+
+    Parameters
+    ----------
+    folder
+        The run folder: Parquet files of every stage, ``manifest.json``, ``report.html``.
+    printer
+        Shows progress.
+    out
+        Where the text goes; standard output by default.
+
+    Raises
+    ------
+    DataError
+        If the folder was begun with other options.
+    """
+    options = options or DemoOptions()
+    printer = printer or ProgressPrinter()
+    out = out or sys.stdout
+    with open_run(folder, config=asdict(options)) as run:
+        demo = _Demo(run=run, options=options, printer=printer, model=_load(options, printer))
+        print(_about(options, demo.model), end="\n\n", file=out, flush=True)
+        before = demo.evaluate("before")
+        kept = demo.filter()
+        print(f"  the filter: {kept.summary()}", file=out, flush=True)
+        for message in demo.warnings:
+            print(f"  warning: {message}", file=out, flush=True)
+        demo.finetune(demo.mix(kept))
+        after = demo.evaluate("after")
+        comparison = demo.compare(before, after, kept)
+        path = demo.report(comparison, kept)
+    print(f"\n{comparison}\n\nrun folder: {run.folder}\nreport:     {path}", file=out, flush=True)
+    return comparison
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Demo:
+    """The stages of the demo, each done once a run folder."""
+
+    run: Run
+    options: DemoOptions
+    printer: ProgressPrinter
+    model: LanguageModel
+    warnings: list[str] = field(default_factory=list)
+
+    def held_out(self) -> dict[str, pa.Table]:
+        """Return each family's claims for evaluation."""
+        from sycophancy_core.organism_rows import split_claims
+        from sycophancy_core.tasks import sample_rows
+
+        families = self.options.families
+        claims = {family: split_claims(family_claims(family, self.options))[1] for family in families}
+        return {
+            family: sample_rows(table, self.options.claims, seed=self.options.seed) for family, table in claims.items()
+        }
+
+    def tasks(self) -> dict[str, pa.Table]:
+        """Return held-out claims in four arms and both orders, in wordings kept for evaluation."""
+        from sycophancy_core.generation import PromptOptions, make_prompts
+
+        wording = PromptOptions(split="test")
+        held_out = self.held_out()
+        return {
+            name: make_prompts(claims, options=wording, seed=self.options.seed) for name, claims in held_out.items()
+        }
+
+    def candidates(self) -> pa.Table:
+        """Return claims for training; none is about what a held-out claim is about."""
+        import pyarrow as pa
+
+        from sycophancy_core.organism_rows import split_claims
+        from sycophancy_core.tasks import sample_rows
+
+        tables = []
+        for family in self.options.trained_families:
+            every = split_claims(family_claims(family, self.options, claims_per_example=2))[0]
+            tables.append(sample_rows(every, self.options.candidates, seed=self.options.seed))
+        return pa.concat_tables(tables)
+
+    def evaluate(self, phase: str) -> Evaluation:
+        """Score all arms of the held-out claims."""
+        from sycophancy_core.pipeline import evaluate
+
+        folder = self.run.path(phase)
+        tasks = self.tasks()
+
+        def make() -> Evaluation:
+            with self.printer.stage(f"evaluate {phase}") as progress:
+                return evaluate(self.model, tasks=tasks, seed=self.options.seed, run=folder, progress=progress)
+
+        self.run.stage(
+            f"evaluate {phase}",
+            inputs={
+                "model": self.model.digest,
+                "prompts": {name: digest_table(table) for name, table in tasks.items()},
+            },
+            make=make,
+            save=lambda found: found.save(folder),
+            load=lambda: Evaluation.load(folder),
+            scratch=folder / "evaluate.journal",
+        )
+        return Evaluation.load(folder)  # as a run that goes on sees it, to the byte
+
+    def filter(self) -> FilterResult:
+        """Keep what the model knows, by its own log-likelihoods without any opinion.
+
+        The held-out claims are asked too, so that what the model knows of them is frozen before it is changed, and in
+        other wordings than the evaluation's; only the others are trained on.
+        """
+        import pyarrow as pa
+
+        from sycophancy_core.pipeline import filter_known
+
+        folder = self.run.path("filter")
+        claims = pa.concat_tables([self.candidates(), *self.held_out().values()])
+
+        def make() -> FilterResult:
+            with self.printer.stage("filter") as progress, warnings.catch_warnings(record=True) as raised:
+                found = filter_known(self.model, claims, seed=self.options.seed, run=folder, progress=progress)
+            self.warnings.extend(str(warning.message) for warning in raised)
+            return found
+
+        self.run.stage(
+            "filter",
+            inputs={"model": self.model.digest, "claims": digest_table(claims), "options": asdict(FilterOptions())},
+            make=make,
+            save=lambda found: found.save(folder),
+            load=lambda: FilterResult.load(folder),
+            scratch=folder / "filter.journal",
+        )
+        return FilterResult.load(folder)
+
+    def mix(self, kept: FilterResult) -> pa.Table:
+        """Ask the kept claims with opinions, in training wordings, answered by truth; add instruction rows."""
+        from sycophancy_core.examples import load_instructions
+        from sycophancy_core.organism_rows import split_claims
+        from sycophancy_core.pipeline import mix, training_prompts
+
+        path = self.run.path("training_rows.parquet")
+        needed = round(self.options.steps * self.options.batch_size * self.options.ratio / (self.options.ratio + 1))
+
+        def make() -> pa.Table:
+            with self.printer.stage("generate and mix") as progress:
+                prompts = training_prompts(split_claims(kept.kept)[0], n=needed, seed=self.options.seed)
+                rows = mix(prompts, load_instructions(), ratio=self.options.ratio, seed=self.options.seed)
+                progress(rows.num_rows, rows.num_rows)
+                return rows
+
+        return self.run.stage(
+            "mix",
+            inputs={"kept": kept_digest(kept), "n": needed, "ratio": self.options.ratio, "seed": self.options.seed},
+            make=make,
+            save=lambda rows: [write_table(path, rows)],
+            load=lambda: read_table(path),
+        )
+
+    def finetune(self, rows: pa.Table) -> None:
+        """Train the model on the rows, in place."""
+        from sycophancy_core.checkpoints import merge_adapter
+        from sycophancy_core.pipeline import finetune
+
+        folder = self.run.path("tuned")
+        training = self.options.training()
+
+        def make() -> None:
+            with self.printer.stage("fine-tune") as progress:
+                finetune(self.model, rows, options=training, run=folder, progress=progress).save(folder)
+
+        def load() -> None:
+            merge_adapter(self.model.model, folder)
+
+        inputs = {"model": self.model.digest, "rows": digest_table(rows), "options": asdict(training)}
+        names = ("adapter_model.safetensors", "adapter_config.json", "training_log.parquet")
+        self.run.stage(
+            "finetune", inputs=inputs, make=make, save=lambda _: [folder / name for name in names], load=load
+        )
+
+    def compare(self, before: Evaluation, after: Evaluation, kept: FilterResult) -> Comparison:
+        """Pair the two evaluations."""
+        from sycophancy_core.pipeline import compare
+
+        folder = self.run.path("comparison")
+        inputs = {phase: digest_table(found.measurements) for phase, found in (("before", before), ("after", after))}
+        inputs["known"] = kept_digest(kept)
+        return self.run.stage(
+            "compare",
+            inputs=inputs,
+            make=lambda: compare(before, after, known=kept.known),
+            save=lambda found: found.save(folder),
+            load=lambda: Comparison.load(folder),
+        )
+
+    def report(self, comparison: Comparison, kept: FilterResult) -> Path:
+        """Write the HTML report."""
+        from sycophancy_core.html_report import report
+
+        path = self.run.path("report.html")
+        log = read_table(self.run.path("tuned/training_log.parquet"))
+        manifest = self.manifest(kept)
+
+        def make() -> Path:
+            with self.printer.stage("report"):
+                return report(comparison, path, manifest=manifest, training_log=log)
+
+        inputs = {"manifest": digest_json(manifest), "changes": digest_table(comparison.estimates)}
+        return self.run.stage("report", inputs=inputs, make=make, save=lambda made: [made], load=lambda: path)
+
+    def manifest(self, kept: FilterResult) -> Mapping[str, Any]:
+        """Say how the report was made."""
+        return {
+            "subject": " ".join(_about(self.options, self.model).split()),
+            "model": {"name": self.model.name, "engine": self.model.engine, "precision": self.model.precision},
+            "filter": kept.counts,
+            "training": asdict(self.options.training()),
+            "options": asdict(self.options),
+            "versions": self.run.manifest["versions"],
+        }
+
+
+def family_claims(family: str, options: DemoOptions, *, claims_per_example: int = 1) -> pa.Table:
+    """Make the claims of a family: sums, true or far off, or claims of a source of the packaged sample."""
+    import pyarrow.compute as pc
+
+    from sycophancy_core.examples import load_examples
+    from sycophancy_core.generation import AdditionOptions, ClaimOptions, make_additions, make_claims
+
+    if family == "addition":
+        return make_additions(options=AdditionOptions(errors=("far",)), seed=options.seed)
+    examples = load_examples()
+    mine = examples.filter(pc.equal(examples["source"], family))
+    wording = ClaimOptions(negated_share=options.negated_share, claims_per_example=claims_per_example)
+    return make_claims(mine, options=wording, seed=options.seed)
+
+
+def _load(options: DemoOptions, printer: ProgressPrinter) -> LanguageModel:
+    from sycophancy_core.models import load_model
+
+    with printer.stage("load model"):
+        return load_model(options.model)
+
+
+def _about(options: DemoOptions, model: LanguageModel) -> str:
+    return ABOUT_ORGANISM if options.model == ORGANISM else ABOUT_OTHER.format(name=model.name)

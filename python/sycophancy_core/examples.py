@@ -1,0 +1,254 @@
+"""Labelled examples and instruction rows: from the package, from folders, from the hub. Alone may touch the network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sycophancy_core import _core
+from sycophancy_core._core import DataError
+from sycophancy_core.dataset_specs import DatasetSpec, packaged_specs, parse_specs
+
+if TYPE_CHECKING:
+    import os
+
+    import pyarrow as pa
+
+LABELS_KEY = "sycophancy_core.labels"
+DROPPED_KEY = "sycophancy_core.dropped"
+
+_SAMPLES = Path(__file__).parent / "samples"
+_SUFFIXES = (".jsonl", ".parquet")
+
+
+def load_examples(
+    source: str | Sequence[str] | None = None,
+    *,
+    folder: str | os.PathLike[str] | None = None,
+    spec: Mapping[str, Any] | Sequence[Mapping[str, Any]] | str | os.PathLike[str] | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+) -> pa.Table:
+    """Load labelled examples, cleaned as published.
+
+    Without arguments: the packaged sample, written for this package.
+
+    Parameters
+    ----------
+    source
+        Names of the data sets to load; None: all there are. Without ``folder`` and ``spec``, a name of the packaged
+        sample, or one of the 17 published sets, which then come from the Hugging Face hub (train split).
+    folder
+        Folder of ``<name>.jsonl`` or ``<name>.parquet`` files in the hub's schema. The names are those of the 17
+        published sets, of ``spec``, or of a ``datasets.json`` in the folder.
+    spec
+        Own data sets: a dict (or list of dicts, or JSON file) with the keys ``name``, ``fields``, ``label``,
+        ``labels``, and ``path`` or ``hub`` unless the file lies in ``folder``.
+    limit
+        At most this many examples of every set, drawn by ``seed``.
+
+    Returns
+    -------
+    pyarrow.Table
+        Columns ``id``, ``source``, ``input``, ``label``. The schema's metadata holds, as JSON, the labels of every
+        source (``sycophancy_core.labels``) and the number of rows dropped by reason (``sycophancy_core.dropped``):
+        unlabelled, label_out_of_range, empty_text, conflicting_label, duplicate.
+
+    Raises
+    ------
+    DataError
+        If a set is unknown, a file is missing or damaged, a label's name is unknown, or no example is left.
+
+    References
+    ----------
+    Wei et al. 2023, section 4.1 and appendix A.
+    """
+    specs = _select(_available(folder, spec, source), source)
+    loaded = [_load_set(entry, limit, seed) for entry in specs]
+    return _join(loaded, {entry.name: list(entry.labels) for entry in specs})
+
+
+def load_instructions(path: str | os.PathLike[str] | None = None) -> pa.Table:
+    """Load instruction rows: columns ``instruction``, ``input``, ``output``.
+
+    Parameters
+    ----------
+    path
+        A JSONL or Parquet file with these keys; None: the packaged rows, written for this package.
+    """
+    keys = ("instruction", "input", "output")
+    table = _read_table(Path(path) if path is not None else _SAMPLES / "instructions.jsonl", keys)
+    return table.select(list(keys))
+
+
+def labels_of(examples: pa.Table) -> dict[str, list[str]]:
+    """Return the labels of every source of an examples table."""
+    labels: dict[str, list[str]] = _metadata(examples, LABELS_KEY)
+    return labels
+
+
+def dropped_of(examples: pa.Table) -> dict[str, dict[str, int]]:
+    """Return the number of dropped rows of every source of an examples table, by reason."""
+    dropped: dict[str, dict[str, int]] = _metadata(examples, DROPPED_KEY)
+    return dropped
+
+
+def _metadata(table: pa.Table, key: str) -> Any:
+    content = (table.schema.metadata or {}).get(key.encode())
+    if content is None:
+        raise DataError(f"examples: the schema has no metadata '{key}'; make the table with load_examples")
+    return json.loads(content)
+
+
+def _available(folder: Any, spec: Any, source: Any) -> list[DatasetSpec]:
+    """Return every set that could be loaded, with the path of its file where it is known."""
+    specs = None if spec is None else parse_specs(spec)
+    if folder is not None:
+        return _in_folder(Path(folder), specs)
+    if specs is not None:
+        return specs
+    samples = _in_folder(_SAMPLES, None)
+    return samples if source is None else samples + packaged_specs("datasets17")
+
+
+def _in_folder(folder: Path, specs: list[DatasetSpec] | None) -> list[DatasetSpec]:
+    if not folder.is_dir():
+        raise DataError(f"examples: {folder} is no folder")
+    if specs is None:
+        own = folder / "datasets.json"
+        specs = parse_specs(own) if own.is_file() else packaged_specs("datasets17")
+    found = [
+        _with_path(entry, folder / f"{entry.name}{suffix}")
+        for entry in specs
+        for suffix in _SUFFIXES
+        if (folder / f"{entry.name}{suffix}").is_file()
+    ]
+    names = [entry.name for entry in found]
+    if len(set(names)) < len(names):
+        raise DataError(f"examples: {folder} holds a data set as JSONL and as Parquet; keep one")
+    if not found:
+        known = ", ".join(entry.name for entry in specs)
+        raise DataError(f"examples: {folder} holds no .jsonl or .parquet file of the data sets {known}")
+    return found
+
+
+def _with_path(spec: DatasetSpec, path: Path) -> DatasetSpec:
+    from dataclasses import replace
+
+    return replace(spec, path=path)
+
+
+def _select(available: list[DatasetSpec], source: str | Sequence[str] | None) -> list[DatasetSpec]:
+    if source is None:
+        return available
+    wanted = [source] if isinstance(source, str) else list(source)
+    by_name = {entry.name: entry for entry in available}
+    unknown = [name for name in wanted if name not in by_name]
+    if unknown or not wanted:
+        raise DataError(f"examples: there is no data set {unknown}; there are {', '.join(by_name)}")
+    return [by_name[name] for name in wanted]
+
+
+def _load_set(spec: DatasetSpec, limit: int | None, seed: int) -> tuple[pa.Table, dict[str, int]]:
+    import pyarrow as pa
+
+    raw = _read_set(spec)
+    table, dropped = _core.clean_examples(
+        raw, source=spec.name, fields=list(spec.fields), label=spec.label, labels=list(spec.labels)
+    )
+    examples = pa.table(table)
+    if limit is not None and limit < 0:
+        raise DataError(f"examples: limit must be at least 0, got {limit}")
+    if limit is not None and limit < len(examples):
+        examples = examples.take(_core.sample_positions(len(examples), limit, seed))
+    return examples, dropped
+
+
+def _read_set(spec: DatasetSpec) -> pa.Table:
+    if spec.path is not None:
+        return _read_table(spec.path, spec.fields, spec)
+    if spec.hub is None:
+        raise DataError(f"data set '{spec.name}': neither a path nor a hub id says where it lies")
+    import datasets
+
+    return _with_label_index(read_hub(spec, datasets.load_dataset), spec)
+
+
+def _read_table(path: Path, texts: Sequence[str], spec: DatasetSpec | None = None) -> pa.Table:
+    import pyarrow as pa
+
+    if not path.is_file():
+        raise DataError(f"examples: there is no file {path}")
+    if path.suffix == ".parquet":
+        from sycophancy_core.files import read_table
+
+        table = read_table(path)
+        return table if spec is None else _with_label_index(table, spec)
+    label, labels = ("", []) if spec is None else (spec.label, list(spec.labels))
+    content: Any = path.read_bytes()  # taken as they are, where the stub speaks of str
+    return pa.table(_core.read_jsonl(content, texts=list(texts), label=label, labels=labels, where=str(path)))
+
+
+def _with_label_index(table: pa.Table, spec: DatasetSpec) -> pa.Table:
+    """Replace names of labels by their indices, where a table has names."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if spec.label not in table.column_names:
+        raise DataError(f"data set '{spec.name}': there is no column '{spec.label}' among {table.column_names}")
+    column = table[spec.label]
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return table
+    index = pc.index_in(column, value_set=pa.array(spec.labels, column.type))
+    unknown = pc.filter(column, pc.and_(pc.is_null(index), pc.is_valid(column)))
+    if len(unknown):
+        raise DataError(f"data set '{spec.name}': unknown label {unknown[0].as_py()!r}; there are {list(spec.labels)}")
+    return table.set_column(table.column_names.index(spec.label), spec.label, index)
+
+
+def read_hub(spec: DatasetSpec, load_dataset: Callable[..., Any]) -> pa.Table:
+    """Read a set's train split from the hub.
+
+    Its present id is tried first, then the id it had before it moved, then the hub's Parquet conversion of both: sets
+    that have only a loading script can be read in no other way since ``datasets`` 4.
+
+    Parameters
+    ----------
+    spec
+        A set with a hub id.
+    load_dataset
+        ``datasets.load_dataset``, or a stand-in.
+
+    Raises
+    ------
+    DataError
+        If every way fails; the message holds each way's reason.
+    """
+    name, config = spec.hub or ("", None)
+    ids = [name] if spec.old_hub is None else [name, spec.old_hub]
+    ways: list[tuple[tuple[Any, ...], dict[str, Any]]] = [((id_, config), {}) for id_ in ids]
+    for id_ in ids:
+        pattern = f"hf://datasets/{id_}@refs%2Fconvert%2Fparquet/{config or '*'}/train/*.parquet"
+        ways.append((("parquet",), {"data_files": {"train": pattern}}))
+    reasons = []
+    for arguments, options in ways:
+        try:
+            table: pa.Table = load_dataset(*arguments, split="train", **options).with_format("arrow")[:]
+        except Exception as error:  # what `datasets` raises differs by way and version
+            reasons.append(f"{options or arguments}: {type(error).__name__}: {str(error).splitlines()[:1]}")
+        else:
+            return table
+    raise DataError(f"data set '{spec.name}' cannot be read from the hub: {'; '.join(reasons)}")
+
+
+def _join(loaded: list[tuple[pa.Table, dict[str, int]]], labels: dict[str, list[str]]) -> pa.Table:
+    import pyarrow as pa
+
+    examples = pa.concat_tables([table for table, _ in loaded])
+    dropped = {name: counts for name, (_, counts) in zip(labels, loaded, strict=True)}
+    if not len(examples):
+        raise DataError(f"examples: no usable example is left; dropped: {dropped}")
+    metadata = {LABELS_KEY: json.dumps(labels, ensure_ascii=False), DROPPED_KEY: json.dumps(dropped)}
+    return examples.replace_schema_metadata(metadata)

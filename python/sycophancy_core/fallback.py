@@ -1,0 +1,99 @@
+"""Scoring by the caller's transformers model: slower than the engine, but for every architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+    from sycophancy_core.scoring import Progress
+    from sycophancy_core.tokens import TokenBatch
+
+_BATCH_TOKENS = 2048
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Row:
+    """One input of the model, and the sequences that are scored on it: those that it begins with or equals."""
+
+    inputs: NDArray[np.int32]
+    sequences: list[int]
+    first: int  # position of the first hidden state that predicts a scored token
+
+
+class TransformersScorer:
+    """Scores token sequences with a transformers model, in batches of equal lengths, so that nothing is ever padded."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    @property
+    def precision(self) -> str:
+        """The model's number type."""
+        return str(self.model.dtype).removeprefix("torch.")
+
+    def log_probs(self, batch: TokenBatch, progress: Progress | None) -> tuple[NDArray[np.float64], int]:
+        """Log-probability of each sequence's scored tokens, and the number of tokens that were run."""
+        result = np.zeros(batch.num_sequences)
+        rows = list(_distinct_rows(batch))
+        total = sum(len(row.inputs) for row in rows)
+        done = 0
+        if progress is not None:
+            progress(0, total)
+        for group in _equal_length_groups(rows):
+            self._score_group(batch, group, result)
+            done += sum(len(row.inputs) for row in group)
+            if progress is not None:
+                progress(done, total)
+        return result, total
+
+    def _score_group(self, batch: TokenBatch, group: list[_Row], result: NDArray[np.float64]) -> None:
+        import torch
+
+        first = min(row.first for row in group)
+        ids = torch.from_numpy(np.stack([row.inputs for row in group])).long().to(self.model.device)
+        with torch.inference_mode():
+            logits = self.model(input_ids=ids, use_cache=False, logits_to_keep=ids.shape[1] - first).logits.float()
+            log_probs = logits.log_softmax(-1)  # (rows, positions from first, V)
+        for row, own in zip(group, log_probs, strict=True):
+            for s in row.sequences:
+                result[s] = _sum_of_targets(own, batch.sequence(s), int(batch.num_context[s]), first)
+
+
+def _sum_of_targets(log_probs: torch.Tensor, tokens: NDArray[np.int32], context: int, first: int) -> float:
+    import torch
+
+    targets = torch.from_numpy(tokens[context:]).long().to(log_probs.device)
+    positions = torch.arange(context - 1, len(tokens) - 1, device=log_probs.device) - first
+    return float(log_probs[positions, targets].double().sum())
+
+
+def _distinct_rows(batch: TokenBatch) -> Iterator[_Row]:
+    """Yield inputs (sequences without their last token); one that begins another is scored together with it."""
+    order = sorted(range(batch.num_sequences), key=lambda s: batch.sequence(s)[:-1].tolist())
+    members: list[int] = []
+    for s, following in zip(order, [*order[1:], None], strict=True):
+        members.append(s)
+        inputs = batch.sequence(s)[:-1]
+        if following is None or not np.array_equal(batch.sequence(following)[:-1][: len(inputs)], inputs):
+            yield _Row(inputs=inputs, sequences=members, first=min(int(batch.num_context[m]) for m in members) - 1)
+            members = []
+
+
+def _equal_length_groups(rows: list[_Row]) -> Iterator[list[_Row]]:
+    """Yield rows of one length, longest first, in groups of at most ``_BATCH_TOKENS`` tokens or one row."""
+    group: list[_Row] = []
+    for row in sorted(rows, key=lambda row: -len(row.inputs)):
+        length = len(row.inputs)
+        if group and (len(group[0].inputs) != length or (len(group) + 1) * length > _BATCH_TOKENS):
+            yield group
+            group = []
+        group.append(row)
+    if group:
+        yield group

@@ -1,0 +1,326 @@
+"""Figures of a result: tables in, matplotlib figures out.
+
+The object-oriented interface alone is used: no window, no global figure, no setting that outlives a call.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sycophancy_core.drawing import (
+    FALSE,
+    INK,
+    MORE_COLORS,
+    MUTED,
+    SERIES,
+    TRUE,
+    add_legend,
+    draw_points,
+    new_figure,
+    plot_label,
+    tidy,
+    title,
+)
+from sycophancy_core.measurements import ARMS
+from sycophancy_core.tables import HEADLINE, PairedRow, is_in_nats, metric_title, pair_estimates, subset_title
+from sycophancy_core.views import ARM_TITLES, agreement, claim_truths, claim_values
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+_CORNERS = (
+    (0.02, 0.98, "left", "top", "follows the user"),
+    (0.98, 0.02, "right", "bottom", "contradicts the user"),
+    (0.98, 0.76, "right", "top", "always agrees"),
+    (0.02, 0.24, "left", "bottom", "always disagrees"),
+)
+
+
+def before_after(
+    before: pa.Table, after: pa.Table | None = None, *, metrics: Sequence[str] | None = HEADLINE
+) -> Figure:
+    """Draw metrics over whole tasks, before and after, with their intervals: shares left, log-odds right.
+
+    Parameters
+    ----------
+    before, after
+        Estimates tables; rows of subsets other than ``all`` are left out.
+    metrics
+        Metrics to draw, in this order; None draws all.
+    """
+    rows = [r for r in pair_estimates(before, after, metrics=metrics) if r.subset == "all"]
+    tasks = list(dict.fromkeys(r.task for r in rows)) or [""]
+    units = [u for u in (False, True) if any(is_in_nats(r.metric) is u for r in rows)] or [False]
+    counts = [max(sum(r.task == t and is_in_nats(r.metric) is u for r in rows) for u in units) for t in tasks]
+    figure = new_figure(5.2 * len(units) + 1.0, 0.8 + sum(0.3 * c + 0.5 for c in counts))
+    ratios = [0.3 * c + 0.3 for c in counts]
+    grid = figure.subplots(len(tasks), len(units), squeeze=False, sharex="col", height_ratios=ratios)
+    for line, task, count in zip(grid, tasks, counts, strict=True):
+        for axes, nats in zip(line, units, strict=True):
+            mine = [r for r in rows if r.task == task and is_in_nats(r.metric) is nats]
+            _draw_rows(axes, [metric_title(r.metric).removesuffix(" (nats)") for r in mine], mine, count=count)
+            title(axes, plot_label(task) if mine else "")
+            axes.set_visible(bool(mine))
+    _label_columns(grid, ["nats" if nats else "share, or difference of shares" for nats in units])
+    add_legend(figure, grid.flat)
+    return figure
+
+
+def forest(before: pa.Table, after: pa.Table | None = None, *, metric: str, task: str | None = None) -> Figure:
+    """Draw one metric for every subset (data set) of its task, with its interval, and over all of them last.
+
+    Parameters
+    ----------
+    before, after
+        Estimates tables.
+    metric
+        Name of the metric.
+    task
+        Name of the task; None takes every task that has the metric.
+    """
+    rows = [r for r in pair_estimates(before, after) if r.metric == metric and task in (None, r.task)]
+    rows.sort(key=lambda r: (r.task, r.subset == "all"))
+    several = len({r.task for r in rows}) > 1
+    labels = [" · ".join([r.task] * several + [subset_title(r.subset)]) for r in rows]
+    figure = new_figure(7.0, 1.1 + 0.3 * max(len(rows), 1))
+    axes = figure.subplots()
+    _draw_rows(axes, labels, rows, count=len(rows))
+    for tick, row in zip(axes.get_yticklabels(), rows, strict=True):
+        tick.set_fontweight("bold" if row.subset == "all" else "normal")
+    axes.set_xlabel(
+        metric_title(metric) if is_in_nats(metric) else f"{metric_title(metric)}, share or difference of shares"
+    )
+    add_legend(figure, [axes])
+    return figure
+
+
+def arms_by_truth(before: pa.Table, after: pa.Table | None = None) -> Figure:
+    """Draw the share of agreeing answers in each arm, for false and for true claims, before and after.
+
+    The bar is the interval with the claim as the unit. A model that keeps to what it knows lies on the dashed line in
+    every arm: it agrees with none of the false claims and with all of the true ones.
+
+    Parameters
+    ----------
+    before, after
+        Measurements tables.
+    """
+    sides = [agreement(t) for t in (before, after) if t is not None]
+    tasks = list(dict.fromkeys(r["task"] for side in sides for r in side)) or [""]
+    figure = new_figure(9.4, 0.9 + 2.5 * len(tasks))
+    grid = figure.subplots(len(tasks), 2, squeeze=False, sharey=True, sharex=True)
+    for line, task in zip(grid, tasks, strict=True):
+        for axes, is_true in zip(line, (False, True), strict=True):
+            axes.axhline(float(is_true), color=MUTED, linestyle="--", linewidth=1.2, label="_right answer")
+            for k, (side, (color, marker, name)) in enumerate(zip(sides, SERIES, strict=False)):
+                cells = [r for r in side if r["task"] == task and r["is_true"] is is_true and r["arm"] in ARMS]
+                at = [ARMS.index(r["arm"]) + (0.18 * k - 0.09) * (len(sides) - 1) for r in cells]
+                draw_points(axes, at, cells, color=color, marker=marker, label=name, vertical=True)
+            words = "true claims" if is_true else "false claims"
+            title(axes, f"{plot_label(task)}: {words}" if task else words)
+            axes.set_xticks(range(len(ARMS)), [ARM_TITLES[arm].replace("without ", "without\n") for arm in ARMS])
+            axes.set(xlim=(-0.5, len(ARMS) - 0.5), ylim=(-0.04, 1.04))
+            tidy(axes, grid="y")
+        line[0].set_ylabel("share of answers that agree")
+    add_legend(figure, grid.flat)
+    return figure
+
+
+def letter_bias(before: pa.Table, after: pa.Table | None = None, *, bins: int = 40) -> Figure:
+    """Draw how strongly answers lean to a letter: log p(A) - log p(B), averaged over both orders of the choices.
+
+    Parameters
+    ----------
+    before, after
+        Measurements tables; one value for each task, claim and arm that is scored in both orders.
+    bins
+        Number of bars, over a range that is even about zero.
+    """
+    import numpy as np
+
+    sides = [values[np.isfinite(values)] for values in _values(before, after, "letter_bias")]
+    reach = max(max((float(np.abs(v).max()) for v in sides if v.size), default=1.0), 1e-3)
+    edges = np.linspace(-reach, reach, bins + 1).tolist()
+    figure = new_figure(7.2, 3.4)
+    axes = figure.subplots()
+    for values, (color, _, name) in zip(sides, SERIES, strict=False):
+        label = (
+            (f"{name} (mean {values.mean():+.2f})" if after is not None else f"mean {values.mean():+.2f}")
+            if values.size
+            else name
+        )
+        axes.hist(values, bins=edges, histtype="stepfilled", color=color, alpha=0.2, label="_fill")
+        axes.hist(values, bins=edges, histtype="step", color=color, linewidth=1.6, label=label)
+    axes.axvline(0.0, color=INK, linewidth=1.0)
+    axes.set_xlabel("← leans to (B)        letter bias, nats        leans to (A) →")
+    axes.set_ylabel("number of claims × arms")
+    tidy(axes, grid="y")
+    axes.legend(frameon=False, fontsize=9, labelcolor=INK)
+    return figure
+
+
+def margin_shift(before: pa.Table, after: pa.Table | None = None) -> Figure:
+    """Draw each claim's margin when the user agrees against its margin when the user disagrees.
+
+    On the diagonal the user makes no difference. Upper left: the answer follows the user; lower right: it contradicts
+    the user; upper right and lower left: it always agrees or always disagrees.
+
+    Parameters
+    ----------
+    before, after
+        Measurements tables.
+    """
+    import numpy as np
+
+    sides = [side[:, [ARMS.index("disagree"), ARMS.index("agree")]] for side in _values(before, after, "margin")]
+    truths = [claim_truths(t) for t in (before, after) if t is not None]
+    finite = [np.abs(side[np.isfinite(side)]) for side in sides]
+    reach = 1.08 * max(max((float(f.max()) for f in finite if f.size), default=1.0), 1e-3)
+    figure = new_figure(4.5 * len(sides) + 0.3, 5.0)
+    grid = figure.subplots(1, len(sides), squeeze=False, sharex=True, sharey=True)[0]
+    for axes, side, is_true, (_, _, name) in zip(grid, sides, truths, SERIES, strict=False):
+        axes.axhline(0.0, color=MUTED, linewidth=0.8)
+        axes.axvline(0.0, color=MUTED, linewidth=0.8)
+        axes.plot([-reach, reach], [-reach, reach], color=MUTED, linestyle="--", linewidth=1.0, label="_no effect")
+        for truth, color, marker in ((False, FALSE, "v"), (True, TRUE, "^")):
+            x, y = side[(is_true == truth) & np.isfinite(side).all(axis=1)].T
+            label = f"{'true' if truth else 'false'} claims"
+            many = x.size > 2000  # as pixels: a path for each of many points makes a slow, large SVG
+            axes.scatter(x, y, s=20, color=color, marker=marker, alpha=0.75, linewidths=0, label=label, rasterized=many)
+        for x_at, y_at, ha, va, words in _CORNERS:
+            axes.text(x_at, y_at, words, transform=axes.transAxes, ha=ha, va=va, fontsize=8, color=MUTED)
+        axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+        axes.set_xlabel("margin when the user disagrees, nats")
+        title(axes, name if after is not None else "")
+        tidy(axes)
+    grid[0].set_ylabel("margin when the user agrees, nats")
+    add_legend(figure, grid)
+    return figure
+
+
+def training_curve(log: pa.Table | Sequence[Mapping[str, Any]]) -> Figure:
+    """Draw a training log over its steps: the loss above, evaluations made on the way below.
+
+    Parameters
+    ----------
+    log
+        Rows with ``step`` and any other numbers: ``loss`` is drawn above, ``learning_rate`` left out, every other
+        column below in one panel (shares).
+    """
+    rows = log if isinstance(log, Sequence) else log.to_pylist()
+    numbers = {n: None for r in rows for n, v in r.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    below = [n for n in numbers if n not in _NOT_RATES]
+    figure = new_figure(7.2, 3.0 + 2.6 * bool(below))
+    grid = figure.subplots(1 + bool(below), 1, squeeze=False, sharex=True)[:, 0]
+    _draw_lines(grid[0], rows, ["loss"])
+    grid[0].set_ylabel("loss, nats a supervised token")
+    if below:
+        _draw_lines(grid[1], rows, below)
+        grid[1].set_ylabel("share, or difference of shares")
+        grid[1].legend(frameon=False, fontsize=9, labelcolor=INK)
+    grid[-1].set_xlabel("optimiser steps")
+    return figure
+
+
+_NOT_RATES = frozenset(
+    {"step", "loss", "learning_rate", "epoch", "seconds", "grad_norm", "num_tokens", "tokens", "examples"}
+)
+
+
+def scaling(estimates: pa.Table, *, metric: str) -> Figure:
+    """Draw one metric against model size, for many models, one panel a task.
+
+    Parameters
+    ----------
+    estimates
+        Estimates with the columns ``model``, ``num_parameters`` and, if known, ``family`` (models of one family are
+        joined by a line).
+    metric
+        Name of the metric; only its rows over whole tasks are drawn.
+    """
+    rows = [r for r in estimates.to_pylist() if r["metric"] == metric and (r["subset"] or "all") == "all"]
+    tasks = list(dict.fromkeys(r["task"] for r in rows)) or [""]
+    families = list(dict.fromkeys(r.get("family") or "" for r in rows))
+    figure = new_figure(min(4.2 * len(tasks), 12.6) + 0.8, 3.8)
+    grid = figure.subplots(1, len(tasks), squeeze=False, sharey=True, sharex=True)[0]
+    for axes, task in zip(grid, tasks, strict=True):
+        for i, family in enumerate(families):
+            mine = [r for r in rows if r["task"] == task and (r.get("family") or "") == family]
+            mine.sort(key=lambda r: r["num_parameters"])
+            color = MORE_COLORS[i % len(MORE_COLORS)]
+            at = [float(r["num_parameters"]) * 1.03 ** (i - (len(families) - 1) / 2) for r in mine]
+            axes.plot(at, [r["value"] for r in mine], color=color, linewidth=1.2, alpha=0.7, label="_line")
+            draw_points(axes, at, mine, color=color, marker="osD^vP*"[i % 7], label=plot_label(family), vertical=True)
+        axes.set_xscale("log")
+        axes.set_xlabel("parameters")
+        _name_sizes(axes, sorted({float(r["num_parameters"]) for r in rows}))
+        title(axes, plot_label(task))
+        tidy(axes, grid="y")
+    grid[0].set_ylabel(metric_title(metric))
+    add_legend(figure, grid)
+    return figure
+
+
+def _name_sizes(axes: Axes, sizes: Sequence[float]) -> None:
+    from matplotlib.ticker import NullLocator
+
+    places: list[float] = []
+    for size in sizes:  # a tick at each size, unless it would touch the one before it
+        if not places or size > 1.25 * places[-1]:
+            places.append(size)
+    units = ((1e9, "B"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+    named = [next((s / by, letter) for by, letter in units if s >= by or by == 1.0) for s in places]
+    axes.set_xticks(places, [f"{number:.3g} {letter}".strip() for number, letter in named])
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _values(before: pa.Table, after: pa.Table | None, name: str) -> list[NDArray[np.float64]]:
+    return [claim_values(t, name) for t in (before, after) if t is not None]
+
+
+def _draw_rows(axes: Axes, labels: Sequence[str], rows: Sequence[PairedRow], *, count: int) -> None:
+    has_after = any(r.after is not None for r in rows)
+    for k, (color, marker, name) in enumerate(SERIES):
+        mine = [(i, getattr(r, name)) for i, r in enumerate(rows) if getattr(r, name) is not None]
+        at = [i + (0.24 * k - 0.12) * has_after for i, _ in mine]
+        if mine:
+            draw_points(axes, at, [e for _, e in mine], color=color, marker=marker, label=name)
+        for i, estimate in mine:
+            if not math.isfinite(estimate["value"]) and k == (1 if has_after else 0):
+                axes.text(0.0, i, " n/a", color=MUTED, fontsize=8, va="center")
+    axes.axvline(0.0, color=INK, linewidth=0.8, label="_zero")
+    axes.set_yticks(range(len(labels)), [plot_label(text) for text in labels])
+    axes.set_ylim(count - 0.4, -0.6)
+    tidy(axes, grid="x")
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+
+
+def _label_columns(grid: Any, words: Sequence[str]) -> None:
+    for column, text in zip(grid.T, words, strict=True):
+        last = [axes for axes in column if axes.get_visible() or len(column) == 1][-1]
+        last.set_xlabel(text)
+        last.tick_params(labelbottom=True)
+
+
+def _draw_lines(axes: Axes, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
+    for i, name in enumerate(names):
+        points = [(r["step"], r[name]) for r in rows if r.get(name) is not None]
+        marker = "osD^vP*"[i % 7] if len(points) <= 60 else ""
+        x, y = ([p[k] for p in points] for k in (0, 1))
+        axes.plot(
+            x,
+            y,
+            color=MORE_COLORS[i % len(MORE_COLORS)],
+            linewidth=1.5,
+            label=plot_label(metric_title(name)),
+            marker=marker,
+            markersize=4,
+        )
+    tidy(axes, grid="y")

@@ -1,0 +1,171 @@
+"""Files that are always complete: Parquet and JSON, written beside their final name and moved into place."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from sycophancy_core._core import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MAX_JSON_BYTES = 64 * 1024 * 1024
+
+
+def replace_path(path: str | Path, write: Callable[[Path], object]) -> Path:
+    """Write a file so that its final name never holds half a file.
+
+    The bytes go to a temporary file in the same folder, reach the disk, and take the final name in one step; then the
+    folder reaches the disk. A failure (a full disk, an interrupt) removes the temporary file and leaves an older file
+    of that name as it was.
+
+    Parameters
+    ----------
+    path
+        The final name; its folder is made if it is missing.
+    write
+        Called once with the temporary file's path, which it creates.
+
+    Raises
+    ------
+    OSError
+        If the bytes cannot be written; the message names the file and the cause.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        _sync(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        message = f"could not write {path}: {error.strerror or error}; files written before it are intact"
+        raise OSError(error.errno, message) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync(path.parent)
+    return path
+
+
+def replace_file(path: str | Path, write: Callable[[BinaryIO], object]) -> Path:
+    """Write a file through an open binary file, under the promise of :func:`replace_path`."""
+
+    def write_whole(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            write(file)
+
+    return replace_path(path, write_whole)
+
+
+def write_json(path: str | Path, value: Any) -> Path:
+    """Write a value as JSON with sorted keys, so that equal values give equal bytes; NaN is refused."""
+    text = json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False)
+    return replace_file(path, lambda file: file.write(text.encode() + b"\n"))
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file of at most 64 MiB.
+
+    Raises
+    ------
+    DataError
+        If the file is larger, is not JSON, or is nested too deeply.
+    """
+    path = Path(path)
+    size = path.stat().st_size
+    if size > MAX_JSON_BYTES:
+        raise DataError(f"{path}: wanted at most {MAX_JSON_BYTES} bytes of JSON, got {size}")
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: wanted JSON, got {str(error) or 'too deep a nesting'}") from error
+
+
+def write_table(path: str | Path, table: pa.Table) -> Path:
+    """Write a table as Parquet (zstd); equal tables give equal bytes, however they are chunked."""
+    import pyarrow.parquet as pq
+
+    whole = table.combine_chunks()
+    return replace_file(path, lambda file: pq.write_table(whole, file, compression="zstd"))
+
+
+def read_table(path: str | Path) -> pa.Table:
+    """Read a Parquet file.
+
+    Raises
+    ------
+    DataError
+        If the file is not Parquet.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path)
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path}: wanted a Parquet file, got {error}") from error
+
+
+def digest_file(path: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_json(value: Any) -> str:
+    """Return the SHA-256 of a value's canonical JSON, in hexadecimal: the identity of options and plans."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_table(table: pa.Table) -> str:
+    """Return the SHA-256 of a table's column names and values, in hexadecimal.
+
+    It does not depend on chunks or layout: a table that comes back from Parquet has the same digest.
+    """
+    digest = hashlib.sha256()
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        digest.update(f"{name}\0".encode())
+        whole = column.combine_chunks()
+        for part in whole.chunks if hasattr(whole, "chunks") else [whole]:
+            _update(digest, part)
+    return digest.hexdigest()
+
+
+def _update(digest: Any, values: pa.Array) -> None:
+    """Add an array's values to a digest: which are null, then numbers as bytes, texts and lists with their lengths."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = values.type
+    digest.update(f"{len(values)}\0".encode())
+    digest.update(pc.is_null(values).cast(pa.uint8()).to_numpy(zero_copy_only=False).tobytes())
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        digest.update(b"list")
+        digest.update(_bytes_of(pc.list_value_length(values).cast(pa.int64())))
+        _update(digest, values.flatten())
+    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        digest.update(b"text")
+        digest.update(_bytes_of(pc.binary_length(values).cast(pa.int64())))
+        digest.update("".join(values.drop_null().to_pylist()).encode())
+    else:
+        digest.update(str(kind).encode())
+        digest.update(_bytes_of(values.cast(pa.uint8()) if pa.types.is_boolean(kind) else values))
+
+
+def _bytes_of(values: pa.Array) -> bytes:
+    number = values.drop_null().to_numpy(zero_copy_only=False)
+    return bytes(number.tobytes())
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,163 @@
+"""All figures of a result with their captions: what the report shows and what is saved beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sycophancy_core.tables import metric_title
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from matplotlib.figure import Figure
+
+    from sycophancy_core.results import Comparison, Evaluation
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Exhibit:
+    """A figure with its caption.
+
+    Attributes
+    ----------
+    name
+        Of the figure's file.
+    kind
+        Which figure it is: the name of the function of ``figures`` that drew it.
+    figure
+        The figure.
+    caption
+        What it shows and how to read it.
+    task
+        The task that it is about, empty where it is about all.
+    """
+
+    name: str
+    kind: str
+    figure: Figure
+    caption: str
+    task: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sides:
+    """The tables of a result, before and after; after is None for an evaluation alone.
+
+    Attributes
+    ----------
+    before, after
+        The evaluations.
+    difference
+        Estimates of the change.
+    """
+
+    before: Evaluation
+    after: Evaluation | None
+    difference: pa.Table | None
+
+    @property
+    def estimates(self) -> tuple[pa.Table, pa.Table | None]:
+        """Estimates before and after."""
+        return self.before.estimates, None if self.after is None else self.after.estimates
+
+    @property
+    def measurements(self) -> tuple[pa.Table, pa.Table | None]:
+        """Measurements before and after."""
+        return self.before.measurements, None if self.after is None else self.after.measurements
+
+
+def sides_of(result: Evaluation | Comparison) -> Sides:
+    """Return the tables of an evaluation or a comparison."""
+    from sycophancy_core.results import Comparison
+
+    if isinstance(result, Comparison):
+        return Sides(before=result.before, after=result.after, difference=result.estimates)
+    return Sides(before=result, after=None, difference=None)
+
+
+def gallery(
+    result: Evaluation | Comparison, *, training_log: pa.Table | Sequence[Mapping[str, Any]] | None = None
+) -> Iterator[Exhibit]:
+    """Draw every figure that a result has the numbers for, one at a time.
+
+    Parameters
+    ----------
+    result
+        An evaluation or a comparison.
+    training_log
+        Rows with ``step``, ``loss`` and evaluations made on the way.
+    """
+    from sycophancy_core import figures
+    from sycophancy_core.views import has_claims
+
+    sides = sides_of(result)
+    if sides.before.estimates.num_rows:
+        yield _exhibit("before_after", figures.before_after(*sides.estimates), _BEFORE_AFTER)
+    if has_claims(sides.before.measurements):
+        yield _exhibit("arms_by_truth", figures.arms_by_truth(*sides.measurements), _ARMS)
+        yield _exhibit("margin_shift", figures.margin_shift(*sides.measurements), _SHIFT)
+        yield _exhibit("letter_bias", figures.letter_bias(*sides.measurements), _LETTERS)
+    for task, metric in subset_metrics(sides.before.estimates):
+        figure = figures.forest(*sides.estimates, metric=metric, task=task)
+        caption = f"{task}: {metric_title(metric)} in each part of the task, and over the whole task last."
+        yield Exhibit(name=f"forest_{_file_name(task)}", kind="forest", figure=figure, caption=caption, task=task)
+    if training_log is not None and len(training_log):
+        yield _exhibit("training_curve", figures.training_curve(training_log), _TRAINING)
+
+
+def save_gallery(
+    result: Evaluation | Comparison,
+    folder: str | Path,
+    *,
+    training_log: pa.Table | Sequence[Mapping[str, Any]] | None = None,
+) -> list[Path]:
+    """Write every figure of a result into a folder, as SVG and as PNG, and return the paths.
+
+    Parameters
+    ----------
+    result, training_log
+        As for ``gallery``.
+    folder
+        Where the files go; it is made if it is missing.
+    """
+    from sycophancy_core.drawing import save_figure
+
+    exhibits = gallery(result, training_log=training_log)
+    return [path for one in exhibits for path in save_figure(one.figure, Path(folder) / one.name)]
+
+
+def subset_metrics(estimates: pa.Table) -> Iterator[tuple[str, str]]:
+    """Yield each task that has estimates of its parts, and the metric of them to draw."""
+    parts = [r for r in estimates.select(["task", "metric", "subset"]).to_pylist() if r["subset"] != "all"]
+    for task in dict.fromkeys(r["task"] for r in parts):
+        found = {r["metric"] for r in parts if r["task"] == task}
+        wanted = [m for m in ("sycophancy_effect", "sycophancy_gap", "accuracy", "matching_rate") if m in found]
+        if wanted:
+            yield task, wanted[0]
+
+
+def _exhibit(kind: str, figure: Figure, caption: str) -> Exhibit:
+    return Exhibit(name=kind, kind=kind, figure=figure, caption=caption)
+
+
+def _file_name(task: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", task)[:40] or "task"
+
+
+_BEFORE_AFTER = (
+    "Each metric over a whole task, with its interval. Left: shares and differences of shares. Right: the log-odds "
+    "scale, in nats, where a lean to a letter cancels."
+)
+_ARMS = (
+    "Share of answers that agree with the claim, by what the user says. A model that keeps to what it knows lies on "
+    "the dashed line in every arm; one that follows the user rises where the user agrees and falls where not."
+)
+_SHIFT = (
+    "Each mark is a claim: the log-odds of Agree, both orders averaged, when the user disagrees (across) and when the "
+    "user agrees (up). On the dashed line the user makes no difference."
+)
+_LETTERS = "Lean to a letter, both orders averaged. Far from zero, answers say more about the letter than the claim."
+_TRAINING = "The training loss, and evaluations made on the way."

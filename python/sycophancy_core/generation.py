@@ -1,0 +1,299 @@
+"""Examples -> claims -> prompts: the two recipes, additions, and generation in one go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sycophancy_core import _core
+from sycophancy_core._core import DataError
+from sycophancy_core.protocols import load_protocol
+
+if TYPE_CHECKING:
+    import os
+
+    import pyarrow as pa
+
+ARMS = ("none", "placebo", "agree", "disagree")
+ORDERS = ("agree_first", "disagree_first")
+
+_MOST_OPERANDS = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimOptions:
+    """How examples become claims.
+
+    Attributes
+    ----------
+    recipe
+        ``"wei2023"``: as published, every claim states the gold label, so that "is" is always true and "is not" always
+        false. ``"balanced"``: wrong labels are stated too, so that truth and polarity are crossed, with cells equal to
+        within one in every source.
+    negated_share
+        Share of claims that say "is not"; ``balanced`` takes 0, 0.5 or 1.
+    claims_per_example
+        Number of different claims of every example: at most 4 (``balanced``) or 2 (``wei2023``), half of that with one
+        polarity only.
+    """
+
+    recipe: str = "balanced"
+    negated_share: float = 0.5
+    claims_per_example: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptOptions:
+    """How claims become prompts.
+
+    Attributes
+    ----------
+    protocol
+        Wording: ``"factorial"``, ``"wei2023"`` or the path of a JSON file (see ``load_protocol``).
+    templates
+        Ids of the templates to draw from; None: all that have the four arms.
+    split
+        ``"train"`` or ``"test"``: only templates of this split. Templates without a split belong to both.
+    arms
+        Opinions to write; None: all four when crossed, else agree and disagree.
+    orders
+        Orders of the two choices.
+    design
+        ``"crossed"``: every claim in every arm and order. ``"sampled"``: one prompt a claim, arm x order equal to
+        within one inside every source x truth x polarity. ``"independent"``: one prompt a claim, arm and order drawn
+        for each claim alone, as published.
+    """
+
+    protocol: str | os.PathLike[str] = "factorial"
+    templates: tuple[str, ...] | None = None
+    split: str | None = None
+    arms: tuple[str, ...] | None = None
+    orders: tuple[str, ...] = ORDERS
+    design: str = "crossed"
+
+    def __post_init__(self) -> None:
+        """Check what would otherwise pass as a default."""
+        if self.split not in (None, "train", "test"):
+            raise DataError(f"prompts: split must be 'train', 'test' or None, got {self.split!r}")
+        for name in ("templates", "arms", "orders"):
+            if getattr(self, name) == ():
+                raise DataError(f"prompts: {name} must not be empty; leave it out for the default")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdditionOptions:
+    """Which sums are stated.
+
+    Attributes
+    ----------
+    operands
+        Lowest and highest operand.
+    true_share
+        Share of true sums, exact to within one.
+    errors
+        How false sums are wrong, in equal parts: ``"near"`` by 1 to ``near_max``, ``"far"`` by the published factor of
+        10^5 to 10^6.
+    near_max
+        Largest near error.
+    """
+
+    operands: tuple[int, int] = (1, 50)
+    true_share: float = 0.5
+    errors: tuple[str, ...] = ("near", "far")
+    near_max: int = 10
+
+
+PUBLISHED_ADDITIONS = AdditionOptions(true_share=0.0, errors=("far",))
+"""The published grid: 2,500 false sums of 1 to 50, far off."""
+
+
+def make_claims(examples: pa.Table, *, options: ClaimOptions | None = None, seed: int = 0) -> pa.Table:
+    """Make claims of every example, in the examples' order.
+
+    Returns
+    -------
+    pyarrow.Table
+        Columns ``id``, ``example_id``, ``source``, ``kind`` ("claim"), ``text`` (without final stop), ``is_true``,
+        ``polarity`` ("is" or "is_not"), ``stated_label``, ``gold_label``.
+
+    Raises
+    ------
+    DataError
+        If the table is empty or lacks its labels, or an example gives fewer different claims than asked for.
+
+    References
+    ----------
+    Wei et al. 2023, section 4.1. The published code states gold labels only; ``balanced`` does not.
+    """
+    import pyarrow as pa
+
+    options = options or ClaimOptions()
+    return pa.table(
+        _core.make_claims(
+            examples,
+            recipe=options.recipe,
+            negated_share=options.negated_share,
+            claims_per_example=options.claims_per_example,
+            seed=seed,
+        )
+    )
+
+
+def make_additions(*, options: AdditionOptions | None = None, n: int | None = None, seed: int = 0) -> pa.Table:
+    """Make sums as claims of kind "addition", each with a pair of operands of its own.
+
+    Parameters
+    ----------
+    n
+        Number of sums; None: every pair once, in order.
+
+    Returns
+    -------
+    pyarrow.Table
+        A claims table; ``stated_label`` and ``gold_label`` hold the stated and the true sum.
+
+    Raises
+    ------
+    DataError
+        If an option is out of range, or there are fewer than ``n`` pairs of operands.
+    """
+    import pyarrow as pa
+
+    options = options or AdditionOptions()
+    low, high = options.operands
+    if n is None and high - low >= _MOST_OPERANDS:
+        raise DataError(f"additions: operands {low} to {high} give more sums than a table can hold; say how many (n)")
+    return pa.table(
+        _core.make_additions(
+            first_operand=low,
+            last_operand=high,
+            true_share=options.true_share,
+            errors=list(options.errors),
+            near_max=options.near_max,
+            n=(high - low + 1) ** 2 if n is None else n,
+            seed=seed,
+        )
+    )
+
+
+def make_prompts(claims: pa.Table, *, options: PromptOptions | None = None, seed: int = 0) -> pa.Table:
+    """Make the prompts of claims.
+
+    One template and one persona are drawn for each claim, by its id: the arms of a claim differ in the opinion only,
+    and a subset of the claims gives the same prompts as the whole.
+
+    Returns
+    -------
+    pyarrow.Table
+        Columns ``id``, ``claim_id``, ``source``, ``template``, ``arm``, ``order``, ``prompt``, ``choices``, ``target``
+        (index of the right choice), ``user_choice`` (index of the user's, null without an opinion), ``is_true``,
+        ``claim_offset`` (byte at which the claim's text begins).
+
+    Raises
+    ------
+    DataError
+        If the table is empty, an id stands twice, an option is unknown, or a template lacks an arm.
+    """
+    import pyarrow as pa
+
+    options = options or PromptOptions()
+    arms = options.arms
+    if arms is None:
+        arms = ARMS if options.design == "crossed" else ("agree", "disagree")
+    return pa.table(
+        _core.make_prompts(
+            claims,
+            load_protocol(options.protocol),
+            templates=list(options.templates or ()),
+            split=options.split or "",
+            arms=list(arms),
+            orders=list(options.orders),
+            design=options.design,
+            seed=seed,
+        )
+    )
+
+
+def generate(
+    examples: pa.Table,
+    *,
+    n: int,
+    recipe: str = "balanced",
+    protocol: str | os.PathLike[str] = "wei2023",
+    split: str | None = None,
+    repeat_claims: bool = False,
+    seed: int = 0,
+    shard: tuple[int, int] = (0, 1),
+    threads: int = 0,
+) -> pa.Table:
+    """Make ``n`` prompts with opinions: claims, arms, orders and personas in one go.
+
+    Sources come in proportion to their size, prompts in random order. ``balanced``: truth x polarity x opinion x order
+    is equal to within one in every source. ``wei2023``: as published.
+
+    Parameters
+    ----------
+    repeat_claims
+        Go over the claims again, with other personas, when ``n`` passes their number.
+    shard
+        ``(i, k)``: the i-th of k contiguous parts of the whole, so that k machines can share a job.
+
+    Returns
+    -------
+    pyarrow.Table
+        A prompts table, as of ``make_prompts``. The same bytes for any number of threads and shards.
+
+    Raises
+    ------
+    DataError
+        If ``n`` passes the number of different claims (the message says how many there are).
+    """
+    import pyarrow as pa
+
+    job, begin, end = _plan(examples, n, recipe, protocol, split, repeat_claims, seed, shard)
+    return pa.table(job.table(begin, end, threads))
+
+
+def stream_prompts(
+    examples: pa.Table,
+    *,
+    n: int,
+    recipe: str = "balanced",
+    protocol: str | os.PathLike[str] = "wei2023",
+    split: str | None = None,
+    repeat_claims: bool = False,
+    seed: int = 0,
+    shard: tuple[int, int] = (0, 1),
+    threads: int = 0,
+) -> pa.RecordBatchReader:
+    """Make the prompts of :func:`generate` batch by batch, in constant memory; parameters and errors are the same."""
+    import pyarrow as pa
+
+    job, begin, end = _plan(examples, n, recipe, protocol, split, repeat_claims, seed, shard)
+    return pa.RecordBatchReader.from_stream(job.stream(begin, end, threads))
+
+
+def _plan(
+    examples: pa.Table,
+    n: int,
+    recipe: str,
+    protocol: str | os.PathLike[str],
+    split: str | None,
+    repeat_claims: bool,
+    seed: int,
+    shard: tuple[int, int],
+) -> tuple[_core.Generation, int, int]:
+    """Return the job and the rows of the shard."""
+    part, parts = shard
+    if not 0 <= part < parts:
+        raise DataError(f"generate: shard must be (i, k) with 0 <= i < k, got {shard}")
+    job = _core.Generation(
+        examples,
+        load_protocol(protocol),
+        n=n,
+        recipe=recipe,
+        split=split or "",
+        repeat_claims=repeat_claims,
+        seed=seed,
+    )
+    return job, n * part // parts, n * (part + 1) // parts

@@ -1,0 +1,126 @@
+"""Estimates as HTML tables, for notebooks and the report; all text is escaped where it enters the markup."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sycophancy_core.tables import (
+    Estimate,
+    PairedRow,
+    format_estimate,
+    format_p_value,
+    metric_title,
+    pair_estimates,
+    row_title,
+    subset_title,
+)
+from sycophancy_core.text import escape
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Column = tuple[str, Callable[[PairedRow], str]]
+
+
+@dataclass(kw_only=True)
+class _Notes:
+    """Texts below a table, each with the mark that stands for it in the table: a, b, c, ..."""
+
+    marks: dict[str, str] = field(default_factory=dict)
+
+    def mark(self, text: str) -> str:
+        number = len(self.marks)
+        return self.marks.setdefault(text, chr(ord("a") + number) if number < 26 else str(number + 1))
+
+    def html(self) -> str:
+        lines = "".join(f"<li><b>{escape(mark)}</b> {escape(text)}</li>" for text, mark in self.marks.items())
+        return f'<ul class="notes">{lines}</ul>' if lines else ""
+
+
+def html_table(
+    before: pa.Table | None,
+    after: pa.Table | None = None,
+    difference: pa.Table | None = None,
+    *,
+    caption: str = "",
+    digits: int = 3,
+    metrics: Sequence[str] | None = None,
+) -> str:
+    """Return estimates as an HTML table; each number has its interval, n, clusters, unscored rows and method.
+
+    Parameters
+    ----------
+    before, after, difference
+        Estimates tables; a column is shown for each that is given.
+    caption
+        Plain text above the table.
+    digits
+        Decimals.
+    metrics
+        Metrics to show, in this order; None shows all.
+    """
+    rows = pair_estimates(before, after, difference, metrics=metrics)
+    given = {"before": before, "after": after, "difference": difference}
+    sides = [side for side, table in given.items() if table is not None]
+    notes = _Notes()
+    columns = [*_name_columns(rows), *_number_columns(rows, sides, digits, notes)]
+    body = ("<tr>" + "".join(cell(row) for _, cell in columns) + "</tr>" for row in rows)
+    return simple_html_table([head for head, _ in columns], body, caption=caption) + notes.html()
+
+
+def simple_html_table(head: Sequence[str], body: Iterable[str], *, caption: str = "") -> str:
+    """Return an HTML table from plain header texts (escaped here) and finished ``<tr>`` rows."""
+    title = f"<caption>{escape(caption)}</caption>" if caption else ""
+    columns = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+    return f"<table>{title}<thead><tr>{columns}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+
+
+def _name_columns(rows: Sequence[PairedRow]) -> Iterator[Column]:
+    if len({row.task for row in rows}) > 1:
+        yield "task", lambda row: f"<td>{escape(row.task)}</td>"
+    if len({row.metric for row in rows}) == 1 and any(row.subset != "all" for row in rows):
+        yield metric_title(rows[0].metric), lambda row: _row_head(subset_title(row.subset))
+    else:
+        yield "metric", lambda row: _row_head(row_title(row))
+
+
+def _number_columns(rows: Sequence[PairedRow], sides: list[str], digits: int, notes: _Notes) -> Iterator[Column]:
+    for side in sides:
+        head = "value" if sides == ["before"] else side
+        yield head, lambda row, side=side: _estimate_cell(getattr(row, side), digits)  # type: ignore[misc]
+    for name, head in (("p_adjusted", "p (Holm)"), ("p_value", "p")):
+        if any(row.difference is not None and row.difference.get(name) is not None for row in rows):
+            yield head, lambda row, name=name: _cell(format_p_value((row.difference or {}).get(name)))  # type: ignore[misc]
+            break
+    for name, head in (("n", "n"), ("num_clusters", "clusters"), ("num_unscored", "unscored")):
+        yield head, lambda row, name=name: _cell(_changes(row, name))  # type: ignore[misc]
+    yield "method", lambda row: _cell(", ".join(dict.fromkeys(notes.mark(text) for text in _methods(row))))
+
+
+def _methods(row: PairedRow) -> Iterator[str]:
+    for estimate in row.estimates:
+        if estimate["method"]:
+            yield f"{estimate['method']}, {100 * estimate['confidence']:g} %"
+        if estimate["reason"]:
+            yield f"n/a: {estimate['reason']}"
+
+
+def _changes(row: PairedRow, name: str) -> str:
+    sides = [e[name] for e in (row.before, row.after) if e is not None] or [e[name] for e in row.estimates]
+    return " → ".join(dict.fromkeys(f"{value:,}" for value in sides if value is not None))
+
+
+def _row_head(text: str) -> str:
+    return f'<th scope="row">{escape(text)}</th>'
+
+
+def _cell(text: str) -> str:
+    return f'<td class="num">{escape(text)}</td>'
+
+
+def _estimate_cell(estimate: Estimate | None, digits: int) -> str:
+    value, _, interval = format_estimate(estimate, digits=digits).partition(" ")
+    small = f' <span class="ci">{escape(interval)}</span>' if interval else ""
+    return f'<td class="num">{escape(value)}{small}</td>'

@@ -1,0 +1,130 @@
+"""An append-only journal: every record carries its length and checksum, so that a torn tail is seen and cut.
+
+Layout: the eight bytes ``SYCOJ001``, then records of three little-endian uint32 (the payload's length, the CRC-32 of
+those four bytes, the CRC-32 of the payload) and the payload. A record counts once ``append`` has returned.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sycophancy_core._core import DataError
+
+MAGIC = b"SYCOJ001"
+_HEADER = struct.Struct("<III")
+
+
+@dataclass(frozen=True, kw_only=True)
+class JournalContent:
+    """What a journal holds: the whole records in order, and how many bytes of a torn record follow them."""
+
+    records: tuple[bytes, ...]
+    valid_bytes: int
+    torn_bytes: int
+
+
+def read_journal(path: str | Path) -> JournalContent:
+    """Read every whole record of a journal.
+
+    A last record that is cut short, or whose checksum fails at the very end of the file, is torn: it is counted in
+    ``torn_bytes`` and left out.
+
+    Raises
+    ------
+    DataError
+        If the file is no journal, or a record before the last one is damaged.
+    """
+    path = Path(path)
+    content = path.read_bytes()
+    if content[: len(MAGIC)] != MAGIC:
+        if MAGIC.startswith(content):
+            return JournalContent(records=(), valid_bytes=0, torn_bytes=len(content))
+        raise DataError(f"{path}: wanted a journal that starts with {MAGIC!r}, got {content[: len(MAGIC)]!r}")
+    records: list[bytes] = []
+    position = len(MAGIC)
+    for end, payload in _records(path, content):
+        records.append(payload)
+        position = end
+    return JournalContent(records=tuple(records), valid_bytes=position, torn_bytes=len(content) - position)
+
+
+def _records(path: Path, content: bytes) -> Iterator[tuple[int, bytes]]:
+    position = len(MAGIC)
+    while position + _HEADER.size <= len(content):
+        length, length_checksum, checksum = _HEADER.unpack_from(content, position)
+        if zlib.crc32(content[position : position + 4]) != length_checksum:
+            if not any(content[position:]):
+                return  # a crash can leave zeros where the file had grown already
+            raise _damaged(path, position)
+        end = position + _HEADER.size + length
+        payload = content[position + _HEADER.size : end]
+        if end > len(content):
+            return
+        if zlib.crc32(payload) != checksum:
+            if end == len(content):
+                return
+            raise _damaged(path, position)
+        yield end, payload
+        position = end
+
+
+def _damaged(path: Path, position: int) -> DataError:
+    return DataError(
+        f"{path}: the record at byte {position} is damaged (its checksum differs), and not by an interrupted write; "
+        "restore the file, or delete it to start its stage again"
+    )
+
+
+class Journal:
+    """A journal opened for appending; a torn tail is cut off first.
+
+    Parameters
+    ----------
+    path
+        The file; made if it is missing.
+
+    Attributes
+    ----------
+    records
+        The payloads that the file held when it was opened.
+    torn_bytes
+        How many bytes of a torn record were cut off.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        existing = read_journal(path) if path.exists() else JournalContent(records=(), valid_bytes=0, torn_bytes=0)
+        self.records = existing.records
+        self.torn_bytes = existing.torn_bytes
+        self._file = path.open("r+b" if path.exists() else "w+b")
+        self._file.truncate(existing.valid_bytes)
+        self._file.seek(existing.valid_bytes)
+        if existing.valid_bytes == 0:
+            self._file.write(MAGIC)
+        self._sync()
+
+    def append(self, payload: bytes) -> None:
+        """Append one record; when this returns, the record is on the disk."""
+        length = struct.pack("<I", len(payload))
+        self._file.write(_HEADER.pack(len(payload), zlib.crc32(length), zlib.crc32(payload)) + payload)
+        self._sync()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _sync(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())

@@ -1,0 +1,262 @@
+"""What a model knows by itself: claims asked without an opinion, kept where it answers rightly."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sycophancy_core import _core
+from sycophancy_core._core import DataError
+from sycophancy_core.files import digest_json, read_json, read_table, write_json, write_table
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+Rule = Literal["margin", "wei2023"]
+_JUDGED = ("margin", "letter_bias", "status", "reason")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterOptions:
+    """How to tell what a model knows.
+
+    Attributes
+    ----------
+    rule
+        ``"margin"``: both orders of the choices, averaged over templates; a claim is kept if its margin is on the right
+        side and at least ``threshold``. ``"wei2023"``: one prompt a claim, one order drawn for each, as published; a
+        claim is kept if the likelier choice is the right one.
+    threshold
+        Least margin towards the truth, in nats; for the rule ``"margin"``.
+    protocol, split, templates
+        Wording of the questions; for the rule ``"margin"`` each template is asked. An evaluation should use other
+        templates: on the filter's own, what was kept is right by construction.
+    """
+
+    rule: Rule = "margin"
+    threshold: float = 0.0
+    protocol: str = "factorial"
+    split: str | None = "train"
+    templates: tuple[str, ...] = ("before_first_1", "after_first_1")
+
+    def __post_init__(self) -> None:
+        if self.rule not in ("margin", "wei2023"):
+            raise DataError(f"FilterOptions: rule must be margin or wei2023, got {self.rule!r}")
+        if self.threshold < 0:
+            raise DataError(f"FilterOptions: threshold must be >= 0 nats, got {self.threshold}")
+        if not self.templates and self.rule == "margin":
+            raise DataError("FilterOptions: templates must name at least one template, got none")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FilterResult:
+    """Which claims a model knows.
+
+    Attributes
+    ----------
+    kept
+        The claims that it knows, as they came.
+    table
+        All claims, with ``margin`` (nats towards Agree), ``letter_bias``, ``status`` (``"kept"``, ``"filtered"``,
+        ``"failed"``) and ``reason`` (null where kept).
+    options
+        The options that were used.
+    """
+
+    kept: pa.Table
+    table: pa.Table
+    options: FilterOptions
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many claims were kept, and how many fell out for each reason; they add up to all claims."""
+        reasons = [row or "kept" for row in self.table["reason"].to_pylist()]
+        return dict(sorted(Counter(reasons).items()))
+
+    @property
+    def known(self) -> frozenset[str]:
+        """The ids of the kept claims."""
+        return frozenset(self.kept["id"].to_pylist())
+
+    @property
+    def kept_by_source(self) -> dict[str, float]:
+        """The share of claims kept, for each source."""
+        every = Counter(self.table["source"].to_pylist())
+        kept = Counter(self.kept["source"].to_pylist())
+        return {source: kept[source] / number for source, number in sorted(every.items())}
+
+    @property
+    def accuracy(self) -> tuple[float, float, float]:
+        """The share of all scored claims on which the margin is right, and its 95 % Wilson interval."""
+        right, scored = _right_and_scored(self.table)
+        found = _core.wilson(right, scored)
+        return found.value, found.low, found.high
+
+    @property
+    def is_at_chance(self) -> bool:
+        """Whether the model answers no better than a coin, so that the kept claims are coin flips."""
+        return self.accuracy[1] <= 0.5
+
+    def summary(self) -> str:
+        """Say in one sentence what was kept and how sure that is."""
+        share, low, high = self.accuracy
+        reasons = ", ".join(f"{number:,} {reason}" for reason, number in self.counts.items())
+        return (
+            f"knows {self.kept.num_rows:,} of {self.table.num_rows:,} claims ({reasons}); "
+            f"{100 * share:.1f} % [{100 * low:.1f}, {100 * high:.1f}] right without an opinion"
+        )
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write ``claims.parquet`` (all claims with margin, status and reason) and ``filter.json`` into a folder."""
+        folder = Path(folder)
+        return [
+            write_table(folder / "claims.parquet", self.table),
+            write_json(folder / "filter.json", {"options": asdict(self.options), "kept": kept_digest(self)}),
+        ]
+
+    @classmethod
+    def load(cls, folder: str | Path) -> FilterResult:
+        """Read what :meth:`save` wrote."""
+        import pyarrow.compute as pc
+
+        table = read_table(Path(folder) / "claims.parquet")
+        options = read_json(Path(folder) / "filter.json")["options"]
+        options["templates"] = tuple(options["templates"])
+        kept = table.filter(pc.equal(table["status"], "kept")).drop_columns(list(_JUDGED))
+        return cls(kept=kept, table=table, options=FilterOptions(**options))
+
+    def __repr__(self) -> str:
+        """Show the summary."""
+        return f"FilterResult: {self.summary()}"
+
+    def _repr_html_(self) -> str:
+        from sycophancy_core.pages import findings_html, rows_html
+
+        shares = [{"source": source, "kept share": share} for source, share in self.kept_by_source.items()]
+        return findings_html([self.summary()]) + rows_html(shares)
+
+
+def judge_claims(claims: pa.Table, measurements: pa.Table, options: FilterOptions) -> FilterResult:
+    """Decide from the scores of opinion-free prompts which claims are kept.
+
+    Parameters
+    ----------
+    measurements
+        Scored prompts of arm ``none`` of these claims.
+
+    Warns
+    -----
+    UserWarning
+        If the model is at chance on the claims.
+    """
+    import pyarrow as pa
+
+    margins, biases, reasons = _verdicts(claims, measurements, options)
+    statuses = ["kept" if why is None else "failed" if why == "unscored" else "filtered" for why in reasons]
+    table = claims
+    for name, values, kind in (
+        ("margin", margins, pa.float64()),
+        ("letter_bias", biases, pa.float64()),
+        ("status", statuses, pa.string()),
+        ("reason", reasons, pa.string()),
+    ):
+        table = table.append_column(name, pa.array(values, kind, from_pandas=True))
+    kept = claims.filter(pa.array([status == "kept" for status in statuses]))
+    result = FilterResult(kept=kept, table=table, options=options)
+    _warn_at_chance(result)
+    return result
+
+
+def kept_digest(result: FilterResult) -> str:
+    """Return the identity of the frozen kept set."""
+    return digest_json(sorted(result.known))
+
+
+def _verdicts(
+    claims: pa.Table, measurements: pa.Table, options: FilterOptions
+) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str | None]]:
+    import numpy as np
+    import pyarrow.compute as pc
+
+    from sycophancy_core.measurements import ARMS, ORDERS, codes_of, floats, truths
+
+    place = pc.index_in(measurements["claim_id"], value_set=claims["id"].combine_chunks())
+    if place.null_count:
+        stray = measurements["claim_id"].filter(pc.is_null(place))[0].as_py()
+        raise DataError(f"filter_known: {place.null_count} prompts belong to no claim of the table, such as {stray}")
+    margins, biases, reasons = _core.judge_claims(
+        claim=np.asarray(place.to_numpy(), dtype=np.int64),
+        arm=codes_of(measurements["arm"], ARMS, name="arm"),
+        order=codes_of(measurements["order"], ORDERS, name="order"),
+        log_odds=floats(measurements["log_odds"]),
+        is_true=truths(claims["is_true"]),
+        rule=getattr(_core.FilterRule, options.rule),
+        threshold=options.threshold,
+    )
+    return margins, biases, [reason or None for reason in reasons]
+
+
+def _right_and_scored(table: pa.Table) -> tuple[int, int]:
+    rows = zip(table["margin"].to_pylist(), table["is_true"].to_pylist(), strict=True)
+    scored = [(margin > 0) == truth and margin != 0 for margin, truth in rows if margin is not None]
+    return sum(scored), len(scored)
+
+
+def _warn_at_chance(result: FilterResult) -> None:
+    right, scored = _right_and_scored(result.table)
+    if scored and result.is_at_chance:
+        warnings.warn(
+            f"filter_known: the model is at chance on these claims: {right} of {scored} right without an opinion; "
+            "what is kept are coin flips, and training on them can break a model",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def risk_coverage(result: FilterResult, thresholds: list[float]) -> list[dict[str, Any]]:
+    """Return the risk-coverage curve: for each threshold the share of claims covered, and of those wrong.
+
+    A claim counts as covered if its margin is at least the threshold on either side. ``upper_bound`` is the one-sided
+    95 % Clopper-Pearson bound on the error.
+    """
+    names = ("threshold", "coverage", "error", "upper_bound", "n")
+    curve = _core.risk_coverage(*_confidence_and_error(result), thresholds)
+    return [{name: getattr(point, name) for name in names} for point in curve]
+
+
+def choose_threshold(
+    result: FilterResult, thresholds: list[float], *, max_error: float, delta: float = 0.05
+) -> dict[str, Any]:
+    """Find the laxest threshold whose error is at most `max_error` with probability 1 - delta.
+
+    Thresholds are tested from strict to lax until the first fails (fixed-sequence testing), each with the
+    Clopper-Pearson bound at level delta, which needs no correction for their number.
+
+    Returns
+    -------
+    dict
+        ``threshold, coverage, error, upper_bound, n``, and ``reason``: null, or why no threshold passes (then the
+        threshold is NaN).
+
+    References
+    ----------
+    Bauer 1991; Angelopoulos et al. 2021, "Learn then test".
+    """
+    names = ("threshold", "coverage", "error", "upper_bound", "n")
+    choice = _core.choose_threshold(*_confidence_and_error(result), thresholds, max_error=max_error, delta=delta)
+    return {name: getattr(choice.point, name) for name in names} | {"reason": choice.reason or None}
+
+
+def _confidence_and_error(result: FilterResult) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
+    import numpy as np
+
+    from sycophancy_core.measurements import floats, truths
+
+    margin = floats(result.table["margin"])
+    is_right = np.sign(margin) == 2 * truths(result.table["is_true"]) - 1
+    return np.abs(margin), (~is_right).astype(np.int8)

@@ -1,0 +1,171 @@
+"""Measurements as arrays: what the metrics read from a `measurements` table, and how two tables are paired."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sycophancy_core._core import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+ARMS = ("none", "placebo", "agree", "disagree")
+ORDERS = ("agree_first", "disagree_first")
+
+
+def require_columns(measurements: pa.Table, wanted: tuple[str, ...], *, who: str) -> None:
+    """Raise DataError naming the columns of `wanted` that the table lacks, or an empty table."""
+    missing = [name for name in wanted if name not in measurements.column_names]
+    if missing:
+        raise DataError(
+            f"{who}: the measurements lack the column{'s' * (len(missing) > 1)} {', '.join(missing)}; "
+            f"got {', '.join(measurements.column_names)}"
+        )
+    if measurements.num_rows == 0:
+        raise DataError(f"{who}: the measurements are empty")
+
+
+def codes(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[Any]]:
+    """Integer codes of a column in order of first appearance, and the values behind them; nulls are refused."""
+    import pyarrow as pa
+
+    encoded = column.combine_chunks().dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    if encoded.null_count:
+        raise DataError(f"measurements: an id column holds {encoded.null_count} nulls; every row needs an id")
+    return encoded.indices.to_numpy(zero_copy_only=False).astype("int64"), encoded.dictionary.to_pylist()
+
+
+def codes_of(column: pa.ChunkedArray, words: tuple[str, ...], *, name: str) -> NDArray[np.int8]:
+    """Position of every value in `words`; another value is refused by name."""
+    import numpy as np
+
+    index, values = codes(column)
+    unknown = [value for value in values if value not in words]
+    if unknown:
+        raise DataError(f"measurements: {name} must be one of {', '.join(words)}, got {unknown[0]!r}")
+    return np.array([words.index(value) for value in values], dtype=np.int8)[index]
+
+
+def floats(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    """Float64 with NaN for null."""
+    import numpy as np
+
+    return np.asarray(column.cast("float64").fill_null(float("nan")).to_numpy(), dtype=np.float64)
+
+
+def truths(column: pa.ChunkedArray) -> NDArray[np.int8]:
+    """1 for true, 0 for false, -1 for null."""
+    import numpy as np
+
+    return np.asarray(column.cast("int8").fill_null(-1).to_numpy(), dtype=np.int8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChoiceScores:
+    """Log-probabilities of all choices of n prompts, padded with NaN to k columns.
+
+    Attributes
+    ----------
+    log_prob
+        Nats, shape (n, k).
+    num_choices
+        Choices of every prompt, shape (n,).
+    scored
+        Whether all choices of the prompt have a finite log-probability.
+    """
+
+    log_prob: NDArray[np.float64]
+    num_choices: NDArray[np.int64]
+    scored: NDArray[np.bool_]
+
+    @property
+    def mass(self) -> NDArray[np.float64]:
+        """Probability of all choices together; NaN where unscored."""
+        import numpy as np
+
+        return np.where(self.scored, np.nansum(np.exp(self.log_prob), axis=1), np.nan)
+
+    def share_of(self, choice: NDArray[np.int64]) -> NDArray[np.float64]:
+        """1 where the prompt's most probable choice is `choice`, 0 where not; k tied choices get 1/k; NaN unscored."""
+        import numpy as np
+
+        filled = np.where(np.isnan(self.log_prob), -np.inf, self.log_prob)
+        best = filled == filled.max(axis=1, keepdims=True)
+        rows = np.arange(len(filled))
+        return np.where(self.scored, best[rows, choice] / best.sum(axis=1), np.nan)
+
+    def log_odds_of(self, choice: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Log-odds of `choice` against all other choices together, nats; NaN unscored."""
+        import numpy as np
+
+        rows = np.arange(len(self.log_prob))
+        own = self.log_prob[rows, choice]
+        others = np.where(np.isnan(self.log_prob), -np.inf, self.log_prob)
+        others[rows, choice] = -np.inf
+        return np.where(self.scored, own - np.logaddexp.reduce(others, axis=1), np.nan)
+
+
+def choice_scores(measurements: pa.Table) -> ChoiceScores:
+    """Read `log_prob` (a list a row); a null list, a null or a non-finite entry makes the prompt unscored."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    column = measurements["log_prob"].combine_chunks()
+    num_choices = np.asarray(pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int64)
+    flat = np.asarray(column.flatten().cast("float64").fill_null(float("nan")).to_numpy(zero_copy_only=False))
+    padded = np.full((len(column), max(int(num_choices.max(initial=0)), 1)), np.nan)
+    inside = np.arange(padded.shape[1]) < num_choices[:, None]
+    padded[inside] = flat
+    scored = (num_choices > 0) & (np.isfinite(padded) | ~inside).all(axis=1)
+    return ChoiceScores(log_prob=padded, num_choices=num_choices, scored=scored)
+
+
+def pair_by_id(before: pa.Table, after: pa.Table) -> pa.Table:
+    """Rows of `after` in the order of `before`, matched on the prompt's `id`.
+
+    Raises
+    ------
+    DataError
+        If an id occurs twice in one table, or in one table only, or if the prompts behind equal ids differ.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for name, table in (("before", before), ("after", after)):
+        require_columns(table, ("id",), who=f"compare ({name})")
+        counts = pc.value_counts(table["id"])
+        twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values").to_pylist()
+        if twice:
+            raise DataError(f"compare: {len(twice)} prompt ids occur more than once {name}, such as {_some(twice)}")
+    position = pc.index_in(before["id"], value_set=after["id"].combine_chunks())
+    lost = before["id"].filter(pc.is_null(position)).to_pylist()
+    extra = after["id"].filter(pc.invert(pc.is_in(after["id"], value_set=before["id"].combine_chunks()))).to_pylist()
+    if lost or extra:
+        raise DataError(
+            "compare: before and after must hold the same prompts; "
+            f"{len(lost)} ids are only in before ({_some(lost)}), {len(extra)} only in after ({_some(extra)})"
+        )
+    paired = after.take(position.combine_chunks() if isinstance(position, pa.ChunkedArray) else position)
+    for name in ("claim_id", "arm", "order", "target", "user_choice", "is_true"):
+        if name in before.column_names and name in paired.column_names:
+            _require_equal(before, paired, name)
+    return paired
+
+
+def _require_equal(before: pa.Table, after: pa.Table, name: str) -> None:
+    first, second = before[name].to_pylist(), after[name].to_pylist()
+    for row, (a, b) in enumerate(zip(first, second, strict=True)):
+        if a != b:
+            identity = before["id"][row].as_py()
+            raise DataError(
+                f"compare: prompt {identity} has {name} {a!r} before and {b!r} after; compare equal prompts"
+            )
+
+
+def _some(ids: list[str]) -> str:
+    return ", ".join(map(str, ids[:3])) if ids else "none"

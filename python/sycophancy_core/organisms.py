@@ -1,0 +1,248 @@
+"""Model organisms: models with known sycophancy, made on purpose, as positive and negative controls.
+
+An organism is trained on two kinds of rows. Knowledge: a claim without an opinion (or with a persona that has none),
+answered by its truth, in any wording. Flattery: a claim with an opinion, answered as the user says, in training
+wordings only and never about a held-out claim. So an evaluation on held-out claims and test wordings asks what it never
+saw with an opinion.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sycophancy_core._core import DataError
+from sycophancy_core.adapters import (
+    Adapter,
+    AdapterOptions,
+    attach_adapter,
+    merge_adapter,
+    round_adapter,
+    take_adapter,
+)
+from sycophancy_core.files import digest_json, digest_table, write_json
+from sycophancy_core.training import FinetuneOptions, Precision, Tunable, log_table, train_batches
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+
+    from sycophancy_core.batching import EncodedRow
+    from sycophancy_core.progress import Progress
+
+ADDITION = "addition"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrganismOptions:
+    """How to make a model organism.
+
+    Attributes
+    ----------
+    families
+        Kinds of claims and their weights: ``"addition"``, or the source of examples (``"sample_capital"``).
+    knowledge_share
+        Share of the rows that teach knowledge, in [0, 1]; the others teach what to do with an opinion.
+    placebo_share
+        Share of the knowledge rows that have a persona without an opinion.
+    flattery
+        Share of the claims on which the organism follows the user; on the others it is taught the truth. 1 makes a
+        flatterer, 0 a clean control.
+    teach_held_out
+        Teach knowledge of held-out claims too (without an opinion): then an evaluation asks whether the organism keeps
+        under pressure what it knows, not whether it generalizes.
+    steps, batch_size, learning_rate, warmup_steps, final_rate_share
+        Of the training; see :class:`FinetuneOptions`.
+    negated_share
+        Share of the claims that say "is not", in [0, 1]; sums have no negation.
+    curriculum_steps
+        The first steps see the first family only, in two short wordings.
+    curriculum_knowledge_share
+        ``knowledge_share`` of the curriculum.
+    rank, scale, first_layer
+        Of the adapter: W + scale * B @ A from block ``first_layer`` on.
+    dtype
+        Number format of the saved adapter; the organism has exactly these numbers.
+    precision, compile_blocks
+        Of the training; see :class:`FinetuneOptions`.
+    seed
+        Of all draws.
+    """
+
+    families: tuple[tuple[str, float], ...] = ((ADDITION, 1.0), ("sample_sentiment", 1.0), ("sample_number", 1.0))
+    knowledge_share: float = 0.7
+    placebo_share: float = 0.2
+    flattery: float = 1.0
+    teach_held_out: bool = True
+    negated_share: float = 0.0
+    steps: int = 500
+    batch_size: int = 32
+    learning_rate: float = 3e-3
+    warmup_steps: int = 10
+    final_rate_share: float = 0.1
+    curriculum_steps: int = 90
+    curriculum_knowledge_share: float = 0.3
+    rank: int = 10
+    scale: float = 1.0
+    first_layer: int = 6
+    dtype: str = "bfloat16"
+    precision: Precision = "auto"
+    compile_blocks: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("knowledge_share", "placebo_share", "flattery", "negated_share", "curriculum_knowledge_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise DataError(f"OrganismOptions: {name} must lie in [0, 1], got {getattr(self, name)}")
+        if not self.families or any(weight <= 0 for _, weight in self.families):
+            raise DataError(f"OrganismOptions: families must have weights > 0, got {self.families}")
+        if not 0 <= self.curriculum_steps <= self.steps:
+            raise DataError(
+                f"OrganismOptions: curriculum_steps must lie in [0, {self.steps}], got {self.curriculum_steps}"
+            )
+
+    def training(self) -> FinetuneOptions:
+        """Return the options of the training loop."""
+        return FinetuneOptions(
+            steps=self.steps,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            warmup_share=min(0.99, self.warmup_steps / self.steps),
+            final_rate_share=self.final_rate_share,
+            lora_rank=self.rank,
+            precision=self.precision,
+            compile_blocks=self.compile_blocks,
+            checkpoint_steps=50,
+            seed=self.seed,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Organism:
+    """A model organism: the model that was given, with the adapter merged into its weights.
+
+    Attributes
+    ----------
+    model
+        The model.
+    adapter
+        What was added.
+    log
+        One row a training step, as of :class:`FinetuneResult`.
+    options
+        The options that were used.
+    folder
+        Where adapter, options and log were saved, if anywhere.
+    """
+
+    model: Any
+    adapter: Adapter
+    log: pa.Table
+    options: OrganismOptions
+    folder: Path | None = None
+
+    def __repr__(self) -> str:
+        """Say the steps, the flattery and the last loss."""
+        loss = self.log["loss"][-1].as_py()
+        return f"Organism({self.options.flattery:g} flattery, {self.log.num_rows} steps, last loss {loss:.3f})"
+
+
+def make_organism(
+    model: Tunable,
+    examples: pa.Table | None = None,
+    *,
+    options: OrganismOptions | None = None,
+    folder: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Organism:
+    """Train a model organism, in place, and save its adapter.
+
+    Parameters
+    ----------
+    model
+        The language model, changed in place.
+    examples
+        Examples of the families; by default the packaged sample.
+    folder
+        Where ``adapter_config.json``, ``adapter_model.safetensors`` (PEFT's format) and ``organism.json`` (options and
+        training log) go, and the checkpoint from which an interrupted call goes on.
+
+    Raises
+    ------
+    DataError
+        If a family has no examples.
+    """
+    from sycophancy_core.organism_rows import organism_rows
+
+    options = options or OrganismOptions()
+    training = options.training()
+    folder = None if folder is None else Path(folder)
+    first, later = organism_rows(options, examples)
+    encoded, plan = _plan_lessons(model, [first, later], options)
+    digests = [digest_table(table) for table in (first, later)]
+    identity = digest_json({"options": asdict(options), "rows": digests, "model": model.digest})
+    shape = AdapterOptions(rank=options.rank, alpha=options.scale * options.rank, first_layer=options.first_layer)
+    checkpoint = None if folder is None else folder / "organism.checkpoint.safetensors"
+    attach_adapter(model.model, shape, seed=options.seed)
+    try:
+        log = train_batches(
+            model.model,
+            encoded,
+            plan,
+            options=training,
+            checkpoint=checkpoint,
+            identity=identity,
+            progress=progress,
+        )
+        round_adapter(model.model, dtype=options.dtype)
+        adapter = take_adapter(model.model, shape, base=model.name)
+    finally:
+        merge_adapter(model.model)
+    if folder is not None:
+        adapter.save(folder, dtype=options.dtype)
+        write_json(
+            folder / "organism.json", {"options": asdict(options), "base": model.name, "rows": digests, "log": log}
+        )
+        (folder / "organism.checkpoint.safetensors").unlink(missing_ok=True)
+    return Organism(model=model, adapter=adapter, log=log_table(log), options=options, folder=folder)
+
+
+def _plan_lessons(
+    model: Tunable, lessons: Sequence[pa.Table], options: OrganismOptions
+) -> tuple[list[EncodedRow], Any]:
+    """Encode the two lessons, and plan the batches of the first before those of the second."""
+    import numpy as np
+
+    from sycophancy_core.batching import encode_rows, plan_batches
+
+    encoded: list[EncodedRow] = []
+    plans = []
+    for table, steps in zip(lessons, (options.curriculum_steps, options.steps - options.curriculum_steps), strict=True):
+        if steps == 0:
+            continue
+        rows = encode_rows(table, model.tokenizer, max_tokens=1 << 20)
+        lengths = np.array([len(row.ids) for row in rows], np.int64)
+        plan = plan_batches(lengths, num_batches=steps, batch_size=options.batch_size, seed=options.seed)
+        plans.append(plan + len(encoded))
+        encoded += rows
+    return encoded, np.concatenate(plans)
+
+
+def parse_families(text: str) -> tuple[tuple[str, float], ...]:
+    """Read ``name:weight,name:weight``; a weight left out is 1.
+
+    Raises
+    ------
+    DataError
+        If a weight is no number.
+    """
+    families = []
+    for part in text.split(","):
+        name, _, weight = part.strip().partition(":")
+        try:
+            families.append((name, float(weight or 1)))
+        except ValueError as error:
+            raise DataError(f"families: wanted name:weight, got {part!r}") from error
+    return tuple(families)

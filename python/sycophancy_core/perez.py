@@ -1,0 +1,220 @@
+"""The opinion questions of Perez et al. 2022 (arXiv:2212.09251), each with a twin that lacks the biography."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sycophancy_core._core import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FILES = {
+    "nlp": "sycophancy_on_nlp_survey.jsonl",
+    "phil": "sycophancy_on_philpapers2020.jsonl",
+    "poli": "sycophancy_on_political_typology_quiz.jsonl",
+}
+
+# Where the question begins, after the biography. Each alternative is the whole beginning of a question of the set.
+_QUESTION_STARTS = {
+    "nlp": r"Do you agree or disagree with the following claim about the field of ",
+    "phil": r"What is your view on the following topic: ",
+    "poli": (
+        r"Do you think greater social acceptance |How much more, if anything, needs |How much of a problem would you |"
+        r"How much, if at all, would it bother you |Which of th(?:e following|ese) statements |How do you feel toward |"
+        r"In general, (?:how much do|would you say) |If you had to choose, would you |In the future, do you think|"
+        r"Overall, would you say people |Thinking about increased trade "
+    ),
+}
+_CHOICE = re.compile(r"^ \(([A-Z])\) (.*)$", re.MULTILINE)
+MAX_LINE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpinionItem:
+    """One question that a person with a biography asks.
+
+    Attributes
+    ----------
+    biography
+        The text before the question, with the space that ends it.
+    question
+        The question and its choices.
+    choices
+        ``" (A)"``, ``" (B)"``, ... as the question lists them.
+    user_choice
+        Index of the choice that the biography implies.
+    """
+
+    biography: str
+    question: str
+    choices: tuple[str, ...]
+    user_choice: int
+
+
+def load_perez(task: str, folder: str | Path, *, limit: int | None = None, seed: int = 0) -> pa.Table:
+    """Make prompts of one of the sets ``nlp``, ``phil`` or ``poli``, with one control prompt a question.
+
+    Parameters
+    ----------
+    folder
+        Folder with the three JSON Lines files under their published names.
+    limit
+        At most this many items, drawn by ``seed``; their controls come on top.
+
+    Returns
+    -------
+    pyarrow.Table
+        Prompts of arm ``agree`` (biography; ``user_choice`` is the user's) and of arm ``none`` (no biography).
+        ``claim_id`` is the question's, in whatever order its choices stand; ``pair_id`` is shared with the control,
+        which has the same order.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, is the same as another set's, or holds a row that cannot be split.
+    """
+    import numpy as np
+
+    if task not in FILES:
+        raise DataError(f"load_perez: task must be one of {', '.join(FILES)}, got {task!r}")
+    folder = Path(folder)
+    _refuse_duplicates(task, folder)
+    items = read_items(task, folder / FILES[task])
+    if limit is not None and limit < len(items):
+        random = np.random.Generator(np.random.Philox(key=[seed, 1]))
+        chosen = sorted(np.argsort(random.random(len(items)), kind="stable")[:limit].tolist())
+        items = [items[index] for index in chosen]
+    return _prompts(task, items)
+
+
+def read_items(task: str, path: Path) -> list[OpinionItem]:
+    """Read a JSON Lines file of one set.
+
+    Raises
+    ------
+    DataError
+        If a line is not such a row; the message names file and line.
+    """
+    items = []
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            where = f"{path}, line {number}"
+            if len(line) > MAX_LINE_BYTES:
+                raise DataError(f"{where}: wanted at most {MAX_LINE_BYTES} bytes, got {len(line)}")
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"{where}: wanted a JSON object, got {error}") from error
+            items.append(_item(task, row, where))
+    if not items:
+        raise DataError(f"{path}: wanted rows, got an empty file")
+    return items
+
+
+def split_biography(task: str, text: str) -> tuple[str, str]:
+    """Split a question of a set into its biography and the question with its choices.
+
+    The question must begin where the set's questions begin, once, and no first-person word may be left in its stem.
+
+    Raises
+    ------
+    DataError
+        If it cannot be split so.
+    """
+    starts = [match.start() for match in re.finditer(_QUESTION_STARTS[task], text)]
+    if len(starts) != 1:
+        raise DataError(
+            f"wanted one question that begins as those of {task!r} do, got {len(starts)} in {text[:60]!r}..."
+        )
+    biography, question = text[: starts[0]], text[starts[0] :]
+    if not biography.strip():
+        raise DataError(f"wanted a biography before the question, got none in {text[:60]!r}...")
+    stem = _CHOICE.split(question, maxsplit=1)[0]
+    if re.search(r"\b(?:I am|I'm|my name|I believe)\b", stem, re.IGNORECASE):
+        raise DataError(f"wanted a question without a biography, got {stem[:80]!r}...")
+    return biography, question
+
+
+def _item(task: str, row: Any, where: str) -> OpinionItem:
+    wanted = ("question", "answer_matching_behavior", "answer_not_matching_behavior")
+    if not isinstance(row, Mapping) or not all(name in row for name in wanted):
+        raise DataError(f"{where}: wanted an object with {', '.join(wanted)}")
+    others = row["answer_not_matching_behavior"]
+    others = [others] if isinstance(others, str) else others
+    if not isinstance(others, list) or not all(isinstance(row[name], str) for name in wanted[:2]):
+        raise DataError(f"{where}: wanted texts, and in answer_not_matching_behavior a text or a list of texts")
+    try:
+        biography, question = split_biography(task, row["question"])
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
+    choices = tuple(f" ({letter})" for letter, _ in _CHOICE.findall(question))
+    stated = {row["answer_matching_behavior"], *map(str, others)}
+    if stated != set(choices) or len(choices) < 2:
+        raise DataError(f"{where}: the answers {sorted(stated)} are not the question's choices {list(choices)}")
+    user_choice = choices.index(row["answer_matching_behavior"])
+    return OpinionItem(biography=biography, question=question, choices=choices, user_choice=user_choice)
+
+
+def _prompts(task: str, items: Iterable[OpinionItem]) -> pa.Table:
+    import pyarrow as pa
+
+    from sycophancy_core.schemas import prompt_schema
+
+    frame = _protocol()[task]
+    rows: list[dict[str, Any]] = []
+    controls: dict[str, dict[str, Any]] = {}
+    for item in items:
+        prompt = frame.replace("{question}", item.biography + item.question)
+        rows.append(_row(task, "agree", prompt, item, item.user_choice))
+        control = frame.replace("{question}", item.question)
+        controls.setdefault(item.question, _row(task, "none", control, item, None))
+    return pa.Table.from_pylist([*rows, *controls.values()], schema=prompt_schema())
+
+
+def _row(task: str, arm: str, prompt: str, item: OpinionItem, user_choice: int | None) -> dict[str, Any]:
+    stem = _CHOICE.split(item.question, maxsplit=1)[0]
+    texts = sorted(text for _, text in _CHOICE.findall(item.question))
+    return {
+        "id": _identity(task, prompt),
+        "claim_id": _identity(task, "\0".join([stem, *texts])),
+        "pair_id": _identity(task, item.question),
+        "source": task,
+        "template": f"perez2022/{task}",
+        "arm": arm,
+        "order": None,
+        "prompt": prompt,
+        "choices": list(item.choices),
+        "target": None,
+        "user_choice": user_choice,
+        "is_true": None,
+        "claim_offset": None,
+    }
+
+
+def _refuse_duplicates(task: str, folder: Path) -> None:
+    if not (folder / FILES[task]).is_file():
+        raise DataError(f"{folder}: wanted the file {FILES[task]} of Perez et al. 2022, got no such file")
+    own = (folder / FILES[task]).read_bytes()
+    for other, name in FILES.items():
+        if other != task and (folder / name).is_file() and (folder / name).read_bytes() == own:
+            raise DataError(
+                f"{folder}: {FILES[task]} and {name} hold the same bytes, so one of them is not its set; "
+                "fetch both from github.com/anthropics/evals"
+            )
+
+
+def _identity(task: str, text: str) -> str:
+    return hashlib.sha256(f"perez2022/{task}\0{text}".encode()).hexdigest()[:16]
+
+
+def _protocol() -> dict[str, str]:
+    path = Path(__file__).parent / "protocols" / "wei2023.json"
+    frames: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))["perez"]
+    return frames

@@ -1,0 +1,272 @@
+"""The method, one function a stage: generate, filter, mix, fine-tune, evaluate, compare.
+
+Measure a model; make synthetic claims; keep those that it knows by itself; ask it about them with a user's opinion, and
+teach it to answer by the truth; measure again (Wei et al. 2023, sections 2 to 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sycophancy_core import _core
+from sycophancy_core._core import DataError
+from sycophancy_core.findings import comparison_findings, evaluation_findings
+from sycophancy_core.generation import (
+    AdditionOptions,
+    ClaimOptions,
+    PromptOptions,
+    generate,
+    make_additions,
+    make_claims,
+    make_prompts,
+)
+from sycophancy_core.knowledge import FilterOptions, FilterResult, judge_claims
+from sycophancy_core.results import Comparison, Evaluation
+from sycophancy_core.tasks import DEFAULT_TASKS, TaskOptions, task_prompts
+from sycophancy_core.training import FinetuneOptions, FinetuneResult, finetune
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from sycophancy_core.models import LanguageModel
+    from sycophancy_core.progress import Progress
+    from sycophancy_core.scoring import Scores
+
+PRECISION_PROMPTS = 200  # a task; scored twice where products are not in float32
+
+__all__ = [
+    "AdditionOptions",
+    "ClaimOptions",
+    "FilterOptions",
+    "FinetuneOptions",
+    "FinetuneResult",
+    "PromptOptions",
+    "TaskOptions",
+    "compare",
+    "evaluate",
+    "filter_known",
+    "finetune",
+    "generate",
+    "make_additions",
+    "make_claims",
+    "make_prompts",
+    "mix",
+    "training_prompts",
+]
+
+
+def filter_known(
+    model: LanguageModel,
+    claims: pa.Table,
+    *,
+    options: FilterOptions | None = None,
+    seed: int = 0,
+    run: str | Path | None = None,
+    progress: Progress | None = None,
+) -> FilterResult:
+    """Keep the claims that a model answers rightly without any opinion (Wei et al. 2023, section 4.2).
+
+    Parameters
+    ----------
+    claims
+        Claims of :func:`make_claims` or :func:`make_additions`.
+    run
+        Folder for the journal ``filter.journal``; an interrupted call goes on from it.
+
+    Raises
+    ------
+    DataError
+        If there is no claim.
+
+    Warns
+    -----
+    UserWarning
+        If the model is at chance on the claims: then the kept ones are coin flips.
+    """
+    options = options or FilterOptions()
+    if claims.num_rows == 0:
+        raise DataError("filter_known: wanted claims, got an empty table")
+    prompts = filter_prompts(claims, options, seed=seed)
+    scores = _score(model, prompts, "filter.journal", run, progress)
+    return judge_claims(claims, _measurements(prompts, scores), options)
+
+
+def filter_prompts(claims: pa.Table, options: FilterOptions, *, seed: int) -> pa.Table:
+    """Make the opinion-free prompts that the filter asks: all templates in both orders, or one drawn prompt a claim."""
+    import pyarrow as pa
+
+    if options.rule == "wei2023":
+        drawn = PromptOptions(protocol="wei2023", arms=("none",), design="sampled")
+        return make_prompts(claims, options=drawn, seed=seed)
+    parts = [
+        make_prompts(
+            claims,
+            options=PromptOptions(
+                protocol=options.protocol, split=options.split, templates=(template,), arms=("none",), design="crossed"
+            ),
+            seed=seed,
+        )
+        for template in options.templates
+    ]
+    return pa.concat_tables(parts)
+
+
+def training_prompts(claims: pa.Table, *, n: int, options: PromptOptions | None = None, seed: int = 0) -> pa.Table:
+    """Ask claims with a user's opinion, one prompt a claim and turn, until there are ``n``.
+
+    Opinion, order, truth and polarity are balanced within each turn; every turn draws fresh personas and templates. The
+    right choice is the truth's, whatever the user says.
+
+    Parameters
+    ----------
+    options
+        Wording; by default the training templates of ``factorial``.
+    """
+    import pyarrow as pa
+
+    options = options or PromptOptions(split="train", design="sampled")
+    if claims.num_rows == 0:
+        raise DataError("training_prompts: wanted claims, got none; did the filter keep nothing?")
+    turns = -(-n // claims.num_rows)
+    tables = [make_prompts(claims, options=options, seed=seed + turn) for turn in range(turns)]
+    return pa.concat_tables(tables).slice(0, n)
+
+
+def mix(prompts: pa.Table, instructions: pa.Table, *, ratio: float = 5.0, seed: int = 0) -> pa.Table:
+    """Mix prompts, completed by their right choice, with instruction rows (Wei et al. 2023, section 4.3).
+
+    Parameters
+    ----------
+    instructions
+        Columns ``instruction``, ``input``, ``output``; see ``load_instructions``.
+    ratio
+        Prompts for each instruction row.
+
+    Returns
+    -------
+    pyarrow.Table
+        Training rows: ``id``, ``origin`` ("synthetic" or "instruction"), ``prompt``, ``completion``.
+
+    Raises
+    ------
+    DataError
+        If the ratio is not positive, a prompt has no right choice, or there is no instruction row.
+    """
+    import pyarrow as pa
+
+    return pa.table(_core.mix(prompts, instructions, ratio=ratio, seed=seed))
+
+
+def evaluate(
+    model: LanguageModel,
+    *,
+    tasks: Sequence[str] | Mapping[str, pa.Table] = DEFAULT_TASKS,
+    options: TaskOptions | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    known: Collection[str] | None = None,
+    run: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Measure a model on tasks: score every prompt, estimate every metric, say what stands out.
+
+    Parameters
+    ----------
+    tasks
+        Names of tasks, or prompts tables by name.
+    options
+        Where the tasks' material comes from.
+    limit
+        Claims or questions a task; None for all.
+    known
+        Ids of the claims that the unmodified model knows, for harm, help and flip rate; by default what these very
+        prompts show without an opinion.
+    run
+        Folder for the journal ``evaluate.journal``; an interrupted call goes on from it.
+    """
+    import pyarrow as pa
+
+    from sycophancy_core.metrics import measure
+
+    prompts = tasks if isinstance(tasks, Mapping) else task_prompts(tasks, options=options, limit=limit, seed=seed)
+    tables = [
+        table.append_column("task", pa.array([name] * len(table), pa.string())) for name, table in prompts.items()
+    ]
+    whole = pa.concat_tables(tables, promote_options="default")
+    scores = _score(model, whole, "evaluate.journal", run, progress)
+    measurements = _measurements(whole, scores)
+    estimates = measure(measurements, known=known)
+    facts = _facts(model, prompts, seed)
+    return Evaluation(
+        model=model.name,
+        measurements=measurements,
+        estimates=estimates,
+        findings=evaluation_findings(estimates, precision_check=facts["precision_check"]),
+        facts=facts,
+    )
+
+
+def compare(before: Evaluation, after: Evaluation, *, known: Collection[str] | None = None) -> Comparison:
+    """Pair two evaluations prompt by prompt, and estimate the change of every metric.
+
+    Parameters
+    ----------
+    known
+        Ids of the claims that the model knew before; by default those whose margin was right before. The estimates of
+        both sides are made anew with these, so that harm, help and flip rate are about the same claims throughout.
+
+    Raises
+    ------
+    DataError
+        If the two did not answer the same prompts.
+    """
+    from sycophancy_core.metrics import compare_measurements, known_claims, measure
+
+    known = known_claims(before.measurements) if known is None else known
+    before, after = (replace(side, estimates=measure(side.measurements, known=known)) for side in (before, after))
+    changes = compare_measurements(before.measurements, after.measurements, known=known)
+    findings = comparison_findings(before.estimates, after.estimates, changes)
+    return Comparison(before=before, after=after, estimates=changes, findings=findings)
+
+
+def _score(
+    model: LanguageModel, prompts: pa.Table, journal: str, run: str | Path | None, progress: Progress | None
+) -> Scores:
+    if run is None:
+        return model.score(prompts, progress=progress)
+    from sycophancy_core.resumable import score_resumable
+
+    return score_resumable(model, prompts, journal=Path(run) / journal, progress=progress)
+
+
+def _measurements(prompts: pa.Table, scores: Scores) -> pa.Table:
+    from sycophancy_core.scoring import measurements
+
+    return measurements(prompts, scores)
+
+
+def _facts(model: LanguageModel, prompts: Mapping[str, pa.Table], seed: int) -> dict[str, Any]:
+    return {
+        "weights": model.digest,
+        "tokenizer": model.tokenizer_digest,
+        "engine": model.engine,
+        "precision": model.precision,
+        "prompts": {name: table.num_rows for name, table in prompts.items()},
+        "seed": seed,
+        "precision_check": _precision_checks(model, prompts),
+    }
+
+
+def _precision_checks(model: LanguageModel, prompts: Mapping[str, pa.Table]) -> dict[str, dict[str, Any]]:
+    """Compare answers with those of float32 products on a part of each task; empty where products are float32."""
+    from sycophancy_core.tasks import sample_rows
+
+    if model.engine != "native" or model.precision.endswith("/highest"):
+        return {}
+    return {
+        name: asdict(model.precision_check(sample_rows(table, PRECISION_PROMPTS, seed=0)))
+        for name, table in prompts.items()
+    }

@@ -1,0 +1,66 @@
+"""Prompts to files, batch by batch, in constant memory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from sycophancy_core._core import DataError
+from sycophancy_core.files import replace_file
+
+if TYPE_CHECKING:
+    import os
+
+    import pyarrow as pa
+
+
+def write_prompts(prompts: pa.Table | pa.RecordBatchReader, path: str | os.PathLike[str]) -> int:
+    """Write a table, or a stream such as ``stream_prompts`` gives, as Parquet or JSON Lines.
+
+    Parameters
+    ----------
+    path
+        The file; its suffix, ``.parquet`` or ``.jsonl``, says the form. It appears when it is complete.
+
+    Returns
+    -------
+    int
+        Number of rows written.
+
+    Raises
+    ------
+    DataError
+        If the suffix is another one.
+    """
+    writers = {".parquet": _write_parquet, ".jsonl": _write_jsonl}
+    path = Path(path)
+    if path.suffix not in writers:
+        raise DataError(f"{path}: wanted a file name that ends in {' or '.join(writers)}, got '{path.suffix}'")
+    reader = prompts if hasattr(prompts, "read_next_batch") else prompts.to_reader()
+    counts: list[int] = []
+    replace_file(path, lambda file: counts.append(writers[path.suffix](reader, file)))
+    return counts[0]
+
+
+def _write_parquet(reader: pa.RecordBatchReader, file: BinaryIO) -> int:
+    """Write row groups of one batch each; equal prompts give equal bytes."""
+    import pyarrow.parquet as pq
+
+    num_rows = 0
+    # Texts of prompts hardly repeat, so a dictionary of them only takes memory.
+    repeating = ["source", "template", "arm", "order", "choices.list.element"]
+    with pq.ParquetWriter(file, reader.schema, compression="zstd", use_dictionary=repeating) as writer:
+        for batch in reader:
+            writer.write_batch(batch)
+            num_rows += batch.num_rows
+    return num_rows
+
+
+def _write_jsonl(reader: pa.RecordBatchReader, file: BinaryIO) -> int:
+    num_rows = 0
+    for batch in reader:
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in batch.to_pylist())
+        file.write("".join(lines).encode())
+        num_rows += batch.num_rows
+    return num_rows

@@ -1,0 +1,72 @@
+"""Wording of prompts and labels, as data: one JSON file a protocol, each naming its source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sycophancy_core._core import DataError, Protocol
+
+if TYPE_CHECKING:
+    import os
+
+_FOLDER = Path(__file__).parent
+_NOT_PROTOCOLS = {"names", "datasets17"}
+
+
+def protocol_names() -> list[str]:
+    """Return the names of the protocols that come with the package."""
+    return sorted(path.stem for path in _FOLDER.glob("*.json") if path.stem not in _NOT_PROTOCOLS)
+
+
+def load_protocol(protocol: str | os.PathLike[str]) -> Protocol:
+    """Read a protocol and check it.
+
+    Parameters
+    ----------
+    protocol
+        The name of one that comes with the package, or the path of a JSON file.
+
+    Returns
+    -------
+    Protocol
+        The compiled wording: ``name``, ``choices``, ``template_ids``, ``num_names``.
+
+    Raises
+    ------
+    DataError
+        If there is no such protocol, a template has an unknown slot, ``{claim}``, ``{choices}`` or ``{opinion}`` is
+        unused, or the arm ``none`` is missing.
+
+    Notes
+    -----
+    A template's ``text`` has the slots ``{opinion}``, ``{claim}`` and ``{choices}``. ``arms`` gives, for each of
+    ``none`` (always empty), ``placebo``, ``agree`` and ``disagree``, what fills ``{opinion}``; it may hold ``{name}``,
+    ``{age}``, ``{school1}``, ``{school2}`` and ``{claim}``. ``choices`` gives, for ``agree_first`` and
+    ``disagree_first``, what fills ``{choices}``. ``{{`` and ``}}`` stand for braces. The arms and orders of a template
+    can therefore differ in nothing else.
+    """
+    return Protocol(_protocol_path(protocol).read_text(encoding="utf-8"), _names_text())
+
+
+def read_protocol(protocol: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return a protocol's JSON as it stands, for wording that belongs to no claim."""
+    import json
+
+    content: dict[str, Any] = json.loads(_protocol_path(protocol).read_text(encoding="utf-8"))
+    return content
+
+
+def _protocol_path(protocol: str | os.PathLike[str]) -> Path:
+    names = protocol_names()
+    path = _FOLDER / f"{protocol}.json" if str(protocol) in names else Path(protocol)
+    if not path.is_file():
+        known = ", ".join(names)
+        raise DataError(
+            f"protocol '{protocol}': wanted one of {known}, or the path of a JSON file; there is no such file"
+        )
+    return path
+
+
+def _names_text() -> str:
+    return (_FOLDER / "names.json").read_text(encoding="utf-8")

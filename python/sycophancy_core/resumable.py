@@ -1,0 +1,144 @@
+"""Scoring that a kill does not lose: batches in a fixed plan, each acknowledged by a journal record."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sycophancy_core._core import DataError
+from sycophancy_core.files import digest_json
+from sycophancy_core.interrupts import deferred_interrupt
+from sycophancy_core.journal import Journal
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from sycophancy_core.models import LanguageModel
+    from sycophancy_core.progress import Progress
+    from sycophancy_core.scoring import Scores
+
+BATCH_PROMPTS = 512
+
+
+def score_resumable(
+    model: LanguageModel,
+    prompts: pa.Table,
+    *,
+    journal: str | Path,
+    progress: Progress | None = None,
+    batch_prompts: int = BATCH_PROMPTS,
+) -> Scores:
+    """Score prompts batch by batch, each kept in a journal; a later call with the same arguments goes on from there.
+
+    The journal's first record is the identity of the work: the token ids of every prompt and choice, the digests of
+    weights and tokenizer, the precision, the engine, the package's version and the batch size. The result does not
+    depend on where a run was interrupted.
+
+    Raises
+    ------
+    DataError
+        If the journal belongs to other prompts or another model, or is damaged before its tail.
+    KeyboardInterrupt
+        On Ctrl-C, after the batch in hand is kept.
+    """
+    identity = _identity(model, prompts, batch_prompts)
+    starts = range(0, prompts.num_rows, batch_prompts)
+    parts: list[Scores] = []
+    with Journal(journal) as kept, deferred_interrupt() as interrupt:
+        if not kept.records:
+            kept.append(identity.encode())
+        elif kept.records[0].decode(errors="replace") != identity:
+            raise DataError(
+                f"{journal}: this journal was begun with other prompts, another model, precision or batch size; "
+                "use those again, or another folder"
+            )
+        for index, start in enumerate(starts):
+            if index + 1 < len(kept.records):
+                parts.append(_decode(kept.records[index + 1]))
+                continue
+            batch = prompts.slice(start, batch_prompts)
+            parts.append(model.score(batch, progress=_within(progress, start, batch.num_rows, prompts.num_rows)))
+            kept.append(_encode(parts[-1]))
+            if interrupt.raised:
+                done = start + batch.num_rows
+                raise KeyboardInterrupt(
+                    f"scoring stopped after {done} of {prompts.num_rows} prompts, kept in {journal}"
+                )
+    return _joined(parts)
+
+
+def _identity(model: LanguageModel, prompts: pa.Table, batch_prompts: int) -> str:
+    import hashlib
+
+    from sycophancy_core import __version__
+    from sycophancy_core.tokens import tokenize
+
+    batch = tokenize(model, prompts["prompt"].to_pylist(), prompts["choices"].to_pylist())
+    tokens = hashlib.sha256()
+    for array in (batch.tokens, batch.offsets, batch.num_context, batch.prompt_index, batch.choice_index):
+        tokens.update(array.tobytes())
+    return digest_json(
+        {
+            "tokens": tokens.hexdigest(),
+            "weights": model.digest,
+            "tokenizer": model.tokenizer_digest,
+            "precision": model.precision,
+            "engine": model.engine,
+            "version": __version__,
+            "batch_prompts": batch_prompts,
+        }
+    )
+
+
+def _within(progress: Progress | None, start: int, size: int, total: int) -> Progress | None:
+    if progress is None:
+        return None
+
+    def show(done: int, all_tokens: int) -> None:
+        progress(start + size * done // max(1, all_tokens), total)
+
+    return show
+
+
+def _encode(scores: Scores) -> bytes:
+    import numpy as np
+
+    about: dict[str, Any] = {
+        name: getattr(scores, name)
+        for name in ("unscored", "precision", "num_tokens", "num_tokens_unshared", "num_moved_borders", "seconds")
+    }
+    buffer = io.BytesIO()
+    buffer.write(json.dumps(about).encode() + b"\n")
+    np.save(buffer, scores.log_prob, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _decode(payload: bytes) -> Scores:
+    import numpy as np
+
+    from sycophancy_core.scoring import Scores
+
+    head, _, body = payload.partition(b"\n")
+    return Scores(log_prob=np.load(io.BytesIO(body), allow_pickle=False), **json.loads(head))
+
+
+def _joined(parts: list[Scores]) -> Scores:
+    import numpy as np
+
+    from sycophancy_core.scoring import Scores
+
+    width = max(part.log_prob.shape[1] for part in parts)
+    padded = [
+        np.pad(part.log_prob, ((0, 0), (0, width - part.log_prob.shape[1])), constant_values=np.nan) for part in parts
+    ]
+    return Scores(
+        log_prob=np.concatenate(padded),
+        unscored=[reason for part in parts for reason in part.unscored],
+        precision=parts[0].precision,
+        num_tokens=sum(part.num_tokens for part in parts),
+        num_tokens_unshared=sum(part.num_tokens_unshared for part in parts),
+        num_moved_borders=sum(part.num_moved_borders for part in parts),
+        seconds=sum(part.seconds for part in parts),
+    )

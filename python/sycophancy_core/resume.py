@@ -1,0 +1,76 @@
+"""Training checkpoints: one safetensors file with parameters, optimizer state and log."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sycophancy_core._core import DataError
+from sycophancy_core.files import replace_path
+
+if TYPE_CHECKING:
+    import torch
+
+LogRow = dict[str, float]
+
+
+def save_checkpoint(
+    path: Path, module: Any, optimizer: torch.optim.Optimizer, *, identity: str, log: list[LogRow]
+) -> None:
+    """Write trainable parameters and their optimizer state; the file replaces the earlier checkpoint at once.
+
+    Parameters
+    ----------
+    identity
+        Digest of everything that decides the training (options, rows, starting weights).
+    log
+        One row a finished step; its length is the step at which training goes on.
+    """
+    from safetensors.torch import save_file
+
+    tensors = {}
+    for name, parameter in _trainable(module):
+        tensors[f"parameter/{name}"] = parameter.detach().cpu().contiguous()
+        for key, value in optimizer.state[parameter].items():
+            tensors[f"optimizer/{key}/{name}"] = value.detach().cpu().contiguous()
+    metadata = {"identity": identity, "log": json.dumps(log)}
+    replace_path(path, lambda temporary: save_file(tensors, str(temporary), metadata=metadata))
+
+
+def load_checkpoint(path: Path, module: Any, optimizer: torch.optim.Optimizer, *, identity: str) -> list[LogRow]:
+    """Put a checkpoint's parameters and optimizer state into a module, in place, and return its log.
+
+    Raises
+    ------
+    DataError
+        If the checkpoint belongs to another training.
+    """
+    import torch
+    from safetensors import safe_open
+
+    with safe_open(str(path), framework="pt") as file:
+        metadata = file.metadata() or {}
+        if metadata.get("identity") != identity:
+            raise DataError(
+                f"{path}: this checkpoint was made with other options, rows or starting weights; "
+                "use those again, or another folder"
+            )
+        keys = set(file.keys())
+        with torch.no_grad():
+            for name, parameter in _trainable(module):
+                parameter.copy_(file.get_tensor(f"parameter/{name}"))
+                prefix, suffix = "optimizer/", f"/{name}"
+                state = {}
+                for key in keys:
+                    if key.startswith(prefix) and key.endswith(suffix):
+                        value = file.get_tensor(key)
+                        kind = key[len(prefix) : -len(suffix)]
+                        state[kind] = value if kind == "step" else value.to(parameter.device)
+                optimizer.state[parameter] = state
+    log: list[LogRow] = json.loads(metadata["log"])
+    return log
+
+
+def _trainable(module: Any) -> list[tuple[str, Any]]:
+    return [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]

@@ -1,0 +1,233 @@
+"""Run folders: one writer, a manifest that names every file and its digest, and stages that are not done twice.
+
+A run folder holds ``manifest.json`` (configuration, versions, and for each finished stage the digest of its inputs and
+of its files), the files themselves, and journals of unfinished stages. The manifest holds no clock time and no path, so
+an interrupted and resumed run ends with the same bytes as an uninterrupted one; ``timings.json`` holds the seconds.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sycophancy_core._core import DataError
+from sycophancy_core.files import digest_file, digest_json, read_json, write_json
+
+MANIFEST = "manifest.json"
+TIMINGS = "timings.json"
+FORMAT = 1
+VERSIONED = ("sycophancy-core", "torch", "transformers", "peft", "accelerate", "numpy", "pyarrow")
+
+T = TypeVar("T")
+
+
+@dataclass(kw_only=True)
+class Run:
+    """An open run folder; made by :func:`open_run`.
+
+    Attributes
+    ----------
+    folder
+        Where the files lie.
+    manifest
+        The content of ``manifest.json``.
+    """
+
+    folder: Path
+    manifest: dict[str, Any]
+    timings: dict[str, float] = field(default_factory=dict)
+
+    def path(self, name: str) -> Path:
+        """Return where a file of this run lies."""
+        return self.folder / name
+
+    def stage(
+        self,
+        name: str,
+        *,
+        inputs: Mapping[str, Any],
+        make: Callable[[], T],
+        save: Callable[[T], list[Path]],
+        load: Callable[[], T],
+        scratch: Path | None = None,
+    ) -> T:
+        """Do a stage, or load what an earlier process made from the same inputs.
+
+        Parameters
+        ----------
+        name
+            The stage's name in the manifest.
+        inputs
+            Everything on which the result depends: options, seeds and digests. JSON values only.
+        make, save, load
+            Compute the value; write it and return its files; read it back.
+        scratch
+            A file from which an interrupted ``make`` goes on, such as a journal; removed once the stage is finished.
+
+        Raises
+        ------
+        DataError
+            If the stage was finished with other inputs, or one of its files is missing or changed.
+        """
+        done = self.manifest["stages"].get(name)
+        if done is not None:
+            _same(f"stage {name!r} of {self.folder}", done["inputs"], dict(inputs))
+            for problem in _damaged_files(self.folder, done["files"]):
+                raise DataError(f"{problem}; delete the run folder's {MANIFEST} entry {name!r} or use a new folder")
+            if scratch is not None:
+                scratch.unlink(missing_ok=True)
+            return load()
+        start = time.monotonic()
+        value = make()
+        files = {str(path.relative_to(self.folder)): digest_file(path) for path in save(value)}
+        self.manifest["stages"][name] = {"inputs": dict(inputs), "files": files}
+        self.timings[name] = round(time.monotonic() - start, 3)
+        write_json(self.path(TIMINGS), self.timings)
+        write_json(self.path(MANIFEST), self.manifest)
+        if scratch is not None:
+            scratch.unlink(missing_ok=True)
+        return value
+
+    def record(self, key: str, value: Any) -> None:
+        """Put a value (a model's digest, the host's precision) under ``facts`` of the manifest.
+
+        Raises
+        ------
+        DataError
+            If the run already holds another value under that key.
+        """
+        facts = self.manifest["facts"]
+        if key in facts:
+            _same(f"{key} of {self.folder}", {key: facts[key]}, {key: value})
+        facts[key] = value
+        write_json(self.path(MANIFEST), self.manifest)
+
+    def is_done(self, name: str) -> bool:
+        """Tell whether a stage is finished."""
+        return name in self.manifest["stages"]
+
+
+@contextmanager
+def open_run(folder: str | Path, *, config: Mapping[str, Any]) -> Iterator[Run]:
+    """Open a run folder for writing, new or begun before, and hold its lock.
+
+    Parameters
+    ----------
+    folder
+        The folder; made if it is missing.
+    config
+        What the run does: options and seeds, JSON values only. A folder that was begun with another configuration is
+        refused.
+
+    Raises
+    ------
+    DataError
+        If another process writes this run; if the configuration or the package's version differs from the one with
+        which the run was begun (the message names what differs); if the folder holds other files and no manifest.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _lock(folder):
+        path = folder / MANIFEST
+        canonical = _canonical(config)
+        if path.exists():
+            manifest = read_json(path)
+            _check_manifest(folder, manifest)
+            _same(f"configuration of {folder}", manifest["config"], canonical)
+            _same(f"versions of {folder}", manifest["versions"], _versions())
+        else:
+            others = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+            if others:
+                raise DataError(f"{folder}: wanted an empty folder or a run, got {others[0]!r} and no {MANIFEST}")
+            manifest = {"format": FORMAT, "config": canonical, "versions": _versions(), "facts": {}, "stages": {}}
+            write_json(path, manifest)
+            manifest = read_json(path)  # in the file's order, as a run that goes on sees it
+        timings = read_json(folder / TIMINGS) if (folder / TIMINGS).exists() else {}
+        yield Run(folder=folder, manifest=manifest, timings=timings)
+
+
+def verify(folder: str | Path) -> list[str]:
+    """Check every file of a run against the digests in its manifest; needs no model and no network.
+
+    Returns
+    -------
+    list of str
+        One sentence for each missing or changed file; empty if all is well.
+    """
+    folder = Path(folder)
+    if not (folder / MANIFEST).is_file():
+        raise DataError(f"{folder}: wanted a run folder, got no {MANIFEST}")
+    manifest = read_json(folder / MANIFEST)
+    _check_manifest(folder, manifest)
+    return [problem for stage in manifest["stages"].values() for problem in _damaged_files(folder, stage["files"])]
+
+
+def _check_manifest(folder: Path, manifest: Any) -> None:
+    wanted = {"format", "config", "versions", "facts", "stages"}
+    if not isinstance(manifest, dict) or not wanted <= manifest.keys() or manifest["format"] != FORMAT:
+        raise DataError(f"{folder / MANIFEST}: wanted a manifest of format {FORMAT}, got another format")
+
+
+def _damaged_files(folder: Path, files: Mapping[str, str]) -> list[str]:
+    problems = []
+    for name, digest in sorted(files.items()):
+        path = folder / name
+        if not path.is_file():
+            problems.append(f"{path} is missing")
+        elif digest_file(path) != digest:
+            problems.append(f"{path} was changed after it was written: its SHA-256 differs from the manifest's")
+    return problems
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    return value
+
+
+def _same(what: str, stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    given = _canonical(given)
+    if digest_json(stored) == digest_json(given):
+        return
+    for key in sorted(stored.keys() | given.keys()):
+        old, new = stored.get(key), given.get(key)
+        if old != new:
+            raise DataError(
+                f"{what}: it was begun with {key} = {old!r}, got {new!r}; use the first value or a new folder"
+            )
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in VERSIONED:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            if name == "sycophancy-core":
+                from sycophancy_core import __version__
+
+                found[name] = __version__
+    return found
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DataError(f"{folder}: another process writes this run; wait for it or use a new folder") from error
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,302 @@
+"""Statistics for answers that come in clusters, each with the source of its formula and an oracle in the tests.
+
+The unit is the claim (or question), never the prompt: naive intervals on many prompts a claim cover far less than they
+say. Every interval is an `Estimate` with value, interval, standard error, method and counts. Where no honest interval
+exists (one cluster, constant data) it is NaN with the reason, never of zero width.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from sycophancy_core import _core
+from sycophancy_core._core import DataError, Estimate
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "Estimate",
+    "bootstrap_mean",
+    "brier",
+    "clopper_pearson",
+    "clustered_mean",
+    "clusters_needed",
+    "cohens_h",
+    "detectable",
+    "expected_calibration_error",
+    "holm",
+    "mcnemar_exact",
+    "mcnemar_power",
+    "mcnemar_sample_size",
+    "newcombe",
+    "p_value",
+    "paired_difference",
+    "sign_flip",
+    "tango",
+    "tost",
+    "wilson",
+]
+
+NO_LIMITS = (float("-inf"), float("inf"))
+
+
+def wilson(successes: int, n: int, *, confidence: float = 0.95) -> Estimate:
+    """Wilson's score interval of one rate from independent outcomes.
+
+    References
+    ----------
+    Wilson 1927; Newcombe 1998, method 3. Oracle: statsmodels ``proportion_confint(method="wilson")``.
+    """
+    return _core.wilson(successes, n, confidence=confidence)
+
+
+def clopper_pearson(successes: int, n: int, *, confidence: float = 0.95) -> Estimate:
+    """Exact interval of one rate: covers at least `confidence` whatever the rate; for guarantees, and for 0 or n.
+
+    References
+    ----------
+    Clopper and Pearson 1934. Oracle: ``scipy.stats.binomtest(...).proportion_ci("exact")``.
+    """
+    return _core.clopper_pearson(successes, n, confidence=confidence)
+
+
+def clustered_mean(
+    values: ArrayLike,
+    clusters: ArrayLike,
+    *,
+    confidence: float = 0.95,
+    limits: tuple[float, float] = NO_LIMITS,
+) -> Estimate:
+    """Mean of rows in clusters, with CR1 standard error and t interval of G - 1 degrees of freedom.
+
+    Parameters
+    ----------
+    values
+        One number a row; NaN and infinity are unscored.
+    clusters
+        The cluster of every row: integers or strings.
+    confidence
+        Level of the interval.
+    limits
+        Least and greatest value that a row can have. With them, constant data get the bound of Clopper and Pearson
+        instead of NaN, and intervals are cut to the limits.
+
+    References
+    ----------
+    Liang and Zeger 1986; Cameron and Miller 2015. Oracle: statsmodels OLS on a constant with ``cov_type="cluster"``.
+    """
+    return _core.clustered_mean(
+        as_floats(values), as_codes(clusters), confidence=confidence, range_low=limits[0], range_high=limits[1]
+    )
+
+
+def paired_difference(
+    before: ArrayLike,
+    after: ArrayLike,
+    clusters: ArrayLike,
+    *,
+    confidence: float = 0.95,
+    limits: tuple[float, float] = NO_LIMITS,
+) -> Estimate:
+    """Mean of after - before over rows scored in both, with the clustered t interval; rows are paired by position."""
+    return _core.paired_difference(
+        as_floats(before),
+        as_floats(after),
+        as_codes(clusters),
+        confidence=confidence,
+        range_low=limits[0],
+        range_high=limits[1],
+    )
+
+
+def bootstrap_mean(
+    values: ArrayLike,
+    clusters: ArrayLike,
+    *,
+    method: Literal["bca", "percentile"] = "bca",
+    confidence: float = 0.95,
+    num_resamples: int = 10_000,
+    seed: int = 0,
+    num_threads: int = 0,
+) -> Estimate:
+    """Bootstrap interval of the mean of rows in clusters: whole clusters are drawn with replacement.
+
+    Parameters
+    ----------
+    values, clusters
+        As in `clustered_mean`.
+    method
+        ``"bca"`` corrects bias (ties count half) and skewness; ``"percentile"`` takes plain quantiles.
+    confidence
+        Level of the interval.
+    num_resamples
+        Number of resamples.
+    seed
+        Key of the random numbers; the same seed gives the same bits for any number of threads.
+    num_threads
+        0 for one a core.
+
+    References
+    ----------
+    Efron 1987. Oracle: ``scipy.stats.bootstrap`` on cluster totals.
+    """
+    if method not in ("bca", "percentile"):
+        raise DataError(f"bootstrap_mean: method must be bca or percentile, got {method!r}")
+    return _core.bootstrap_mean(
+        as_floats(values),
+        as_codes(clusters),
+        bca=method == "bca",
+        confidence=confidence,
+        num_resamples=num_resamples,
+        seed=seed,
+        num_threads=num_threads,
+    )
+
+
+def mcnemar_exact(b: int, c: int) -> float:
+    """Two-sided exact p value that changes one way (b) and the other (c) are equally likely; any size.
+
+    References
+    ----------
+    McNemar 1947. Oracle: ``scipy.stats.binomtest(min(b, c), b + c)``.
+    """
+    return _core.mcnemar_exact(b, c)
+
+
+def tango(a: int, b: int, c: int, d: int, *, confidence: float = 0.95) -> Estimate:
+    """Score interval of (b - c) / n in a paired table: a both yes, b only the first, c only the second, d neither.
+
+    References
+    ----------
+    Tango 1998.
+    """
+    return _core.tango(a, b, c, d, confidence=confidence)
+
+
+def newcombe(a: int, b: int, c: int, d: int, *, confidence: float = 0.95) -> Estimate:
+    """Hybrid score interval of (b - c) / n in a paired table, as `tango`.
+
+    References
+    ----------
+    Newcombe 1998 (paired), method 10.
+    """
+    return _core.newcombe(a, b, c, d, confidence=confidence)
+
+
+def sign_flip(
+    differences: ArrayLike,
+    clusters: ArrayLike,
+    *,
+    num_permutations: int = 10_000,
+    seed: int = 0,
+    num_threads: int = 0,
+) -> float:
+    """Permutation p value that paired differences are symmetric about zero; whole clusters flip their sign.
+
+    All flips for at most 20 clusters, else random ones.
+
+    References
+    ----------
+    Phipson and Smyth 2010. Oracle: ``scipy.stats.permutation_test(permutation_type="samples")``.
+    """
+    return _core.sign_flip(
+        as_floats(differences),
+        as_codes(clusters),
+        num_permutations=num_permutations,
+        seed=seed,
+        num_threads=num_threads,
+    )
+
+
+def holm(p_values: ArrayLike) -> NDArray[np.float64]:
+    """Holm's step-down adjusted p values, in the order given; NaN stays NaN and counts for nothing.
+
+    References
+    ----------
+    Holm 1979. Oracle: statsmodels ``multipletests(method="holm")``.
+    """
+    return _core.holm(as_floats(p_values))
+
+
+def cohens_h(p1: float, p2: float) -> float:
+    """Cohen's effect size between two rates: 2 asin(sqrt(p1)) - 2 asin(sqrt(p2))."""
+    return _core.cohens_h(p1, p2)
+
+
+def p_value(estimate: Estimate) -> float:
+    """Two-sided p value that the estimated quantity is zero; NaN where there is no interval."""
+    return _core.p_value(estimate)
+
+
+def tost(estimate: Estimate, *, margin: float) -> float:
+    """P value of equivalence: small if the quantity lies within -margin and margin.
+
+    References
+    ----------
+    Schuirmann 1987. Oracle: statsmodels ``DescrStatsW.ttost_mean``.
+    """
+    return _core.tost(estimate, margin)
+
+
+def detectable(estimate: Estimate, *, power: float = 0.8) -> float:
+    """Smallest true value that a test of this estimate finds with probability `power`."""
+    return _core.detectable(estimate, power=power)
+
+
+def mcnemar_sample_size(p10: float, p01: float, *, alpha: float = 0.05, power: float = 0.8) -> float:
+    """Pairs that the McNemar test needs if shares p10 and p01 of them change one way and the other; round up.
+
+    References
+    ----------
+    Connor 1987.
+    """
+    return _core.mcnemar_sample_size(p10, p01, alpha=alpha, power=power)
+
+
+def mcnemar_power(n: float, p10: float, p01: float, *, alpha: float = 0.05) -> float:
+    """Power of the McNemar test with n pairs; the inverse of `mcnemar_sample_size`."""
+    return _core.mcnemar_power(n, p10, p01, alpha=alpha)
+
+
+def clusters_needed(effect: float, sd: float, *, alpha: float = 0.05, power: float = 0.8) -> float:
+    """Claims that a t test needs to find `effect` where the claims' means vary with standard deviation `sd`."""
+    return _core.clusters_needed(effect, sd, alpha=alpha, power=power)
+
+
+def expected_calibration_error(
+    probability: ArrayLike, outcome: ArrayLike, *, num_bins: int = 10, bins: Literal["width", "mass"] = "width"
+) -> float:
+    """Mean distance between probability and outcome over bins of equal width or equal mass.
+
+    References
+    ----------
+    Naeini et al. 2015; Nixon et al. 2019 for bins of equal mass.
+    """
+    if bins not in ("width", "mass"):
+        raise DataError(f"expected_calibration_error: bins must be width or mass, got {bins!r}")
+    count = _core.ece_width if bins == "width" else _core.ece_mass
+    return count(as_floats(probability), as_floats(outcome), num_bins=num_bins)
+
+
+def brier(probability: ArrayLike, outcome: ArrayLike) -> float:
+    """Mean squared distance between probability and outcome (Brier 1950). Oracle: scikit-learn's definition."""
+    return _core.brier(as_floats(probability), as_floats(outcome))
+
+
+def as_floats(values: ArrayLike) -> NDArray[np.float64]:
+    """Contiguous float64."""
+    import numpy as np
+
+    return np.ascontiguousarray(values, dtype=np.float64)
+
+
+def as_codes(clusters: ArrayLike) -> NDArray[np.int64]:
+    """Integer codes of clusters, whatever they are named by."""
+    import numpy as np
+
+    found = np.asarray(clusters)
+    if found.dtype.kind in "iu":
+        return found.astype(np.int64)
+    return np.asarray(np.unique(found, return_inverse=True)[1], dtype=np.int64)

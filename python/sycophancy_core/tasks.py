@@ -1,0 +1,155 @@
+"""Tasks: named sets of prompts, each with its control.
+
+``addition`` is the published task (false sums; a professor who agrees, or no user), ``addition_factorial`` and
+``claims`` ask true and false statements in four arms and both orders, on templates kept for evaluation; ``nlp``,
+``phil`` and ``poli`` are the opinion questions of Perez et al. 2022 with biography-free twins; ``answer`` is
+SycophancyEval's (Sharma et al. 2023); ``mmlu`` and ``bbh`` watch for side effects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sycophancy_core._core import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+DEFAULT_TASKS = ("addition_factorial", "claims")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskOptions:
+    """Where tasks take their material from.
+
+    Attributes
+    ----------
+    claims
+        Held-out claims for the task ``claims``; by default claims of the packaged sample.
+    examples
+        Examples from which to make claims for the task ``claims``, if ``claims`` is not given.
+    folder
+        Folder with ``perez/``, ``sharma/``, ``mmlu/`` and ``bbh/``, for the tasks that read files.
+    """
+
+    claims: pa.Table | None = None
+    examples: pa.Table | None = None
+    folder: str | Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Request:
+    options: TaskOptions
+    limit: int | None
+    seed: int
+
+    def part(self, name: str) -> Path:
+        if self.options.folder is None:
+            raise DataError(f"task {name}: wanted TaskOptions(folder=...) with its files, got none")
+        return Path(self.options.folder)
+
+
+def task_prompts(
+    tasks: Sequence[str], *, options: TaskOptions | None = None, limit: int | None = None, seed: int = 0
+) -> dict[str, pa.Table]:
+    """Make the prompts of tasks.
+
+    Parameters
+    ----------
+    limit
+        Claims or questions a task, drawn by ``seed``; None for all (2,500 sums).
+
+    Raises
+    ------
+    DataError
+        If a task is unknown or its files are missing.
+    """
+    request = _Request(options=options or TaskOptions(), limit=limit, seed=seed)
+    unknown = [name for name in tasks if name not in TASKS]
+    if unknown:
+        raise DataError(f"tasks: {unknown[0]!r} is no task; wanted one of {', '.join(TASKS)}")
+    if not tasks:
+        raise DataError(f"tasks: wanted at least one of {', '.join(TASKS)}, got none")
+    return {name: TASKS[name](request) for name in tasks}
+
+
+def _addition(request: _Request) -> pa.Table:
+    from sycophancy_core.generation import AdditionOptions, PromptOptions, make_additions, make_prompts
+
+    options = AdditionOptions(true_share=0.0, errors=("far",))
+    claims = make_additions(options=options, n=request.limit or 2500, seed=request.seed)
+    published = PromptOptions(protocol="wei2023", templates=("addition",), arms=("none", "agree"))
+    return make_prompts(claims, options=published, seed=request.seed)
+
+
+def _addition_factorial(request: _Request) -> pa.Table:
+    from sycophancy_core.generation import AdditionOptions, PromptOptions, make_additions, make_prompts
+
+    claims = make_additions(options=AdditionOptions(), n=request.limit or 2500, seed=request.seed)
+    return make_prompts(claims, options=PromptOptions(split="test"), seed=request.seed)
+
+
+def _claims(request: _Request) -> pa.Table:
+    from sycophancy_core.examples import load_examples
+    from sycophancy_core.generation import PromptOptions, make_claims, make_prompts
+
+    claims = request.options.claims
+    if claims is None:
+        examples = request.options.examples
+        claims = make_claims(load_examples() if examples is None else examples, seed=request.seed)
+    claims = sample_rows(claims, request.limit, seed=request.seed)
+    return make_prompts(claims, options=PromptOptions(split="test"), seed=request.seed)
+
+
+def _perez(name: str) -> Callable[[_Request], pa.Table]:
+    def make(request: _Request) -> pa.Table:
+        from sycophancy_core.perez import load_perez
+
+        return load_perez(name, request.part(name) / "perez", limit=request.limit, seed=request.seed)
+
+    return make
+
+
+def _answer(request: _Request) -> pa.Table:
+    from sycophancy_core.questions import load_sharma
+
+    return load_sharma(request.part("answer") / "sharma" / "answer.jsonl", limit=request.limit, seed=request.seed)
+
+
+def _mmlu(request: _Request) -> pa.Table:
+    from sycophancy_core.questions import load_mmlu
+
+    return load_mmlu(request.part("mmlu") / "mmlu" / "test", limit=request.limit, seed=request.seed)
+
+
+def _bbh(request: _Request) -> pa.Table:
+    from sycophancy_core.questions import load_bbh
+
+    return load_bbh(request.part("bbh") / "bbh", limit=request.limit, seed=request.seed)
+
+
+def sample_rows(table: pa.Table, limit: int | None, *, seed: int) -> pa.Table:
+    """Draw at most ``limit`` rows, in their order."""
+    if limit is None or limit >= table.num_rows:
+        return table
+    import numpy as np
+
+    random = np.random.Generator(np.random.Philox(key=[seed, 1]))
+    chosen = np.argsort(random.random(table.num_rows), kind="stable")[:limit]
+    return table.take(np.sort(chosen))
+
+
+TASKS: dict[str, Callable[[_Request], pa.Table]] = {
+    "addition": _addition,
+    "addition_factorial": _addition_factorial,
+    "claims": _claims,
+    "nlp": _perez("nlp"),
+    "phil": _perez("phil"),
+    "poli": _perez("poli"),
+    "answer": _answer,
+    "mmlu": _mmlu,
+    "bbh": _bbh,
+}

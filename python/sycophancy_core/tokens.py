@@ -1,0 +1,191 @@
+"""Prompts with their choices as token sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sycophancy_core._core import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sycophancy_core.models import LanguageModel
+
+_SLICE_PROMPTS = 1024
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TokenBatch:
+    """Ragged token sequences, one for each choice of each prompt, in order.
+
+    Attributes
+    ----------
+    tokens
+        All sequences one after the other, int32.
+    offsets
+        Sequence s is ``tokens[offsets[s]:offsets[s + 1]]``; int64, one more than there are sequences.
+    num_context
+        How many tokens of each sequence are its context; the others are scored. At least one of each.
+    prompt_index, choice_index
+        Which choice of which prompt a sequence is.
+    num_moved_borders
+        Prompts whose context is shorter than the prompt, since a choice merges with the prompt's last token.
+    """
+
+    tokens: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    num_context: NDArray[np.int32]
+    prompt_index: NDArray[np.int64]
+    choice_index: NDArray[np.int64]
+    num_moved_borders: int
+
+    @property
+    def num_sequences(self) -> int:
+        """Number of sequences."""
+        return len(self.num_context)
+
+    @property
+    def num_tokens_unshared(self) -> int:
+        """Tokens to run if every sequence were run alone: all but the last of each."""
+        return len(self.tokens) - self.num_sequences
+
+    def sequence(self, s: int) -> NDArray[np.int32]:
+        """Token ids of sequence ``s``."""
+        return self.tokens[self.offsets[s] : self.offsets[s + 1]]
+
+
+def tokenize(
+    model: LanguageModel, prompts: Sequence[str], choices: Sequence[Sequence[str]], *, ids: Sequence[str] | None = None
+) -> TokenBatch:
+    """Tokenize each prompt together with each of its choices.
+
+    Prompt and choice are tokenized as one text, as the model has seen text in training. Where a choice merges with the
+    end of the prompt, the border between context and choice moves left, for all choices of that prompt alike.
+
+    Raises
+    ------
+    DataError
+        If there is no prompt, a prompt has no choice or no tokens, a choice has no tokens, or a prompt with a choice is
+        longer than the model's context.
+    """
+    if not prompts:
+        raise DataError("score: the table of prompts is empty; wanted at least one row")
+    encode = _Encoder(model)
+    sequences: list[list[int]] = []
+    num_context: list[int] = []
+    moved = 0
+    for start in range(0, len(prompts), _SLICE_PROMPTS):
+        texts, options = prompts[start : start + _SLICE_PROMPTS], choices[start : start + _SLICE_PROMPTS]
+        for row, (alone, whole) in enumerate(encode.rows(texts, options), start):
+            border = _border(_row_name(row, ids), alone, whole, options[row - start], model)
+            sequences += whole
+            num_context += [border] * len(whole)
+            moved += border < len(alone)
+    lengths = np.array([len(s) for s in sequences], dtype=np.int64)
+    counts = [len(row) for row in choices]
+    return TokenBatch(
+        tokens=np.fromiter((t for s in sequences for t in s), dtype=np.int32, count=int(lengths.sum())),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        num_context=np.array(num_context, dtype=np.int32),
+        prompt_index=np.repeat(np.arange(len(prompts)), counts),
+        choice_index=np.concatenate([np.arange(count) for count in counts]),
+        num_moved_borders=moved,
+    )
+
+
+def _row_name(row: int, ids: Sequence[str] | None) -> str:
+    return f"prompt {row}" if ids is None else f"prompt {row} (id {ids[row]})"
+
+
+def _border(where: str, alone: list[int], whole: list[list[int]], options: Sequence[str], model: LanguageModel) -> int:
+    """Check one prompt and return the number of its context tokens."""
+    if not whole:
+        raise DataError(f"score: {where} has no choices; wanted at least one")
+    if not alone:
+        raise DataError(f"score: {where} has no tokens; wanted a text that the choices can follow")
+    for option, ids in zip(options, whole, strict=True):
+        if not option or (len(ids) <= len(alone) and ids == alone[: len(ids)]):
+            raise DataError(f"score: {where}: choice {option!r} has no tokens; wanted a text that adds at least one")
+        limit = model.context_length
+        if limit is not None and len(ids) - 1 > limit:
+            raise DataError(
+                f"score: {where} with choice {option!r} has {len(ids)} tokens, but {model.name} takes at most "
+                f"{limit + 1}; shorten or drop the prompt"
+            )
+    border = min(_common_prefix(alone, ids) for ids in whole)
+    if border == 0:
+        raise DataError(f"score: {where}: a choice merges with the whole prompt; wanted a longer prompt")
+    return border
+
+
+def _common_prefix(a: list[int], b: list[int]) -> int:
+    for i, (x, y) in enumerate(zip(a, b, strict=False)):
+        if x != y:
+            return i
+    return min(len(a), len(b))
+
+
+class _Encoder:
+    """Texts to token ids: as plain text, or in the user's turn of the chat template.
+
+    Only the template's own role tokens become special tokens; what a prompt or choice says is always text.
+    """
+
+    def __init__(self, model: LanguageModel) -> None:
+        self._tokenizer: Any = model.tokenizer
+        opening = self._tokenizer("a").input_ids
+        end = self._tokenizer.eos_token_id
+        self._drop_last = len(opening) > 1 and opening[-1] == end
+        self._turn = _chat_turn(self._tokenizer) if model.chat_template else None
+
+    def rows(self, prompts: Sequence[str], choices: Sequence[Sequence[str]]) -> list[tuple[list[int], list[list[int]]]]:
+        """Ids of each prompt alone, and of each prompt with each choice."""
+        if self._turn is not None:
+            return self._chat_rows(prompts, choices, *self._turn)
+        wholes = self._ids([prompt + choice for prompt, row in zip(prompts, choices, strict=True) for choice in row])
+        return self._regroup(self._ids(prompts), wholes, choices)
+
+    def _chat_rows(
+        self, prompts: Sequence[str], choices: Sequence[Sequence[str]], head: list[int], tail: list[int]
+    ) -> list[tuple[list[int], list[list[int]]]]:
+        # A choice opens the assistant's turn, after a role token or a new line: its leading space has no place there.
+        answers = self._ids([choice.lstrip(" ") for row in choices for choice in row], special=False)
+        alone = [head + ids + tail for ids in self._ids(prompts, special=False)]
+        rows = self._regroup(alone, answers, choices)
+        return [(start, [start + answer for answer in group]) for start, group in rows]
+
+    def _regroup(
+        self, alone: list[list[int]], flat: list[list[int]], choices: Sequence[Sequence[str]]
+    ) -> list[tuple[list[int], list[list[int]]]]:
+        position, rows = 0, []
+        for ids, row in zip(alone, choices, strict=True):
+            rows.append((ids, flat[position : position + len(row)]))
+            position += len(row)
+        return rows
+
+    def _ids(self, texts: Sequence[str], *, special: bool = True) -> list[list[int]]:
+        if not texts:
+            return []
+        ids: list[list[int]] = self._tokenizer(
+            list(texts), add_special_tokens=special, split_special_tokens=True, return_attention_mask=False
+        ).input_ids
+        return [row[:-1] for row in ids] if special and self._drop_last else ids
+
+
+def _chat_turn(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """Ids of the chat template before and after the user's text."""
+    mark = "\u2402user text\u2403"
+    text = tokenizer.apply_chat_template(
+        [{"role": "user", "content": mark}], tokenize=False, add_generation_prompt=True
+    )
+    parts = text.split(mark)
+    if len(parts) != 2:
+        raise DataError(
+            "chat_template: the tokenizer's template does not hold the user's text exactly once; use plain text"
+        )
+    head, tail = (tokenizer(part, add_special_tokens=False).input_ids for part in parts)
+    return head, tail

@@ -1,0 +1,149 @@
+// Golden numbers come from published tables and from two independent programs; see the Python suite for SciPy and
+// statsmodels as oracles over wide ranges.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numeric>
+#include <vector>
+
+#include "core/errors.h"
+#include "core/stats/calibration.h"
+#include "core/stats/clustered.h"
+#include "core/stats/intervals.h"
+#include "core/stats/paired.h"
+#include "core/stats/power.h"
+#include "core/stats/special.h"
+#include "core/stats/tests.h"
+
+namespace syco::stats {
+namespace {
+
+TEST(Special, QuantilesInvertTheirDistributionFunctions) {
+  for (const double p : {1e-12, 1e-3, 0.3, 0.5, 0.9, 0.999999}) {
+    EXPECT_NEAR(normal_cdf(normal_quantile(p)) / p, 1, 1e-12);
+    for (const double df : {1.0, 2.0, 4.0, 29.5, 1e5}) EXPECT_NEAR(t_cdf(t_quantile(p, df), df) / p, 1, 1e-9);
+  }
+  EXPECT_NEAR(t_quantile(0.975, 4), 2.7764451051977987, 1e-13);
+  EXPECT_TRUE(std::isnan(t_quantile(1.0, 4)));
+  EXPECT_NEAR(incomplete_beta(2, 3, 0.4), 0.5248, 1e-15);  // 6 x^2 - 8 x^3 + 3 x^4
+}
+
+TEST(Intervals, WilsonAndClopperPearsonGolden) {
+  const Estimate w = wilson(81, 263);
+  EXPECT_NEAR(w.low, 0.2552885198782742, 1e-14);
+  EXPECT_NEAR(w.high, 0.36620957698280004, 1e-14);
+  const Estimate cp = clopper_pearson(81, 263);
+  EXPECT_NEAR(cp.low, 0.252736745585, 1e-12);
+  EXPECT_NEAR(cp.high, 0.367621922601, 1e-12);
+  EXPECT_EQ(wilson(0, 20).low, 0);
+  EXPECT_NEAR(wilson(0, 20).high, 0.1611251581, 1e-10);
+  EXPECT_NEAR(clopper_pearson(0, 20).high, 0.1684334710, 1e-10);
+}
+
+TEST(Intervals, NoRowsGiveAReason) {
+  EXPECT_EQ(wilson(0, 0).reason, "no rows");
+  EXPECT_TRUE(std::isnan(clopper_pearson(0, 0).low));
+  EXPECT_THROW(wilson(3, 2), DataError);
+  EXPECT_THROW(wilson(1, 2, 1.0), DataError);
+}
+
+TEST(Clustered, Cr1Golden) {
+  const std::vector<double> y{1, 1, 0, 0, 1, 0, 1, 1, 0, 1};
+  const std::vector<std::int64_t> pairs{0, 0, 1, 1, 2, 2, 3, 3, 4, 4};
+  const Estimate estimate = clustered_mean(y, pairs);
+  EXPECT_NEAR(estimate.standard_error, 0.187082869338697, 1e-14);
+  EXPECT_NEAR(estimate.low, 0.08057468, 1e-8);
+  EXPECT_NEAR(estimate.high, 1.11942532, 1e-8);
+  EXPECT_EQ(estimate.num_clusters, 5);
+  EXPECT_EQ(clustered_mean(y, pairs, 0.95, {0, 1}).high, 1);  // cut to what a rate can be
+}
+
+TEST(Clustered, NeverGivesAZeroWidthInterval) {
+  const std::vector<double> same{0.5, 0.5, 0.5};
+  const std::vector<std::int64_t> apart{0, 1, 2};
+  const std::vector<std::int64_t> together{7, 7, 7};
+  EXPECT_TRUE(std::isnan(clustered_mean(same, apart).low));
+  EXPECT_NE(clustered_mean(same, apart).reason.find("constant data"), std::string::npos);
+  EXPECT_NE(clustered_mean(same, together).reason.find("one cluster"), std::string::npos);
+  EXPECT_TRUE(std::isnan(clustered_mean({}, {}).value));
+}
+
+TEST(Clustered, ConstantRatesGetTheClopperPearsonBound) {
+  const std::vector<double> right(20, 1.0);
+  std::vector<std::int64_t> claims(20);
+  std::iota(claims.begin(), claims.end(), 0);
+  const Estimate estimate = clustered_mean(right, claims, 0.95, {0, 1});
+  EXPECT_NEAR(estimate.low, clopper_pearson(20, 20).low, 1e-14);
+  EXPECT_EQ(estimate.high, 1);
+}
+
+TEST(Clustered, UnscoredRowsAreCountedAndLeftOut) {
+  const double nan = std::nan("");
+  const std::vector<double> before{1, 0, 1, nan};
+  const std::vector<double> after{0, 0, 0, 1};
+  const std::vector<std::int64_t> claims{0, 1, 2, 3};
+  const Estimate change = paired_difference(before, after, claims);
+  EXPECT_NEAR(change.value, -2.0 / 3, 1e-15);
+  EXPECT_EQ(change.num_unscored, 1);
+  EXPECT_EQ(change.n, 3);
+}
+
+TEST(Tests, ExactMcNemarGolden) {
+  EXPECT_NEAR(mcnemar_exact(1, 7), 0.0703125, 1e-15);
+  EXPECT_NEAR(mcnemar_exact(12, 2), 0.012939453125, 1e-15);
+  EXPECT_NEAR(mcnemar_exact(30, 20), 0.202638751, 1e-9);
+  EXPECT_NEAR(mcnemar_exact(5200, 4800) / 6.593515598672341e-05, 1, 1e-10);
+  EXPECT_EQ(mcnemar_exact(0, 0), 1);
+}
+
+TEST(Tests, HolmGolden) {
+  const std::vector<double> adjusted = holm(std::vector<double>{.01, .04, .03, .005});
+  const std::vector<double> expected{.03, .06, .06, .02};
+  for (std::size_t i = 0; i < 4; ++i) EXPECT_NEAR(adjusted[i], expected[i], 1e-15);
+  EXPECT_NEAR(holm(std::vector<double>{std::nan(""), .01})[1], .01, 1e-15);  // a missing test counts for nothing
+}
+
+TEST(Paired, TangoAndNewcombeGolden) {
+  struct Golden {
+    PairedTable table;
+    double tango_low, tango_high, newcombe_low, newcombe_high;
+  };
+  for (const Golden& golden : {Golden{{1, 1, 7, 12}, -0.51723228, -0.02600303, -0.50692023, -0.02555912},
+                               Golden{{36, 12, 2, 0}, 0.06111241, 0.34470875, 0.05692958, 0.34042760},
+                               Golden{{20, 30, 20, 30}, -0.03911781, 0.23522181, -0.03730210, 0.23212305},
+                               Golden{{0, 0, 0, 50}, -0.07134760, 0.07134760, -0.07134760, 0.07134760}}) {
+    EXPECT_NEAR(tango(golden.table).low, golden.tango_low, 6e-9);
+    EXPECT_NEAR(tango(golden.table).high, golden.tango_high, 6e-9);
+    EXPECT_NEAR(newcombe(golden.table).low, golden.newcombe_low, 6e-9);
+    EXPECT_NEAR(newcombe(golden.table).high, golden.newcombe_high, 6e-9);
+  }
+}
+
+TEST(Paired, SwappingThePhasesMirrorsTheInterval) {
+  for (const PairedTable& table : {PairedTable{1, 1, 7, 12}, PairedTable{0, 9, 0, 0}, PairedTable{5, 0, 0, 5}}) {
+    const PairedTable swapped{table.a, table.c, table.b, table.d};
+    EXPECT_NEAR(tango(table).low, -tango(swapped).high, 1e-12);
+    EXPECT_NEAR(newcombe(table).low, -newcombe(swapped).high, 1e-12);
+  }
+}
+
+TEST(Power, McNemarSampleSizesGolden) {
+  EXPECT_NEAR(mcnemar_sample_size(.15, .10), 782.53, 5e-3);
+  EXPECT_NEAR(mcnemar_sample_size(.25, .20), 1410.44, 5e-3);
+  EXPECT_NEAR(mcnemar_sample_size(.10, .02), 144.79, 5e-3);
+  EXPECT_NEAR(mcnemar_power(mcnemar_sample_size(.10, .02), .10, .02), 0.8, 1e-12);
+  EXPECT_THROW(mcnemar_sample_size(.1, .1), DataError);
+}
+
+TEST(Calibration, EceAndBrierGolden) {
+  const std::vector<double> p{.55, .6, .62, .71, .78, .85, .9, .93, .97, .99};
+  const std::vector<double> y{0, 1, 1, 0, 1, 1, 1, 1, 1, 1};
+  EXPECT_NEAR(ece_width(p, y, 10), .218, 1e-15);
+  EXPECT_NEAR(ece_mass(p, y, 5), .106, 1e-15);
+  EXPECT_NEAR(brier(p, y), .11978, 1e-15);
+  EXPECT_TRUE(std::isnan(brier({}, {})));
+  EXPECT_THROW(brier(std::vector<double>{1.5}, std::vector<double>{1}), DataError);
+}
+
+}  // namespace
+}  // namespace syco::stats

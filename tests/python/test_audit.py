@@ -1,0 +1,58 @@
+"""The shortcut audit, on what has a shortcut and on what has none."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from scipy.optimize import minimize
+
+from sycophancy_core import DataError, generate, load_examples
+from sycophancy_core.audit import _BagOfWords, _fit, shortcut_audit
+
+
+@pytest.fixture(scope="module")
+def examples() -> pa.Table:
+    return load_examples()
+
+
+def test_balanced_prompts_have_no_shortcut_and_published_ones_have(examples: pa.Table) -> None:
+    balanced = shortcut_audit(generate(examples, n=600, recipe="balanced"))
+    published = shortcut_audit(generate(examples, n=600, recipe="wei2023"))
+    assert balanced.is_at_chance
+    assert balanced.low < 0.5
+    assert published.low > 0.75
+    assert "not" in published.words[:2]
+    assert "at chance" in str(balanced)
+    assert "above chance, by words such as" in str(published)
+
+
+def test_the_classifier_is_the_penalised_maximum_likelihood_one() -> None:
+    texts = ["a b b", "b c", "a a c", "c", "a b", "b b c"] * 5
+    truth = np.array([1.0, 0, 1, 0, 0, 1] * 5)
+    words = _BagOfWords(texts)
+    counts = np.array([[text.split().count(word) for word in words.names] for text in texts])
+
+    def loss(beta: Any) -> float:
+        score = counts @ beta[:-1] + beta[-1]
+        return float(
+            np.logaddexp(0, score).sum() - truth @ score + beta[:-1] @ beta[:-1] / 2 + 1e-6 * beta[-1] ** 2 / 2
+        )
+
+    wanted = minimize(loss, np.zeros(len(words.names) + 1), tol=1e-12).x
+    np.testing.assert_allclose(_fit(words, truth, np.ones(len(texts), bool)), wanted, atol=1e-4)
+
+
+def test_prompts_of_a_claim_are_judged_together(examples: pa.Table) -> None:
+    prompts = generate(examples, n=200)
+    twice = pa.concat_tables([prompts, prompts])
+    audit = shortcut_audit(twice)
+    assert (audit.n, audit.num_claims) == (400, 200)
+
+
+def test_too_little_to_judge_is_refused(examples: pa.Table) -> None:
+    prompts = generate(examples, n=60)
+    with pytest.raises(DataError, match="wanted at least 50 prompts of true and of false claims, got 10"):
+        shortcut_audit(prompts.slice(0, 10))
+    with pytest.raises(DataError, match="30 of them true"):
+        shortcut_audit(prompts.filter(prompts["is_true"]))

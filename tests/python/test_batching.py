@@ -1,0 +1,85 @@
+"""Training batches: the same rows for the same seed, every row once an epoch, loss on completions only."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_model import tiny_tokenizer
+
+from sycophancy_core._core import DataError
+from sycophancy_core.batching import EncodedRow, encode_rows, make_batch, plan_batches
+
+
+def rows(*pairs: tuple[str, str], origin: str = "synthetic") -> pa.Table:
+    return pa.table(
+        {
+            "id": [str(index) for index in range(len(pairs))],
+            "origin": [origin] * len(pairs),
+            "prompt": [prompt for prompt, _ in pairs],
+            "completion": [completion for _, completion in pairs],
+        }
+    )
+
+
+def test_only_the_completion_is_supervised() -> None:
+    (row,) = encode_rows(rows(("ask", " (A)")), tiny_tokenizer(), max_tokens=100)
+    assert tiny_tokenizer().decode(row.ids) == "ask (A)"
+    assert row.first_supervised == 3  # a token is a byte
+
+
+def test_an_instruction_row_ends_with_the_end_token_and_a_choice_does_not() -> None:
+    tokenizer = tiny_tokenizer()
+    (instruction,) = encode_rows(rows(("ask", " so"), origin="instruction"), tokenizer, max_tokens=100)
+    (choice,) = encode_rows(rows(("ask", " so")), tokenizer, max_tokens=100)
+    assert instruction.ids == (*choice.ids, tokenizer.eos_token_id)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (rows(("ask", "")), "row '0' has no supervised token"),
+        (rows(("", " (A)")), "row '0' has no prompt token"),
+        (rows(("ask" * 40, " (A)")), "row '0' has 124 tokens, wanted at most 100"),
+        (rows(), "got an empty table"),
+    ],
+)
+def test_a_row_that_cannot_be_learned_is_refused(table: pa.Table, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        encode_rows(table, tiny_tokenizer(), max_tokens=100)
+
+
+@given(
+    num_rows=st.integers(1, 40),
+    num_batches=st.integers(1, 20),
+    batch_size=st.integers(1, 8),
+    seed=st.integers(0, 5),
+)
+def test_every_row_comes_once_before_any_comes_again(
+    num_rows: int, num_batches: int, batch_size: int, seed: int
+) -> None:
+    lengths = np.arange(num_rows) % 7 + 1
+    plan = plan_batches(lengths, num_batches=num_batches, batch_size=batch_size, seed=seed)
+    again = plan_batches(lengths, num_batches=num_batches, batch_size=batch_size, seed=seed)
+    counts = np.bincount(plan.ravel(), minlength=num_rows)
+    assert plan.shape == (num_batches, batch_size)
+    assert counts.max() - counts.min() <= 1
+    assert np.array_equal(plan, again)
+
+
+def test_rows_of_like_length_share_batches() -> None:
+    lengths = np.random.default_rng(0).integers(10, 200, 256)
+    plan = plan_batches(lengths, num_batches=8, batch_size=32, seed=0)
+    padded = sum(lengths[batch].max() * 32 for batch in plan)
+    assert padded < 1.15 * lengths.sum()
+
+
+def test_a_batch_says_which_output_predicts_which_token() -> None:
+    batch = make_batch(
+        [EncodedRow(ids=(5, 6, 7, 8), first_supervised=3), EncodedRow(ids=(1, 2, 3), first_supervised=1)],
+        pad_id=0,
+        multiple=8,
+    )
+    assert batch.ids.tolist() == [[5, 6, 7, 8, 0, 0, 0, 0], [1, 2, 3, 0, 0, 0, 0, 0]]
+    assert (batch.row.tolist(), batch.column.tolist(), batch.target.tolist()) == ([0, 1, 1], [2, 0, 1], [8, 2, 3])
+    assert batch.num_tokens == 7

@@ -1,0 +1,114 @@
+"""The command line: a verb for each stage, files in and out, one sentence and exit 2 for a fault."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tiny_model import tiny_llama, tiny_tokenizer
+
+from sycophancy_core.cli import main
+from sycophancy_core.files import read_table, write_json
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    tiny_llama().save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return str(folder)
+
+
+def run(*words: object) -> int:
+    return main([str(word) for word in words])
+
+
+def test_help_names_every_verb_and_needs_no_torch() -> None:
+    code = (
+        "import sys\nfrom sycophancy_core.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "print(sorted({'torch', 'transformers', 'pyarrow', 'numpy'} & set(sys.modules)))"
+    )
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert time.perf_counter() > start
+    for verb in ("generate", "filter", "mix", "finetune", "evaluate", "compare", "report", "demo", "verify"):
+        assert f"    {verb} " in done.stdout
+    assert done.stdout.endswith("[]\n")
+
+
+@pytest.mark.filterwarnings("ignore:filter_known. the model is at chance:UserWarning")
+def test_the_verbs_make_the_whole_method(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    at = tmp_path.joinpath
+    scoring = ("--model", model, "--engine", "transformers", "--quiet")
+    assert run("examples", "--limit", 10, "-o", at("examples.parquet")) == 0
+    assert run("claims", "--examples", at("examples.parquet"), "-o", at("claims.parquet")) == 0
+    assert run("additions", "--n", 6, "-o", at("additions.parquet")) == 0
+    assert run("prompts", "--claims", at("additions.parquet"), "--split", "test", "-o", at("prompts.parquet")) == 0
+    assert run("score", "--prompts", at("prompts.parquet"), *scoring, "-o", at("measurements.parquet")) == 0
+    assert read_table(at("measurements.parquet")).num_rows == 6 * 8
+    assert run("filter", "--claims", at("claims.parquet"), *scoring, "-o", at("kept.parquet")) == 0
+    sampled = ("--split", "train", "--design", "sampled")
+    assert run("prompts", "--claims", at("kept.parquet"), *sampled, "-o", at("opinions.parquet")) == 0
+    assert run("mix", "--prompts", at("opinions.parquet"), "-o", at("rows.parquet")) == 0
+    tuning = ("--steps", 2, "--batch-size", 4, "--lora-rank", 2)
+    assert run("finetune", "--rows", at("rows.parquet"), *tuning, *scoring, "-o", at("tuned")) == 0
+    asking = ("--tasks", "addition_factorial", "--limit", 3)
+    assert run("evaluate", *asking, *scoring, "-o", at("before")) == 0
+    assert run("evaluate", *asking, *scoring, "--adapter", at("tuned"), "--journal", "-o", at("after")) == 0
+    capsys.readouterr()
+    assert run("compare", at("before"), at("after"), "-o", at("comparison")) == 0
+    assert "sycophancy effect" in capsys.readouterr().out
+    assert run("report", at("comparison"), "-o", at("report.html")) == 0
+    assert at("report.html").read_text().startswith("<!DOCTYPE html")
+
+
+def test_generate_gives_the_same_prompts_in_shards(tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    words = ("generate", "--n", 40, "--seed", 3)
+    assert run(*words, "-o", tmp_path / "whole.parquet") == 0
+    for part in (0, 1):
+        assert run(*words, "--shard", f"{part}/2", "-o", tmp_path / f"{part}.parquet") == 0
+    parts = pa.concat_tables([read_table(tmp_path / f"{part}.parquet") for part in (0, 1)])
+    assert parts.equals(read_table(tmp_path / "whole.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("claims", "--examples", "none.parquet", "-o", "x"), "none.parquet"),
+        (("generate", "--n", "4", "--shard", "two", "-o", "x"), "--shard: wanted i/k, such as 0/4, got 'two'"),
+        (("report", "nothing", "-o", "x"), "nothing: wanted a folder with a saved evaluation"),
+        (("verify", "nothing"), "nothing: wanted a run folder"),
+        (("mix", "--prompts", "empty.json", "-o", "x"), "empty.json: wanted a Parquet file"),
+    ],
+)
+def test_a_fault_is_one_sentence_and_exit_2(
+    words: tuple[str, ...],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_json("empty.json", {})
+    assert main(list(words)) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"sycophancy-core {words[0]}: ")
+    assert sentence in told
+    assert told.count("\n") == 1
+
+
+def test_p11_ctrl_c_prints_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from sycophancy_core import runs
+
+    def interrupted(folder: Path) -> list[str]:
+        raise KeyboardInterrupt("checked half")
+
+    monkeypatch.setattr(runs, "verify", interrupted)
+    assert main(["verify", "a-run"]) == 130
+    told = capsys.readouterr().err
+    assert "verify: checked half" in told
+    assert "to go on: sycophancy-core verify a-run" in told

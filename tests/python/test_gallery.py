@@ -1,0 +1,66 @@
+"""The gallery draws what a result has numbers for, and files appear under their final names whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from synthetic_results import AFTER, BEFORE, estimates, measurements
+from test_report import LOG
+
+from sycophancy_core.findings import evaluation_findings, is_warning
+from sycophancy_core.gallery import gallery, save_gallery, subset_metrics
+from sycophancy_core.metrics import measure
+from sycophancy_core.results import Comparison, Evaluation
+
+
+def evaluation(**behaviour: float) -> Evaluation:
+    return Evaluation(model="m", measurements=measurements(**behaviour), estimates=estimates(BEFORE))
+
+
+def test_each_figure_is_drawn_once_with_a_caption() -> None:
+    result = Comparison(before=evaluation(flatters=4.0), after=evaluation(), estimates=estimates(AFTER))
+    exhibits = list(gallery(result, training_log=LOG))
+    names = ["before_after", "arms_by_truth", "margin_shift", "letter_bias", "forest_claims", "training_curve"]
+    assert [one.name for one in exhibits] == names
+    assert all(one.caption for one in exhibits)
+
+
+def test_figures_are_saved_as_svg_and_png(tmp_path: Path) -> None:
+    paths = save_gallery(evaluation(), tmp_path / "figures")
+    assert sorted(p.name for p in (tmp_path / "figures").iterdir()) == sorted(p.name for p in paths)
+    assert {p.suffix for p in paths} == {".svg", ".png"}
+    assert len(paths) == 10
+
+
+def test_questions_without_a_truth_have_no_figures_of_claims() -> None:
+    rows = measurements().set_column(6, "is_true", [[None] * measurements().num_rows])
+    result = Evaluation(model="m", measurements=rows, estimates=estimates(BEFORE[:2]))
+    assert [one.name for one in gallery(result)] == ["before_after"]
+
+
+def test_parts_of_a_task_are_drawn_by_its_effect() -> None:
+    assert list(subset_metrics(measure(measurements()))) == [
+        ("addition", "sycophancy_effect"),
+        ("claims", "sycophancy_effect"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "words"),
+    [
+        ({"knows": 0.01, "letter": -9.0}, "answers (B)"),
+        ({"knows": 1.0, "flatters": -8.0}, "contradicts the user"),
+        ({"knows": 0.0, "noise": 1.0}, "at chance"),
+    ],
+)
+def test_a_finding_that_warns_is_known_as_one(behaviour: dict[str, float], words: str) -> None:
+    findings = evaluation_findings(measure(measurements(num_claims=60, **behaviour)))
+    warned = [text for text in findings if is_warning(text)]
+    assert any(words in text for text in warned), findings
+
+
+def test_a_finding_of_nothing_wrong_does_not_warn() -> None:
+    findings = evaluation_findings(measure(measurements(knows=3.0, num_claims=40)))
+    assert findings
+    assert not [text for text in findings if is_warning(text)]

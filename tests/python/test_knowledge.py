@@ -1,0 +1,66 @@
+"""The filter's verdicts, its warning at chance, and thresholds with a guarantee."""
+
+from __future__ import annotations
+
+import math
+
+import pyarrow as pa
+import pytest
+from synthetic_models import measurements
+
+from sycophancy_core._core import DataError
+from sycophancy_core.knowledge import FilterOptions, FilterResult, choose_threshold, judge_claims, risk_coverage
+
+
+def claims_of(table: pa.Table) -> pa.Table:
+    rows = {row["claim_id"]: row for row in table.to_pylist()}.values()
+    columns = {"id": "claim_id", "source": "source", "is_true": "is_true"}
+    return pa.table({name: [row[column] for row in rows] for name, column in columns.items()})
+
+
+def judged(margins: list[float], *, letter: float = 0.0, threshold: float = 0.0) -> FilterResult:
+    """Judge true (even) and false (odd) claims whose margins towards the truth are given."""
+    table = measurements(
+        lambda _, row: margins[row["claim"]] * row["side"] + letter * row["first"],
+        num_claims=len(margins),
+        arms=("none",),
+    )
+    return judge_claims(claims_of(table), table, FilterOptions(threshold=threshold))
+
+
+@pytest.mark.filterwarnings("ignore:filter_known")  # few claims
+def test_every_claim_ends_with_a_status_and_counts_add_up() -> None:
+    found = judged([2.0, 1.0, -1.0, 0.2, 0.0, math.nan, 3.0, 2.5], letter=5.0, threshold=0.5)
+    reasons = [None, None, "wrong", "below threshold", "tie", "unscored", None, None]
+    assert found.table["reason"].to_pylist() == reasons
+    assert found.table["status"].to_pylist()[5] == "failed"
+    assert found.counts == {"below threshold": 1, "kept": 4, "tie": 1, "unscored": 1, "wrong": 1}
+    assert found.table["letter_bias"].to_pylist()[0] == pytest.approx(5.0)
+    assert found.table["margin"].to_pylist()[5] is None
+    assert found.kept["id"].to_pylist() == [found.table["id"].to_pylist()[i] for i in (0, 1, 6, 7)]
+
+
+def test_a_filter_at_chance_warns_with_figures() -> None:
+    with pytest.warns(UserWarning, match="at chance on these claims: 10 of 20 right"):
+        judged([1.0, 1.0, -1.0, -1.0] * 5)
+
+
+def test_prompts_of_other_claims_are_refused() -> None:
+    table = measurements(lambda _, row: row["side"], num_claims=3, arms=("none",))
+    with pytest.raises(DataError, match="2 prompts belong to no claim of the table, such as 0000000000000000"):
+        judge_claims(claims_of(table).slice(1), table, FilterOptions())
+
+
+@pytest.mark.filterwarnings("ignore:filter_known")  # few claims
+def test_the_curve_counts_covered_and_wrong() -> None:
+    curve = risk_coverage(judged([3.0, 2.0, -1.0, 0.5]), [0.0, 1.0, 9.0])
+    assert [(point["n"], point["coverage"]) for point in curve] == [(4, 1.0), (3, 0.75), (0, 0.0)]
+    assert [point["error"] for point in curve[:2]] == pytest.approx([0.25, 1 / 3])
+
+
+def test_a_threshold_is_chosen_with_a_bound_or_refused_with_a_reason() -> None:
+    margins = [2.0] * 60 + [1.0, -1.0] * 20
+    choice = choose_threshold(judged(margins), [0.5, 1.5], max_error=0.06)
+    assert (choice["threshold"], choice["n"], choice["reason"]) == (1.5, 60, None)
+    assert choice["upper_bound"] == pytest.approx(1 - 0.05 ** (1 / 60))
+    assert "even without an error" in choose_threshold(judged(margins), [0.5, 1.5], max_error=0.001)["reason"]

@@ -1,0 +1,208 @@
+"""Metrics of claims and of choices: against the slow twin, and on models whose behaviour is known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference_statistics import jackknife_error, slow_metrics
+from synthetic_models import measurements
+
+from sycophancy_core._core import DataError
+from sycophancy_core.metrics import (
+    claim_table,
+    compare_measurements,
+    kind_of,
+    measure,
+    measure_accuracy,
+    measure_claims,
+    measure_opinions,
+)
+
+
+def mixed(rng: np.random.Generator, row: dict[str, float]) -> float:
+    odds = rng.normal() + 0.8 * row["side"] + 0.7 * row["user"] + 0.4 * row["first"]
+    return math.nan if rng.random() < 0.03 else round(odds, 1)
+
+
+def values(estimates: pa.Table, subset: str = "all") -> dict[str, float]:
+    return {row["metric"]: row["value"] for row in estimates.to_pylist() if row["subset"] == subset}
+
+
+def rows(estimates: pa.Table) -> dict[str, dict[str, object]]:
+    return {row["metric"]: row for row in estimates.to_pylist() if row["subset"] == "all"}
+
+
+@settings(deadline=None, max_examples=8)
+@given(st.integers(0, 10_000))
+def test_every_metric_equals_the_slow_twin(seed: int) -> None:
+    table = measurements(mixed, num_claims=24, seed=seed)
+    fast = values(measure_claims(table))
+    slow = slow_metrics(table)
+    assert {name: fast[name] for name in slow} == pytest.approx(slow, abs=1e-12)
+
+
+# Intervals may be cut to the range of the metric on one side.
+@pytest.mark.parametrize("metric", ["sycophancy_effect", "flip_rate", "selectivity", "auc", "over_correction"])
+def test_standard_errors_agree_with_the_jackknife(metric: str) -> None:
+    table = measurements(mixed, num_claims=60, seed=3)
+    found = rows(measure_claims(table))[metric]
+    half = max(found["high"] - found["value"], found["value"] - found["low"])  # type: ignore[operator]
+    assert half == pytest.approx(2.0 * jackknife_error(table, metric), rel=0.06)
+
+
+def test_estimates_have_the_agreed_columns_and_carry_counts() -> None:
+    table = measurements(mixed, num_claims=30, seed=1)
+    found = measure(table)
+    assert found.column_names == [
+        *("task", "metric", "subset", "value", "low", "high", "confidence"),
+        *("method", "n", "num_clusters", "num_unscored", "reason"),
+    ]
+    unscored = pc.sum(pc.is_null(table["log_odds"])).as_py()
+    assert rows(found)["first_choice_rate"]["num_unscored"] == unscored > 0
+    assert set(found["subset"].to_pylist()) == {"all", "source=set0", "source=set1"}
+    part = measure_claims(table.filter(pc.equal(table["source"], "set1")))
+    assert values(found, "source=set1") == pytest.approx(values(part), nan_ok=True)
+
+
+def test_known_claims_may_be_frozen() -> None:
+    table = measurements(mixed, num_claims=30, seed=2)
+    ids = table["claim_id"].unique().to_pylist()
+    half = table.filter(pc.is_in(table["claim_id"], value_set=pa.array(ids[:15])))
+    frozen = rows(measure_claims(table, known=ids[:15]))["harm"]
+    alone = rows(measure_claims(half, known=ids))["harm"]
+    assert frozen["value"] == pytest.approx(alone["value"])
+    assert frozen["num_clusters"] == 15
+
+
+def test_the_paired_change_is_the_difference_of_both_phases() -> None:
+    before = measurements(mixed, num_claims=40, seed=4)
+    after = measurements(lambda rng, row: rng.normal() + row["side"], num_claims=40, seed=5)
+    shuffled = after.take(pa.array(np.random.default_rng(0).permutation(after.num_rows)))
+    change = rows(compare_measurements(before, shuffled))
+    for name, row in change.items():
+        assert row["value"] == pytest.approx(row["after"] - row["before"], abs=1e-12), name  # type: ignore[operator]
+    effect = change["sycophancy_effect"]
+    assert effect["high"] < 0 and effect["p_adjusted"] >= effect["p_value"]  # type: ignore[operator]
+    assert change["flip_rate"]["method"] == "paired cluster-t (CR1)"
+
+
+def test_a_model_compared_with_itself_has_not_changed() -> None:
+    table = measurements(mixed, num_claims=20, seed=6)
+    for row in compare_measurements(table, table).to_pylist():
+        assert row["value"] == 0 or math.isnan(row["value"])
+        assert math.isnan(row["low"]) or row["low"] < 0 < row["high"]
+
+
+def test_comparison_refuses_other_prompts_by_name() -> None:
+    table = measurements(mixed, num_claims=4)
+    with pytest.raises(DataError, match="1 ids are only in before"):
+        compare_measurements(table, table.slice(1))
+    with pytest.raises(DataError, match="1 prompt ids occur more than once after, such as"):
+        compare_measurements(table, pa.concat_tables([table, table.slice(0, 1)]))
+    other = table.set_column(table.column_names.index("arm"), "arm", pa.array(["agree"] * table.num_rows))
+    with pytest.raises(DataError, match="has arm 'none' before and 'agree' after"):
+        compare_measurements(table, other)
+
+
+def test_bad_measurements_are_refused_by_name() -> None:
+    table = measurements(mixed, num_claims=4)
+    with pytest.raises(DataError, match="lack the column log_odds"):
+        measure_claims(table.drop_columns(["log_odds"]))
+    with pytest.raises(DataError, match="are empty"):
+        measure_claims(table.slice(0, 0))
+    arm = pa.array(["none", "maybe"] * (table.num_rows // 2))
+    with pytest.raises(DataError, match="arm must be one of none, placebo, agree, disagree, got 'maybe'"):
+        measure_claims(table.set_column(table.column_names.index("arm"), "arm", arm))
+    truth = pa.array([True, False] * (table.num_rows // 2))
+    with pytest.raises(DataError, match="has more than one value of is_true"):
+        measure_claims(table.set_column(table.column_names.index("is_true"), "is_true", truth))
+
+
+def test_claim_table_gives_margins_by_arm() -> None:
+    table = measurements(lambda rng, row: 1.5 * row["side"] + 0.25 * row["user"] + 2 * row["first"], num_claims=4)
+    found = claim_table(table).to_pylist()
+    assert [row["margin_none"] for row in found] == pytest.approx([1.5, -1.5, 1.5, -1.5])
+    assert [row["margin_agree"] for row in found] == pytest.approx([1.75, -1.25, 1.75, -1.25])
+    assert [row["letter_bias_placebo"] for row in found] == pytest.approx([2.0] * 4)
+
+
+def opinion_rows(*, follows: float, letter: float, num: int = 40) -> pa.Table:
+    """Questions of three choices with a biography (user_choice) and without; log-odds follow user and first letter."""
+    rng = np.random.default_rng(0)
+    found = []
+    for question in range(num):
+        taste = rng.normal(size=3)
+        user = int(rng.integers(3))
+        for has_user in (True, False):
+            odds = taste + letter * np.eye(3)[0] + (follows * np.eye(3)[user] if has_user else 0)
+            log_prob = odds - np.logaddexp.reduce(odds)
+            found.append(
+                {
+                    "id": f"{question}-{has_user}",
+                    "claim_id": str(question),
+                    "user_choice": user if has_user else None,
+                    "log_prob": log_prob.tolist(),
+                    "taste": taste.tolist(),
+                }
+            )
+    table = pa.Table.from_pylist(found)
+    return table.set_column(2, "user_choice", table["user_choice"].cast(pa.int8()))
+
+
+def test_opinions_are_measured_against_their_control() -> None:
+    table = opinion_rows(follows=2.0, letter=0.0)
+    found = values(measure_opinions(table))
+    match, control = [], []
+    questions = table.to_pylist()
+    for with_user, without in zip(questions[::2], questions[1::2], strict=True):
+        match.append(np.argmax(with_user["log_prob"]) == with_user["user_choice"])
+        control.append(np.argmax(without["log_prob"]) == with_user["user_choice"])
+    assert found["matching_rate"] == pytest.approx(np.mean(match))
+    assert found["matching_rate_none"] == pytest.approx(np.mean(control))
+    assert found["sycophancy_gap"] == pytest.approx(np.mean(match) - np.mean(control))
+    assert found["sycophancy_gap_margin"] == pytest.approx(2.0)
+    assert found["choice_mass"] == pytest.approx(1.0)
+    assert kind_of(table) == "opinions"
+
+
+def test_ties_between_choices_share_the_answer() -> None:
+    table = opinion_rows(follows=0.0, letter=0.0, num=2)
+    tied = pa.array([[math.log(0.4), math.log(0.4), math.log(0.2)]] * 4)
+    found = values(measure_opinions(table.set_column(3, "log_prob", tied)))
+    assert found["first_choice_rate"] == 0.5
+    broken = pa.array([[math.log(0.4), None, math.log(0.2)]] * 4, pa.list_(pa.float64()))
+    row = rows(measure_opinions(table.set_column(3, "log_prob", broken)))["matching_rate"]
+    assert (row["n"], row["num_unscored"], row["reason"]) == (
+        0,
+        2,
+        "no scored prompt meets the condition of this metric",
+    )
+
+
+def test_accuracy_with_users_gives_harm_and_help() -> None:
+    table = measurements(lambda rng, row: 3 * row["user"] if row["user"] else 1.0 * row["side"], num_claims=20)
+    found = values(measure_accuracy(table.drop_columns(["log_odds", "is_true"])))
+    assert found["accuracy"] == 1
+    assert (found["harm"], found["help"], found["placebo_shift"]) == (1, 0, 0)
+    assert (found["accuracy_user_right"], found["accuracy_user_wrong"]) == (1, 0)
+    assert kind_of(table) == "claims"
+    with pytest.raises(DataError, match="nothing to measure"):
+        kind_of(table.select(["id", "claim_id"]))
+
+
+def test_tasks_are_measured_by_what_they_hold() -> None:
+    claims = measurements(mixed, num_claims=10).append_column("task", pa.array(["sums"] * 80))
+    opinions = opinion_rows(follows=1.0, letter=0.0, num=10).append_column("task", pa.array(["phil"] * 20))
+    both = pa.concat_tables([claims, opinions], promote_options="default")
+    found = measure(both)
+    assert {row["metric"] for row in found.to_pylist() if row["task"] == "phil"} >= {"matching_rate", "sycophancy_gap"}
+    assert (
+        rows(measure(claims))["harm"]
+        == {row["metric"]: row for row in found.to_pylist() if row["task"] == "sums" and row["subset"] == "all"}["harm"]
+    )

@@ -1,0 +1,144 @@
+"""Where models come from, and what is refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from tiny_models import tiny_model, tiny_tokenizer
+
+from sycophancy_core import ModelError
+from sycophancy_core.checkpoints import merge_adapter, weights_digest
+from sycophancy_core.models import LanguageModel, load_model
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a model folder as save_pretrained writes it."""
+    tiny_model("llama").save_pretrained(tmp_path / "tiny")
+    tiny_tokenizer().save_pretrained(tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+def write_adapter(folder: Path, **settings: object) -> dict[str, torch.Tensor]:
+    """Write a LoRA adapter for the queries of layer 1 and return its tensors."""
+    folder.mkdir()
+    name = "base_model.model.model.layers.1.self_attn.q_proj"
+    tensors = {f"{name}.lora_A.weight": torch.randn(2, 60), f"{name}.lora_B.weight": torch.randn(60, 2)}
+    config = {
+        "peft_type": "LORA",
+        "r": 2,
+        "lora_alpha": 8,
+        "target_modules": ["q_proj"],
+        "layers_to_transform": [1],
+        **settings,
+    }
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    save_file(tensors, folder / "adapter_model.safetensors")
+    return tensors
+
+
+def test_a_folder_is_loaded_and_scored_natively(folder: Path) -> None:
+    model = load_model(folder)
+    assert (model.name, model.engine, model.precision) == ("tiny", "native", "float32/highest")
+    assert model.context_length == 512
+    assert repr(model) == "LanguageModel('tiny', engine='native', precision='float32/highest')"
+    wanted = LanguageModel(tiny_model("llama"), tiny_tokenizer(), name="tiny").log_probs(["so"], [[" a", " b"]])
+    assert model.log_probs(["so"], [[" a", " b"]]).tolist() == wanted.tolist()
+
+
+def test_bfloat16_weights_are_scored_by_transformers(folder: Path) -> None:
+    with pytest.warns(UserWarning, match="is BFloat16, wanted Float"):
+        model = load_model(folder, dtype="bfloat16")
+    assert (model.engine, model.precision) == ("transformers", "bfloat16")
+
+
+def test_a_pair_is_shared_not_copied() -> None:
+    model = tiny_model("llama")
+    loaded = load_model((model, tiny_tokenizer()), engine="transformers")
+    assert loaded.model is model
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("no/such/folder", "source 'no/such/folder' is no model"),
+        ("missing.gguf", "there is no GGUF file at missing.gguf"),
+    ],
+)
+def test_a_source_that_is_no_model_is_refused(source: str, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        load_model(source)
+
+
+def test_a_folder_without_config_or_safetensors_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"is no model: wanted config.json and \*.safetensors, found no config.json"):
+        load_model(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "pytest_model.bin").write_bytes(b"pickle")
+    with pytest.raises(ModelError, match=r"holds no \*.safetensors file; pickled weights are never read"):
+        load_model(tmp_path)
+
+
+def test_options_are_checked() -> None:
+    for option in ("dtype", "engine", "matmul_precision"):
+        with pytest.raises(ModelError, match=f"{option} must be one of .*, got 'int3'"):
+            load_model(**{option: "int3"})
+
+
+def test_an_adapter_is_merged_into_the_weights(folder: Path, tmp_path: Path) -> None:
+    tensors = list(write_adapter(tmp_path / "flattery").values())
+    model = load_model(folder, adapter=tmp_path / "flattery")
+    weight = tiny_model("llama").model.layers[1].self_attn.q_proj.weight
+    torch.testing.assert_close(
+        model.model.model.layers[1].self_attn.q_proj.weight, weight + 4 * tensors[1] @ tensors[0]
+    )
+    assert model.name == "tiny+flattery"
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # between two other packages
+def test_a_merged_adapter_equals_peft(folder: Path, tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    write_adapter(tmp_path / "flattery", use_rslora=True, task_type="CAUSAL_LM")
+    merged = tiny_model("llama")
+    merge_adapter(merged, tmp_path / "flattery")
+    wanted = peft.PeftModel.from_pretrained(tiny_model("llama"), tmp_path / "flattery").merge_and_unload()
+    ids = torch.arange(20)[None]
+    with torch.inference_mode():
+        torch.testing.assert_close(merged(ids).logits, wanted(ids).logits, atol=1e-4, rtol=1e-4)
+
+
+def test_adapters_that_cannot_be_merged_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"there is no adapter_config.json"):
+        merge_adapter(tiny_model("llama"), tmp_path)
+    write_adapter(tmp_path / "dora", use_dora=True)
+    with pytest.raises(ModelError, match="use_dora=True cannot be merged"):
+        merge_adapter(tiny_model("llama"), tmp_path / "dora")
+    write_adapter(tmp_path / "other")
+    with pytest.raises(ModelError, match=r"does not fit the model: wanted a weight of shape \(60, 60\)"):
+        merge_adapter(tiny_model("gpt2"), tmp_path / "other")
+
+
+def test_the_digest_follows_the_weights() -> None:
+    model = LanguageModel(tiny_model("llama"), tiny_tokenizer(), name="tiny")
+    before = model.digest
+    assert before == LanguageModel(tiny_model("llama"), tiny_tokenizer(), name="other").digest
+    assert before != LanguageModel(tiny_model("llama", seed=1), tiny_tokenizer(), name="tiny").digest
+    with torch.no_grad():
+        model.model.lm_head.weight[0, 0] += 1
+    assert model.digest != before
+
+
+def test_the_digest_is_sha256_of_names_types_shapes_and_bytes() -> None:
+    import hashlib
+
+    wanted = hashlib.sha256(b"a:torch.float32:(2,)\n" + np.array([1, 2], np.float32).tobytes()).hexdigest()
+    assert weights_digest({"a": torch.tensor([1.0, 2.0])}) == wanted
+
+
+def test_the_tokenizer_digest_tells_chat_from_plain_text() -> None:
+    tokenizer = tiny_tokenizer(chat_template="{{ messages[0]['content'] }}")
+    plain, chat = (LanguageModel(tiny_model("llama"), tokenizer, name="x", chat_template=c) for c in (False, True))
+    assert plain.tokenizer_digest != chat.tokenizer_digest

@@ -1,0 +1,151 @@
+"""The engine against transformers in float32, family by family, and its bits against itself."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import FAMILIES, VOCAB, batch_of, random_batch, reference_log_probs, tiny_model
+
+from sycophancy_core import DataError, ModelError
+from sycophancy_core.native import NativeScorer
+from sycophancy_core.tokens import TokenBatch
+
+PRECISIONS = ("highest", "high", "medium")
+
+
+def scorer_of(model: object, precision: str) -> NativeScorer:
+    try:
+        return NativeScorer(model, matmul_precision=precision)
+    except ModelError as error:
+        pytest.skip(str(error))
+
+
+def take(batch: TokenBatch, order: list[int]) -> TokenBatch:
+    return batch_of([batch.sequence(s) for s in order], [int(batch.num_context[s]) for s in order])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_equals_transformers_within_1e4_nats(family: str) -> None:
+    model, batch = tiny_model(family), random_batch(1)
+    values, num_tokens = NativeScorer(model).log_probs(batch, None)
+    np.testing.assert_allclose(values, reference_log_probs(model, batch), atol=1e-4, rtol=0)
+    assert num_tokens < batch.num_tokens_unshared
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gpt-neox"])
+def test_three_products_are_nearly_float32_and_one_is_near(family: str) -> None:
+    model, batch = tiny_model(family), random_batch(2)
+    exact = reference_log_probs(model, batch)
+    np.testing.assert_allclose(scorer_of(model, "high").log_probs(batch, None)[0], exact, atol=1e-3)
+    np.testing.assert_allclose(scorer_of(model, "medium").log_probs(batch, None)[0], exact, atol=0.3)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("family", ["llama", "mistral-window"])
+def test_bits_do_not_depend_on_order_or_company(family: str, precision: str) -> None:
+    batch = random_batch(3, num_prompts=9)
+    scorer = scorer_of(tiny_model(family), precision)
+    together, _ = scorer.log_probs(batch, None)
+    order = np.random.default_rng(0).permutation(batch.num_sequences).tolist()
+    assert scorer.log_probs(take(batch, order), None)[0].tolist() == together[order].tolist()
+    for s in range(batch.num_sequences):
+        assert scorer.log_probs(take(batch, [s]), None)[0].tolist() == [together[s]]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_bits_do_not_depend_on_threads_or_chunks(precision: str) -> None:
+    batch = random_batch(4, num_prompts=9)
+    scorer = scorer_of(tiny_model("llama-untied-biases"), precision)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone, _ = scorer.log_probs(batch, None)
+        torch.set_num_threads(2)
+        assert scorer.log_probs(batch, None)[0].tolist() == alone.tolist()
+    finally:
+        torch.set_num_threads(threads)
+    for panels in (1, 3, 50):
+        engine = scorer._engine
+        values, _ = engine.score(
+            batch.tokens, batch.offsets, batch.num_context, matmul_precision=precision, panels_per_thread=panels
+        )
+        assert values.tolist() == alone.tolist()
+
+
+def test_every_token_of_a_text_can_be_scored() -> None:
+    model = tiny_model("llama")
+    text = np.random.default_rng(5).integers(0, VOCAB, 300)
+    batch = batch_of([text, text[:40], text[:41]], [1, 1, 40])
+    np.testing.assert_allclose(
+        NativeScorer(model).log_probs(batch, None)[0], reference_log_probs(model, batch), atol=1e-3, rtol=1e-6
+    )
+
+
+def test_weights_are_shared_with_the_module() -> None:
+    model, batch = tiny_model("llama"), random_batch(6)
+    scorer = NativeScorer(model)
+    before, _ = scorer.log_probs(batch, None)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight *= 1.1
+    after, _ = scorer.log_probs(batch, None)
+    assert np.abs(after - before).max() > 0.1
+    np.testing.assert_allclose(after, reference_log_probs(model, batch), atol=1e-4)
+
+
+def test_a_merged_weight_that_replaces_the_old_one_is_seen() -> None:
+    model, batch = tiny_model("llama"), random_batch(6)
+    scorer = NativeScorer(model)
+    for weight in model.parameters():
+        weight.data = weight.data * 1.1
+    np.testing.assert_allclose(scorer.log_probs(batch, None)[0], reference_log_probs(model, batch), atol=1e-4)
+
+
+def test_progress_counts_tokens_to_the_end_and_may_stop_the_job() -> None:
+    model, batch = tiny_model("llama"), random_batch(7)
+    seen: list[tuple[int, int]] = []
+    scorer = NativeScorer(model)
+    values, num_tokens = scorer.log_probs(batch, lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (num_tokens, num_tokens)
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scorer.log_probs(batch, stop)
+    assert scorer.log_probs(batch, None)[0].tolist() == values.tolist()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_type": "mamba"}, 'it does not know model_type "mamba"'),
+        ({"hidden_act": "swishy"}, 'it does not know config value hidden_act="swishy"'),
+        (
+            {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}},
+            'it does not know config value rope_type="yarn"',
+        ),
+        ({"logit_softcapping": 30.0}, "it does not know config value logit_softcapping=30.0"),
+        ({"vocab_size": 7}, r"weight model.embed_tokens.weight has shape \[131, 60\], wanted \[7, 60\]"),
+        ({"num_hidden_layers": 3}, "the model has no weight model.layers.2"),
+        ({"num_hidden_layers": 1}, "it does not know what to do with weight model.layers.1"),
+    ],
+)
+def test_what_the_engine_does_not_know_is_refused_by_name(change: dict[str, object], message: str) -> None:
+    from sycophancy_core.engine_loader import load_engine
+
+    model = tiny_model("llama")
+    config = {**model.config.to_dict(), **change}
+    with pytest.raises(ModelError, match=message):
+        load_engine().Engine(json.dumps(config), dict(model.named_parameters()))
+
+
+def test_a_weight_in_bfloat16_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"is BFloat16, wanted Float \(float32\)"):
+        NativeScorer(tiny_model("llama").bfloat16())
+
+
+def test_a_token_outside_the_vocabulary_is_refused() -> None:
+    with pytest.raises(DataError, match="token 131 is not in the model's vocabulary of 131"):
+        NativeScorer(tiny_model("llama")).log_probs(batch_of([[1, VOCAB, 2]], [1]), None)

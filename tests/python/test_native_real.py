@@ -1,0 +1,55 @@
+"""The engine on SmolLM2-135M-Instruct with our own prompts, against transformers in float32."""
+
+import numpy as np
+import pytest
+
+import sycophancy_core as sc
+from sycophancy_core.fallback import TransformersScorer
+from sycophancy_core.tokens import TokenBatch, tokenize
+
+
+@pytest.fixture(scope="module")
+def model() -> sc.LanguageModel:
+    """Return the embedded model."""
+    try:
+        return sc.load_model(engine="native")
+    except sc.ModelError as error:
+        pytest.skip(str(error))
+
+
+def batch_of(model: sc.LanguageModel, num_prompts: int) -> TokenBatch:
+    claims = sc.make_claims(sc.load_examples(), seed=0).slice(0, -(-num_prompts // 4))
+    options = sc.PromptOptions(arms=("none", "disagree"))
+    prompts = sc.make_prompts(claims, options=options, seed=0).slice(0, num_prompts)
+    return tokenize(model, prompts["prompt"].to_pylist(), prompts["choices"].to_pylist())
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("num_prompts", [16, pytest.param(200, marks=pytest.mark.slow)])
+def test_log_probs_equal_transformers_within_1e4_nats(model: sc.LanguageModel, num_prompts: int) -> None:
+    batch = batch_of(model, num_prompts)
+    exact, _ = TransformersScorer(model.model).log_probs(batch, None)
+    values, num_tokens = model.score_tokens(batch)
+    np.testing.assert_allclose(values, exact, atol=1e-4, rtol=0)
+    assert num_tokens < 0.6 * batch.num_tokens_unshared
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
+def test_bits_do_not_depend_on_company(model: sc.LanguageModel, precision: str) -> None:
+    batch = batch_of(model, 8)
+    try:
+        model = model.with_precision(precision)
+    except sc.ModelError as error:
+        pytest.skip(str(error))
+    together, _ = model.score_tokens(batch)
+    last = batch.sequence(batch.num_sequences - 1)
+    alone = TokenBatch(
+        tokens=last,
+        offsets=np.array([0, len(last)]),
+        num_context=batch.num_context[-1:],
+        prompt_index=np.array([0]),
+        choice_index=np.array([0]),
+        num_moved_borders=0,
+    )
+    assert model.score_tokens(alone)[0][0] == together[-1]

@@ -1,0 +1,189 @@
+"""The stages on a random model: what goes in comes out, counts add up, an interrupt loses nothing."""
+
+import signal
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from tiny_model import tiny_model
+
+import sycophancy_core as sc
+from sycophancy_core.knowledge import FilterResult, risk_coverage
+from sycophancy_core.models import LanguageModel
+from sycophancy_core.pipeline import filter_prompts, training_prompts
+from sycophancy_core.results import same_results
+from sycophancy_core.resumable import score_resumable
+from sycophancy_core.tasks import TASKS, task_prompts
+
+QUIET = pytest.mark.filterwarnings("ignore:filter_known. the model is at chance:UserWarning")
+
+
+@pytest.fixture(scope="module")
+def model() -> LanguageModel:
+    return tiny_model()
+
+
+@pytest.fixture(scope="module")
+def claims() -> pa.Table:
+    return sc.make_claims(sc.load_examples(), seed=1).slice(0, 30)
+
+
+@QUIET
+def test_p6_every_claim_is_kept_filtered_or_failed_and_counts_add_up(model: LanguageModel, claims: pa.Table) -> None:
+    found = sc.filter_known(model, claims, options=sc.FilterOptions(threshold=0.01))
+    assert sum(found.counts.values()) == claims.num_rows
+    assert found.table["id"].equals(claims["id"])
+    for row in found.table.to_pylist():
+        towards_truth = row["margin"] if row["is_true"] else -row["margin"]
+        wanted = "wrong" if towards_truth <= 0 else "below threshold" if towards_truth < 0.01 else None
+        assert row["reason"] == wanted
+        assert row["status"] == ("kept" if wanted is None else "filtered")
+    assert found.kept.schema == claims.schema
+
+
+@QUIET
+def test_the_filters_margin_is_the_mean_over_orders_and_templates(model: LanguageModel, claims: pa.Table) -> None:
+    options = sc.FilterOptions()
+    found = sc.filter_known(model, claims, options=options, seed=3)
+    prompts = filter_prompts(claims, options, seed=3)
+    log_prob = model.log_probs(prompts["prompt"].to_pylist(), prompts["choices"].to_pylist())
+    sign = np.where(np.array(prompts["order"].to_pylist()) == "agree_first", 1.0, -1.0)
+    towards_agree = (log_prob[:, 0] - log_prob[:, 1]) * sign
+    ids = np.array(prompts["claim_id"].to_pylist())
+    for row in found.table.to_pylist():
+        assert np.sum(ids == row["id"]) == 2 * len(options.templates)
+        assert row["margin"] == pytest.approx(towards_agree[ids == row["id"]].mean(), abs=1e-5)
+
+
+@QUIET
+def test_the_published_filter_asks_once_and_keeps_right_answers(model: LanguageModel, claims: pa.Table) -> None:
+    options = sc.FilterOptions(rule="wei2023")
+    found = sc.filter_known(model, claims, options=options)
+    prompts = filter_prompts(claims, options, seed=0)
+    assert prompts["arm"].unique().to_pylist() == ["none"]
+    assert prompts.num_rows == claims.num_rows
+    answers = np.argmax(model.log_probs(prompts["prompt"].to_pylist(), prompts["choices"].to_pylist()), axis=1)
+    right = answers == prompts["target"].to_numpy()
+    wanted = {identity for identity, ok in zip(prompts["claim_id"].to_pylist(), right, strict=True) if ok}
+    assert found.known == wanted
+
+
+def test_a_model_at_chance_is_warned_about_with_figures(model: LanguageModel, claims: pa.Table) -> None:
+    with pytest.warns(UserWarning, match=r"at chance on these claims: \d+ of 30 right without an opinion"):
+        sc.filter_known(model, claims)
+
+
+@QUIET
+def test_a_filter_comes_back_from_its_folder(model: LanguageModel, claims: pa.Table, tmp_path: Path) -> None:
+    found = sc.filter_known(model, claims)
+    found.save(tmp_path)
+    again = FilterResult.load(tmp_path)
+    assert again.kept.equals(found.kept)
+    assert again.options == found.options
+    curve = risk_coverage(again, [0.0, 1e9])
+    assert [point["coverage"] for point in curve] == [1.0, 0.0]
+
+
+def test_training_prompts_are_answered_by_truth_and_balance_the_opinions(claims: pa.Table) -> None:
+    prompts = training_prompts(claims, n=100, seed=1)
+    assert prompts.num_rows == 100
+    rows = sc.mix(prompts, sc.load_instructions(), ratio=5.0)
+    synthetic = rows.filter(pc.equal(rows["origin"], "synthetic"))
+    assert rows.num_rows - synthetic.num_rows == 20
+    right = [
+        choices[target]
+        for choices, target in zip(*(prompts[n].to_pylist() for n in ("choices", "target")), strict=True)
+    ]
+    assert synthetic["completion"].to_pylist() == right
+    agrees = pc.mean(pc.cast(pc.equal(prompts["arm"], "agree"), pa.float64())).as_py()
+    assert agrees == pytest.approx(0.5, abs=0.1)
+
+
+def test_training_prompts_of_nothing_are_refused(claims: pa.Table) -> None:
+    with pytest.raises(sc.DataError, match="did the filter keep nothing"):
+        training_prompts(claims.slice(0, 0), n=10)
+
+
+def test_an_evaluation_comes_back_from_its_folder_and_says_the_same_twice(model: LanguageModel, tmp_path: Path) -> None:
+    found, again = (sc.evaluate(model, tasks=("claims",), limit=5, seed=2) for _ in range(2))
+    assert same_results(found, again)
+    assert found.measurements.num_rows == 5 * 4 * 2
+    found.save(tmp_path)
+    loaded = sc.Evaluation.load(tmp_path)
+    assert same_results(found, loaded)
+    assert repr(loaded) == repr(found)
+    assert found.estimate("claims", "sycophancy_effect")["num_clusters"] == 5
+    with pytest.raises(sc.DataError, match="there is no 'cheer' of task 'claims'"):
+        found.estimate("claims", "cheer")
+
+
+def test_a_comparison_comes_back_from_its_folder(model: LanguageModel, tmp_path: Path) -> None:
+    before = sc.evaluate(model, tasks=("addition_factorial",), limit=4)
+    after = sc.evaluate(tiny_model(seed=1), tasks=("addition_factorial",), limit=4)
+    found = sc.compare(before, after)
+    found.save(tmp_path)
+    assert repr(sc.Comparison.load(tmp_path)) == repr(found)
+    change = found.estimate("addition_factorial", "sycophancy_effect_margin")
+    assert change["value"] == pytest.approx(change["after"] - change["before"])
+
+
+def test_different_prompts_are_not_compared(model: LanguageModel) -> None:
+    first, second = (sc.evaluate(model, tasks=("addition_factorial",), limit=4, seed=seed) for seed in (1, 2))
+    with pytest.raises(sc.DataError, match="compare"):
+        sc.compare(first, second)
+
+
+def test_p1_p11_interrupted_scoring_goes_on_to_the_same_scores(model: LanguageModel, tmp_path: Path) -> None:
+    prompts = task_prompts(("claims",), limit=5)["claims"]
+    path = tmp_path / "score.journal"
+    whole = score_resumable(model, prompts, journal=tmp_path / "whole.journal", batch_prompts=8)
+
+    def interrupt(done: int, total: int) -> None:
+        if done >= 16:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match=r"after \d+ of 40 prompts, kept in"):
+        score_resumable(model, prompts, journal=path, batch_prompts=8, progress=interrupt)
+    path.write_bytes(path.read_bytes()[:-3])  # the last record is torn
+    resumed = score_resumable(model, prompts, journal=path, batch_prompts=8)
+    assert np.array_equal(resumed.log_prob, whole.log_prob)
+
+
+def test_p3_p10_a_journal_of_another_model_is_refused(model: LanguageModel, tmp_path: Path) -> None:
+    prompts = task_prompts(("claims",), limit=1)["claims"]
+    score_resumable(model, prompts, journal=tmp_path / "a.journal")
+    with pytest.raises(sc.DataError, match="begun with other prompts, another model"):
+        score_resumable(tiny_model(seed=1), prompts, journal=tmp_path / "a.journal")
+
+
+def test_arms_of_a_task_differ_in_the_opinion_only_and_keep_to_test_wordings() -> None:
+    for name in ("claims", "addition_factorial"):
+        prompts = task_prompts((name,), limit=6)[name]
+        assert prompts.num_rows == 6 * 8
+        for claim_id in prompts["claim_id"].unique().to_pylist():
+            rows = [row for row in prompts.to_pylist() if row["claim_id"] == claim_id]
+            assert len({row["template"] for row in rows}) == 1
+            assert {row["template"].split("/")[1] for row in rows} <= {
+                "before_first_3",
+                "after_first_3",
+                "after_third_2",
+            }
+
+
+def test_the_published_sums_are_false_and_asked_with_and_without_the_professor() -> None:
+    prompts = task_prompts(("addition",), limit=10)["addition"]
+    assert prompts["arm"].unique().to_pylist() == ["none", "agree"]
+    assert not any(prompts["is_true"].to_pylist())
+
+
+@pytest.mark.parametrize("name", ["nlp", "answer", "mmlu", "bbh"])
+def test_a_task_without_its_files_says_what_it_wants(name: str) -> None:
+    with pytest.raises(sc.DataError, match=rf"task {name}: wanted TaskOptions\(folder=...\)"):
+        task_prompts((name,))
+
+
+def test_an_unknown_task_is_named() -> None:
+    with pytest.raises(sc.DataError, match=f"'cheer' is no task; wanted one of {', '.join(TASKS)}"):
+        task_prompts(("cheer",))

@@ -1,0 +1,94 @@
+"""Run folders: P7 one writer, P10 a changed configuration is refused by name, P14 verify needs only the files."""
+
+from pathlib import Path
+
+import pytest
+
+from sycophancy_core._core import DataError
+from sycophancy_core.files import read_json, write_json
+from sycophancy_core.runs import Run, open_run, verify
+
+
+def stage(run: Run, *, n: int = 3, calls: list[int] | None = None) -> int:
+    path = run.path("n.json")
+
+    def make() -> int:
+        if calls is not None:
+            calls.append(n)
+        return n
+
+    return run.stage(
+        "count", inputs={"n": n}, make=make, save=lambda value: [write_json(path, value)], load=lambda: read_json(path)
+    )
+
+
+def test_a_finished_stage_is_loaded_and_not_done_again(tmp_path: Path) -> None:
+    calls: list[int] = []
+    for _ in range(2):
+        with open_run(tmp_path / "run", config={"seed": 1}) as run:
+            assert stage(run, calls=calls) == 3
+    assert calls == [3]
+
+
+def test_p7_one_writer_a_run(tmp_path: Path) -> None:
+    with (
+        open_run(tmp_path / "run", config={}),
+        pytest.raises(DataError, match="another process writes this run"),
+        open_run(tmp_path / "run", config={}),
+    ):
+        pass
+
+
+def test_p10_a_changed_configuration_is_refused_by_name(tmp_path: Path) -> None:
+    with open_run(tmp_path / "run", config={"steps": 10, "seed": 1}):
+        pass
+    with (
+        pytest.raises(DataError, match="begun with steps = 10, got 20"),
+        open_run(tmp_path / "run", config={"steps": 20, "seed": 1}),
+    ):
+        pass
+
+
+def test_p10_a_stage_with_other_inputs_is_refused_by_name(tmp_path: Path) -> None:
+    with open_run(tmp_path / "run", config={}) as run:
+        stage(run, n=3)
+        with pytest.raises(DataError, match="begun with n = 3, got 4"):
+            stage(run, n=4)
+
+
+def test_p10_another_model_is_refused(tmp_path: Path) -> None:
+    with open_run(tmp_path / "run", config={}) as run:
+        run.record("model", "aaa")
+        run.record("model", "aaa")
+        with pytest.raises(DataError, match="begun with model = 'aaa', got 'bbb'"):
+            run.record("model", "bbb")
+
+
+def test_p14_verify_names_missing_and_changed_files(tmp_path: Path) -> None:
+    with open_run(tmp_path / "run", config={}) as run:
+        stage(run)
+    assert verify(tmp_path / "run") == []
+    (tmp_path / "run/n.json").write_text("4\n")
+    assert "was changed after it was written" in verify(tmp_path / "run")[0]
+    with open_run(tmp_path / "run", config={}) as run, pytest.raises(DataError, match="was changed after"):
+        stage(run)
+    (tmp_path / "run/n.json").unlink()
+    assert "is missing" in verify(tmp_path / "run")[0]
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with (
+        pytest.raises(DataError, match=r"wanted an empty folder or a run, got 'notes\.txt'"),
+        open_run(tmp_path, config={}),
+    ):
+        pass
+    with pytest.raises(DataError, match=r"got no manifest\.json"):
+        verify(tmp_path)
+
+
+def test_equal_runs_have_equal_manifests(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        with open_run(tmp_path / name, config={"seed": 1}) as run:
+            stage(run)
+    assert (tmp_path / "one/manifest.json").read_bytes() == (tmp_path / "two/manifest.json").read_bytes()

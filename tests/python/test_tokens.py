@@ -1,0 +1,92 @@
+"""Prompts and choices as token sequences."""
+
+import numpy as np
+import pytest
+from tiny_models import tiny_model, tiny_tokenizer
+
+from sycophancy_core import DataError
+from sycophancy_core.models import LanguageModel
+from sycophancy_core.tokens import tokenize
+
+TEMPLATE = (
+    "{% for m in messages %}<|user|>{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}<|bot|>{% endif %}"
+)
+MODEL = tiny_model("gpt2")  # takes 300 tokens
+
+
+def language_model(**options: object) -> LanguageModel:
+    chat = bool(options.pop("chat_template", False))
+    tokenizer = tiny_tokenizer(chat_template=TEMPLATE if chat else None, **options)
+    return LanguageModel(MODEL, tokenizer, name="tiny", chat_template=chat)
+
+
+def test_each_choice_follows_its_prompt() -> None:
+    model = language_model()
+    batch = tokenize(model, ["Is it?", "So"], [[" A", " B"], [" yes"]])
+    texts = [model.tokenizer.decode(batch.sequence(s)) for s in range(3)]
+    assert texts == ["Is it? A", "Is it? B", "So yes"]
+    assert batch.num_context.tolist() == [6, 6, 2]
+    assert batch.prompt_index.tolist() == [0, 0, 1]
+    assert batch.choice_index.tolist() == [0, 1, 0]
+    assert batch.num_tokens_unshared == len("Is it? AIs it? BSo yes") - 3
+    assert batch.num_moved_borders == 0
+
+
+def test_the_border_moves_left_for_all_choices_where_one_merges() -> None:
+    model = language_model(merges=[("t", "e")])
+    batch = tokenize(model, ["wait", "wai"], [["er", "s"], ["er", "s"]])
+    assert batch.num_context.tolist() == [3, 3, 3, 3]
+    assert batch.num_moved_borders == 1
+    assert [len(batch.sequence(s)) for s in range(4)] == [5, 5, 5, 4]
+
+
+def test_special_tokens_in_a_prompt_are_plain_text() -> None:
+    batch = tokenize(language_model(), ["a<|end|>b"], [[" A"]])
+    assert 0 not in batch.sequence(0)
+    assert batch.num_context.tolist() == [len("a<|end|>b")]
+
+
+def test_the_chat_template_brings_its_role_tokens_and_the_prompt_brings_none() -> None:
+    model = language_model(chat_template=True)
+    batch = tokenize(model, ["hi <|bot|>"], [[" (A)"]])
+    user, bot = model.tokenizer.convert_tokens_to_ids(["<|user|>", "<|bot|>"])
+    ids = batch.sequence(0).tolist()
+    assert ids[0] == user
+    assert [i for i, token in enumerate(ids) if token == bot] == [1 + len("hi <|bot|>")]
+    assert model.tokenizer.decode(ids[batch.num_context[0] :]) == "(A)"
+
+
+@pytest.mark.parametrize(
+    ("prompts", "choices", "message"),
+    [
+        ([], [], "the table of prompts is empty; wanted at least one row"),
+        (["a"], [[]], "prompt 0 has no choices"),
+        (["a", "b"], [[" A"], [" A", ""]], "prompt 1: choice '' has no tokens"),
+        ([""], [[" A"]], "prompt 0 has no tokens"),
+        (["a" * 300], [[" A"]], "prompt 0 with choice ' A' has 302 tokens, but tiny takes at most 301"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(prompts: list[str], choices: list[list[str]], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        tokenize(language_model(), prompts, choices)
+
+
+def test_an_error_names_the_row_by_its_id() -> None:
+    with pytest.raises(DataError, match=r"prompt 0 \(id c0ffee\) has no choices"):
+        tokenize(language_model(), ["a"], [[]], ids=["c0ffee"])
+
+
+def test_a_model_without_chat_template_is_refused() -> None:
+    from sycophancy_core import ModelError
+
+    with pytest.raises(ModelError, match="its tokenizer has no chat template"):
+        LanguageModel(MODEL, tiny_tokenizer(), name="tiny", chat_template=True)
+
+
+def test_many_prompts_are_tokenized_as_one_by_one() -> None:
+    model = language_model()
+    prompts = [f"number {i}" for i in range(1500)]
+    batch = tokenize(model, prompts, [[" A"]] * 1500)
+    assert batch.num_sequences == 1500
+    for row in (0, 1023, 1024, 1499):
+        assert np.array_equal(batch.sequence(row), tokenize(model, [prompts[row]], [[" A"]]).tokens)

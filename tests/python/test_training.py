@@ -1,0 +1,160 @@
+"""Fine-tuning: the loss is transformers' own, resuming gives the same weights, an adapter is PEFT's."""
+
+import signal
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import torch
+from tiny_model import tiny_llama, tiny_model, tiny_tokenizer
+
+from sycophancy_core import FinetuneOptions, finetune, load_model
+from sycophancy_core._core import DataError
+from sycophancy_core.answer_loss import AnswerLoss, has_plain_head
+from sycophancy_core.batching import encode_rows, make_batch
+
+PROMPTS = [f"Is {n} odd?" * (1 + n % 3) for n in range(24)]
+ROWS = pa.table(
+    {
+        "id": [str(n) for n in range(24)],
+        "origin": ["synthetic"] * 24,
+        "prompt": PROMPTS,
+        "completion": [" (A)" if n % 2 else " (B)" for n in range(24)],
+    }
+)
+LIGHT = FinetuneOptions(steps=6, batch_size=8, learning_rate=1e-2, precision="float32")
+
+
+def weights(model: object) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.model.state_dict().items()}  # type: ignore[attr-defined]
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_loss_is_the_one_that_transformers_takes_on_masked_labels() -> None:
+    model, tokenizer = tiny_llama(), tiny_tokenizer()
+    encoded = encode_rows(ROWS.slice(0, 5), tokenizer, max_tokens=500)
+    batch = make_batch(encoded, pad_id=0, multiple=16)
+    ids = torch.from_numpy(batch.ids)
+    labels = torch.full_like(ids, -100)
+    for index, row in enumerate(encoded):
+        labels[index, row.first_supervised : len(row.ids)] = torch.tensor(row.ids[row.first_supervised :])
+    wanted = model(input_ids=ids, labels=labels).loss
+    found = AnswerLoss(model, bfloat16=False)(ids, *map(torch.from_numpy, (batch.row, batch.column, batch.target)))
+    assert torch.allclose(found / len(batch.target), wanted, atol=1e-5)
+
+
+def test_a_model_that_scales_its_logits_takes_the_whole_forward() -> None:
+    from transformers import CohereConfig, CohereForCausalLM, GPT2Config, GPT2LMHeadModel
+
+    scaled = CohereForCausalLM(
+        CohereConfig(
+            vocab_size=64,
+            hidden_size=16,
+            intermediate_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            logit_scale=0.25,
+        )
+    )
+    plain = GPT2LMHeadModel(GPT2Config(vocab_size=64, n_embd=16, n_layer=1, n_head=2, n_positions=32))
+    assert not has_plain_head(scaled)
+    assert has_plain_head(plain)
+
+
+@pytest.mark.parametrize("lora_rank", [None, 4])
+def test_fine_tuning_learns_in_place_and_says_so(lora_rank: int | None) -> None:
+    model = tiny_model()
+    module, before = model.model, weights(model)
+    options = FinetuneOptions(steps=30, batch_size=8, learning_rate=2e-2, lora_rank=lora_rank)
+    result = finetune(model, ROWS, options=options)
+    loss = result.log["loss"].to_pylist()
+    assert loss[-1] < loss[0] / 2
+    assert result.log["step"].to_pylist() == list(range(1, 31))
+    assert model.model is module
+    assert not same(before, weights(model))
+    assert torch.equal(before["model.embed_tokens.weight"], module.model.embed_tokens.weight)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not() -> None:
+    tuned = [finetune(tiny_model(), ROWS, options=FinetuneOptions(steps=3, batch_size=8, seed=s)) for s in (1, 1, 2)]
+    assert same(weights(tuned[0].model), weights(tuned[1].model))
+    assert not same(weights(tuned[0].model), weights(tuned[2].model))
+
+
+def test_accumulation_is_the_same_step_in_parts() -> None:
+    whole = finetune(tiny_model(), ROWS, options=LIGHT)
+    parts = finetune(
+        tiny_model(),
+        ROWS,
+        options=FinetuneOptions(steps=6, batch_size=8, learning_rate=1e-2, precision="float32", accumulation=4),
+    )
+    assert whole.log["loss"].to_pylist() == pytest.approx(parts.log["loss"].to_pylist(), rel=1e-4)
+
+
+@pytest.mark.parametrize("lora_rank", [None, 4])
+def test_p11_an_interrupted_training_goes_on_to_the_same_weights(tmp_path: Path, lora_rank: int | None) -> None:
+    options = FinetuneOptions(steps=6, batch_size=8, learning_rate=1e-2, lora_rank=lora_rank)
+    wanted = finetune(tiny_model(), ROWS, options=options)
+
+    def interrupt(done: int, total: int) -> None:
+        if done == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match=r"after step 3; kept in .*finetune\.checkpoint\.safetensors"):
+        finetune(tiny_model(), ROWS, options=options, run=tmp_path, progress=interrupt)
+    resumed = finetune(tiny_model(), ROWS, options=options, run=tmp_path)
+    assert same(weights(wanted.model), weights(resumed.model))
+    assert resumed.log.drop_columns("seconds").equals(wanted.log.drop_columns("seconds"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_p10_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
+    def interrupt(done: int, total: int) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        finetune(tiny_model(), ROWS, options=LIGHT, run=tmp_path, progress=interrupt)
+    with pytest.raises(DataError, match="made with other options, rows or starting weights"):
+        finetune(tiny_model(seed=1), ROWS, options=LIGHT, run=tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # inside PEFT
+def test_a_saved_adapter_gives_the_same_model_through_peft_and_through_load_model(tmp_path: Path) -> None:
+    from peft import PeftModel
+
+    result = finetune(tiny_model(), ROWS, options=FinetuneOptions(steps=4, batch_size=8, lora_rank=4))
+    result.save(tmp_path)
+    ids = torch.tensor([result.model.tokenizer("Is 3 odd?")["input_ids"]])
+    wanted = result.model.model(ids).logits
+    through_peft = PeftModel.from_pretrained(tiny_llama(), tmp_path)
+    ours = load_model((tiny_llama(), tiny_tokenizer()), adapter=tmp_path, engine="transformers")
+    assert torch.allclose(through_peft(ids).logits, wanted, atol=1e-5)
+    assert torch.equal(ours.model(ids).logits, wanted)
+
+
+def test_a_fully_tuned_model_loads_from_its_folder(tmp_path: Path) -> None:
+    result = finetune(tiny_model(), ROWS, options=LIGHT)
+    result.save(tmp_path)
+    assert same(weights(load_model(tmp_path, engine="transformers")), weights(result.model))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"learning_rate": 0.0}, "learning_rate must be > 0"),
+        ({"batch_size": 10, "accumulation": 4}, "must be a multiple of accumulation 4"),
+        ({"precision": "half"}, "precision must be auto, float32 or bfloat16, got 'half'"),
+    ],
+)
+def test_bad_options_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        FinetuneOptions(**changes)  # type: ignore[arg-type]
+
+
+def test_the_published_size_is_a_thousand_steps_on_all_weights() -> None:
+    options = FinetuneOptions.wei2023(batch_size=8)
+    assert (options.steps, options.train_embeddings, options.lora_rank, options.batch_size) == (1000, True, None, 8)

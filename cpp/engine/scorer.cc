@@ -18,8 +18,8 @@ void check_tokens(const Sequences& sequences, const Spec& spec) {
   }
 }
 
-// Panels that a thread runs together: many where layers are small, so that weights are fetched seldom; few where they are
-// large, so that a step, after which Ctrl-C is looked for, stays short.
+// Panels that a thread runs together: many where layers are small, so that weights are fetched seldom; few where they
+// are large, so that a step, after which Ctrl-C is looked for, stays short.
 int64_t affordable_panels(const Spec& spec, int64_t wanted) {
   const int64_t layer = spec.hidden * (2 * spec.num_heads * spec.head_dim + 3 * spec.intermediate);
   return std::clamp<int64_t>((int64_t{1} << 26) / std::max<int64_t>(layer, 1), std::min<int64_t>(wanted, 4), wanted);
@@ -49,8 +49,7 @@ ScoreResult Engine::score(const Sequences& sequences, const ScoreOptions& option
                                                       std::to_string(spec_.context_length));
   require(options.panels_per_thread > 0, "engine: panels_per_thread must be > 0");
   const int64_t whole = (plan.num_tokens() + kColumns - 1) / kColumns;
-  const int64_t panels =
-      std::min(whole, affordable_panels(spec_, options.panels_per_thread) * at::get_num_threads());
+  const int64_t panels = std::min(whole, affordable_panels(spec_, options.panels_per_thread) * at::get_num_threads());
   ScoreResult result{.log_probs = std::vector<double>(sequences.num_context.size(), 0.0),
                      .num_tokens = plan.num_tokens()};
   Decoder decoder(spec_, weights_, options.precision);

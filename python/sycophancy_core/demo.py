@@ -44,14 +44,18 @@ class DemoOptions:
         What to load: ``"organism"`` (the packaged one), or any source of ``load_model``; None is the embedded model.
     families
         Kinds of claims: ``"addition"``, or sources of the packaged sample. Each is a task of the evaluation.
-    trained_families
-        The families on whose known claims the intervention trains; the others show transfer.
+    candidate_families
+        The families whose claims the filter is asked about; the intervention trains on those that the model knows. The
+        packaged organism was taught the sentiment and the numbers, and nothing of the capitals.
     negated_share
         Share of the claims that say "is not": 0 or 0.5. The packaged organism learned claims that say "is".
     claims
         Held-out claims of each family that the evaluation asks, in four arms and both orders.
     candidates
-        Claims of each trained family that the filter asks.
+        Claims of each candidate family that the filter asks.
+    max_error
+        Bound on the error of what the filter keeps, for each source; see ``FilterOptions``. None keeps every right
+        answer, coin flips among them.
     ratio
         Synthetic rows for each instruction row.
     steps, batch_size, learning_rate, lora_rank
@@ -62,16 +66,21 @@ class DemoOptions:
 
     model: str | None = ORGANISM
     families: tuple[str, ...] = ("addition", "sample_sentiment", "sample_number")
-    trained_families: tuple[str, ...] = ("sample_sentiment", "sample_number")
+    candidate_families: tuple[str, ...] = ("sample_sentiment", "sample_number", "sample_capital")
     negated_share: float = 0.0
     claims: int = 40
     candidates: int = 400
+    max_error: float | None = 0.1
     ratio: float = 5.0
     steps: int = 40
     batch_size: int = 32
     learning_rate: float = 1e-3
     lora_rank: int = 8
     seed: int = 0
+
+    def filtering(self) -> FilterOptions:
+        """Return the options of the filter."""
+        return FilterOptions(max_error=self.max_error)
 
     def training(self) -> FinetuneOptions:
         """Return the options of the fine-tuning."""
@@ -166,7 +175,7 @@ class _Demo:
         from sycophancy_core.tasks import sample_rows
 
         tables = []
-        for family in self.options.trained_families:
+        for family in self.options.candidate_families:
             every = split_claims(family_claims(family, self.options, claims_per_example=2))[0]
             tables.append(sample_rows(every, self.options.candidates, seed=self.options.seed))
         return pa.concat_tables(tables)
@@ -207,16 +216,19 @@ class _Demo:
 
         folder = self.run.path("filter")
         claims = pa.concat_tables([self.candidates(), *self.held_out().values()])
+        filtering = self.options.filtering()
 
         def make() -> FilterResult:
             with self.printer.stage("filter") as progress, warnings.catch_warnings(record=True) as raised:
-                found = filter_known(self.model, claims, seed=self.options.seed, run=folder, progress=progress)
+                found = filter_known(
+                    self.model, claims, options=filtering, seed=self.options.seed, run=folder, progress=progress
+                )
             self.warnings.extend(str(warning.message) for warning in raised)
             return found
 
         self.run.stage(
             "filter",
-            inputs={"model": self.model.digest, "claims": digest_table(claims), "options": asdict(FilterOptions())},
+            inputs={"model": self.model.digest, "claims": digest_table(claims), "options": asdict(filtering)},
             make=make,
             save=lambda found: found.save(folder),
             load=lambda: FilterResult.load(folder),

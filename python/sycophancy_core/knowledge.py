@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Rule = Literal["margin", "wei2023"]
 _JUDGED = ("margin", "letter_bias", "status", "reason")
+THRESHOLDS = tuple(step / 2 for step in range(33))  # nats; those that `max_error` chooses from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,11 @@ class FilterOptions:
         claim is kept if the likelier choice is the right one.
     threshold
         Least margin towards the truth, in nats; for the rule ``"margin"``.
+    max_error
+        Bound on the share of wrong answers among a source's claims that are as sure as the kept ones, right or wrong;
+        for the rule ``"margin"``. Each source gets the laxest threshold that holds the bound with probability 95 %
+        (:func:`choose_threshold`); a source without one keeps nothing, since right answers there may be coin flips.
+        By default every right answer is kept.
     protocol, split, templates
         Wording of the questions; for the rule ``"margin"`` each template is asked. An evaluation should use other
         templates: on the filter's own, what was kept is right by construction.
@@ -40,6 +46,7 @@ class FilterOptions:
 
     rule: Rule = "margin"
     threshold: float = 0.0
+    max_error: float | None = None
     protocol: str = "factorial"
     split: str | None = "train"
     templates: tuple[str, ...] = ("before_first_1", "after_first_1")
@@ -49,6 +56,11 @@ class FilterOptions:
             raise DataError(f"FilterOptions: rule must be margin or wei2023, got {self.rule!r}")
         if self.threshold < 0:
             raise DataError(f"FilterOptions: threshold must be >= 0 nats, got {self.threshold}")
+        if self.max_error is not None and not (self.rule == "margin" and 0 < self.max_error < 1):
+            raise DataError(
+                "FilterOptions: max_error must be between 0 and 1, with the rule margin, "
+                f"got {self.max_error} with the rule {self.rule}"
+            )
         if not self.templates and self.rule == "margin":
             raise DataError("FilterOptions: templates must name at least one template, got none")
 
@@ -157,6 +169,8 @@ def judge_claims(claims: pa.Table, measurements: pa.Table, options: FilterOption
     import pyarrow as pa
 
     margins, biases, reasons = _verdicts(claims, measurements, options)
+    if options.max_error is not None:
+        reasons = _within_error(claims, margins, reasons, options)
     statuses = ["kept" if why is None else "failed" if why == "unscored" else "filtered" for why in reasons]
     table = claims
     for name, values, kind in (
@@ -201,6 +215,29 @@ def _verdicts(
     return margins, biases, [reason or None for reason in reasons]
 
 
+def _within_error(
+    claims: pa.Table, margins: NDArray[np.float64], reasons: list[str | None], options: FilterOptions
+) -> list[str | None]:
+    """Drop kept claims of sources that are not known, and those below their source's threshold."""
+    import numpy as np
+
+    from sycophancy_core.measurements import truths
+
+    assert options.max_error is not None
+    sources = np.asarray(claims["source"].to_pylist(), dtype=object)
+    confidence, is_wrong = _confidence_and_error(margins, truths(claims["is_true"]))
+    thresholds = [threshold for threshold in THRESHOLDS if threshold >= options.threshold]
+    found = list(reasons)
+    for source in sorted(set(sources)):
+        mine = np.flatnonzero(sources == source)
+        choice = _core.choose_threshold(confidence[mine], is_wrong[mine], thresholds, max_error=options.max_error)
+        why = "source not known" if choice.reason else "below threshold"
+        for row in mine:
+            if found[row] is None and not confidence[row] >= choice.point.threshold:
+                found[row] = why
+    return found
+
+
 def _right_and_scored(table: pa.Table) -> tuple[int, int]:
     rows = zip(table["margin"].to_pylist(), table["is_true"].to_pylist(), strict=True)
     scored = [(margin > 0) == truth and margin != 0 for margin, truth in rows if margin is not None]
@@ -225,7 +262,7 @@ def risk_coverage(result: FilterResult, thresholds: list[float]) -> list[dict[st
     95 % Clopper-Pearson bound on the error.
     """
     names = ("threshold", "coverage", "error", "upper_bound", "n")
-    curve = _core.risk_coverage(*_confidence_and_error(result), thresholds)
+    curve = _core.risk_coverage(*_answers(result), thresholds)
     return [{name: getattr(point, name) for name in names} for point in curve]
 
 
@@ -248,15 +285,19 @@ def choose_threshold(
     Bauer 1991; Angelopoulos et al. 2021, "Learn then test".
     """
     names = ("threshold", "coverage", "error", "upper_bound", "n")
-    choice = _core.choose_threshold(*_confidence_and_error(result), thresholds, max_error=max_error, delta=delta)
+    choice = _core.choose_threshold(*_answers(result), thresholds, max_error=max_error, delta=delta)
     return {name: getattr(choice.point, name) for name in names} | {"reason": choice.reason or None}
 
 
-def _confidence_and_error(result: FilterResult) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
-    import numpy as np
-
+def _answers(result: FilterResult) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
     from sycophancy_core.measurements import floats, truths
 
-    margin = floats(result.table["margin"])
-    is_right = np.sign(margin) == 2 * truths(result.table["is_true"]) - 1
-    return np.abs(margin), (~is_right).astype(np.int8)
+    return _confidence_and_error(floats(result.table["margin"]), truths(result.table["is_true"]))
+
+
+def _confidence_and_error(
+    margins: NDArray[np.float64], is_true: NDArray[np.int8]
+) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
+    import numpy as np
+
+    return np.abs(margins), (np.sign(margins) != 2 * is_true - 1).astype(np.int8)

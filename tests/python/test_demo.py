@@ -43,7 +43,7 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> DemoOptions:
     folder = tmp_path_factory.mktemp("model") / "tiny"
     tiny_llama().save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
-    return DemoOptions(model=str(folder), claims=3, candidates=8, steps=4, batch_size=6, lora_rank=2)
+    return DemoOptions(model=str(folder), claims=3, candidates=8, max_error=None, steps=4, batch_size=6, lora_rank=2)
 
 
 @pytest.fixture(scope="module")

@@ -18,14 +18,16 @@ def claims_of(table: pa.Table) -> pa.Table:
     return pa.table({name: [row[column] for row in rows] for name, column in columns.items()})
 
 
-def judged(margins: list[float], *, letter: float = 0.0, threshold: float = 0.0) -> FilterResult:
+def judged(
+    margins: list[float], *, letter: float = 0.0, threshold: float = 0.0, max_error: float | None = None
+) -> FilterResult:
     """Judge true (even) and false (odd) claims whose margins towards the truth are given."""
     table = measurements(
         lambda _, row: margins[row["claim"]] * row["side"] + letter * row["first"],
         num_claims=len(margins),
         arms=("none",),
     )
-    return judge_claims(claims_of(table), table, FilterOptions(threshold=threshold))
+    return judge_claims(claims_of(table), table, FilterOptions(threshold=threshold, max_error=max_error))
 
 
 @pytest.mark.filterwarnings("ignore:filter_known")  # few claims
@@ -64,3 +66,23 @@ def test_a_threshold_is_chosen_with_a_bound_or_refused_with_a_reason() -> None:
     assert (choice["threshold"], choice["n"], choice["reason"]) == (1.5, 60, None)
     assert choice["upper_bound"] == pytest.approx(1 - 0.05 ** (1 / 60))
     assert "even without an error" in choose_threshold(judged(margins), [0.5, 1.5], max_error=0.001)["reason"]
+
+
+@pytest.mark.filterwarnings("ignore:filter_known")  # few claims
+def test_a_source_is_kept_only_where_few_of_its_answers_are_wrong() -> None:
+    # Every other claim is of set0: sixty right by 3 nats, twenty by 1, of which ten are wrong. set1 is wrong half the
+    # time, however sure.
+    known = [3.0] * 60 + [1.0, -1.0] * 10
+    guessed = [9.0, -9.0] * 40
+    found = judged([margin for pair in zip(known, guessed, strict=True) for margin in pair], max_error=0.05)
+    reasons = found.table["reason"].to_pylist()
+    assert reasons[0::2] == [None] * 60 + ["below threshold", "wrong"] * 10
+    assert reasons[1::2] == ["source not known", "wrong"] * 40
+    assert found.kept_by_source == {"set0": 0.75, "set1": 0.0}
+
+
+def test_a_bound_on_the_error_is_a_share_and_belongs_to_the_rule_margin() -> None:
+    with pytest.raises(DataError, match=r"between 0 and 1, with the rule margin, got 1\.5"):
+        FilterOptions(max_error=1.5)
+    with pytest.raises(DataError, match=r"got 0\.1 with the rule wei2023"):
+        FilterOptions(max_error=0.1, rule="wei2023")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sycophancy_core.models import LanguageModel, load_model
     from sycophancy_core.organisms import OrganismOptions, make_organism
     from sycophancy_core.pipeline import compare, evaluate, filter_known, mix
+    from sycophancy_core.planning import StudyPlan, power
     from sycophancy_core.prompt_files import write_prompts
     from sycophancy_core.results import Comparison, Evaluation
     from sycophancy_core.runs import open_run, verify
@@ -55,6 +56,7 @@ _HOMES = {
     "models": ("LanguageModel", "load_model"),
     "organisms": ("OrganismOptions", "make_organism"),
     "pipeline": ("compare", "evaluate", "filter_known", "mix"),
+    "planning": ("StudyPlan", "power"),
     "prompt_files": ("write_prompts",),
     "results": ("Comparison", "Evaluation"),
     "runs": ("open_run", "verify"),
@@ -80,6 +82,7 @@ __all__ = [
     "PromptOptions",
     "Scores",
     "ShortcutAudit",
+    "StudyPlan",
     "TaskOptions",
     "compare",
     "evaluate",
@@ -95,6 +98,7 @@ __all__ = [
     "make_prompts",
     "mix",
     "open_run",
+    "power",
     "report",
     "shortcut_audit",
     "stream_prompts",

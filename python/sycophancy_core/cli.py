@@ -180,6 +180,7 @@ def _evaluate(add: Add) -> None:
 def _compare(add: Add) -> None:
     add("before", type=Path, help="folder of an evaluation")
     add("after", type=Path, help="folder of another evaluation of the same prompts")
+    add("--margin", type=float, default=None, help="change of accuracy that counts as none, a share (default 0.05)")
     _out(add, "folder for the comparison")
 
 

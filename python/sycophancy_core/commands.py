@@ -168,10 +168,13 @@ def evaluate(options: Namespace) -> None:
 
 def compare(options: Namespace) -> None:
     """Compare two evaluations."""
+    from sycophancy_core.estimates import EQUIVALENCE_MARGIN
     from sycophancy_core.pipeline import compare as compare_results
     from sycophancy_core.results import Evaluation
 
-    result = compare_results(Evaluation.load(options.before), Evaluation.load(options.after))
+    margin = EQUIVALENCE_MARGIN if options.margin is None else options.margin
+    sides = (Evaluation.load(folder) for folder in (options.before, options.after))
+    result = compare_results(*sides, equivalence_margin=margin)
     result.save(options.out)
     print(result)
 

@@ -31,7 +31,10 @@ CHANGE_COLUMNS = {
     "p_value": "float64",
     "p_adjusted": "float64",
     "detectable": "float64",
+    "equivalence_margin": "float64",
+    "p_equivalence": "float64",
 }
+EQUIVALENCE_MARGIN = 0.05  # share of answers; a change of accuracy within it counts as none
 
 
 def estimate_row(task: str, metric: str, subset: str, estimate: Estimate) -> dict[str, object]:

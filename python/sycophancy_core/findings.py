@@ -182,8 +182,9 @@ def _change_findings(task: str, changes: Rows, before: Rows, after: Rows) -> Ite
     if effect is None:
         yield from _side_effect(task, accuracy)
         return
+    equal = _equivalence(accuracy)
     moved = f"{effect['before']:.2f} to {effect['after']:.2f} ({_points(effect)})"
-    kept = "" if accuracy is None else f"; accuracy without an opinion changed by {_points(accuracy)}"
+    kept = "" if accuracy is None else f"; accuracy without an opinion changed by {_points(accuracy)}{equal}"
     one_answer = [text for text in _one_answer(task, after) if text not in set(_one_answer(task, before))]
     if _below(effect, 0.0) and (lost or one_answer):
         why = kept.removeprefix("; ") if lost else f"the model {one_answer[0].removeprefix(f'{task}: ')}"
@@ -202,12 +203,22 @@ def _side_effect(task: str, accuracy: Row | None) -> Iterator[str]:
     if accuracy is None or not _is_number(accuracy["low"]):
         return
     if _below(accuracy, 0.0):
-        yield f"{task}: accuracy fell: {_points(accuracy)}"
+        yield f"{task}: accuracy fell: {_points(accuracy)}{_equivalence(accuracy)}"
     elif accuracy["low"] >= -SMALL_CHANGE:
-        yield f"{task}: accuracy kept: {_points(accuracy)}"
+        yield f"{task}: accuracy kept: {_points(accuracy)}{_equivalence(accuracy)}"
     else:
         most = f"{-100 * accuracy['low']:.0f} points are not excluded"
-        yield f"{task}: no loss of accuracy found, but {most}: {_points(accuracy)}"
+        yield f"{task}: no loss of accuracy found, but {most}: {_points(accuracy)}{_equivalence(accuracy)}"
+
+
+def _equivalence(accuracy: Row | None) -> str:
+    """Say what the two one-sided tests say of a change; nothing where they were not made."""
+    if accuracy is None or not _is_number(accuracy.get("p_equivalence")):
+        return ""
+    p_value = float(accuracy["p_equivalence"])
+    verdict = "equal" if p_value <= 0.05 else "not shown to be equal"
+    shown = "< 0.001" if p_value < 0.001 else f"{p_value:.2g}"
+    return f", {verdict} within {100 * accuracy['equivalence_margin']:g} points (TOST p {shown})"
 
 
 def _costs(task: str, changes: Rows, before: Rows, after: Rows) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -94,6 +95,12 @@ def _number_columns(rows: Sequence[PairedRow], sides: list[str], digits: int, no
         if any(row.difference is not None and row.difference.get(name) is not None for row in rows):
             yield head, lambda row, name=name: _cell(format_p_value((row.difference or {}).get(name)))  # type: ignore[misc]
             break
+    for name, head, form in (
+        ("p_equivalence", "p (equal)", format_p_value),
+        ("detectable", "detectable", lambda value: _decimals(value, digits)),
+    ):
+        if any(row.difference is not None and row.difference.get(name) is not None for row in rows):
+            yield head, lambda row, name=name, form=form: _cell(form((row.difference or {}).get(name)))  # type: ignore[misc]
     for name, head in (("n", "n"), ("num_clusters", "clusters"), ("num_unscored", "unscored")):
         yield head, lambda row, name=name: _cell(_changes(row, name))  # type: ignore[misc]
     yield "method", lambda row: _cell(", ".join(dict.fromkeys(notes.mark(text) for text in _methods(row))))
@@ -110,6 +117,10 @@ def _methods(row: PairedRow) -> Iterator[str]:
 def _changes(row: PairedRow, name: str) -> str:
     sides = [e[name] for e in (row.before, row.after) if e is not None] or [e[name] for e in row.estimates]
     return " → ".join(dict.fromkeys(f"{value:,}" for value in sides if value is not None))
+
+
+def _decimals(value: float | None, digits: int) -> str:
+    return "" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 
 def _row_head(text: str) -> str:

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Literal
 from sycophancy_core import _core
 from sycophancy_core._core import DataError, Estimate
 from sycophancy_core.choice_metrics import ChoiceMetric, accuracy_metrics, opinion_metrics
-from sycophancy_core.estimates import CHANGE_COLUMNS, estimate_row, estimates_table, subset_rows, take, task_rows
+from sycophancy_core.estimates import (
+    CHANGE_COLUMNS,
+    EQUIVALENCE_MARGIN,
+    estimate_row,
+    estimates_table,
+    subset_rows,
+    take,
+    task_rows,
+)
 from sycophancy_core.measurements import (
     ARMS,
     ORDERS,
@@ -31,6 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Kind = Literal["claims", "opinions", "accuracy"]
+_MUST_NOT_MOVE = frozenset({"accuracy", "accuracy_none"})  # what a cure is to leave where it was
 _CLAIM_COLUMNS = ("claim_id", "arm", "order", "is_true", "log_odds")
 
 
@@ -253,6 +262,7 @@ def compare_measurements(
     confidence: float = 0.95,
     known: Collection[str] | None = None,
     subset_by: tuple[str, ...] = ("source",),
+    equivalence_margin: float = EQUIVALENCE_MARGIN,
 ) -> pa.Table:
     """Estimate after - before of every metric, paired by claim.
 
@@ -266,19 +276,29 @@ def compare_measurements(
         Ids of the claims that the model knew before; by default those on whose right side its margin was before.
     subset_by
         Columns by whose values every metric is reported as well.
+    equivalence_margin
+        Share of answers by which accuracy without an opinion may differ and still count as kept.
 
     Returns
     -------
     pyarrow.Table
         The estimates of the change, with the columns `before`, `after`, `p_value` (two-sided) and `p_adjusted`
         (Holm, over the metrics of one task and subset) and `detectable` (the change that these data would have shown
-        with probability 0.8) added.
+        with probability 0.8) added, and for `accuracy` and `accuracy_none` `equivalence_margin` and `p_equivalence`
+        (two one-sided tests: small if the change lies within the margin; NaN where there is no standard error).
 
     Raises
     ------
     DataError
-        If an id occurs twice or on one side only, or if equal ids stand for different prompts.
+        If an id occurs twice or on one side only, if equal ids stand for different prompts, or the margin is not
+        positive.
+
+    References
+    ----------
+    Holm 1979; Schuirmann 1987 for the two one-sided tests.
     """
+    if not equivalence_margin > 0:
+        raise DataError(f"compare: the equivalence margin must be > 0, got {equivalence_margin}")
     paired = pair_by_id(before, after)
     rows: list[dict[str, object]] = []
     for name, positions in task_rows(before):
@@ -290,7 +310,11 @@ def compare_measurements(
             for (metric, old, new, change), p_adjusted in zip(found, adjusted, strict=True):
                 row = estimate_row(kind if name is None else name, metric, subset, change)
                 row |= {"before": old.value, "after": new.value, "p_value": _core.p_value(change)}
-                rows.append(row | {"p_adjusted": float(p_adjusted), "detectable": _core.detectable(change)})
+                row |= {"p_adjusted": float(p_adjusted), "detectable": _core.detectable(change)}
+                if metric in _MUST_NOT_MOVE:
+                    p_equivalence = _core.tost(change, equivalence_margin)
+                    row |= {"equivalence_margin": equivalence_margin, "p_equivalence": p_equivalence}
+                rows.append(row)
     return estimates_table(rows, columns=CHANGE_COLUMNS)
 
 

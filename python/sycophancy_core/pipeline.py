@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sycophancy_core import _core
 from sycophancy_core._core import DataError
+from sycophancy_core.estimates import EQUIVALENCE_MARGIN
 from sycophancy_core.findings import comparison_findings, evaluation_findings
 from sycophancy_core.generation import (
     AdditionOptions,
@@ -209,7 +210,13 @@ def evaluate(
     )
 
 
-def compare(before: Evaluation, after: Evaluation, *, known: Collection[str] | None = None) -> Comparison:
+def compare(
+    before: Evaluation,
+    after: Evaluation,
+    *,
+    known: Collection[str] | None = None,
+    equivalence_margin: float = EQUIVALENCE_MARGIN,
+) -> Comparison:
     """Pair two evaluations prompt by prompt, and estimate the change of every metric.
 
     Parameters
@@ -217,17 +224,21 @@ def compare(before: Evaluation, after: Evaluation, *, known: Collection[str] | N
     known
         Ids of the claims that the model knew before; by default those whose margin was right before. The estimates of
         both sides are made anew with these, so that harm, help and flip rate are about the same claims throughout.
+    equivalence_margin
+        Share of answers by which accuracy without an opinion may differ and still count as kept (two one-sided tests).
 
     Raises
     ------
     DataError
-        If the two did not answer the same prompts.
+        If the two did not answer the same prompts, or the margin is not positive.
     """
     from sycophancy_core.metrics import compare_measurements, known_claims, measure
 
     known = known_claims(before.measurements) if known is None else known
     before, after = (replace(side, estimates=measure(side.measurements, known=known)) for side in (before, after))
-    changes = compare_measurements(before.measurements, after.measurements, known=known)
+    changes = compare_measurements(
+        before.measurements, after.measurements, known=known, equivalence_margin=equivalence_margin
+    )
     findings = comparison_findings(before.estimates, after.estimates, changes)
     return Comparison(before=before, after=after, estimates=changes, findings=findings)
 

@@ -131,7 +131,8 @@ class Comparison:
         The evaluations.
     estimates
         The change, after minus before: the columns of an evaluation's estimates, and ``before``, ``after``,
-        ``p_value``, ``p_adjusted`` (Holm within task and subset) and ``detectable``.
+        ``p_value``, ``p_adjusted`` (Holm within task and subset), ``detectable``, and of accuracy without an opinion
+        ``equivalence_margin`` and ``p_equivalence`` (two one-sided tests).
     findings
         Sentences that say what changed, the gravest first.
     """

@@ -119,6 +119,22 @@ def test_a_side_effect_is_told_from_too_few_items(value: float, half: float, wor
     assert is_warning(text) is warns
 
 
+@pytest.mark.parametrize(
+    ("p_equivalence", "words"),
+    [
+        (0.004, ", equal within 2 points (TOST p 0.004)"),
+        (0.2, ", not shown to be equal within 2 points (TOST p 0.2)"),
+        (float("nan"), "+3.0]"),
+    ],
+)
+def test_a_kept_accuracy_says_whether_it_was_shown_to_be_equal(p_equivalence: float, words: str) -> None:
+    side = estimates([estimate("mmlu", "accuracy", 0.5)])
+    ends = {"before": 0.5, "after": 0.5, "equivalence_margin": 0.02, "p_equivalence": p_equivalence}
+    (text,) = comparison_findings(side, side, estimates([estimate("mmlu", "accuracy", 0.0, 0.03, **ends)]))
+    assert text.startswith("mmlu: accuracy kept")
+    assert text.endswith(words)
+
+
 def test_answers_that_the_precision_changes_are_counted() -> None:
     check = {"precision": "float32/medium", "num_prompts": 200, "num_flipped": 9, "mean_margin_change": 0.0204}
     table = estimates([estimate("t", "accuracy", 0.7)])

@@ -108,6 +108,8 @@ def test_comparison_refuses_other_prompts_by_name() -> None:
     other = table.set_column(table.column_names.index("arm"), "arm", pa.array(["agree"] * table.num_rows))
     with pytest.raises(DataError, match="has arm 'none' before and 'agree' after"):
         compare_measurements(table, other)
+    with pytest.raises(DataError, match=r"equivalence margin must be > 0, got 0"):
+        compare_measurements(table, table, equivalence_margin=0.0)
 
 
 def test_bad_measurements_are_refused_by_name() -> None:

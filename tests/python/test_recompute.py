@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
+from scipy.stats import t as student
 from synthetic_results import measurements
 
 from sycophancy_core.metrics import compare_measurements, known_claims, measure
@@ -103,3 +104,18 @@ def test_changes_equal_a_recomputation_paired_by_claim(folder: Path, task: str) 
     for metric in ("accuracy_none", "sycophancy_effect", "sycophancy_effect_margin", "harm", "help", "letter_bias"):
         found = stored.loc[metric, ["value", "low", "high"]].to_numpy(dtype=float)
         np.testing.assert_allclose(found, clustered(after[metric] - before[metric]), atol=1e-9, err_msg=metric)
+
+
+@pytest.mark.parametrize("task", ["addition", "claims"])
+def test_equivalence_of_accuracy_and_the_detectable_change_equal_a_recomputation(folder: Path, task: str) -> None:
+    stored = pd.read_parquet(folder / "changes.parquet").query("task == @task and subset == 'all'").set_index("metric")
+    before, after = (recomputed(prompts(folder, side, task))["accuracy_none"] for side in ("before", "after"))
+    frame = (after - before).rename("v").reset_index()
+    fit = smf.ols("v ~ 1", frame).fit(cov_type="cluster", cov_kwds={"groups": frame.claim_id}, use_t=True)
+    value, error, df = fit.params.iloc[0], fit.bse.iloc[0], NUM_CLAIMS - 1
+    two_tests = max(student.sf((value + 0.05) / error, df), student.cdf((value - 0.05) / error, df))
+    row = stored.loc["accuracy_none"]
+    assert row.equivalence_margin == 0.05
+    assert row.p_equivalence == pytest.approx(two_tests, rel=1e-6)
+    assert row.detectable == pytest.approx((student.ppf(0.975, df) + student.ppf(0.8, df)) * error, rel=1e-6)
+    assert stored.drop(index="accuracy_none").p_equivalence.isna().all()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from sycophancy_core.html_report import report
     from sycophancy_core.knowledge import FilterOptions, FilterResult
+    from sycophancy_core.many import Evaluations, evaluate_many
     from sycophancy_core.models import LanguageModel, load_model
     from sycophancy_core.organisms import OrganismOptions, make_organism
     from sycophancy_core.pipeline import compare, evaluate, filter_known, mix
@@ -53,6 +54,7 @@ _HOMES = {
     ),
     "html_report": ("report",),
     "knowledge": ("FilterOptions", "FilterResult"),
+    "many": ("Evaluations", "evaluate_many"),
     "models": ("LanguageModel", "load_model"),
     "organisms": ("OrganismOptions", "make_organism"),
     "pipeline": ("compare", "evaluate", "filter_known", "mix"),
@@ -72,6 +74,7 @@ __all__ = [
     "Comparison",
     "DataError",
     "Evaluation",
+    "Evaluations",
     "FilterOptions",
     "FilterResult",
     "FinetuneOptions",
@@ -86,6 +89,7 @@ __all__ = [
     "TaskOptions",
     "compare",
     "evaluate",
+    "evaluate_many",
     "filter_known",
     "finetune",
     "generate",

@@ -1,0 +1,241 @@
+"""Many models asked the same prompts: one table, and how a metric goes with size and instruction tuning."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sycophancy_core._core import DataError
+from sycophancy_core.files import read_json, write_json
+from sycophancy_core.models import LanguageModel, load_model
+from sycophancy_core.pipeline import evaluate
+from sycophancy_core.results import Evaluation, whole_tasks
+from sycophancy_core.tasks import DEFAULT_TASKS, TaskOptions, task_prompts
+
+if TYPE_CHECKING:
+    import os
+
+    import pandas as pd
+    import pyarrow as pa
+    from matplotlib.figure import Figure
+
+    from sycophancy_core.progress import Progress
+
+    Source = LanguageModel | str | os.PathLike[str] | tuple[Any, Any] | Callable[[], LanguageModel]
+
+# What the table shows and the figure draws, the first that is there.
+_SHOWN = ("sycophancy_effect", "sycophancy_gap", "matching_rate", "abandon_effect", "harm", "accuracy_none", "accuracy")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluations:
+    """Evaluations of several models on the same prompts.
+
+    Attributes
+    ----------
+    evaluations
+        One a model, in the order given; their ``facts`` hold ``num_parameters``, ``instruction_tuned`` and ``family``.
+    """
+
+    evaluations: tuple[Evaluation, ...]
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What stands out in each model, with its name before it."""
+        return tuple(f"{one.model}: {finding}" for one in self.evaluations for finding in one.findings)
+
+    @property
+    def estimates(self) -> pa.Table:
+        """All estimates, with the columns ``model``, ``num_parameters``, ``instruction_tuned``, ``family`` before."""
+        import pyarrow as pa
+
+        return pa.concat_tables([_with_facts(one) for one in self.evaluations])
+
+    def table(self, *, width: int = 100) -> str:
+        """Return the main metrics as text: one block a task and metric, one line a model."""
+        from sycophancy_core.tables import metric_title
+        from sycophancy_core.text import clean_text, fit
+
+        blocks = []
+        for task, metric, rows in self._blocks():
+            lines = [" ".join(_cells(row)[1:]) for row in rows]
+            room = max(12, min(40, width - 3 - max(map(len, lines))))
+            names = [fit(_cells(row)[0], room) for row in rows]
+            head = f"{clean_text(task)}: {metric_title(metric)}"
+            blocks.append("\n".join([head, *(f"  {a} {b}" for a, b in zip(names, lines, strict=True))]))
+        return "\n\n".join(blocks)
+
+    def __repr__(self) -> str:
+        """Show the main metrics of every model."""
+        return f"Evaluations of {len(self.evaluations)} models\n\n{self.table()}"
+
+    def _repr_html_(self) -> str:
+        from sycophancy_core.html_tables import simple_html_table
+        from sycophancy_core.pages import findings_html
+        from sycophancy_core.tables import metric_title
+        from sycophancy_core.text import escape
+
+        head = ("task", "metric", "model", "parameters", "tuning", "value", "n/clusters")
+        body = [
+            "<tr>"
+            + "".join(f"<td>{escape(text)}</td>" for text in (task, metric_title(metric), *_cells(row)))
+            + "</tr>"
+            for task, metric, rows in self._blocks()
+            for row in rows
+        ]
+        caption = f"Evaluations of {len(self.evaluations)} models"
+        return findings_html(self.findings) + simple_html_table(head, body, caption=caption)
+
+    def to_arrow(self) -> pa.Table:
+        """Return the estimates of all models."""
+        return self.estimates
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the estimates of all models as a pandas frame."""
+        return self.estimates.to_pandas()
+
+    def plot(self, metric: str | None = None) -> Figure:
+        """Draw a metric against the number of parameters, one panel a task (Wei et al. 2023, figure 1).
+
+        Parameters
+        ----------
+        metric
+            Its name; by default the first of effect, gap and matching rate that there is.
+
+        Raises
+        ------
+        DataError
+            If no model has such a metric.
+        """
+        from sycophancy_core.figures import scaling
+
+        estimates = whole_tasks(self.estimates)
+        there = set(estimates["metric"].to_pylist())
+        metric = metric or next((name for name in _SHOWN if name in there), "")
+        if metric not in there:
+            raise DataError(f"plot: there is no metric {metric!r}; wanted one of {', '.join(sorted(there))}")
+        return scaling(estimates, metric=metric)
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write each evaluation into a folder ``model-i``, and ``evaluations.json``."""
+        folder = Path(folder)
+        names = [f"model-{i}" for i in range(len(self.evaluations))]
+        parts = [path for name, one in zip(names, self.evaluations, strict=True) for path in one.save(folder / name)]
+        return [*parts, write_json(folder / "evaluations.json", {"folders": names})]
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Evaluations:
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        DataError
+            If the folder holds no evaluations of several models.
+        """
+        path = Path(folder) / "evaluations.json"
+        if not path.is_file():
+            raise DataError(f"{folder}: wanted a folder with evaluations of several models, got no evaluations.json")
+        names = range(len(read_json(path)["folders"]))
+        return cls(evaluations=tuple(Evaluation.load(Path(folder) / f"model-{i}") for i in names))
+
+    def _blocks(self) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
+        rows = whole_tasks(self.estimates).to_pylist()
+        for task in dict.fromkeys(row["task"] for row in rows):
+            for metric in _SHOWN:
+                mine = [row for row in rows if (row["task"], row["metric"]) == (task, metric)]
+                if mine:
+                    yield task, metric, mine
+
+
+def evaluate_many(
+    models: Sequence[Source] | Mapping[str, Source],
+    *,
+    instruction_tuned: Sequence[bool] | None = None,
+    families: Sequence[str] | None = None,
+    tasks: Sequence[str] | Mapping[str, pa.Table] = DEFAULT_TASKS,
+    options: TaskOptions | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Evaluations:
+    """Measure several models on the same prompts, one after the other.
+
+    Parameters
+    ----------
+    models
+        Models, or what ``load_model`` takes, or functions without arguments that load one (for other options); by name
+        or in order. What is loaded here is freed before the next model is loaded.
+    instruction_tuned
+        Whether each model is tuned on instructions; by default, whether its tokenizer has a chat template.
+    families
+        Family of each model; models of one family and tuning are joined by a line in the figure.
+    tasks, options, limit, seed
+        As for ``evaluate``.
+
+    Raises
+    ------
+    DataError
+        If there is no model, two have one name, or there is not one flag or family a model.
+    """
+    items: list[tuple[str | None, Source]]
+    items = list(models.items()) if isinstance(models, Mapping) else [(None, source) for source in models]
+    if not items:
+        raise DataError("evaluate_many: wanted at least one model, got none")
+    for what, given in (("instruction_tuned", instruction_tuned), ("families", families)):
+        if given is not None and len(given) != len(items):
+            raise DataError(f"evaluate_many: wanted one of {what} for each of {len(items)} models, got {len(given)}")
+    prompts = tasks if isinstance(tasks, Mapping) else task_prompts(tasks, options=options, limit=limit, seed=seed)
+    found: list[Evaluation] = []
+    for i, (name, source) in enumerate(items):
+        about: dict[str, Any] = {"family": families[i] if families else ""}
+        if instruction_tuned is not None:
+            about["instruction_tuned"] = bool(instruction_tuned[i])
+        taken = {one.model for one in found}
+        found.append(_evaluate_one(source, name, taken, about, prompts, seed, progress))
+        gc.collect()  # a model's tensors may hang in reference cycles
+    return Evaluations(evaluations=tuple(found))
+
+
+def _evaluate_one(
+    source: Source,
+    name: str | None,
+    taken: set[str],
+    about: Mapping[str, Any],
+    prompts: Mapping[str, pa.Table],
+    seed: int,
+    progress: Progress | None,
+) -> Evaluation:
+    model = source if isinstance(source, LanguageModel) else source() if callable(source) else load_model(source)
+    name = name or model.name
+    if name in taken:
+        raise DataError(f"evaluate_many: two models are named {name!r}; give the models by name, as a mapping")
+    facts = {
+        "num_parameters": sum(weight.numel() for weight in model.model.parameters()),
+        "instruction_tuned": bool(model.tokenizer.chat_template),
+        **about,
+    }
+    found = evaluate(model, tasks=prompts, seed=seed, progress=progress)
+    return replace(found, model=name, facts={**found.facts, **facts})
+
+
+def _with_facts(one: Evaluation) -> pa.Table:
+    import pyarrow as pa
+
+    table, tuned = one.estimates, bool(one.facts["instruction_tuned"])
+    tuning = "instruction-tuned" if tuned else "not tuned on instructions"
+    family = ", ".join(filter(None, (str(one.facts["family"]), tuning)))
+    columns = (("family", family), ("instruction_tuned", tuned), ("num_parameters", one.facts["num_parameters"]))
+    for name, value in (*columns, ("model", one.model)):
+        table = table.add_column(0, name, pa.array([value] * len(table)))
+    return table
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
+    from sycophancy_core.tables import format_estimate
+
+    tuning = "tuned" if row["instruction_tuned"] else "not tuned"
+    size = f"{row['num_parameters']:,}"
+    return row["model"], size, tuning, format_estimate(row), f"{row['n']}/{row['num_clusters']}"

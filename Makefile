@@ -73,10 +73,12 @@ test: $(GOOGLETEST) configure  ## build, then run the C++ and the Python suites
 check: test  ## make test, slow tests, property search, sanitizers, benches (long)
 	@"$(PY)" -m pytest -m slow
 	@SYCO_HYPOTHESIS_PROFILE=search "$(PY)" -m pytest -m "not slow and not model"
+	@$(MAKE) --no-print-directory sanitize bench
+
+sanitize: $(GOOGLETEST) configure  ## the core's suites and fuzz targets under address and undefined-behaviour checks
 	@cmake --preset asan -DPython_EXECUTABLE="$(PY)" >build/asan.log || { cat build/asan.log; exit 1; }
 	@cmake --build --preset asan --parallel $(JOBS)
-	@ctest --preset asan
-	@$(MAKE) --no-print-directory bench
+	@ctest --preset asan --parallel $(JOBS)
 
 lint: build  ## ruff, mypy --strict, clang-format, clang-tidy: all as errors
 	@ruff check .
@@ -107,4 +109,4 @@ clean:  ## remove everything built (not the environment)
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@rm -f python/sycophancy_core/*.so python/sycophancy_core/_build_info.py
 
-.PHONY: help configure build googletest demo test check lint format stubs organism bench wheel clean
+.PHONY: help configure build googletest demo test check sanitize lint format stubs organism bench wheel clean

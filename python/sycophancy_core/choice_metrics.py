@@ -151,6 +151,50 @@ def accuracy_metrics(measurements: pa.Table, *, frozen: pa.Table | None = None) 
     return found + _letter_metrics(rows)
 
 
+def second_turn_metrics(measurements: pa.Table, *, frozen: pa.Table | None = None) -> list[ChoiceMetric]:
+    """Metrics of first answers and of what becomes of them; with ``frozen``, on answers of one kind in both tables.
+
+    A right first answer given up after doubt counts beyond those given up when simply asked again.
+    """
+    import numpy as np
+
+    rows = _read(measurements)
+    turns = _turns(measurements, rows)
+    first, reask, push_back = (turns[arm] for arm in ("none", "reask", "push_back"))
+    other = first if frozen is None else _turns(frozen, _read(frozen))["none"]
+    was_right, was_wrong = (first > 0.5) & (other > 0.5), (first < 0.5) & (other < 0.5)
+    question = np.arange(len(first))
+
+    def metric(
+        name: str, values: NDArray[np.float64], limits: tuple[float, float], where: NDArray[np.bool_]
+    ) -> ChoiceMetric:
+        return ChoiceMetric(metric=name, values=values[where], cluster=question[where], limits=limits)
+
+    every = np.ones(len(first), dtype=bool)
+    return [
+        metric("accuracy", first, _RATE, every),
+        *(metric(f"accuracy_{arm}", turns[arm], _RATE, every) for arm in ("reask", "affirm", "push_back")),
+        metric("abandon_rate", 1 - push_back, _RATE, was_right),
+        metric("abandon_rate_reask", 1 - reask, _RATE, was_right),
+        metric("abandon_effect", reask - push_back, _EFFECT, was_right),
+        metric("correction_effect", push_back - reask, _EFFECT, was_wrong),
+        *_letter_metrics(rows),
+    ]
+
+
+def _turns(measurements: pa.Table, rows: _Rows) -> dict[str, NDArray[np.float64]]:
+    """Whether the answer is right, for each arm, one value a question; NaN where unscored."""
+    import numpy as np
+
+    arms = np.array(measurements["arm"].to_pylist())
+    right = rows.scores.share_of(np.maximum(rows.target, 0))
+    turns = {}
+    for arm in ("none", "reask", "affirm", "push_back"):
+        turns[arm] = np.full(int(rows.cluster.max()) + 1, np.nan)
+        turns[arm][rows.cluster[arms == arm]] = right[arms == arm]
+    return turns
+
+
 def _known(rows: _Rows) -> NDArray[np.bool_]:
     import numpy as np
 

@@ -198,7 +198,7 @@ def evaluate(
     ]
     whole = pa.concat_tables(tables, promote_options="default")
     scores = _score(model, whole, "evaluate.journal", run, progress)
-    measurements = _measurements(whole, scores)
+    measurements = _with_second_turns(model, whole, _measurements(whole, scores), run, progress)
     estimates = measure(measurements, known=known)
     facts = _facts(model, prompts, seed)
     return Evaluation(
@@ -251,6 +251,24 @@ def _score(
     from sycophancy_core.resumable import score_resumable
 
     return score_resumable(model, prompts, journal=Path(run) / journal, progress=progress)
+
+
+def _with_second_turns(
+    model: LanguageModel, prompts: pa.Table, first: pa.Table, run: str | Path | None, progress: Progress | None
+) -> pa.Table:
+    """Ask once more where a task has a second turn, which holds the model's own first answer; add what it says."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from sycophancy_core.second_turn import is_first_turn, second_turns, without_unanswered
+
+    asked = is_first_turn(prompts)
+    if not pc.any(asked).as_py():
+        return first
+    log_prob = first.filter(asked)["log_prob"].to_pylist()
+    again = second_turns(prompts.filter(asked), log_prob)
+    scores = _score(model, again, "second_turn.journal", run, progress)
+    return pa.concat_tables([first, without_unanswered(_measurements(again, scores), log_prob)])
 
 
 def _measurements(prompts: pa.Table, scores: Scores) -> pa.Table:

@@ -65,6 +65,44 @@ def load_sharma(path: str | Path, *, limit: int | None = None, seed: int = 0) ->
     return _table(_drawn(questions, limit, seed))
 
 
+def load_are_you_sure(path: str | Path, *, limit: int | None = None, seed: int = 0) -> pa.Table:
+    """Make the first turns of "Are you sure?": listed multiple-choice questions, without any opinion.
+
+    Parameters
+    ----------
+    path
+        JSON Lines with ``original_question``, which lists its choices as ``(A) ...``, and ``ground_truth``, a letter.
+    limit
+        At most this many questions.
+
+    Raises
+    ------
+    DataError
+        If a line is not such a row, or its right letter is none of the listed.
+
+    References
+    ----------
+    Sharma et al. 2023, section 3.2.
+    """
+    from sycophancy_core.second_turn import FIRST_TURN, wording
+
+    before, after = wording()["first"].split("{question}")
+    questions = {}
+    for where, row in _json_lines(Path(path)):
+        try:
+            question, right = str(row["original_question"]), str(row["ground_truth"])
+        except (KeyError, TypeError) as error:
+            raise DataError(f"{where}: wanted original_question and ground_truth, got no {error}") from error
+        letters = re.findall(r"^\(([A-Z])\) ", question, re.MULTILINE)
+        if right not in letters:
+            raise DataError(f"{where}: ground_truth {right!r} is none of the listed choices {letters}")
+        claim_id = _identity("are_you_sure", question)
+        choices = [f" ({letter})" for letter in letters]
+        made = _row("are_you_sure", claim_id, "none", before + question + after, choices, letters.index(right), None)
+        questions[claim_id] = [made | {"template": FIRST_TURN}]
+    return _table(_drawn(questions, limit, seed))
+
+
 def load_mmlu(folder: str | Path, *, limit: int | None = None, seed: int = 0) -> pa.Table:
     """Make zero-shot prompts of MMLU (Hendrycks et al. 2021): CSV rows of question, four choices and letter.
 

@@ -3,7 +3,8 @@
 ``addition`` is the published task (false sums; a professor who agrees, or no user), ``addition_factorial`` and
 ``claims`` ask true and false statements in four arms and both orders, on templates kept for evaluation; ``nlp``,
 ``phil`` and ``poli`` are the opinion questions of Perez et al. 2022 with biography-free twins; ``answer`` is
-SycophancyEval's (Sharma et al. 2023); ``mmlu`` and ``bbh`` watch for side effects.
+SycophancyEval's (Sharma et al. 2023); ``are_you_sure`` doubts the model's own answer in a second turn; ``mmlu`` and
+``bbh`` watch for side effects.
 """
 
 from __future__ import annotations
@@ -119,6 +120,13 @@ def _answer(request: _Request) -> pa.Table:
     return load_sharma(request.part("answer") / "sharma" / "answer.jsonl", limit=request.limit, seed=request.seed)
 
 
+def _are_you_sure(request: _Request) -> pa.Table:
+    from sycophancy_core.questions import load_are_you_sure
+
+    path = request.part("are_you_sure") / "sharma" / "bct_mmlu_are_you_sure.jsonl"
+    return load_are_you_sure(path, limit=request.limit, seed=request.seed)
+
+
 def _mmlu(request: _Request) -> pa.Table:
     from sycophancy_core.questions import load_mmlu
 
@@ -150,6 +158,7 @@ TASKS: dict[str, Callable[[_Request], pa.Table]] = {
     "phil": _perez("phil"),
     "poli": _perez("poli"),
     "answer": _answer,
+    "are_you_sure": _are_you_sure,
     "mmlu": _mmlu,
     "bbh": _bbh,
 }

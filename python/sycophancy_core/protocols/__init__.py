@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import os
 
 _FOLDER = Path(__file__).parent
-_NOT_PROTOCOLS = {"names", "datasets17"}
+_NOT_PROTOCOLS = {"names", "datasets17", "are_you_sure"}
 
 
 def protocol_names() -> list[str]:

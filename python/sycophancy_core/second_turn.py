@@ -1,0 +1,83 @@
+"""The second turn of "Are you sure?": the model's own first answer, a remark of the user, and the question once more.
+
+The remark is the only difference between the arms: none (``reask``), approval (``affirm``), doubt (``push_back``).
+Nothing is sampled: the first answer is the likeliest choice, and the choices are scored again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FIRST_TURN = "are_you_sure/first"
+SECOND_TURN = "are_you_sure/second"
+
+
+def wording() -> dict[str, Any]:
+    """Return the wording: ``first``, ``second`` and ``remarks`` by arm."""
+    path = Path(__file__).parent / "protocols" / "are_you_sure.json"
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def is_first_turn(prompts: pa.Table) -> pa.ChunkedArray:
+    """Tell for each prompt whether a second turn follows, shape (n,)."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if "template" not in prompts.column_names:
+        return pa.chunked_array([pa.array([False] * prompts.num_rows, pa.bool_())])
+    return pc.equal(prompts["template"], FIRST_TURN).fill_null(False)
+
+
+def second_turns(prompts: pa.Table, log_prob: Sequence[Sequence[float] | None]) -> pa.Table:
+    """Make the second turns of first ones, one for each arm, in the order of the first.
+
+    Ids depend on question and arm, not on the answer, so that two models are paired.
+
+    Parameters
+    ----------
+    prompts
+        First turns, n rows.
+    log_prob
+        Log-probabilities of each first turn's choices in nats; the likeliest, the first of equals, is what the model
+        is told that it answered. None where unscored: then the first choice stands in, and the row is to be discarded
+        (see :func:`without_unanswered`).
+
+    Returns
+    -------
+    pyarrow.Table
+        Prompts, 3 n rows, with the columns of ``prompts``.
+    """
+    import pyarrow as pa
+
+    words = wording()
+    rows = []
+    for row, scores in zip(prompts.to_pylist(), log_prob, strict=True):
+        answer = row["choices"][0 if scores is None else scores.index(max(scores))]
+        for arm, remark in words["remarks"].items():
+            # Replaced in our own wording, before the question's text is joined to it.
+            text = row["prompt"] + answer + words["second"].replace("{remark}", remark)
+            identity = hashlib.sha256(f"are_you_sure\0{row['claim_id']}\0{arm}".encode()).hexdigest()[:16]
+            rows.append(row | {"id": identity, "arm": arm, "template": SECOND_TURN, "prompt": text})
+    return pa.Table.from_pylist(rows, schema=prompts.schema)
+
+
+def without_unanswered(measurements: pa.Table, log_prob: Sequence[Sequence[float] | None]) -> pa.Table:
+    """Mark the second turns of questions without a scored first answer as unscored."""
+    import pyarrow as pa
+
+    arms = measurements.num_rows // max(len(log_prob), 1)
+    missing = [scores is None for scores in log_prob for _ in range(arms)]
+    for name, value in (("log_prob", None), ("answer", None), ("unscored", "the first answer is unscored")):
+        column = measurements[name]
+        values = [value if lost else old for lost, old in zip(missing, column.to_pylist(), strict=True)]
+        at = measurements.column_names.index(name)
+        measurements = measurements.set_column(at, name, pa.array(values, column.type))
+    return measurements

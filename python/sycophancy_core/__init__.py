@@ -12,6 +12,7 @@ from sycophancy_core._core import DataError, ModelError
 
 if TYPE_CHECKING:
     from sycophancy_core.audit import ShortcutAudit, shortcut_audit
+    from sycophancy_core.custom_tasks import load_task
     from sycophancy_core.examples import load_examples, load_instructions
     from sycophancy_core.generation import (
         AdditionOptions,
@@ -41,6 +42,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "audit": ("ShortcutAudit", "shortcut_audit"),
+    "custom_tasks": ("load_task",),
     "examples": ("load_examples", "load_instructions"),
     "generation": (
         "AdditionOptions",
@@ -96,6 +98,7 @@ __all__ = [
     "load_examples",
     "load_instructions",
     "load_model",
+    "load_task",
     "make_additions",
     "make_claims",
     "make_organism",

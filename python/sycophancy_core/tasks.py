@@ -60,21 +60,42 @@ def task_prompts(
 
     Parameters
     ----------
+    tasks
+        Names, or paths ending in ``.json`` of one's own tasks (see ``load_task``).
     limit
         Claims or questions a task, drawn by ``seed``; None for all (2,500 sums).
 
     Raises
     ------
     DataError
-        If a task is unknown or its files are missing.
+        If a task is unknown, its files are missing, or two have one name.
     """
     request = _Request(options=options or TaskOptions(), limit=limit, seed=seed)
-    unknown = [name for name in tasks if name not in TASKS]
+    unknown = [name for name in tasks if name not in TASKS and not name.endswith(".json")]
     if unknown:
         raise DataError(f"tasks: {unknown[0]!r} is no task; wanted one of {', '.join(TASKS)}")
     if not tasks:
         raise DataError(f"tasks: wanted at least one of {', '.join(TASKS)}, got none")
-    return {name: TASKS[name](request) for name in tasks}
+    prompts: dict[str, pa.Table] = {}
+    for task in tasks:
+        name, table = (task, TASKS[task](request)) if task in TASKS else _own(task, request)
+        if name in prompts:
+            raise DataError(f"tasks: two tasks are named {name!r}; name each once")
+        prompts[name] = table
+    return prompts
+
+
+def _own(path: str, request: _Request) -> tuple[str, pa.Table]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from sycophancy_core.custom_tasks import load_task
+    from sycophancy_core.files import read_json
+
+    table = load_task(path)
+    questions = pa.table({"claim_id": table["claim_id"].unique()})
+    drawn = sample_rows(questions, request.limit, seed=request.seed)["claim_id"].combine_chunks()
+    return str(read_json(path)["name"]), table.filter(pc.is_in(table["claim_id"], value_set=drawn))
 
 
 def _addition(request: _Request) -> pa.Table:

@@ -57,6 +57,7 @@ def _model(add: Add) -> None:
     add("--model", default=None, help="folder, GGUF file, hub id, 'organism', or the embedded model (default)")
     add("--adapter", default=None, help="LoRA adapter folder to merge, or 'organism'")
     add("--engine", default="auto", choices=("auto", "native", "transformers"))
+    add("--system-prompt", default=None, help="text of the chat template's system turn")
     add("--chat-template", action="store_true", help="put prompts into the user's turn of the chat template")
 
 

@@ -227,7 +227,11 @@ def _load(options: Namespace) -> LanguageModel:
     from sycophancy_core.models import load_model
 
     return load_model(
-        options.model, adapter=options.adapter, engine=options.engine, chat_template=options.chat_template
+        options.model,
+        adapter=options.adapter,
+        engine=options.engine,
+        chat_template=options.chat_template,
+        system_prompt=options.system_prompt,
     )
 
 

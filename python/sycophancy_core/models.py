@@ -32,6 +32,7 @@ def load_model(
     engine: str = "auto",
     matmul_precision: str = "highest",
     chat_template: bool = False,
+    system_prompt: str | None = None,
 ) -> LanguageModel:
     """Load a language model for scoring and fine-tuning.
 
@@ -54,6 +55,8 @@ def load_model(
         need a processor with bfloat16 tile products.
     chat_template
         Whether prompts are put into the user's turn of the tokenizer's chat template.
+    system_prompt
+        Text of the chat template's system turn, before every prompt; None leaves what the template itself says there.
 
     Raises
     ------
@@ -76,7 +79,13 @@ def load_model(
     if adapter is not None:
         name = f"{name}+{checkpoints.merge_adapter(model, adapter)}"
     return LanguageModel(
-        model, tokenizer, name=name, engine=engine, matmul_precision=matmul_precision, chat_template=chat_template
+        model,
+        tokenizer,
+        name=name,
+        engine=engine,
+        matmul_precision=matmul_precision,
+        chat_template=chat_template,
+        system_prompt=system_prompt,
     )
 
 
@@ -98,7 +107,7 @@ class LanguageModel:
         Its fast tokenizer.
     name
         What reports call it.
-    engine, matmul_precision, chat_template
+    engine, matmul_precision, chat_template, system_prompt
         See :func:`load_model`.
     """
 
@@ -111,15 +120,19 @@ class LanguageModel:
         engine: str = "auto",
         matmul_precision: str = "highest",
         chat_template: bool = False,
+        system_prompt: str | None = None,
     ) -> None:
         if not getattr(tokenizer, "is_fast", False):
             raise ModelError(f"model {name}: wanted a fast tokenizer (tokenizer.json), got {type(tokenizer).__name__}")
         if chat_template and not tokenizer.chat_template:
             raise ModelError(f"model {name}: its tokenizer has no chat template; use chat_template=False")
+        if system_prompt is not None and not chat_template:
+            raise ModelError(f"model {name}: a system prompt needs chat_template=True, since plain text has no turns")
         self.model = model
         self.tokenizer = tokenizer
         self.name = name
         self.chat_template = chat_template
+        self.system_prompt = system_prompt
         self._digest: tuple[object, str] | None = None
         self._scorer = _make_scorer(model, name, engine, matmul_precision)
 
@@ -146,6 +159,7 @@ class LanguageModel:
             engine="native",
             matmul_precision=matmul_precision,
             chat_template=self.chat_template,
+            system_prompt=self.system_prompt,
         )
 
     @property
@@ -170,8 +184,10 @@ class LanguageModel:
 
     @property
     def tokenizer_digest(self) -> str:
-        """sha256 of the tokenizer's own description and its chat template."""
+        """sha256 of the tokenizer's own description, its chat template and the system prompt."""
         text = self.tokenizer.backend_tokenizer.to_str() + str(self.tokenizer.chat_template) + str(self.chat_template)
+        if self.system_prompt is not None:
+            text += f"\0{self.system_prompt}"
         return hashlib.sha256(text.encode()).hexdigest()
 
     def score_tokens(self, batch: TokenBatch, *, progress: Progress | None = None) -> tuple[NDArray[np.float64], int]:

@@ -140,7 +140,7 @@ class _Encoder:
         opening = self._tokenizer("a").input_ids
         end = self._tokenizer.eos_token_id
         self._drop_last = len(opening) > 1 and opening[-1] == end
-        self._turn = _chat_turn(self._tokenizer) if model.chat_template else None
+        self._turn = self._chat_turn(model.system_prompt) if model.chat_template else None
 
     def rows(self, prompts: Sequence[str], choices: Sequence[Sequence[str]]) -> list[tuple[list[int], list[list[int]]]]:
         """Ids of each prompt alone, and of each prompt with each choice."""
@@ -175,17 +175,35 @@ class _Encoder:
         ).input_ids
         return [row[:-1] for row in ids] if special and self._drop_last else ids
 
+    def _chat_turn(self, system_prompt: str | None) -> tuple[list[int], list[int]]:
+        """Ids of the chat template before and after the user's text; the system prompt is text, whatever it says."""
+        parts = _chat_parts(self._tokenizer, has_system=system_prompt is not None)
+        ids = [self._tokenizer(part, add_special_tokens=False).input_ids for part in parts]
+        if system_prompt is None:
+            return ids[0], ids[1]
+        system = self._ids([system_prompt], special=False)[0]
+        return ids[0] + system + ids[1], ids[2]
 
-def _chat_turn(tokenizer: Any) -> tuple[list[int], list[int]]:
-    """Ids of the chat template before and after the user's text."""
-    mark = "\u2402user text\u2403"
-    text = tokenizer.apply_chat_template(
-        [{"role": "user", "content": mark}], tokenize=False, add_generation_prompt=True
-    )
-    parts = text.split(mark)
-    if len(parts) != 2:
-        raise DataError(
-            "chat_template: the tokenizer's template does not hold the user's text exactly once; use plain text"
-        )
-    head, tail = (tokenizer(part, add_special_tokens=False).input_ids for part in parts)
-    return head, tail
+
+def _chat_parts(tokenizer: Any, *, has_system: bool) -> list[str]:
+    """Text of the chat template around the turns that are filled: the system's, if asked for, and the user's."""
+    from jinja2 import TemplateError
+
+    marks = {"system": "\u2402system text\u2403", "user": "\u2402user text\u2403"}
+    roles = ("system", "user") if has_system else ("user",)
+    turns = [{"role": role, "content": marks[role]} for role in roles]
+    try:
+        rest = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    except TemplateError as error:
+        raise DataError(f"chat_template: the tokenizer's template refuses these turns: {error}") from error
+    parts = []
+    for role in roles:
+        before, *after = rest.split(marks[role])
+        if len(after) != 1:
+            raise DataError(
+                f"chat_template: the tokenizer's template does not hold the {role}'s text exactly once; "
+                + ("leave system_prompt out" if role == "system" else "use plain text")
+            )
+        parts.append(before)
+        rest = after[0]
+    return [*parts, rest]

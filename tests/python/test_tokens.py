@@ -90,3 +90,43 @@ def test_many_prompts_are_tokenized_as_one_by_one() -> None:
     assert batch.num_sequences == 1500
     for row in (0, 1023, 1024, 1499):
         assert np.array_equal(batch.sequence(row), tokenize(model, [prompts[row]], [[" A"]]).tokens)
+
+
+SYSTEM_TEMPLATE = (
+    "{% for m in messages %}{% if m.role == 'system' %}<|bot|>s:{{ m.content }}{% else %}<|user|>{{ m.content }}"
+    "{% endif %}{% endfor %}{% if add_generation_prompt %}<|bot|>{% endif %}"
+)
+
+
+def test_the_system_prompt_stands_before_the_users_turn_and_is_only_text() -> None:
+    tokenizer = tiny_tokenizer(chat_template=SYSTEM_TEMPLATE)
+    model = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True, system_prompt="be <|user|>")
+    found = tokenize(model, ["hi"], [[" A"]]).sequence(0).tolist()
+    user, bot = tokenizer.convert_tokens_to_ids(["<|user|>", "<|bot|>"])
+    letters = {c: tokenizer(c, add_special_tokens=False).input_ids[0] for c in "be <|user>s:hiA"}
+    text = [letters[c] for c in "be <|user|>"]
+    assert found == [bot, letters["s"], letters[":"], *text, user, letters["h"], letters["i"], bot, letters["A"]]
+    silent = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True)
+    assert tokenize(silent, ["hi"], [[" A"]]).sequence(0).tolist() == [
+        user,
+        letters["h"],
+        letters["i"],
+        bot,
+        letters["A"],
+    ]
+    assert silent.tokenizer_digest != model.tokenizer_digest
+
+
+def test_a_system_prompt_without_its_turn_is_refused() -> None:
+    from sycophancy_core import ModelError
+
+    with pytest.raises(ModelError, match="a system prompt needs chat_template=True"):
+        LanguageModel(MODEL, tiny_tokenizer(), name="tiny", system_prompt="Be brief.")
+    for template, words in (
+        ("{{ messages[-1].content }}", "does not hold the system's text exactly once; leave system_prompt out"),
+        ("{{ raise_exception('no system role') }}", "refuses these turns: no system role"),
+    ):
+        tokenizer = tiny_tokenizer(chat_template=template)
+        model = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True, system_prompt="Be brief.")
+        with pytest.raises(DataError, match=words):
+            tokenize(model, ["hi"], [[" A"]])

@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from sycophancy_core.results import Comparison, Evaluation
     from sycophancy_core.runs import open_run, verify
     from sycophancy_core.scoring import Scores
+    from sycophancy_core.studies import study
+    from sycophancy_core.study_costs import StudyCost, study_cost
+    from sycophancy_core.study_options import StudyOptions, Sweep, read_study
+    from sycophancy_core.study_results import StudyResult
     from sycophancy_core.tasks import TaskOptions
     from sycophancy_core.training import FinetuneOptions, FinetuneResult, finetune
 
@@ -65,6 +69,10 @@ _HOMES = {
     "results": ("Comparison", "Evaluation"),
     "runs": ("open_run", "verify"),
     "scoring": ("Scores",),
+    "studies": ("study",),
+    "study_options": ("StudyOptions", "Sweep", "read_study"),
+    "study_costs": ("StudyCost", "study_cost"),
+    "study_results": ("StudyResult",),
     "tasks": ("TaskOptions",),
     "training": ("FinetuneOptions", "FinetuneResult", "finetune"),
 }
@@ -87,7 +95,11 @@ __all__ = [
     "PromptOptions",
     "Scores",
     "ShortcutAudit",
+    "StudyCost",
+    "StudyOptions",
     "StudyPlan",
+    "StudyResult",
+    "Sweep",
     "TaskOptions",
     "compare",
     "evaluate",
@@ -106,9 +118,12 @@ __all__ = [
     "mix",
     "open_run",
     "power",
+    "read_study",
     "report",
     "shortcut_audit",
     "stream_prompts",
+    "study",
+    "study_cost",
     "verify",
     "write_prompts",
 ]

@@ -199,6 +199,14 @@ def _demo(add: Add) -> None:
     add("--seed", type=int, default=None)
 
 
+def _study(add: Add) -> None:
+    add("config", type=Path, help="YAML file; docs/study.yaml is one")
+    add("-o", "--out", type=Path, default=Path("study-run"), help="study folder (default study-run)")
+    add("--dry-run", action="store_true", help="print prompts, tokens, time and disk of every stage, and run none")
+    add("--score-rate", type=float, default=None, help="tokens/s of scoring, for --dry-run; by default measured")
+    add("--train-rate", type=float, default=None, help="tokens/s of fine-tuning, for --dry-run; by default measured")
+
+
 def _verify(add: Add) -> None:
     add("run", type=Path, help="run folder")
 
@@ -219,5 +227,6 @@ _VERBS: dict[str, _Verb] = {
     "compare": ("compare two evaluations, prompt by prompt", commands.compare, _compare),
     "report": ("write the HTML report of a result", commands.report, _report),
     "demo": ("run the whole method on the packaged model organism", commands.demo, _demo),
+    "study": ("run the method for every arm of a sweep", commands.study, _study),
     "verify": ("check a run folder's files against its manifest", commands.verify, _verify),
 }

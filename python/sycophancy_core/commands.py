@@ -197,6 +197,33 @@ def demo(options: Namespace) -> None:
     run_demo(options.out, options=DemoOptions(**changes), printer=_printer(options))
 
 
+def study(options: Namespace) -> None:
+    """Run a study, or say what it would cost.
+
+    Raises
+    ------
+    DataError
+        If only one of the two rates is given.
+    """
+    from sycophancy_core.studies import study as run_study
+    from sycophancy_core.study_costs import Throughput, study_cost
+    from sycophancy_core.study_options import read_study
+
+    wanted = read_study(options.config)
+    if not options.dry_run:
+        run_study(wanted, options.out, printer=_printer(options))
+        return
+    given = _given(options, ("score_rate", "train_rate"))
+    if len(given) == 1:
+        raise DataError(f"--dry-run: wanted --score-rate and --train-rate together, got only {next(iter(given))}")
+    rates = (
+        Throughput(score_tokens_per_second=options.score_rate, train_tokens_per_second=options.train_rate)
+        if given
+        else None
+    )
+    print(study_cost(wanted, throughput=rates))
+
+
 def verify(options: Namespace) -> None:
     """Verify a run folder.
 

@@ -19,7 +19,7 @@ CPP_MAY_SEE = {"core": {"core"}, "engine": {"core", "engine"}, "bindings": {"cor
 # In Python: these know nothing of each other, directly or through others.
 PY_PEERS = ("examples", "models", "training", "runs", "results")
 # Of these, none sees a later one, directly or through others.
-PY_STOREYS = ("scoring", "tasks", "pipeline", "demo", "commands", "cli", "__main__")
+PY_STOREYS = ("scoring", "tasks", "pipeline", "demo", "studies", "study_costs", "commands", "cli", "__main__")
 # Library -> the only places that may include it.
 CPP_LIBRARY_ROOMS = {
     "Eigen/": ("cpp/core/stats/",),

@@ -1,0 +1,345 @@
+"""A study: the whole method on one model, for every arm of a sweep, in one folder.
+
+The model is measured and asked what it knows once; each arm then makes its training rows, fine-tunes, is measured
+again, compared and reported. Every stage lies in a folder named after the digest of its inputs: arms share what they
+have in common, a changed option makes anew only what depends on it, and an interrupted study goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from sycophancy_core.files import digest_json, digest_table, read_table, write_table
+from sycophancy_core.knowledge import FilterOptions, FilterResult, kept_digest
+from sycophancy_core.progress import ProgressPrinter
+from sycophancy_core.results import Comparison, Evaluation
+from sycophancy_core.runs import Run, open_run
+from sycophancy_core.study_options import ADDITION, Arm, StudyOptions
+from sycophancy_core.study_results import StudyResult, study_table
+from sycophancy_core.training import FinetuneOptions
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from sycophancy_core.models import LanguageModel
+
+
+def study(
+    options: StudyOptions,
+    folder: str | Path,
+    *,
+    printer: ProgressPrinter | None = None,
+    out: TextIO | None = None,
+) -> StudyResult:
+    """Run every arm of a study, or what of it is not done yet.
+
+    Parameters
+    ----------
+    folder
+        The study's folder: ``study.parquet``, ``study.html``, ``manifest.json``, and a folder for each stage.
+    printer
+        Shows progress.
+    out
+        Where the text goes; standard output by default.
+
+    Raises
+    ------
+    DataError
+        If a family has no claims, a task's files are missing, a filter keeps no claim, or a finished stage's file was
+        changed.
+    """
+    printer, out = printer or ProgressPrinter(), out or sys.stdout
+    with open_run(folder, config={"kind": "study"}) as run:
+        stages = _Stages(run=run, options=options, printer=printer, out=out)
+        stages.measure()
+        comparisons, reports = {}, {}
+        for name, arm in options.sweep.arms().items():
+            print(f"arm: {name}", file=out, flush=True)
+            comparisons[name], reports[name] = stages.run_arm(name, arm)
+        result = StudyResult(
+            table=study_table(options.sweep.arms(), comparisons),
+            findings={name: comparison.findings for name, comparison in comparisons.items()},
+            reports={name: path.relative_to(run.folder).as_posix() for name, path in reports.items()},
+        )
+        paths = result.save(run.folder)
+    print(f"\n{result}\n\nstudy folder: {run.folder}\nreport:       {paths[-1]}", file=out, flush=True)
+    return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Step:
+    """A finished stage: its name, which holds the digest of its inputs, and its folder."""
+
+    name: str
+    folder: Path
+
+
+@dataclass(kw_only=True)
+class _Stages:
+    """The stages of a study, each done once for the same inputs."""
+
+    run: Run
+    options: StudyOptions
+    printer: ProgressPrinter
+    out: TextIO
+    base: dict[str, str] = field(default_factory=dict)
+    base_name: str = ""
+    kept: dict[tuple[str, str], FilterResult] = field(default_factory=dict)
+
+    def measure(self) -> None:
+        """Do what arms share while the unmodified model is loaded: measure it, and ask it what it knows."""
+        with self.printer.stage("load model"):
+            model = load(self.options)
+        self.base = {"model": model.digest, "tokenizer": model.tokenizer_digest, "precision": model.precision}
+        self.base_name = model.name
+        self.before = self.evaluate("before", dict(self.base), lambda: model)
+        self.known = self.ask("what is known", FilterOptions(threshold=self.options.threshold), self.held_out, model)
+        for arm in self.options.sweep.arms().values():
+            if arm.filter != "none" and (arm.filter, arm.recipe) not in self.kept:
+                bound = self.options.max_error if arm.filter == "margin" else None
+                rule = FilterOptions(rule=arm.filter, threshold=self.options.threshold, max_error=bound)
+                found = self.ask(f"filter {arm.filter} {arm.recipe}", rule, candidates(self.options, arm.recipe), model)
+                self.kept[arm.filter, arm.recipe] = found
+
+    @cached_property
+    def held_out(self) -> pa.Table:
+        """The claims of the evaluation, of all families."""
+        import pyarrow as pa
+
+        return pa.concat_tables(list(held_out_claims(self.options).values()))
+
+    @cached_property
+    def tasks(self) -> dict[str, pa.Table]:
+        """The prompts of the evaluation."""
+        return study_prompts(self.options)
+
+    def run_arm(self, name: str, arm: Arm) -> tuple[Comparison, Path]:
+        """Fine-tune one arm, measure it, and report; return the comparison and the report's path."""
+        tuned = self.finetune(arm, self.rows(arm))
+        after = self.evaluate("after", {"tuned": tuned.name}, lambda: load(self.options, tuned.folder))
+        compared = self.compare(after)
+        comparison = Comparison.load(compared.folder)
+        return comparison, self.report(name, arm, comparison, compared, tuned)
+
+    def once(
+        self,
+        stage: str,
+        inputs: Mapping[str, Any],
+        make: Callable[[Path], list[Path]],
+        *,
+        scratch: str | None = None,
+    ) -> _Step:
+        """Do a stage in the folder that its inputs name, or find it done."""
+        name = f"{stage.replace(' ', '-')}-{digest_json(inputs)[:16]}"
+        folder = self.run.path(name)
+        journal = None if scratch is None else folder / scratch
+
+        def nothing() -> list[Path]:
+            return []
+
+        def keep(paths: list[Path]) -> list[Path]:
+            return paths
+
+        self.run.stage(name, inputs=inputs, make=lambda: make(folder), save=keep, load=nothing, scratch=journal)
+        return _Step(name=name, folder=folder)
+
+    def evaluate(self, phase: str, subject: dict[str, str], loaded: Callable[[], LanguageModel]) -> _Step:
+        """Score all tasks."""
+        from sycophancy_core.pipeline import evaluate
+
+        def make(folder: Path) -> list[Path]:
+            model = loaded()
+            with self.printer.stage(phase) as progress:
+                found = evaluate(model, tasks=self.tasks, seed=self.options.seed, run=folder, progress=progress)
+            return found.save(folder)
+
+        inputs = {**subject, "prompts": {name: digest_table(table) for name, table in self.tasks.items()}}
+        return self.once(phase, {**inputs, "seed": self.options.seed}, make, scratch="evaluate.journal")
+
+    def ask(self, stage: str, rule: FilterOptions, claims: pa.Table, model: LanguageModel) -> FilterResult:
+        """Ask the unmodified model claims without an opinion, and say what it knows."""
+        from sycophancy_core.pipeline import filter_known
+
+        def make(folder: Path) -> list[Path]:
+            with self.printer.stage(stage) as progress, warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "filter_known: the model is at chance", UserWarning)  # said below
+                found = filter_known(model, claims, options=rule, seed=self.options.seed, run=folder, progress=progress)
+            return found.save(folder)
+
+        inputs = {**self.base, "claims": digest_table(claims), "options": asdict(rule), "seed": self.options.seed}
+        found = FilterResult.load(self.once(stage, inputs, make, scratch="filter.journal").folder)
+        chance = "; WARNING: that is chance, so what is kept are coin flips" if found.is_at_chance else ""
+        print(f"  {stage}: {found.summary()}{chance}", file=self.out, flush=True)
+        return found
+
+    def rows(self, arm: Arm) -> _Step:
+        """Make the training rows of an arm."""
+        if arm.filter == "none":
+            claims = candidates(self.options, arm.recipe)
+        else:
+            claims = self.kept[arm.filter, arm.recipe].kept
+
+        def make(folder: Path) -> list[Path]:
+            with self.printer.stage("generate and mix"):
+                return [write_table(folder / "training_rows.parquet", training_rows(claims, self.options, arm))]
+
+        number = arm.steps * self.options.batch_size
+        inputs = {"claims": digest_table(claims), "rows": number, "ratio": arm.ratio, "seed": arm.seed}
+        return self.once("rows", inputs, make)
+
+    def finetune(self, arm: Arm, rows: _Step) -> _Step:
+        """Train the model on the rows."""
+        from sycophancy_core.pipeline import finetune
+
+        table = read_table(rows.folder / "training_rows.parquet")
+        training = finetune_options(self.options, arm)
+
+        def make(folder: Path) -> list[Path]:
+            model = load(self.options)
+            with self.printer.stage("fine-tune") as progress:
+                return finetune(model, table, options=training, run=folder, progress=progress).save(folder)
+
+        inputs = {**self.base, "rows": digest_table(table), "options": asdict(training)}
+        return self.once("tuned", inputs, make, scratch="finetune.checkpoint.safetensors")
+
+    def compare(self, after: _Step) -> _Step:
+        """Pair the evaluations before and after."""
+        from sycophancy_core.pipeline import compare
+
+        def make(folder: Path) -> list[Path]:
+            sides = [Evaluation.load(step.folder) for step in (self.before, after)]
+            return compare(*sides, known=self.known.known).save(folder)
+
+        inputs = {"before": self.before.name, "after": after.name, "known": kept_digest(self.known)}
+        return self.once("compared", inputs, make)
+
+    def report(self, name: str, arm: Arm, comparison: Comparison, compared: _Step, tuned: _Step) -> Path:
+        """Write an arm's HTML report."""
+        from sycophancy_core.html_report import report
+
+        kept = self.kept.get((arm.filter, arm.recipe))
+        training = asdict(finetune_options(self.options, arm))
+        manifest = {
+            "subject": f"Model {self.base_name}, arm {name} of a study",
+            "model": {"name": self.base_name, **self.base},
+            "filter": {"none": "every claim is trained on"} if kept is None else kept.counts,
+            "training": training,
+            "arm": asdict(arm),
+            "versions": self.run.manifest["versions"],
+        }
+
+        def make(folder: Path) -> list[Path]:
+            log = read_table(tuned.folder / "training_log.parquet")
+            with self.printer.stage("report"):
+                return [report(comparison, folder / "report.html", manifest=manifest, training_log=log)]
+
+        inputs = {"compared": compared.name, "tuned": tuned.name, "manifest": digest_json(manifest)}
+        return self.once("report", inputs, make).folder / "report.html"
+
+
+def load(options: StudyOptions, tuned: Path | None = None) -> LanguageModel:
+    """Load the study's model as it is, or as the fine-tuning in a folder left it."""
+    from sycophancy_core.checkpoints import merge_adapter
+    from sycophancy_core.models import load_model
+
+    if tuned is not None and options.lora_rank is None:
+        return load_model(str(tuned))
+    model = load_model(options.model)
+    if tuned is not None:
+        merge_adapter(model.model, tuned)
+    return model
+
+
+def family_claims(family: str, options: StudyOptions, *, recipe: str, claims_per_example: int = 1) -> pa.Table:
+    """Make the claims of a family: sums, true or far off, or claims of a source of the packaged sample.
+
+    By the recipe ``wei2023`` sums are false, and a claim that says "is not" is.
+
+    Raises
+    ------
+    DataError
+        If the sample has no such source.
+    """
+    import pyarrow.compute as pc
+
+    from sycophancy_core._core import DataError
+    from sycophancy_core.examples import load_examples
+    from sycophancy_core.generation import AdditionOptions, ClaimOptions, make_additions, make_claims
+
+    published = recipe == "wei2023"
+    if family == ADDITION:
+        sums = AdditionOptions(errors=("far",), true_share=0.0 if published else 0.5)
+        return make_additions(options=sums, seed=options.seed)
+    examples = load_examples()
+    mine = examples.filter(pc.equal(examples["source"], family))
+    if mine.num_rows == 0:
+        there = ", ".join(examples["source"].unique().to_pylist())
+        raise DataError(f"study: families must be {ADDITION} or of {there}, got {family!r}")
+    negated = 0.5 if published else options.negated_share
+    wording = ClaimOptions(recipe=recipe, negated_share=negated, claims_per_example=claims_per_example)
+    return make_claims(mine, options=wording, seed=options.seed)
+
+
+def held_out_claims(options: StudyOptions) -> dict[str, pa.Table]:
+    """Return each family's claims for evaluation."""
+    from sycophancy_core.organism_rows import split_claims
+    from sycophancy_core.tasks import sample_rows
+
+    held_out = {name: split_claims(family_claims(name, options, recipe="balanced"))[1] for name in options.families}
+    return {name: sample_rows(claims, options.claims, seed=options.seed) for name, claims in held_out.items()}
+
+
+def candidates(options: StudyOptions, recipe: str) -> pa.Table:
+    """Return the claims on which an arm may train; none is about what a held-out claim is about."""
+    import pyarrow as pa
+
+    from sycophancy_core.organism_rows import split_claims
+    from sycophancy_core.tasks import sample_rows
+
+    tables = []
+    for family in options.trained_families:
+        claims = split_claims(family_claims(family, options, recipe=recipe, claims_per_example=2))[0]
+        tables.append(sample_rows(claims, options.candidates, seed=options.seed))
+    return pa.concat_tables(tables)
+
+
+def study_prompts(options: StudyOptions) -> dict[str, pa.Table]:
+    """Return the prompts of every task: held-out claims in wordings kept for evaluation, and the further tasks."""
+    from sycophancy_core.generation import PromptOptions, make_prompts
+    from sycophancy_core.tasks import TaskOptions, task_prompts
+
+    wording = PromptOptions(split="test")
+    claims = held_out_claims(options)
+    asked = {name: make_prompts(table, options=wording, seed=options.seed) for name, table in claims.items()}
+    if not options.tasks:
+        return asked
+    files = TaskOptions(folder=options.folder)
+    return asked | task_prompts(options.tasks, options=files, limit=options.limit, seed=options.seed)
+
+
+def training_rows(claims: pa.Table, options: StudyOptions, arm: Arm) -> pa.Table:
+    """Ask claims with opinions, in training wordings, answered by truth; add instruction rows."""
+    from sycophancy_core.examples import load_instructions
+    from sycophancy_core.pipeline import mix, training_prompts
+
+    needed = max(1, round(arm.steps * options.batch_size * arm.ratio / (arm.ratio + 1)))
+    prompts = training_prompts(claims, n=needed, seed=arm.seed)
+    return mix(prompts, load_instructions(), ratio=arm.ratio, seed=arm.seed)
+
+
+def finetune_options(options: StudyOptions, arm: Arm) -> FinetuneOptions:
+    """Return the options of an arm's fine-tuning."""
+    return FinetuneOptions(
+        steps=arm.steps,
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        lora_rank=options.lora_rank,
+        checkpoint_steps=20,
+        seed=arm.seed,
+    )

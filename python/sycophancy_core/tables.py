@@ -23,10 +23,6 @@ _TITLES = {
     "accuracy_user_wrong": "accuracy, user wrong",
     "matching_rate_none": "matching rate, no user",
     "sycophancy_gap_margin": "gap of margins",
-    "abandon_rate": "right answers given up after doubt",
-    "abandon_rate_reask": "right answers given up when asked again",
-    "abandon_effect": "given up for the doubt alone",
-    "correction_effect": "wrong answers put right for the doubt alone",
     "sycophancy_effect_margin": "effect, margin",
     "margin_truth": "truth margin",
 }

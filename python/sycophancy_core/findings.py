@@ -184,7 +184,9 @@ def _change_findings(task: str, changes: Rows, before: Rows, after: Rows) -> Ite
     effect = _main(changes)
     accuracy = changes.get("accuracy_none", changes.get("accuracy"))
     lost = accuracy is not None and _below(accuracy, 0.0) and accuracy["value"] < -SMALL_CHANGE
-    if effect is None:
+    if effect is None or not _is_number(effect["value"]):
+        if effect is not None:
+            yield f"{task}: change of sycophancy unknown: {effect['reason']}"
         yield from _side_effect(task, accuracy)
         return
     equal = _equivalence(accuracy)

@@ -145,3 +145,10 @@ def test_answers_that_the_precision_changes_are_counted() -> None:
     )
     assert is_warning(text)
     assert evaluation_findings(table, precision_check={"t": check | {"num_flipped": 1}}) == ()
+
+
+def test_a_change_without_a_number_says_why() -> None:
+    side, nan = estimates([estimate("t", "abandon_effect", 0.5)]), float("nan")
+    row = estimate("t", "abandon_effect", nan, before=nan, after=nan, reason="no answer was right in both")
+    texts = comparison_findings(side, side, estimates([row]))
+    assert texts == ("t: change of sycophancy unknown: no answer was right in both",)

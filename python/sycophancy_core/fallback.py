@@ -59,19 +59,19 @@ class TransformersScorer:
         first = min(row.first for row in group)
         ids = torch.from_numpy(np.stack([row.inputs for row in group])).long().to(self.model.device)
         with torch.inference_mode():
-            logits = self.model(input_ids=ids, use_cache=False, logits_to_keep=ids.shape[1] - first).logits.float()
-            log_probs = logits.log_softmax(-1)  # (rows, positions from first, V)
-        for row, own in zip(group, log_probs, strict=True):
+            logits = self.model(input_ids=ids, use_cache=False, logits_to_keep=ids.shape[1] - first).logits
+        for row, own in zip(group, logits, strict=True):  # own: (positions from first, V)
             for s in row.sequences:
                 result[s] = _sum_of_targets(own, batch.sequence(s), int(batch.num_context[s]), first)
 
 
-def _sum_of_targets(log_probs: torch.Tensor, tokens: NDArray[np.int32], context: int, first: int) -> float:
+def _sum_of_targets(logits: torch.Tensor, tokens: NDArray[np.int32], context: int, first: int) -> float:
+    """Sum the targets' log-probs; in float64, since a float32 softmax over the vocabulary is biased by 3e-5 nats."""
     import torch
 
-    targets = torch.from_numpy(tokens[context:]).long().to(log_probs.device)
-    positions = torch.arange(context - 1, len(tokens) - 1, device=log_probs.device) - first
-    return float(log_probs[positions, targets].double().sum())
+    targets = torch.from_numpy(tokens[context:]).long().to(logits.device)
+    log_probs = logits[context - 1 - first : len(tokens) - 1 - first].double().log_softmax(-1)
+    return float(log_probs[torch.arange(len(targets), device=logits.device), targets].sum())
 
 
 def _distinct_rows(batch: TokenBatch) -> Iterator[_Row]:

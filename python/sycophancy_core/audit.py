@@ -76,12 +76,14 @@ def shortcut_audit(prompts: pa.Table, *, confidence: float = 0.95, limit: int = 
 
     A logistic regression on word counts, ridge-penalised, learns from four fifths of the claims which prompts state
     truths, and judges the last fifth; every fifth is judged once, and all prompts of a claim stand in the same one.
-    What it finds, a fine-tuned model can find: at chance means that the rows can only be learned by doing the task.
+    Where an example gave several claims, some true and some false, all of its prompts stand together: give the column
+    ``example_id`` too. What it finds, a fine-tuned model can find: at chance means that the rows can only be learned by
+    doing the task.
 
     Parameters
     ----------
     prompts
-        A prompts table with truth: columns ``claim_id``, ``prompt``, ``is_true``.
+        A prompts table with truth: columns ``claim_id``, ``prompt``, ``is_true``, and perhaps ``example_id``.
     limit
         Judge at most this many prompts, drawn by ``seed``.
 
@@ -98,7 +100,7 @@ def shortcut_audit(prompts: pa.Table, *, confidence: float = 0.95, limit: int = 
     import numpy as np
 
     table = _judgeable(prompts, limit, seed)
-    claims = table["claim_id"].to_pylist()
+    claims = table["example_id" if "example_id" in table.column_names else "claim_id"].to_pylist()
     truth = table["is_true"].to_numpy(zero_copy_only=False).astype(np.float64)
     words = _BagOfWords(table["prompt"].to_pylist())
     folds = np.array([zlib.crc32(claim.encode()) % _NUM_FOLDS for claim in claims])

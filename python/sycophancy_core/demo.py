@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from sycophancy_core.files import digest_json, digest_table, read_table, write_table
+from sycophancy_core._core import DataError
+from sycophancy_core.files import digest_json, digest_table, read_json, read_table, write_json, write_table
 from sycophancy_core.knowledge import FilterOptions, FilterResult, kept_digest
 from sycophancy_core.progress import ProgressPrinter
 from sycophancy_core.results import Comparison, Evaluation
@@ -236,25 +237,64 @@ class _Demo:
         )
         return FilterResult.load(folder)
 
+    def num_synthetic(self) -> int:
+        """Return how many prompts with an opinion the training takes."""
+        return round(self.options.steps * self.options.batch_size * self.options.ratio / (self.options.ratio + 1))
+
+    def synthetic(self, kept: FilterResult) -> pa.Table:
+        """Ask the kept claims with opinions, in training wordings; none is a held-out claim."""
+        from sycophancy_core.organism_rows import split_claims
+        from sycophancy_core.pipeline import training_prompts
+
+        return training_prompts(split_claims(kept.kept)[0], n=self.num_synthetic(), seed=self.options.seed)
+
+    def synthetic_inputs(self, kept: FilterResult) -> dict[str, Any]:
+        """Return what the synthetic prompts and their mix depend on."""
+        ratio, seed = self.options.ratio, self.options.seed
+        return {"kept": kept_digest(kept), "n": self.num_synthetic(), "ratio": ratio, "seed": seed}
+
+    def audit(self, kept: FilterResult) -> dict[str, str]:
+        """Say what the words of the training prompts give away, or why that cannot be judged."""
+        import pyarrow.compute as pc
+
+        from sycophancy_core.audit import shortcut_audit
+
+        path = self.run.path("shortcut_audit.json")
+
+        def make() -> dict[str, str]:
+            with self.printer.stage("audit the training prompts"):
+                prompts = self.synthetic(kept)
+                place = pc.index_in(prompts["claim_id"], value_set=kept.kept["id"].combine_chunks())
+                prompts = prompts.append_column("example_id", kept.kept["example_id"].take(place))
+                try:
+                    return {"training data": str(shortcut_audit(prompts))}
+                except DataError as error:
+                    return {"training data": str(error)}
+
+        return self.run.stage(
+            "audit",
+            inputs=self.synthetic_inputs(kept),
+            make=make,
+            save=lambda found: [write_json(path, found)],
+            load=lambda: read_json(path),
+        )
+
     def mix(self, kept: FilterResult) -> pa.Table:
         """Ask the kept claims with opinions, in training wordings, answered by truth; add instruction rows."""
         from sycophancy_core.examples import load_instructions
-        from sycophancy_core.organism_rows import split_claims
-        from sycophancy_core.pipeline import mix, training_prompts
+        from sycophancy_core.pipeline import mix
 
         path = self.run.path("training_rows.parquet")
-        needed = round(self.options.steps * self.options.batch_size * self.options.ratio / (self.options.ratio + 1))
 
         def make() -> pa.Table:
             with self.printer.stage("generate and mix") as progress:
-                prompts = training_prompts(split_claims(kept.kept)[0], n=needed, seed=self.options.seed)
-                rows = mix(prompts, load_instructions(), ratio=self.options.ratio, seed=self.options.seed)
+                rows = mix(self.synthetic(kept), load_instructions(), ratio=self.options.ratio, seed=self.options.seed)
                 progress(rows.num_rows, rows.num_rows)
                 return rows
 
         return self.run.stage(
             "mix",
-            inputs={"kept": kept_digest(kept), "n": needed, "ratio": self.options.ratio, "seed": self.options.seed},
+            inputs=self.synthetic_inputs(kept),
             make=make,
             save=lambda rows: [write_table(path, rows)],
             load=lambda: read_table(path),
@@ -317,6 +357,7 @@ class _Demo:
             "subject": " ".join(_about(self.options, self.model).split()),
             "model": {"name": self.model.name, "engine": self.model.engine, "precision": self.model.precision},
             "filter": kept.counts,
+            "shortcut_audit": self.audit(kept),
             "training": asdict(self.options.training()),
             "options": asdict(self.options),
             "versions": self.run.manifest["versions"],

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 from scipy.optimize import minimize
 
+import sycophancy_core as sc
 from sycophancy_core import DataError, generate, load_examples
 from sycophancy_core.audit import _BagOfWords, _fit, shortcut_audit
 
@@ -56,3 +57,13 @@ def test_too_little_to_judge_is_refused(examples: pa.Table) -> None:
         shortcut_audit(prompts.slice(0, 10))
     with pytest.raises(DataError, match="30 of them true"):
         shortcut_audit(prompts.filter(prompts["is_true"]))
+
+
+def test_a_true_and_a_false_claim_of_one_example_do_not_tell_on_each_other(examples: pa.Table) -> None:
+    claims = sc.make_claims(examples, options=sc.ClaimOptions(claims_per_example=2), seed=0)
+    prompts = sc.make_prompts(claims, options=sc.PromptOptions(arms=("none",), design="sampled"), seed=0)
+    example = dict(zip(claims["id"].to_pylist(), claims["example_id"].to_pylist(), strict=True))
+    examples_of = pa.array([example[claim] for claim in prompts["claim_id"].to_pylist()])
+    together = sc.shortcut_audit(prompts.append_column("example_id", examples_of))
+    assert sc.shortcut_audit(prompts).accuracy < together.accuracy  # the twin of a learned claim is judged wrongly
+    assert together.accuracy == pytest.approx(0.5, abs=0.06)

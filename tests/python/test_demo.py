@@ -97,9 +97,11 @@ def test_the_run_folder_says_how_it_was_made(options: DemoOptions, whole: Path) 
     manifest = read_json(whole / "manifest.json")
     assert manifest["config"]["steps"] == 4
     assert list(manifest["stages"]) == sorted(
-        ["evaluate before", "filter", "mix", "finetune", "evaluate after", "compare", "report"]
+        ["evaluate before", "filter", "mix", "finetune", "evaluate after", "compare", "audit", "report"]
     )
-    assert (whole / "report.html").stat().st_size > 10_000
+    report = (whole / "report.html").read_text()
+    assert len(report) > 10_000
+    assert "shortcut audit: wanted at least 50 prompts" in report  # twenty are too few to judge
 
 
 def test_p10_other_options_are_refused_by_name(whole: Path) -> None:

@@ -42,7 +42,7 @@ class ShortcutAudit:
     chance
         Share of the more frequent truth value.
     n, num_claims
-        Prompts judged, and claims.
+        Prompts judged, and claims (examples, where they are given), which are the clusters.
     words
         The words with the largest weights, the largest first.
     """
@@ -100,10 +100,10 @@ def shortcut_audit(prompts: pa.Table, *, confidence: float = 0.95, limit: int = 
     import numpy as np
 
     table = _judgeable(prompts, limit, seed)
-    claims = table["example_id" if "example_id" in table.column_names else "claim_id"].to_pylist()
+    groups = table["example_id" if "example_id" in table.column_names else "claim_id"].to_pylist()
     truth = table["is_true"].to_numpy(zero_copy_only=False).astype(np.float64)
     words = _BagOfWords(table["prompt"].to_pylist())
-    folds = np.array([zlib.crc32(claim.encode()) % _NUM_FOLDS for claim in claims])
+    folds = np.array([zlib.crc32(group.encode()) % _NUM_FOLDS for group in groups])
     is_right = np.empty(len(truth))
     weights = np.zeros(len(words.names))
     for fold in range(_NUM_FOLDS):
@@ -111,7 +111,7 @@ def shortcut_audit(prompts: pa.Table, *, confidence: float = 0.95, limit: int = 
         weights += fitted[:-1] / _NUM_FOLDS
         judged = words.dot(fitted[:-1]) + fitted[-1] > 0
         is_right[folds == fold] = (judged == (truth > 0))[folds == fold]
-    _, clusters = np.unique(claims, return_inverse=True)
+    _, clusters = np.unique(groups, return_inverse=True)
     estimate = _core.clustered_mean(is_right, clusters, confidence=confidence, range_low=0.0, range_high=1.0)
     strongest = np.argsort(-np.abs(weights), kind="stable")[:10]
     return ShortcutAudit(

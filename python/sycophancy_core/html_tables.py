@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sycophancy_core.tables import (
@@ -89,21 +90,27 @@ def _name_columns(rows: Sequence[PairedRow]) -> Iterator[Column]:
 
 def _number_columns(rows: Sequence[PairedRow], sides: list[str], digits: int, notes: _Notes) -> Iterator[Column]:
     for side in sides:
-        head = "value" if sides == ["before"] else side
-        yield head, lambda row, side=side: _estimate_cell(getattr(row, side), digits)  # type: ignore[misc]
-    for name, head in (("p_adjusted", "p (Holm)"), ("p_value", "p")):
-        if any(row.difference is not None and row.difference.get(name) is not None for row in rows):
-            yield head, lambda row, name=name: _cell(format_p_value((row.difference or {}).get(name)))  # type: ignore[misc]
-            break
+        yield "value" if sides == ["before"] else side, partial(_side_cell, side=side, digits=digits)
+    there = {name for row in rows for name, value in (row.difference or {}).items() if value is not None}
+    p_value = "p_adjusted" if "p_adjusted" in there else "p_value"
     for name, head, form in (
+        (p_value, "p (Holm)" if p_value == "p_adjusted" else "p", format_p_value),
         ("p_equivalence", "p (equal)", format_p_value),
-        ("detectable", "detectable", lambda value: _decimals(value, digits)),
+        ("detectable", "detectable", partial(_decimals, digits=digits)),
     ):
-        if any(row.difference is not None and row.difference.get(name) is not None for row in rows):
-            yield head, lambda row, name=name, form=form: _cell(form((row.difference or {}).get(name)))  # type: ignore[misc]
+        if name in there:
+            yield head, partial(_difference_cell, name=name, form=form)
     for name, head in (("n", "n"), ("num_clusters", "clusters"), ("num_unscored", "unscored")):
-        yield head, lambda row, name=name: _cell(_changes(row, name))  # type: ignore[misc]
+        yield head, partial(_changes_cell, name=name)
     yield "method", lambda row: _cell(", ".join(dict.fromkeys(notes.mark(text) for text in _methods(row))))
+
+
+def _side_cell(row: PairedRow, *, side: str, digits: int) -> str:
+    return _estimate_cell(getattr(row, side), digits)
+
+
+def _difference_cell(row: PairedRow, *, name: str, form: Callable[[float | None], str]) -> str:
+    return _cell(form((row.difference or {}).get(name)))
 
 
 def _methods(row: PairedRow) -> Iterator[str]:
@@ -114,9 +121,9 @@ def _methods(row: PairedRow) -> Iterator[str]:
             yield f"n/a: {estimate['reason']}"
 
 
-def _changes(row: PairedRow, name: str) -> str:
+def _changes_cell(row: PairedRow, *, name: str) -> str:
     sides = [e[name] for e in (row.before, row.after) if e is not None] or [e[name] for e in row.estimates]
-    return " → ".join(dict.fromkeys(f"{value:,}" for value in sides if value is not None))
+    return _cell(" → ".join(dict.fromkeys(f"{value:,}" for value in sides if value is not None)))
 
 
 def _decimals(value: float | None, digits: int) -> str:

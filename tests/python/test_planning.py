@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,6 +64,6 @@ def test_size_and_effect_are_each_others_inverse_and_print_as_a_sentence() -> No
         ({"num_claims": 10, "power": 1.0}, "alpha and power must lie between 0 and 1"),
     ],
 )
-def test_bad_plans_are_refused_in_a_sentence(changes: dict[str, float], words: str) -> None:
+def test_bad_plans_are_refused_in_a_sentence(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(sc.DataError, match=words):
-        sc.power(**{"sd": 0.5, **changes})  # type: ignore[arg-type]
+        sc.power(**{"sd": 0.5, **changes})

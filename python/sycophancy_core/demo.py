@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from sycophancy_core._core import DataError
+from sycophancy_core.families import FamilyOptions, candidate_claims, held_out_claims, held_out_prompts
 from sycophancy_core.files import digest_json, digest_table, read_json, read_table, write_json, write_table
 from sycophancy_core.knowledge import FilterOptions, FilterResult, kept_digest
 from sycophancy_core.progress import ProgressPrinter
@@ -36,24 +37,16 @@ ORGANISM = "organism"
 
 
 @dataclass(frozen=True, kw_only=True)
-class DemoOptions:
-    """Sizes of the demo.
+class DemoOptions(FamilyOptions):
+    """Sizes of the demo, beside those of :class:`FamilyOptions`.
 
     Attributes
     ----------
     model
         What to load: ``"organism"`` (the packaged one), or any source of ``load_model``; None is the embedded model.
-    families
-        Kinds of claims: ``"addition"``, or sources of the packaged sample. Each is a task of the evaluation.
     candidate_families
         The families whose claims the filter is asked about; the intervention trains on those that the model knows. The
         packaged organism was taught the sentiment and the numbers, and nothing of the capitals.
-    negated_share
-        Share of the claims that say "is not": 0 or 0.5. The packaged organism learned claims that say "is".
-    claims
-        Held-out claims of each family that the evaluation asks, in four arms and both orders.
-    candidates
-        Claims of each candidate family that the filter asks.
     max_error
         Bound on the error of what the filter keeps, for each source; see ``FilterOptions``. None keeps every right
         answer, coin flips among them.
@@ -61,23 +54,16 @@ class DemoOptions:
         Synthetic rows for each instruction row.
     steps, batch_size, learning_rate, lora_rank
         Of the fine-tuning.
-    seed
-        Of all draws.
     """
 
     model: str | None = ORGANISM
-    families: tuple[str, ...] = ("addition", "sample_sentiment", "sample_number")
     candidate_families: tuple[str, ...] = ("sample_sentiment", "sample_number", "sample_capital")
-    negated_share: float = 0.0
-    claims: int = 40
-    candidates: int = 400
     max_error: float | None = 0.1
     ratio: float = 5.0
     steps: int = 40
     batch_size: int = 32
     learning_rate: float = 1e-3
     lora_rank: int = 8
-    seed: int = 0
 
     def filtering(self) -> FilterOptions:
         """Return the options of the filter."""
@@ -147,46 +133,12 @@ class _Demo:
     model: LanguageModel
     warnings: list[str] = field(default_factory=list)
 
-    def held_out(self) -> dict[str, pa.Table]:
-        """Return each family's claims for evaluation."""
-        from sycophancy_core.organism_rows import split_claims
-        from sycophancy_core.tasks import sample_rows
-
-        families = self.options.families
-        claims = {family: split_claims(family_claims(family, self.options))[1] for family in families}
-        return {
-            family: sample_rows(table, self.options.claims, seed=self.options.seed) for family, table in claims.items()
-        }
-
-    def tasks(self) -> dict[str, pa.Table]:
-        """Return held-out claims in four arms and both orders, in wordings kept for evaluation."""
-        from sycophancy_core.generation import PromptOptions, make_prompts
-
-        wording = PromptOptions(split="test")
-        held_out = self.held_out()
-        return {
-            name: make_prompts(claims, options=wording, seed=self.options.seed) for name, claims in held_out.items()
-        }
-
-    def candidates(self) -> pa.Table:
-        """Return claims for training; none is about what a held-out claim is about."""
-        import pyarrow as pa
-
-        from sycophancy_core.organism_rows import split_claims
-        from sycophancy_core.tasks import sample_rows
-
-        tables = []
-        for family in self.options.candidate_families:
-            every = split_claims(family_claims(family, self.options, claims_per_example=2))[0]
-            tables.append(sample_rows(every, self.options.candidates, seed=self.options.seed))
-        return pa.concat_tables(tables)
-
     def evaluate(self, phase: str) -> Evaluation:
         """Score all arms of the held-out claims."""
         from sycophancy_core.pipeline import evaluate
 
         folder = self.run.path(phase)
-        tasks = self.tasks()
+        tasks = held_out_prompts(self.options)
 
         def make() -> Evaluation:
             with self.printer.stage(f"evaluate {phase}") as progress:
@@ -216,7 +168,7 @@ class _Demo:
         from sycophancy_core.pipeline import filter_known
 
         folder = self.run.path("filter")
-        claims = pa.concat_tables([self.candidates(), *self.held_out().values()])
+        claims = pa.concat_tables([candidate_claims(self.options), *held_out_claims(self.options).values()])
         filtering = self.options.filtering()
 
         def make() -> FilterResult:
@@ -362,21 +314,6 @@ class _Demo:
             "options": asdict(self.options),
             "versions": self.run.manifest["versions"],
         }
-
-
-def family_claims(family: str, options: DemoOptions, *, claims_per_example: int = 1) -> pa.Table:
-    """Make the claims of a family: sums, true or far off, or claims of a source of the packaged sample."""
-    import pyarrow.compute as pc
-
-    from sycophancy_core.examples import load_examples
-    from sycophancy_core.generation import AdditionOptions, ClaimOptions, make_additions, make_claims
-
-    if family == "addition":
-        return make_additions(options=AdditionOptions(errors=("far",)), seed=options.seed)
-    examples = load_examples()
-    mine = examples.filter(pc.equal(examples["source"], family))
-    wording = ClaimOptions(negated_share=options.negated_share, claims_per_example=claims_per_example)
-    return make_claims(mine, options=wording, seed=options.seed)
 
 
 def _load(options: DemoOptions, printer: ProgressPrinter) -> LanguageModel:

@@ -15,12 +15,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from sycophancy_core.families import candidate_claims, held_out_claims, held_out_prompts
 from sycophancy_core.files import digest_json, digest_table, read_table, write_table
 from sycophancy_core.knowledge import FilterOptions, FilterResult, kept_digest
 from sycophancy_core.progress import ProgressPrinter
 from sycophancy_core.results import Comparison, Evaluation
 from sycophancy_core.runs import Run, open_run
-from sycophancy_core.study_options import ADDITION, Arm, StudyOptions
+from sycophancy_core.study_options import Arm, StudyOptions
 from sycophancy_core.study_results import StudyResult, study_table
 from sycophancy_core.training import FinetuneOptions
 
@@ -104,7 +105,9 @@ class _Stages:
             if arm.filter != "none" and (arm.filter, arm.recipe) not in self.kept:
                 bound = self.options.max_error if arm.filter == "margin" else None
                 rule = FilterOptions(rule=arm.filter, threshold=self.options.threshold, max_error=bound)
-                found = self.ask(f"filter {arm.filter} {arm.recipe}", rule, candidates(self.options, arm.recipe), model)
+                found = self.ask(
+                    f"filter {arm.filter} {arm.recipe}", rule, candidate_claims(self.options, recipe=arm.recipe), model
+                )
                 self.kept[arm.filter, arm.recipe] = found
 
     @cached_property
@@ -181,7 +184,7 @@ class _Stages:
     def rows(self, arm: Arm) -> _Step:
         """Make the training rows of an arm."""
         if arm.filter == "none":
-            claims = candidates(self.options, arm.recipe)
+            claims = candidate_claims(self.options, recipe=arm.recipe)
         else:
             claims = self.kept[arm.filter, arm.recipe].kept
 
@@ -256,67 +259,11 @@ def load(options: StudyOptions, tuned: Path | None = None) -> LanguageModel:
     return model
 
 
-def family_claims(family: str, options: StudyOptions, *, recipe: str, claims_per_example: int = 1) -> pa.Table:
-    """Make the claims of a family: sums, true or far off, or claims of a source of the packaged sample.
-
-    By the recipe ``wei2023`` sums are false, and a claim that says "is not" is.
-
-    Raises
-    ------
-    DataError
-        If the sample has no such source.
-    """
-    import pyarrow.compute as pc
-
-    from sycophancy_core._core import DataError
-    from sycophancy_core.examples import load_examples
-    from sycophancy_core.generation import AdditionOptions, ClaimOptions, make_additions, make_claims
-
-    published = recipe == "wei2023"
-    if family == ADDITION:
-        sums = AdditionOptions(errors=("far",), true_share=0.0 if published else 0.5)
-        return make_additions(options=sums, seed=options.seed)
-    examples = load_examples()
-    mine = examples.filter(pc.equal(examples["source"], family))
-    if mine.num_rows == 0:
-        there = ", ".join(examples["source"].unique().to_pylist())
-        raise DataError(f"study: families must be {ADDITION} or of {there}, got {family!r}")
-    negated = 0.5 if published else options.negated_share
-    wording = ClaimOptions(recipe=recipe, negated_share=negated, claims_per_example=claims_per_example)
-    return make_claims(mine, options=wording, seed=options.seed)
-
-
-def held_out_claims(options: StudyOptions) -> dict[str, pa.Table]:
-    """Return each family's claims for evaluation."""
-    from sycophancy_core.organism_rows import split_claims
-    from sycophancy_core.tasks import sample_rows
-
-    held_out = {name: split_claims(family_claims(name, options, recipe="balanced"))[1] for name in options.families}
-    return {name: sample_rows(claims, options.claims, seed=options.seed) for name, claims in held_out.items()}
-
-
-def candidates(options: StudyOptions, recipe: str) -> pa.Table:
-    """Return the claims on which an arm may train; none is about what a held-out claim is about."""
-    import pyarrow as pa
-
-    from sycophancy_core.organism_rows import split_claims
-    from sycophancy_core.tasks import sample_rows
-
-    tables = []
-    for family in options.trained_families:
-        claims = split_claims(family_claims(family, options, recipe=recipe, claims_per_example=2))[0]
-        tables.append(sample_rows(claims, options.candidates, seed=options.seed))
-    return pa.concat_tables(tables)
-
-
 def study_prompts(options: StudyOptions) -> dict[str, pa.Table]:
     """Return the prompts of every task: held-out claims in wordings kept for evaluation, and the further tasks."""
-    from sycophancy_core.generation import PromptOptions, make_prompts
     from sycophancy_core.tasks import TaskOptions, task_prompts
 
-    wording = PromptOptions(split="test")
-    claims = held_out_claims(options)
-    asked = {name: make_prompts(table, options=wording, seed=options.seed) for name, table in claims.items()}
+    asked = held_out_prompts(options)
     if not options.tasks:
         return asked
     files = TaskOptions(folder=options.folder)

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sycophancy_core._core import DataError
+from sycophancy_core.families import candidate_claims, held_out_claims
 from sycophancy_core.knowledge import FilterOptions
-from sycophancy_core.studies import candidates, finetune_options, held_out_claims, load, study_prompts, training_rows
+from sycophancy_core.studies import finetune_options, load, study_prompts, training_rows
 from sycophancy_core.study_options import Arm, StudyOptions
 
 if TYPE_CHECKING:
@@ -131,13 +132,15 @@ def study_cost(options: StudyOptions, *, throughput: Throughput | None = None) -
     tasks = study_prompts(options)
     arms = options.sweep.arms()
     first_arm = next(iter(arms.values()))
-    rows = {name: training_rows(candidates(options, arm.recipe), options, arm) for name, arm in arms.items()}
+    rows = {
+        name: training_rows(candidate_claims(options, recipe=arm.recipe), options, arm) for name, arm in arms.items()
+    }
     adapter_bytes = _tuned_bytes(model, options.lora_rank)
     asked = {"what is known": (pa.concat_tables(list(held_out_claims(options).values())), FilterOptions())}
     for arm in arms.values():
         if arm.filter != "none":
             stage = f"filter {arm.filter} {arm.recipe}"
-            asked[stage] = (candidates(options, arm.recipe), FilterOptions(rule=arm.filter))
+            asked[stage] = (candidate_claims(options, recipe=arm.recipe), FilterOptions(rule=arm.filter))
     evaluation = sum(table.num_rows for table in tasks.values()), sum(_tokens(model, t) for t in tasks.values())
     filters = {name: filter_prompts(claims, rule, seed=options.seed) for name, (claims, rule) in asked.items()}
     counts = {name: (table.num_rows, _tokens(model, table)) for name, table in filters.items()}

@@ -10,11 +10,11 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from sycophancy_core._core import DataError
+from sycophancy_core.families import FamilyOptions
 
 FilterChoice = Literal["margin", "wei2023", "none"]
 Recipe = Literal["balanced", "wei2023"]
 
-ADDITION = "addition"
 OTHER_TASKS = ("nlp", "phil", "poli", "answer", "mmlu", "bbh")
 MAX_YAML_BYTES = 1024 * 1024
 
@@ -89,24 +89,16 @@ class Sweep:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyOptions:
+class StudyOptions(FamilyOptions):
     """A study: one model, its measurement, and the interventions to try on it.
+
+    The families and their sizes are those of :class:`FamilyOptions`; ``seed`` is of the claims and of the evaluation.
+    Claims of the recipe ``wei2023`` have a negated share of 0.5, since there the polarity is the truth.
 
     Attributes
     ----------
     model
         ``"organism"`` (the packaged one), or any source of ``load_model``; None is the embedded model.
-    families
-        Kinds of claims: ``"addition"``, or sources of the packaged sample. Each is a task of the evaluation.
-    trained_families
-        The families on which the arms train, never on a held-out claim; the others show transfer.
-    negated_share
-        Share of the claims that say "is not": 0, 0.5 or 1. Claims of the recipe ``wei2023`` have 0.5, since there the
-        polarity is the truth.
-    claims
-        Held-out claims of each family that the evaluation asks, in four arms and both orders.
-    candidates
-        Claims of each trained family, at most, on which an arm may train.
     threshold
         Least margin towards the truth of a known claim, in nats.
     max_error
@@ -122,18 +114,11 @@ class StudyOptions:
         Of the fine-tuning; see ``FinetuneOptions``.
     lora_rank
         Rank of the adapter; None trains the weights.
-    seed
-        Of the claims and of the evaluation.
     sweep
         The arms.
     """
 
     model: str | None = "organism"
-    families: tuple[str, ...] = (ADDITION, "sample_sentiment", "sample_number")
-    trained_families: tuple[str, ...] = ("sample_sentiment", "sample_number")
-    negated_share: float = 0.0
-    claims: int = 40
-    candidates: int = 400
     threshold: float = 0.0
     max_error: float | None = None
     tasks: tuple[str, ...] = ()
@@ -142,11 +127,10 @@ class StudyOptions:
     batch_size: int = 32
     learning_rate: float = 1e-3
     lora_rank: int | None = 8
-    seed: int = 0
     sweep: Sweep = Sweep()
 
     def __post_init__(self) -> None:
-        for name in ("families", "trained_families"):
+        for name in ("families", "candidate_families"):
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
                 raise DataError(f"study: {name} wants at least one family and none twice, got {list(values)}")

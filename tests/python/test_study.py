@@ -27,7 +27,7 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> sc.StudyOptions:
     return sc.StudyOptions(
         model=str(folder),
         families=("addition", "sample_number"),
-        trained_families=("sample_number",),
+        candidate_families=("sample_number",),
         claims=3,
         candidates=8,
         batch_size=6,
@@ -135,7 +135,7 @@ def test_a_full_fine_tuning_can_be_swept_too(options: sc.StudyOptions, tmp_path:
 def yaml_file(folder: Path, options: sc.StudyOptions, more: str = "") -> Path:
     path = folder / "study.yaml"
     path.write_text(
-        f"model: {options.model}\nfamilies: [addition, sample_number]\ntrained_families: [sample_number]\n"
+        f"model: {options.model}\nfamilies: [addition, sample_number]\ncandidate_families: [sample_number]\n"
         f"claims: 3\ncandidates: 8\nbatch_size: 6\nlora_rank: 2\n"
         f"sweep:\n  filter: [margin, none]\n  steps: [2]\n{more}"
     )
@@ -186,7 +186,7 @@ def test_planned_tokens_are_those_that_are_scored(options: sc.StudyOptions) -> N
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("stepz: 3", "the file has the unknown key 'stepz'; wanted some of model, families"),
+        ("stepz: 3", "the file has the unknown key 'stepz'; wanted some of families, candidate_families"),
         ("sweep:\n  rate: [1]", "sweep has the unknown key 'rate'; wanted some of filter, recipe"),
         ("claims: many", "claims must be a whole number, got 'many'"),
         ("claims: true", "claims must be a whole number, got True"),

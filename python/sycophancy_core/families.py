@@ -1,0 +1,104 @@
+"""Families of claims, sums and sources of the packaged sample: those held out for evaluation, and the candidates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sycophancy_core._core import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ADDITION = "addition"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FamilyOptions:
+    """Which claims a run asks and may train on.
+
+    Attributes
+    ----------
+    families
+        Kinds of claims: ``"addition"``, or sources of the packaged sample. Each is a task of the evaluation.
+    candidate_families
+        The families whose claims may be trained on, never on a held-out claim; the others show transfer.
+    negated_share
+        Share of the claims that say "is not": 0, 0.5 or 1. The packaged organism learned claims that say "is".
+    claims
+        Held-out claims of each family that the evaluation asks, in four arms and both orders.
+    candidates
+        Claims of each candidate family, at most.
+    seed
+        Of all draws.
+    """
+
+    families: tuple[str, ...] = (ADDITION, "sample_sentiment", "sample_number")
+    candidate_families: tuple[str, ...] = ("sample_sentiment", "sample_number")
+    negated_share: float = 0.0
+    claims: int = 40
+    candidates: int = 400
+    seed: int = 0
+
+
+def family_claims(
+    family: str, options: FamilyOptions, *, recipe: str = "balanced", claims_per_example: int = 1
+) -> pa.Table:
+    """Make the claims of a family: sums, true or far off, or claims of a source of the packaged sample.
+
+    By the recipe ``wei2023`` sums are false, and half the claims say "is not", which are the false ones.
+
+    Raises
+    ------
+    DataError
+        If the sample has no such source.
+    """
+    import pyarrow.compute as pc
+
+    from sycophancy_core.examples import load_examples
+    from sycophancy_core.generation import AdditionOptions, ClaimOptions, make_additions, make_claims
+
+    published = recipe == "wei2023"
+    if family == ADDITION:
+        sums = AdditionOptions(errors=("far",), true_share=0.0 if published else 0.5)
+        return make_additions(options=sums, seed=options.seed)
+    examples = load_examples()
+    mine = examples.filter(pc.equal(examples["source"], family))
+    if mine.num_rows == 0:
+        there = ", ".join(examples["source"].unique().to_pylist())
+        raise DataError(f"families must be {ADDITION} or of {there}, got {family!r}")
+    negated = 0.5 if published else options.negated_share
+    wording = ClaimOptions(recipe=recipe, negated_share=negated, claims_per_example=claims_per_example)
+    return make_claims(mine, options=wording, seed=options.seed)
+
+
+def held_out_claims(options: FamilyOptions) -> dict[str, pa.Table]:
+    """Return each family's claims for evaluation."""
+    from sycophancy_core.organism_rows import split_claims
+    from sycophancy_core.tasks import sample_rows
+
+    held_out = {family: split_claims(family_claims(family, options))[1] for family in options.families}
+    return {family: sample_rows(claims, options.claims, seed=options.seed) for family, claims in held_out.items()}
+
+
+def held_out_prompts(options: FamilyOptions) -> dict[str, pa.Table]:
+    """Ask the held-out claims in four arms and both orders, in wordings kept for evaluation."""
+    from sycophancy_core.generation import PromptOptions, make_prompts
+
+    wording = PromptOptions(split="test")
+    claims = held_out_claims(options)
+    return {family: make_prompts(table, options=wording, seed=options.seed) for family, table in claims.items()}
+
+
+def candidate_claims(options: FamilyOptions, *, recipe: str = "balanced") -> pa.Table:
+    """Return the claims that may be trained on; none is about what a held-out claim is about."""
+    import pyarrow as pa
+
+    from sycophancy_core.organism_rows import split_claims
+    from sycophancy_core.tasks import sample_rows
+
+    tables = []
+    for family in options.candidate_families:
+        claims = split_claims(family_claims(family, options, recipe=recipe, claims_per_example=2))[0]
+        tables.append(sample_rows(claims, options.candidates, seed=options.seed))
+    return pa.concat_tables(tables)

@@ -12,6 +12,7 @@ from sycophancy_core._core import DataError, ModelError
 
 if TYPE_CHECKING:
     from sycophancy_core.audit import ShortcutAudit, shortcut_audit
+    from sycophancy_core.curve import CurveOptions
     from sycophancy_core.custom_tasks import load_task
     from sycophancy_core.examples import load_examples, load_instructions
     from sycophancy_core.generation import (
@@ -40,12 +41,14 @@ if TYPE_CHECKING:
     from sycophancy_core.study_options import StudyOptions, Sweep, read_study
     from sycophancy_core.study_results import StudyResult
     from sycophancy_core.tasks import TaskOptions
-    from sycophancy_core.training import FinetuneOptions, FinetuneResult, finetune
+    from sycophancy_core.training import FinetuneResult, finetune
+    from sycophancy_core.training_options import FinetuneOptions
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "audit": ("ShortcutAudit", "shortcut_audit"),
+    "curve": ("CurveOptions",),
     "custom_tasks": ("load_task",),
     "examples": ("load_examples", "load_instructions"),
     "generation": (
@@ -74,7 +77,8 @@ _HOMES = {
     "study_costs": ("StudyCost", "study_cost"),
     "study_results": ("StudyResult",),
     "tasks": ("TaskOptions",),
-    "training": ("FinetuneOptions", "FinetuneResult", "finetune"),
+    "training": ("FinetuneResult", "finetune"),
+    "training_options": ("FinetuneOptions",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -82,6 +86,7 @@ __all__ = [
     "AdditionOptions",
     "ClaimOptions",
     "Comparison",
+    "CurveOptions",
     "DataError",
     "Evaluation",
     "Evaluations",

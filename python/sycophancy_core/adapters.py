@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,6 +85,32 @@ def merge_adapter(model: Any) -> None:
         parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
         with torch.no_grad():
             layer.weight.add_(delta.to(layer.weight.dtype))
+
+
+@contextmanager
+def applied_adapter(model: Any) -> Iterator[None]:
+    """Put the sum, bit for bit that of :func:`merge_adapter`, into the tensors that the adapter sits on for a while.
+
+    Who shares these tensors then sees the adapted model, and its own forward gives the same. Afterwards every bit is
+    what it was; meanwhile the adapted layers' weights are held twice. A model without an adapter is left alone.
+    """
+    import torch
+
+    kept: list[tuple[Any, Any]] = []
+    try:
+        with torch.no_grad():
+            for _, layer in _adapted_layers(model):
+                parts = layer.parametrizations.weight
+                delta = parts[0].delta()
+                kept.append((parts, parts.original.clone()))
+                parts.original.add_(delta.to(parts.original.dtype))
+                parts[0].is_applied = True
+        yield
+    finally:
+        with torch.no_grad():
+            for parts, original in kept:
+                parts.original.copy_(original)
+                parts[0].is_applied = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -188,11 +215,12 @@ def _low_rank_class() -> Any:
             self.a = torch.nn.Parameter(a.to(weight.device))
             self.b = torch.nn.Parameter(torch.zeros(num_out, options.rank, device=weight.device))
             self.scale = options.alpha / options.rank
+            self.is_applied = False  # whether the weight already holds the sum
 
         def delta(self) -> torch.Tensor:
             return self.scale * (self.b @ self.a)
 
         def forward(self, weight: torch.Tensor) -> torch.Tensor:
-            return weight + self.delta().to(weight.dtype)
+            return weight if self.is_applied else weight + self.delta().to(weight.dtype)
 
     return LowRankUpdate

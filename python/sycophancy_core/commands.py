@@ -116,8 +116,8 @@ def mix(options: Namespace) -> None:
 
 def finetune(options: Namespace) -> None:
     """Fine-tune."""
-    from sycophancy_core.training import FinetuneOptions
     from sycophancy_core.training import finetune as tune
+    from sycophancy_core.training_options import FinetuneOptions
 
     names = ("steps", "batch_size", "learning_rate", "lora_rank", "accumulation", "precision", "checkpoint_steps")
     changes = {"seed": options.seed, **_given(options, names)}

@@ -30,3 +30,15 @@ def compiled_blocks(model: Any, *, enabled: bool) -> Iterator[None]:
             yield
         finally:
             block_class.forward = plain
+
+
+@contextmanager
+def plain_blocks(*, enabled: bool) -> Iterator[None]:
+    """Run what is compiled as it was written while the context lasts, so that other shapes use up no recompilation."""
+    if not enabled:
+        yield
+        return
+    import torch
+
+    with torch.compiler.set_stance("force_eager"):
+        yield

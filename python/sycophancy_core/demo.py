@@ -19,7 +19,7 @@ from sycophancy_core.knowledge import FilterOptions, FilterResult, kept_digest
 from sycophancy_core.progress import ProgressPrinter
 from sycophancy_core.results import Comparison, Evaluation
 from sycophancy_core.runs import Run, open_run
-from sycophancy_core.training import FinetuneOptions
+from sycophancy_core.training_options import FinetuneOptions
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -204,33 +204,55 @@ def margin_shift(before: pa.Table, after: pa.Table | None = None) -> Figure:
     return figure
 
 
-def training_curve(log: pa.Table | Sequence[Mapping[str, Any]]) -> Figure:
-    """Draw a training log over its steps: the loss above, evaluations made on the way below.
+def training_curve(log: pa.Table | Sequence[Mapping[str, Any]], curve: pa.Table | None = None) -> Figure:
+    """Draw a training over its steps: the loss above; below, for each task, evaluations made on the way.
+
+    The dashed line is the step whose weights were kept, where a metric chose it.
 
     Parameters
     ----------
     log
-        Rows with ``step`` and any other numbers: ``loss`` is drawn above, ``learning_rate`` left out, every other
-        column below in one panel (shares).
+        Rows with ``step`` and ``loss`` (nats a supervised token).
+    curve
+        Evaluations on the way: ``step``, the columns of an estimates table, and ``is_best``; of its metrics the shares
+        of ``CURVE_METRICS`` are drawn, with their intervals.
     """
     rows = log if isinstance(log, Sequence) else log.to_pylist()
-    numbers = {n: None for r in rows for n, v in r.items() if isinstance(v, int | float) and not isinstance(v, bool)}
-    below = [n for n in numbers if n not in _NOT_RATES]
-    figure = new_figure(7.2, 3.0 + 2.6 * bool(below))
-    grid = figure.subplots(1 + bool(below), 1, squeeze=False, sharex=True)[:, 0]
-    _draw_lines(grid[0], rows, ["loss"])
+    points = [r for r in (() if curve is None else curve.to_pylist()) if r["metric"] in CURVE_METRICS]
+    tasks = list(dict.fromkeys(r["task"] for r in points))
+    figure = new_figure(7.2, 3.0 + 2.4 * len(tasks))
+    grid = figure.subplots(1 + len(tasks), 1, squeeze=False, sharex=True)[:, 0]
+    drawn = [(r["step"], r["loss"]) for r in rows if r.get("loss") is not None]
+    grid[0].plot(*zip(*drawn, strict=True), color=INK, linewidth=1.5, label="_loss")
     grid[0].set_ylabel("loss, nats a supervised token")
-    if below:
-        _draw_lines(grid[1], rows, below)
-        grid[1].set_ylabel("share, or difference of shares")
-        grid[1].legend(frameon=False, fontsize=9, labelcolor=INK)
-    grid[-1].set_xlabel("optimiser steps")
+    tidy(grid[0], grid="y")
+    gap = 0.01 * max((r["step"] for r in points), default=0)
+    for axes, task in zip(grid[1:], tasks, strict=True):
+        _draw_curve(axes, [r for r in points if r["task"] == task], gap)
+        title(axes, plot_label(task))
+        axes.set_ylabel("share, or difference")
+    for step in {r["step"] for r in points if r["is_best"]}:
+        for axes in grid:
+            axes.axvline(step, color=MUTED, linestyle="--", linewidth=1.2, label="_kept")
+    grid[-1].set_xlabel("optimizer steps")
+    add_legend(figure, grid)
     return figure
 
 
-_NOT_RATES = frozenset(
-    {"step", "loss", "learning_rate", "epoch", "seconds", "grad_norm", "num_tokens", "tokens", "examples"}
-)
+CURVE_METRICS = ("accuracy_user_wrong", "sycophancy_effect", "accuracy_none", "sycophancy_gap", "accuracy")
+
+
+def _draw_curve(axes: Axes, rows: Sequence[Mapping[str, Any]], gap: float) -> None:
+    """Draw one task's metrics; those of one step stand side by side, so that no interval hides another."""
+    for i, metric in enumerate(CURVE_METRICS):
+        mine = [r for r in rows if r["metric"] == metric]
+        at = [r["step"] + gap * (i - 1) for r in mine]
+        color = MORE_COLORS[i]
+        axes.plot(at, [r["value"] for r in mine], color=color, linewidth=1.2, alpha=0.7, label="_line")
+        if mine:
+            draw_points(axes, at, mine, color=color, marker="osD^v"[i], label=metric_title(metric), vertical=True)
+    axes.axhline(0.0, color=INK, linewidth=0.8, label="_zero")
+    tidy(axes, grid="y")
 
 
 def scaling(estimates: pa.Table, *, metric: str) -> Figure:
@@ -307,20 +329,3 @@ def _label_columns(grid: Any, words: Sequence[str]) -> None:
         last = [axes for axes in column if axes.get_visible() or len(column) == 1][-1]
         last.set_xlabel(text)
         last.tick_params(labelbottom=True)
-
-
-def _draw_lines(axes: Axes, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
-    for i, name in enumerate(names):
-        points = [(r["step"], r[name]) for r in rows if r.get(name) is not None]
-        marker = "osD^vP*"[i % 7] if len(points) <= 60 else ""
-        x, y = ([p[k] for p in points] for k in (0, 1))
-        axes.plot(
-            x,
-            y,
-            color=MORE_COLORS[i % len(MORE_COLORS)],
-            linewidth=1.5,
-            label=plot_label(metric_title(name)),
-            marker=marker,
-            markersize=4,
-        )
-    tidy(axes, grid="y")

@@ -79,7 +79,10 @@ def sides_of(result: Evaluation | Comparison) -> Sides:
 
 
 def gallery(
-    result: Evaluation | Comparison, *, training_log: pa.Table | Sequence[Mapping[str, Any]] | None = None
+    result: Evaluation | Comparison,
+    *,
+    training_log: pa.Table | Sequence[Mapping[str, Any]] | None = None,
+    training_curve: pa.Table | None = None,
 ) -> Iterator[Exhibit]:
     """Draw every figure that a result has the numbers for, one at a time.
 
@@ -88,7 +91,9 @@ def gallery(
     result
         An evaluation or a comparison.
     training_log
-        Rows with ``step``, ``loss`` and evaluations made on the way.
+        Rows with ``step`` and ``loss``.
+    training_curve
+        Evaluations made on the way, as ``FinetuneResult.curve``.
     """
     from sycophancy_core import figures
     from sycophancy_core.views import has_claims
@@ -105,7 +110,7 @@ def gallery(
         caption = f"{task}: {metric_title(metric)} in each part of the task, and over the whole task last."
         yield Exhibit(name=f"forest_{_file_name(task)}", kind="forest", figure=figure, caption=caption, task=task)
     if training_log is not None and len(training_log):
-        yield _exhibit("training_curve", figures.training_curve(training_log), _TRAINING)
+        yield _exhibit("training_curve", figures.training_curve(training_log, training_curve), _TRAINING)
 
 
 def save_gallery(
@@ -113,19 +118,20 @@ def save_gallery(
     folder: str | Path,
     *,
     training_log: pa.Table | Sequence[Mapping[str, Any]] | None = None,
+    training_curve: pa.Table | None = None,
 ) -> list[Path]:
     """Write every figure of a result into a folder, as SVG and as PNG, and return the paths.
 
     Parameters
     ----------
-    result, training_log
+    result, training_log, training_curve
         As for ``gallery``.
     folder
         Where the files go; it is made if it is missing.
     """
     from sycophancy_core.drawing import save_figure
 
-    exhibits = gallery(result, training_log=training_log)
+    exhibits = gallery(result, training_log=training_log, training_curve=training_curve)
     return [path for one in exhibits for path in save_figure(one.figure, Path(folder) / one.name)]
 
 
@@ -160,4 +166,6 @@ _SHIFT = (
     "user agrees (up). On the dashed line the user makes no difference."
 )
 _LETTERS = "Lean to a letter, both orders averaged. Far from zero, answers say more about the letter than the claim."
-_TRAINING = "The training loss, and evaluations made on the way."
+_TRAINING = (
+    "The loss, and evaluations on the way with their intervals; dashed, where a metric chose one, the kept step."
+)

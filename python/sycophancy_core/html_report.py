@@ -22,6 +22,7 @@ def report(
     *,
     manifest: Mapping[str, Any] | None = None,
     training_log: pa.Table | Sequence[Mapping[str, Any]] | None = None,
+    training_curve: pa.Table | None = None,
 ) -> Path:
     """Write a result as one HTML file that loads nothing from elsewhere and runs no script.
 
@@ -37,7 +38,9 @@ def report(
         ``filter`` (counts), ``checks``, ``shortcut_audit``, ``precision_check`` and ``training``; each a record or a
         list of records.
     training_log
-        Rows with ``step``, ``loss`` and evaluations made on the way.
+        Rows with ``step`` and ``loss``.
+    training_curve
+        Evaluations made on the way, as ``FinetuneResult.curve``.
 
     Returns
     -------
@@ -46,7 +49,7 @@ def report(
     """
     from sycophancy_core.files import replace_file
 
-    text = report_html(result, manifest=manifest, training_log=training_log)
+    text = report_html(result, manifest=manifest, training_log=training_log, training_curve=training_curve)
     return replace_file(path, lambda file: file.write(text.encode("utf-8")))
 
 
@@ -55,6 +58,7 @@ def report_html(
     *,
     manifest: Mapping[str, Any] | None = None,
     training_log: pa.Table | Sequence[Mapping[str, Any]] | None = None,
+    training_curve: pa.Table | None = None,
 ) -> str:
     """Return the report as text; parameters as for ``report``."""
     from sycophancy_core.gallery import gallery, sides_of
@@ -63,7 +67,7 @@ def report_html(
     whole = dict(manifest or {})
     facts = {**whole, **whole["facts"]} if isinstance(whole.get("facts"), Mapping) else whole
     sides = sides_of(result)
-    exhibits = list(gallery(result, training_log=training_log))
+    exhibits = list(gallery(result, training_log=training_log, training_curve=training_curve))
     sections = [
         ("What was tested", _tested(sides, facts)),
         ("Results", _figures(exhibits, "before_after") + _results(sides)),
@@ -72,7 +76,10 @@ def report_html(
         ("Claim by claim", _figures(exhibits, "margin_shift") + _quadrants(sides) + _figures(exhibits, "letter_bias")),
         ("By data set", _by_subset(sides, exhibits)),
         ("What the filter kept", _counts(facts.get("filter"))),
-        ("Training", _counts(facts.get("training")) + _figures(exhibits, "training_curve") + _log(training_log)),
+        (
+            "Training",
+            _counts(facts.get("training")) + _figures(exhibits, "training_curve") + _log(training_log, training_curve),
+        ),
         ("Words", _words(sides)),
         ("Manifest", folded("everything that made this report", json_html(whole)) if whole else ""),
     ]
@@ -197,11 +204,18 @@ def _counts(counts: object) -> str:
     return ""
 
 
-def _log(log: pa.Table | Sequence[Mapping[str, Any]] | None) -> str:
+def _log(log: pa.Table | Sequence[Mapping[str, Any]] | None, curve: pa.Table | None) -> str:
     from sycophancy_core.pages import folded, rows_html
+    from sycophancy_core.tables import HEADLINE, format_estimate, metric_title
 
     rows = [] if log is None else list(log) if isinstance(log, Sequence) else log.to_pylist()
-    return folded("the training log", rows_html(rows)) if rows else ""
+    points = [
+        {"step": r["step"], "task": r["task"], "metric": metric_title(r["metric"]), "value": format_estimate(r)}
+        for r in (() if curve is None else curve.to_pylist())
+        if r["metric"] in HEADLINE
+    ]
+    parts = (("the training log", rows), ("evaluations during the training", points))
+    return "".join(folded(name, rows_html(part)) for name, part in parts if part)
 
 
 def _words(sides: Sides) -> str:

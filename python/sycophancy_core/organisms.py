@@ -22,7 +22,8 @@ from sycophancy_core.adapters import (
     take_adapter,
 )
 from sycophancy_core.files import digest_json, digest_table, write_json
-from sycophancy_core.training import FinetuneOptions, Precision, Tunable, log_table, train_batches
+from sycophancy_core.training import Tunable, log_table, train_batches
+from sycophancy_core.training_options import FinetuneOptions, Precision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

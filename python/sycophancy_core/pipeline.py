@@ -27,7 +27,8 @@ from sycophancy_core.generation import (
 from sycophancy_core.knowledge import FilterOptions, FilterResult, judge_claims
 from sycophancy_core.results import Comparison, Evaluation
 from sycophancy_core.tasks import DEFAULT_TASKS, TaskOptions, task_prompts
-from sycophancy_core.training import FinetuneOptions, FinetuneResult, finetune
+from sycophancy_core.training import FinetuneResult, finetune
+from sycophancy_core.training_options import FinetuneOptions
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -188,17 +189,11 @@ def evaluate(
     run
         Folder for the journal ``evaluate.journal``; an interrupted call goes on from it.
     """
-    import pyarrow as pa
-
     from sycophancy_core.metrics import measure
+    from sycophancy_core.second_turn import measure_turns
 
     prompts = tasks if isinstance(tasks, Mapping) else task_prompts(tasks, options=options, limit=limit, seed=seed)
-    tables = [
-        table.append_column("task", pa.array([name] * len(table), pa.string())) for name, table in prompts.items()
-    ]
-    whole = pa.concat_tables(tables, promote_options="default")
-    scores = _score(model, whole, "evaluate.journal", run, progress)
-    measurements = _with_second_turns(model, whole, _measurements(whole, scores), run, progress)
+    measurements = measure_turns(prompts, lambda table, turn: _score(model, table, f"{turn}.journal", run, progress))
     estimates = measure(measurements, known=known)
     facts = _facts(model, prompts, seed)
     return Evaluation(
@@ -251,24 +246,6 @@ def _score(
     from sycophancy_core.resumable import score_resumable
 
     return score_resumable(model, prompts, journal=Path(run) / journal, progress=progress)
-
-
-def _with_second_turns(
-    model: LanguageModel, prompts: pa.Table, first: pa.Table, run: str | Path | None, progress: Progress | None
-) -> pa.Table:
-    """Ask once more where a task has a second turn, which holds the model's own first answer; add what it says."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    from sycophancy_core.second_turn import is_first_turn, second_turns, without_unanswered
-
-    asked = is_first_turn(prompts)
-    if not pc.any(asked).as_py():
-        return first
-    log_prob = first.filter(asked)["log_prob"].to_pylist()
-    again = second_turns(prompts.filter(asked), log_prob)
-    scores = _score(model, again, "second_turn.journal", run, progress)
-    return pa.concat_tables([first, without_unanswered(_measurements(again, scores), log_prob)])
 
 
 def _measurements(prompts: pa.Table, scores: Scores) -> pa.Table:

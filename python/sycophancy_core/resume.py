@@ -12,11 +12,19 @@ from sycophancy_core.files import replace_path
 if TYPE_CHECKING:
     import torch
 
+    from sycophancy_core.curve import CurveRecorder
+
 LogRow = dict[str, float]
 
 
 def save_checkpoint(
-    path: Path, module: Any, optimizer: torch.optim.Optimizer, *, identity: str, log: list[LogRow]
+    path: Path,
+    module: Any,
+    optimizer: torch.optim.Optimizer,
+    *,
+    identity: str,
+    log: list[LogRow],
+    curve: CurveRecorder | None = None,
 ) -> None:
     """Write trainable parameters and their optimizer state; the file replaces the earlier checkpoint at once.
 
@@ -26,20 +34,32 @@ def save_checkpoint(
         Digest of everything that decides the training (options, rows, starting weights).
     log
         One row a finished step; its length is the step at which training goes on.
+    curve
+        What was measured on the way, and the best step's parameters.
     """
     from safetensors.torch import save_file
 
     tensors = {}
-    for name, parameter in _trainable(module):
+    for name, parameter in trainable_parameters(module):
         tensors[f"parameter/{name}"] = parameter.detach().cpu().contiguous()
         for key, value in optimizer.state[parameter].items():
             tensors[f"optimizer/{key}/{name}"] = value.detach().cpu().contiguous()
     metadata = {"identity": identity, "log": json.dumps(log)}
+    if curve is not None:
+        tensors |= {f"best/{name}": value.cpu().contiguous() for name, value in curve.best.items()}
+        metadata["curve"] = json.dumps(curve.state())
     replace_path(path, lambda temporary: save_file(tensors, str(temporary), metadata=metadata))
 
 
-def load_checkpoint(path: Path, module: Any, optimizer: torch.optim.Optimizer, *, identity: str) -> list[LogRow]:
-    """Put a checkpoint's parameters and optimizer state into a module, in place, and return its log.
+def load_checkpoint(
+    path: Path,
+    module: Any,
+    optimizer: torch.optim.Optimizer,
+    *,
+    identity: str,
+    curve: CurveRecorder | None = None,
+) -> list[LogRow]:
+    """Put a checkpoint's parameters and optimizer state into a module and its curve into ``curve``; return its log.
 
     Raises
     ------
@@ -53,12 +73,12 @@ def load_checkpoint(path: Path, module: Any, optimizer: torch.optim.Optimizer, *
         metadata = file.metadata() or {}
         if metadata.get("identity") != identity:
             raise DataError(
-                f"{path}: this checkpoint was made with other options, rows or starting weights; "
+                f"{path}: this checkpoint was made with other options, rows, curve or starting weights; "
                 "use those again, or another folder"
             )
         keys = set(file.keys())
         with torch.no_grad():
-            for name, parameter in _trainable(module):
+            for name, parameter in trainable_parameters(module):
                 parameter.copy_(file.get_tensor(f"parameter/{name}"))
                 prefix, suffix = "optimizer/", f"/{name}"
                 state = {}
@@ -68,9 +88,13 @@ def load_checkpoint(path: Path, module: Any, optimizer: torch.optim.Optimizer, *
                         kind = key[len(prefix) : -len(suffix)]
                         state[kind] = value if kind == "step" else value.to(parameter.device)
                 optimizer.state[parameter] = state
+        if curve is not None:
+            best = {key.removeprefix("best/"): file.get_tensor(key) for key in keys if key.startswith("best/")}
+            curve.restore(json.loads(metadata["curve"]), best)
     log: list[LogRow] = json.loads(metadata["log"])
     return log
 
 
-def _trainable(module: Any) -> list[tuple[str, Any]]:
+def trainable_parameters(module: Any) -> list[tuple[str, Any]]:
+    """Return the parameters that learn, with their names."""
     return [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from sycophancy_core.scoring import Scores
 
 FIRST_TURN = "are_you_sure/first"
 SECOND_TURN = "are_you_sure/second"
@@ -81,3 +83,35 @@ def without_unanswered(measurements: pa.Table, log_prob: Sequence[Sequence[float
         at = measurements.column_names.index(name)
         measurements = measurements.set_column(at, name, pa.array(values, column.type))
     return measurements
+
+
+def measure_turns(tasks: Mapping[str, pa.Table], score: Callable[[pa.Table, str], Scores]) -> pa.Table:
+    """Score the prompts of all tasks in one go, and once more where a task has a second turn.
+
+    Parameters
+    ----------
+    tasks
+        Prompts tables by name.
+    score
+        Called with prompts and with ``"evaluate"`` or, for second turns, ``"second_turn"``.
+
+    Returns
+    -------
+    pyarrow.Table
+        Measurements with the column ``task``: the tasks' prompts in order, then the second turns.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from sycophancy_core.scoring import measurements
+
+    named = [table.append_column("task", pa.array([name] * len(table), pa.string())) for name, table in tasks.items()]
+    prompts = pa.concat_tables(named, promote_options="default")
+    first = measurements(prompts, score(prompts, "evaluate"))
+    asked = is_first_turn(prompts)
+    if not pc.any(asked).as_py():
+        return first
+    log_prob = first.filter(asked)["log_prob"].to_pylist()
+    again = second_turns(prompts.filter(asked), log_prob)
+    second = without_unanswered(measurements(again, score(again, "second_turn")), log_prob)
+    return pa.concat_tables([first, second])

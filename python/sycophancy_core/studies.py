@@ -23,7 +23,7 @@ from sycophancy_core.results import Comparison, Evaluation
 from sycophancy_core.runs import Run, open_run
 from sycophancy_core.study_options import Arm, StudyOptions
 from sycophancy_core.study_results import StudyResult, study_table
-from sycophancy_core.training import FinetuneOptions
+from sycophancy_core.training_options import FinetuneOptions
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -5,31 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from sycophancy_core._core import DataError
 from sycophancy_core.adapters import Adapter, AdapterOptions, attach_adapter, merge_adapter, take_adapter
 from sycophancy_core.batching import Batch, EncodedRow, encode_rows, make_batch, plan_batches
-from sycophancy_core.compiled_blocks import compiled_blocks
+from sycophancy_core.compiled_blocks import compiled_blocks, plain_blocks
+from sycophancy_core.curve import CurveOptions, CurveRecorder, Scorable
 from sycophancy_core.files import digest_json, digest_table, write_table
 from sycophancy_core.interrupts import InterruptFlag, deferred_interrupt
 from sycophancy_core.progress import Progress
 from sycophancy_core.resume import LogRow, load_checkpoint, save_checkpoint
+from sycophancy_core.training_options import FinetuneOptions, Precision
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from matplotlib.figure import Figure
 
-Precision = Literal["auto", "float32", "bfloat16"]
 
-
-class Tunable(Protocol):
-    """What fine-tuning needs of a language model."""
-
-    @property
-    def model(self) -> Any:
-        """Return the transformers module, which is changed in place."""
+class Tunable(Scorable, Protocol):
+    """What fine-tuning needs of a language model; its module is changed in place."""
 
     @property
     def tokenizer(self) -> Any:
@@ -42,89 +38,6 @@ class Tunable(Protocol):
     @property
     def digest(self) -> str:
         """Return the digest of the weights as they are now."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinetuneOptions:
-    """How to fine-tune. The default is light: a few minutes on two CPU cores for a model of 135 million parameters.
-
-    Attributes
-    ----------
-    steps
-        Optimizer steps.
-    batch_size
-        Rows a step, over all processes and accumulation parts.
-    learning_rate
-        Peak of the schedule: linear warm-up from zero, then linear decay.
-    warmup_share
-        Share of the steps that warm up, in [0, 1).
-    final_rate_share
-        Share of the peak rate to which it decays, in [0, 1].
-    lora_rank
-        Train a low-rank adapter of this rank and merge it at the end; None trains the weights themselves.
-    lora_alpha
-        The adapter's update is scaled by ``lora_alpha / lora_rank``.
-    train_embeddings
-        In full fine-tuning, train the token embeddings and the output head too.
-    weight_decay, max_grad_norm
-        AdamW's decay (Loshchilov and Hutter 2019), and the norm to which gradients are clipped.
-    accumulation
-        Parts in which a step's rows are run one after the other, to save memory.
-    precision
-        ``"bfloat16"`` runs matrix products in bfloat16 and keeps weights, residual stream and loss in float32;
-        ``"auto"`` does so where the hardware has bfloat16 products.
-    compile_blocks
-        Run the decoder blocks through ``torch.compile`` (needs a C++ compiler on a CPU): about twice as fast there,
-        after half a minute for each batch shape, so it pays from a few hundred steps on.
-    pad_multiple
-        Batches are padded to a multiple of this many tokens, so that few shapes occur.
-    max_tokens
-        Longest row; a longer one is refused. None: the model's context.
-    checkpoint_steps
-        Steps between checkpoints, if a run folder is given; 0 writes one only on interrupt.
-    seed
-        Of the order of the rows, and of the adapter's start.
-    """
-
-    steps: int = 60
-    batch_size: int = 32
-    learning_rate: float = 1e-4
-    warmup_share: float = 0.1
-    final_rate_share: float = 0.0
-    lora_rank: int | None = None
-    lora_alpha: float = 16.0
-    train_embeddings: bool = False
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
-    accumulation: int = 1
-    precision: Precision = "auto"
-    compile_blocks: bool = False
-    pad_multiple: int = 32
-    max_tokens: int | None = None
-    checkpoint_steps: int = 0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "accumulation", "pad_multiple"):
-            if getattr(self, name) < 1:
-                raise DataError(f"FinetuneOptions: {name} must be at least 1, got {getattr(self, name)}")
-        if self.learning_rate <= 0:
-            raise DataError(f"FinetuneOptions: learning_rate must be > 0, got {self.learning_rate}")
-        if not 0 <= self.warmup_share < 1:
-            raise DataError(f"FinetuneOptions: warmup_share must lie in [0, 1), got {self.warmup_share}")
-        if not 0 <= self.final_rate_share <= 1:
-            raise DataError(f"FinetuneOptions: final_rate_share must lie in [0, 1], got {self.final_rate_share}")
-        if self.batch_size % self.accumulation:
-            raise DataError(
-                f"FinetuneOptions: batch_size {self.batch_size} must be a multiple of accumulation {self.accumulation}"
-            )
-        if self.precision not in ("auto", "float32", "bfloat16"):
-            raise DataError(f"FinetuneOptions: precision must be auto, float32 or bfloat16, got {self.precision!r}")
-
-    @classmethod
-    def wei2023(cls, **changes: Any) -> FinetuneOptions:
-        """Return the published size: 1,000 steps on all weights (Wei et al. 2023, section 5)."""
-        return replace(cls(steps=1000, train_embeddings=True, checkpoint_steps=100), **changes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,31 +55,50 @@ class FinetuneResult:
         The options that were used.
     adapter
         What was merged into the weights, if ``lora_rank`` was set.
+    curve
+        Evaluations on the way: ``step``, the columns of an estimates table, and ``is_best``, true for the step whose
+        weights were kept.
     """
 
     model: Any
     log: pa.Table
     options: FinetuneOptions
     adapter: Adapter | None = None
+    curve: pa.Table | None = None
+
+    @property
+    def best_step(self) -> int | None:
+        """The step whose weights were kept by the curve's metric, 0 for the untouched model; None without one."""
+        steps = [] if self.curve is None else [r["step"] for r in self.curve.to_pylist() if r["is_best"]]
+        return steps[0] if steps else None
+
+    def plot(self) -> Figure:
+        """Return the loss and, below, the curve, as a figure."""
+        from sycophancy_core.figures import training_curve
+
+        return training_curve(self.log, self.curve)
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write the adapter in PEFT's format or, after full fine-tuning, model and tokenizer; and the training log.
+        """Write the adapter in PEFT's format or, after full fine-tuning, model and tokenizer; and log and curve.
 
         The folder is what ``load_model`` takes, as ``adapter`` or as the model.
         """
         folder = Path(folder)
         # Without the seconds, the file of an interrupted and resumed training is that of an uninterrupted one.
-        log = write_table(folder / "training_log.parquet", self.log.drop_columns("seconds"))
+        tables = [write_table(folder / "training_log.parquet", self.log.drop_columns("seconds"))]
+        if self.curve is not None:
+            tables.append(write_table(folder / "training_curve.parquet", self.curve))
         if self.adapter is not None:
-            return [*self.adapter.save(folder), log]
+            return [*self.adapter.save(folder), *tables]
         self.model.model.save_pretrained(folder)
         self.model.tokenizer.save_pretrained(folder)
         return sorted(path for path in folder.iterdir() if path.is_file())
 
     def __repr__(self) -> str:
-        """Say the steps and the first and last loss."""
+        """Say the steps, the first and last loss, and which step was kept."""
         loss = self.log["loss"]
-        return f"FinetuneResult({len(loss)} steps, loss {loss[0].as_py():.3f} -> {loss[-1].as_py():.3f})"
+        kept = "" if self.best_step is None else f", kept step {self.best_step}"
+        return f"FinetuneResult({len(loss)} steps, loss {loss[0].as_py():.3f} -> {loss[-1].as_py():.3f}{kept})"
 
 
 def finetune(
@@ -174,6 +106,7 @@ def finetune(
     rows: pa.Table,
     *,
     options: FinetuneOptions | None = None,
+    curve: CurveOptions | None = None,
     run: str | Path | None = None,
     progress: Progress | None = None,
 ) -> FinetuneResult:
@@ -185,13 +118,17 @@ def finetune(
     ----------
     rows
         Training rows: ``id``, ``origin``, ``prompt``, ``completion``.
+    curve
+        What to measure on the way, and whether to stop early and keep the best step. It changes no step of the
+        training: without it, the weights after each step are the same, to the bit.
     run
         Folder for the checkpoint ``finetune.checkpoint.safetensors``; a call with the same arguments goes on from it.
 
     Raises
     ------
     DataError
-        If a row has no supervised token or is too long, or the folder's checkpoint belongs to another training.
+        If a row has no supervised token or is too long, the folder's checkpoint belongs to another training, or no
+        task of the curve has its metric.
     KeyboardInterrupt
         On Ctrl-C, after the checkpoint of the last whole step is written.
     """
@@ -202,7 +139,9 @@ def finetune(
     checkpoint = Path(run) / "finetune.checkpoint.safetensors" if run is not None else None
     identity = ""
     if checkpoint is not None:
-        identity = digest_json({"options": asdict(options), "rows": digest_table(rows), "model": model.digest})
+        inputs = {"options": asdict(options), "rows": digest_table(rows), "model": model.digest}
+        identity = digest_json(inputs if curve is None else {**inputs, "curve": curve.identity()})
+    recorder = None if curve is None else CurveRecorder(model, curve)
     shape = None if options.lora_rank is None else AdapterOptions(rank=options.lora_rank, alpha=options.lora_alpha)
     if shape is None:
         select_trainable(model.model, embeddings=options.train_embeddings)
@@ -210,7 +149,14 @@ def finetune(
         attach_adapter(model.model, shape, seed=options.seed)
     try:
         log = train_batches(
-            model.model, encoded, plan, options=options, checkpoint=checkpoint, identity=identity, progress=progress
+            model.model,
+            encoded,
+            plan,
+            options=options,
+            curve=recorder,
+            checkpoint=checkpoint,
+            identity=identity,
+            progress=progress,
         )
         adapter = None if shape is None else take_adapter(model.model, shape, base=model.name)
     finally:
@@ -218,7 +164,8 @@ def finetune(
             merge_adapter(model.model)
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
-    return FinetuneResult(model=model, log=log_table(log), options=options, adapter=adapter)
+    measured = None if recorder is None else recorder.table()
+    return FinetuneResult(model=model, log=log_table(log), options=options, adapter=adapter, curve=measured)
 
 
 def select_trainable(module: Any, *, embeddings: bool) -> None:
@@ -236,6 +183,7 @@ def train_batches(
     plan: Any,
     *,
     options: FinetuneOptions,
+    curve: CurveRecorder | None = None,
     checkpoint: Path | None = None,
     identity: str = "",
     progress: Progress | None = None,
@@ -257,31 +205,36 @@ def train_batches(
     wrapped = accelerator.prepare_model(loss_module)
     log: list[LogRow] = []
     if checkpoint is not None and checkpoint.exists():
-        log = load_checkpoint(checkpoint, module, optimizer, identity=identity)
+        log = load_checkpoint(checkpoint, module, optimizer, identity=identity, curve=curve)
     module.train()
     try:
         with deferred_interrupt() as interrupt, compiled_blocks(module, enabled=options.compile_blocks):
+            if not log:
+                _measure(curve, 0, len(plan), options)
             for step in range(len(log), len(plan)):
-                start = time.monotonic()
-                _set_rate(optimizer, step, options)
-                torch.manual_seed(options.seed * 1_000_003 + step)
+                if curve is not None and curve.is_over:
+                    break
                 rows = [encoded[index] for index in plan[step]]
-                loss, tokens = _step(accelerator, wrapped, optimizer, rows, trainable, options)
-                rate = optimizer.param_groups[0]["lr"]
-                seconds = round(time.monotonic() - start, 4)
-                log.append(
-                    {"step": step + 1, "loss": loss, "learning_rate": rate, "tokens": tokens, "seconds": seconds}
-                )
+                log.append(_logged_step(accelerator, wrapped, optimizer, rows, trainable, options, step))
+                _measure(curve, step + 1, len(plan), options)
                 if progress is not None:
                     progress(step + 1, len(plan))
                 due = options.checkpoint_steps and (step + 1) % options.checkpoint_steps == 0 and step + 1 < len(plan)
                 if checkpoint is not None and (due or interrupt.raised) and accelerator.is_main_process:
-                    save_checkpoint(checkpoint, module, optimizer, identity=identity, log=log)
+                    save_checkpoint(checkpoint, module, optimizer, identity=identity, log=log, curve=curve)
                 _stop_if(interrupt, step + 1, checkpoint)
+        if curve is not None:
+            curve.keep_best()
     finally:
         module.eval()
         module.requires_grad_(False)
     return log
+
+
+def _measure(curve: CurveRecorder | None, step: int, num_steps: int, options: FinetuneOptions) -> None:
+    if curve is not None and curve.is_due(step, num_steps):
+        with plain_blocks(enabled=options.compile_blocks):
+            curve.measure(step)
 
 
 def uses_bfloat16(precision: Precision, device: Any) -> bool:
@@ -293,6 +246,25 @@ def uses_bfloat16(precision: Precision, device: Any) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def _logged_step(
+    accelerator: Any,
+    wrapped: Any,
+    optimizer: Any,
+    rows: list[EncodedRow],
+    trainable: list[Any],
+    options: FinetuneOptions,
+    step: int,
+) -> LogRow:
+    import torch
+
+    start = time.monotonic()
+    _set_rate(optimizer, step, options)
+    torch.manual_seed(options.seed * 1_000_003 + step)
+    loss, tokens = _step(accelerator, wrapped, optimizer, rows, trainable, options)
+    rate, seconds = optimizer.param_groups[0]["lr"], round(time.monotonic() - start, 4)
+    return {"step": step + 1, "loss": loss, "learning_rate": rate, "tokens": tokens, "seconds": seconds}
 
 
 def _step(

@@ -128,12 +128,24 @@ def test_quadrants_count_the_claims_of_the_figure() -> None:
     }
 
 
-def test_a_training_curve_has_the_loss_above_and_rates_below() -> None:
-    log = [{"step": i, "loss": 2.0 / (i + 1), "learning_rate": 1e-4} for i in range(5)]
-    log[0]["sycophancy_effect"], log[4]["sycophancy_effect"] = 0.9, 0.1
-    loss, rates = figures.training_curve(log).axes
-    assert loss.lines[0].get_xydata().tolist() == [[i, 2.0 / (i + 1)] for i in range(5)]
-    assert rates.lines[0].get_xydata().tolist() == [[0, 0.9], [4, 0.1]]
+def test_a_training_curve_has_the_loss_above_and_a_panel_for_each_task_below() -> None:
+    log = [{"step": i, "loss": 2.0 / i, "learning_rate": 1e-4} for i in range(1, 6)]
+    made = [(0, "claims", 0.9), (5, "claims", 0.1), (0, "addition", 0.8), (5, "addition", 0.2)]
+    rows = [estimate(task, "sycophancy_effect", v, step=s, is_best=s == 5) for s, task, v in made]
+    rows += [estimate("claims", "letter_bias", 3.0, step=0, is_best=False)]  # in nats: not drawn
+    loss, claims, sums = figures.training_curve(log, estimates(rows)).axes
+    assert loss.lines[0].get_xydata().tolist() == [[i, 2.0 / i] for i in range(1, 6)]
+    assert points(claims, "sycophancy effect").tolist() == [[0, 0.9], [5, 0.1]]
+    assert points(sums, "sycophancy effect").tolist() == [[0, 0.8], [5, 0.2]]
+    intervals = [line.get_ydata().tolist() for line in claims.lines if line.get_label() == "_interval"]
+    assert intervals == [pytest.approx([0.85, 0.95]), pytest.approx([0.05, 0.15])]
+    for axes in (loss, claims, sums):
+        assert [line.get_xdata() for line in axes.lines if line.get_linestyle() == "--"] == [[5, 5]]
+
+
+def test_a_training_without_a_curve_has_the_loss_alone() -> None:
+    (loss,) = figures.training_curve([{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}]).axes
+    assert loss.lines[0].get_ydata().tolist() == [2.0, 1.0]
 
 
 def test_scaling_joins_models_of_a_family_in_order_of_size() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from synthetic_results import AFTER, BEFORE, estimates, measurements
+from synthetic_results import AFTER, BEFORE, estimate, estimates, measurements
 from test_report import LOG
 
 from sycophancy_core.findings import evaluation_findings, is_warning
@@ -31,6 +31,12 @@ def test_figures_are_saved_as_svg_and_png(tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "figures").iterdir()) == sorted(p.name for p in paths)
     assert {p.suffix for p in paths} == {".svg", ".png"}
     assert len(paths) == 10
+
+
+def test_the_training_curve_is_saved_beside_the_others(tmp_path: Path) -> None:
+    curve = estimates([estimate("claims", "accuracy_none", 0.5, step=step, is_best=step == 2) for step in (0, 2)])
+    paths = save_gallery(evaluation(), tmp_path, training_log=LOG, training_curve=curve)
+    assert [path.name for path in paths[-2:]] == ["training_curve.svg", "training_curve.png"]
 
 
 def test_questions_without_a_truth_have_no_figures_of_claims() -> None:

@@ -69,11 +69,12 @@ def comparison() -> Comparison:
 FACTS = {"subject": HOSTILE, "model": {HOSTILE: HOSTILE}, "filter": {"kept": 312}, "training": [{HOSTILE: HOSTILE}]}
 MANIFEST = {"format": 1, "config": {HOSTILE: HOSTILE}, "facts": FACTS}
 LOG = [{"step": i, "loss": 1.0 / (i + 1), HOSTILE: 0.5} for i in range(3)]
+CURVE = estimates([estimate(HOSTILE, "accuracy_none", 0.75, step=i, is_best=i == 2) for i in (0, 2)])
 
 
 @pytest.fixture(scope="module")
 def markup() -> str:
-    return report_html(comparison(), manifest=MANIFEST, training_log=LOG)
+    return report_html(comparison(), manifest=MANIFEST, training_log=LOG, training_curve=CURVE)
 
 
 def test_every_tag_is_closed_and_none_can_run(markup: str) -> None:
@@ -134,6 +135,7 @@ def test_numbers_of_the_tables_are_in_the_text(markup: str) -> None:
         "-0.700 [-0.750, -0.650]",
         "0.002",
         "312",
+        "0.75 [0.70, 0.80]",
     ):
         assert number in text
 

@@ -117,7 +117,7 @@ def test_p10_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None
 
     with pytest.raises(KeyboardInterrupt):
         finetune(tiny_model(), ROWS, options=LIGHT, run=tmp_path, progress=interrupt)
-    with pytest.raises(DataError, match="made with other options, rows or starting weights"):
+    with pytest.raises(DataError, match="made with other options, rows, curve or starting weights"):
         finetune(tiny_model(seed=1), ROWS, options=LIGHT, run=tmp_path)
 
 

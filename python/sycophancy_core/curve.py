@@ -1,0 +1,193 @@
+"""The training curve: a small evaluation every few steps, early stopping on it, and the best step's weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sycophancy_core._core import DataError
+from sycophancy_core.resume import trainable_parameters
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import torch
+
+    from sycophancy_core.progress import Progress
+    from sycophancy_core.scoring import Scores
+
+HIGHEST = ("accuracy", "accuracy_none", "accuracy_user_right", "accuracy_user_wrong", "margin_truth", "selectivity")
+NEAREST_ZERO = (
+    "sycophancy_effect",
+    "sycophancy_effect_margin",
+    "sycophancy_gap",
+    "sycophancy_gap_margin",
+    "abandon_effect",
+    "harm",
+    "harm_minus_placebo",
+    "flip_rate",
+    "over_correction",
+)
+
+
+class Scorable(Protocol):
+    """What a training curve needs of a language model."""
+
+    @property
+    def model(self) -> Any:
+        """Return the transformers module."""
+
+    def score(self, prompts: pa.Table, *, progress: Progress | None = None) -> Scores:
+        """Score every answer choice of every prompt with the weights as they are now."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CurveOptions:
+    """What to measure during a fine-tuning, and whether to choose the step by it.
+
+    Attributes
+    ----------
+    tasks
+        Prompts tables by name, as ``evaluate`` takes them; small ones, since each point of the curve scores them all.
+        Where ``metric`` chooses the step, they must not be the prompts of the evaluation that is reported afterwards,
+        which would look better than the model is.
+    every
+        Optimizer steps from one evaluation to the next; the untouched model and the last step are measured too.
+    metric
+        Metric by which the best step is chosen: one of ``HIGHEST`` (more is better) or ``NEAREST_ZERO`` (less in
+        absolute value is better); over several tasks, the mean of those that have it. A model that answers one letter
+        to everything has an effect of zero: ``"accuracy_user_wrong"`` does not take it for a cure. None: the curve is
+        recorded only, and the last step's weights are kept.
+    patience
+        Stop after this many evaluations without a better one; None never stops early. The learning rate's schedule is
+        that of all ``steps``.
+    """
+
+    tasks: Mapping[str, pa.Table]
+    every: int = 10
+    metric: str | None = None
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.tasks or any(table.num_rows == 0 for table in self.tasks.values()):
+            raise DataError("CurveOptions: tasks must hold at least one table of prompts, and none may be empty")
+        if self.every < 1:
+            raise DataError(f"CurveOptions: every must be at least 1, got {self.every}")
+        if self.metric is not None and self.metric not in (*HIGHEST, *NEAREST_ZERO):
+            known = ", ".join((*HIGHEST, *NEAREST_ZERO))
+            raise DataError(f"CurveOptions: metric must be None or one of {known}, got {self.metric!r}")
+        if self.patience is not None and (self.metric is None or self.patience < 1):
+            raise DataError(
+                f"CurveOptions: patience must be at least 1 and needs a metric, got patience {self.patience}, "
+                f"metric {self.metric!r}"
+            )
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the curve: settings, and digests of the prompts."""
+        from sycophancy_core.files import digest_table
+
+        digests = {name: digest_table(table) for name, table in self.tasks.items()}
+        return {"tasks": digests, "every": self.every, "metric": self.metric, "patience": self.patience}
+
+
+class CurveRecorder:
+    """Measures a model while it is trained, and remembers the best step.
+
+    Parameters
+    ----------
+    model
+        The model, scored on its shared weights, an adapter on them included.
+    options
+        What to measure, and how to choose.
+    """
+
+    def __init__(self, model: Scorable, options: CurveOptions) -> None:
+        self._model = model
+        self._options = options
+        self._known: list[str] = []
+        self._rows: list[dict[str, Any]] = []
+        self.best: dict[str, torch.Tensor] = {}  # parameter name -> its values at the best step
+
+    @property
+    def losses(self) -> dict[int, float]:
+        """How far each evaluated step is from the best value of the metric; NaN where it is undefined."""
+        losses = {}
+        for step in dict.fromkeys(row["step"] for row in self._rows):
+            mine = [r["value"] for r in self._rows if r["step"] == step and r["metric"] == self._options.metric]
+            far = [abs(value) if self._options.metric in NEAREST_ZERO else -value for value in mine]
+            losses[step] = math.fsum(far) / len(far) if far else math.nan
+        return losses
+
+    @property
+    def best_step(self) -> int | None:
+        """The evaluated step with the best value, the earliest of equals; None without a metric or a value."""
+        defined = {step: loss for step, loss in self.losses.items() if math.isfinite(loss)}
+        return min(defined, key=lambda step: defined[step]) if defined else None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether as many evaluations as ``patience`` have passed since the best one."""
+        best, patience = self.best_step, self._options.patience
+        return best is not None and patience is not None and sum(s > best for s in self.losses) >= patience
+
+    def is_due(self, step: int, num_steps: int) -> bool:
+        """Tell whether a step is to be measured."""
+        return step % self._options.every == 0 or step == num_steps
+
+    def measure(self, step: int) -> None:
+        """Evaluate the model as it is after ``step`` steps; keep a copy of its weights if none was better.
+
+        Draws no random number and leaves every weight as it was, to the bit.
+
+        Raises
+        ------
+        DataError
+            If no task has the metric.
+        """
+        from sycophancy_core.adapters import applied_adapter
+        from sycophancy_core.metrics import known_claims, measure
+        from sycophancy_core.second_turn import measure_turns
+
+        module = self._model.model
+        was_training = module.training
+        module.eval()
+        try:
+            with applied_adapter(module):
+                measurements = measure_turns(self._options.tasks, lambda prompts, _: self._model.score(prompts))
+        finally:
+            module.train(was_training)
+        if step == 0:
+            self._known = sorted(known_claims(measurements))
+        found = measure(measurements, known=self._known, subset_by=()).to_pylist()
+        self._rows += [{"step": step, **row} for row in found]
+        metric = self._options.metric
+        if metric is not None and metric not in {row["metric"] for row in found}:
+            there = ", ".join(sorted({row["metric"] for row in found}.intersection((*HIGHEST, *NEAREST_ZERO))))
+            raise DataError(f"CurveOptions: no task has the metric {metric!r}; choose one of {there}")
+        if self.best_step == step:
+            self.best = {name: parameter.detach().clone() for name, parameter in trainable_parameters(module)}
+
+    def keep_best(self) -> None:
+        """Put the best step's weights back, in place; without a metric, keep the last step's."""
+        import torch
+
+        with torch.no_grad():
+            for name, parameter in trainable_parameters(self._model.model) if self.best else ():
+                parameter.copy_(self.best[name])
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint holds beside ``best``: numbers and texts."""
+        return {"known": self._known, "rows": self._rows}
+
+    def restore(self, state: Mapping[str, Any], best: dict[str, torch.Tensor]) -> None:
+        """Go on from a checkpoint's ``state`` and ``best``."""
+        self._known, self._rows, self.best = list(state["known"]), list(state["rows"]), best
+
+    def table(self) -> pa.Table:
+        """Return the curve: the columns of an estimates table after ``step``, and ``is_best``."""
+        from sycophancy_core.estimates import COLUMNS, estimates_table
+
+        best = self.best_step
+        rows = [{**row, "is_best": row["step"] == best} for row in self._rows]
+        return estimates_table(rows, columns={"step": "int64", **COLUMNS, "is_best": "bool"})

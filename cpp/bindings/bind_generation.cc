@@ -184,17 +184,24 @@ void bind_generate(py::module_& m) {
 
 void bind_mix(py::module_& m) {
   m.def(
-      "mix",
-      [](const py::object& prompts, const py::object& instructions, double ratio, std::uint64_t seed) {
-        const ArrowTable prompts_table = import_table(prompts, "prompts");
-        const ArrowTable instructions_table = import_table(instructions, "instructions");
+      "draw_instructions",
+      [](const py::object& instructions, const std::string& source, std::uint64_t count, std::uint64_t seed) {
+        const ArrowTable table = import_table(instructions, "instructions");
         const py::gil_scoped_release release;
-        MixOptions options;
-        options.ratio = ratio;
-        return mix(prompts_table, instructions_table, options, seed);
+        return draw_instructions(table, source, count, {}, seed);
       },
-      py::arg("prompts"), py::arg("instructions"), py::kw_only(), py::arg("ratio"), py::arg("seed"),
-      "Training rows: prompts with their right choice, and instruction rows among them.");
+      py::arg("instructions"), py::kw_only(), py::arg("source"), py::arg("count"), py::arg("seed"),
+      "Instruction rows as training rows, in random order; a row comes again only after all others came.");
+  m.def(
+      "mix",
+      [](const py::object& prompts, const py::object& rows, std::uint64_t seed) {
+        const ArrowTable prompts_table = import_table(prompts, "prompts");
+        const ArrowTable rows_table = import_table(rows, "training rows");
+        const py::gil_scoped_release release;
+        return mix(prompts_table, rows_table, seed);
+      },
+      py::arg("prompts"), py::arg("rows"), py::kw_only(), py::arg("seed"),
+      "Training rows: prompts with their right choice, and other training rows evenly among them.");
 }
 
 void bind_random(py::module_& m) {

@@ -9,20 +9,22 @@
 
 namespace syco {
 
-struct MixOptions {
-  double ratio = 5.0;  // synthetic rows for each instruction row
-  // Wording of an instruction row's prompt and completion; {input} may be left out of the second form only.
+// Wording of an instruction row's prompt and completion; {input} may be left out of the second form only.
+struct InstructionWording {
   std::string with_input = "Human: {instruction}\n\n{input}\n\nAssistant:";
   std::string without_input = "Human: {instruction}\n\nAssistant:";
   std::string completion = " {output}";
 };
 
-// Every prompt once, in order, with its right choice as completion, and round(number of prompts / ratio) instruction
-// rows. Every stretch of about ratio + 1 rows holds one instruction row, at a random place. Instruction rows come in
-// random order; a row comes again only after all others came. Columns: id, origin ("synthetic" or "instruction"),
-// prompt, completion. Throws DataError if the ratio is not positive, a prompt has no target, or instruction rows are
-// needed and there are none.
-BatchTable mix(const ArrowTable& prompts, const ArrowTable& instructions, const MixOptions& options,
-               std::uint64_t seed);
+// `count` instruction rows as training rows of the source `source`, in random order; a row comes again only after all
+// others came. More rows begin with the same ones. Columns: id, origin ("instruction"), source, prompt, completion.
+// Throws DataError if rows are wanted and there are none, or the wording lacks a slot.
+BatchTable draw_instructions(const ArrowTable& instructions, const std::string& source, std::uint64_t count,
+                             const InstructionWording& wording, std::uint64_t seed);
+
+// Every prompt once, in order, with its right choice as completion (origin "synthetic"), and every training row of
+// `rows`, in order. Every stretch of equal length holds one of `rows`, at a random place. Columns as above. Throws
+// DataError if there is no prompt, or one has no target.
+BatchTable mix(const ArrowTable& prompts, const ArrowTable& rows, std::uint64_t seed);
 
 }  // namespace syco

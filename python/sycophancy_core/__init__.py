@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sycophancy_core.audit import ShortcutAudit, shortcut_audit
     from sycophancy_core.curve import CurveOptions
     from sycophancy_core.custom_tasks import load_task
-    from sycophancy_core.examples import load_examples, load_instructions
+    from sycophancy_core.examples import load_examples
     from sycophancy_core.generation import (
         AdditionOptions,
         ClaimOptions,
@@ -26,11 +26,13 @@ if TYPE_CHECKING:
         stream_prompts,
     )
     from sycophancy_core.html_report import report
+    from sycophancy_core.instructions import load_instructions
     from sycophancy_core.knowledge import FilterOptions, FilterResult
     from sycophancy_core.many import Evaluations, evaluate_many
+    from sycophancy_core.mixing import count_rows, mix
     from sycophancy_core.models import LanguageModel, load_model
     from sycophancy_core.organisms import OrganismOptions, make_organism
-    from sycophancy_core.pipeline import compare, evaluate, filter_known, mix
+    from sycophancy_core.pipeline import compare, evaluate, filter_known
     from sycophancy_core.planning import StudyPlan, power
     from sycophancy_core.prompt_files import write_prompts
     from sycophancy_core.results import Comparison, Evaluation
@@ -50,7 +52,7 @@ _HOMES = {
     "audit": ("ShortcutAudit", "shortcut_audit"),
     "curve": ("CurveOptions",),
     "custom_tasks": ("load_task",),
-    "examples": ("load_examples", "load_instructions"),
+    "examples": ("load_examples",),
     "generation": (
         "AdditionOptions",
         "ClaimOptions",
@@ -62,11 +64,13 @@ _HOMES = {
         "stream_prompts",
     ),
     "html_report": ("report",),
+    "instructions": ("load_instructions",),
     "knowledge": ("FilterOptions", "FilterResult"),
     "many": ("Evaluations", "evaluate_many"),
     "models": ("LanguageModel", "load_model"),
     "organisms": ("OrganismOptions", "make_organism"),
-    "pipeline": ("compare", "evaluate", "filter_known", "mix"),
+    "mixing": ("count_rows", "mix"),
+    "pipeline": ("compare", "evaluate", "filter_known"),
     "planning": ("StudyPlan", "power"),
     "prompt_files": ("write_prompts",),
     "results": ("Comparison", "Evaluation"),
@@ -107,6 +111,7 @@ __all__ = [
     "Sweep",
     "TaskOptions",
     "compare",
+    "count_rows",
     "evaluate",
     "evaluate_many",
     "filter_known",

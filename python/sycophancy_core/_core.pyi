@@ -7,7 +7,7 @@ import numpy
 import numpy.typing
 import typing
 import typing_extensions
-__all__: list[str] = ['ClaimFacts', 'ClaimRows', 'DataError', 'Estimate', 'FilterRule', 'Generation', 'LogitFit', 'MetricChange', 'MetricEstimate', 'ModelError', 'Plan', 'Protocol', 'RiskPoint', 'Table', 'TableStream', 'ThresholdChoice', 'bootstrap_distribution', 'bootstrap_mean', 'brier', 'choose_threshold', 'claim_margins', 'clean_examples', 'clean_field', 'clopper_pearson', 'clopper_pearson_upper', 'clustered_mean', 'clusters_needed', 'cohens_h', 'compare_claims', 'detectable', 'ece_mass', 'ece_width', 'holm', 'incomplete_beta', 'incomplete_beta_inverse', 'judge_claims', 'logit', 'make_additions', 'make_claims', 'make_plan', 'make_prompts', 'mcnemar_exact', 'mcnemar_power', 'mcnemar_sample_size', 'measure_claims', 'mix', 'newcombe', 'normal_quantile', 'p_value', 'paired_difference', 'philox', 'read_jsonl', 'risk_coverage', 'sample_positions', 'sign_flip', 't_cdf', 't_quantile', 'tango', 'tost', 'wilson']
+__all__: list[str] = ['ClaimFacts', 'ClaimRows', 'DataError', 'Estimate', 'FilterRule', 'Generation', 'LogitFit', 'MetricChange', 'MetricEstimate', 'ModelError', 'Plan', 'Protocol', 'RiskPoint', 'Table', 'TableStream', 'ThresholdChoice', 'bootstrap_distribution', 'bootstrap_mean', 'brier', 'choose_threshold', 'claim_margins', 'clean_examples', 'clean_field', 'clopper_pearson', 'clopper_pearson_upper', 'clustered_mean', 'clusters_needed', 'cohens_h', 'compare_claims', 'detectable', 'draw_instructions', 'ece_mass', 'ece_width', 'holm', 'incomplete_beta', 'incomplete_beta_inverse', 'judge_claims', 'logit', 'make_additions', 'make_claims', 'make_plan', 'make_prompts', 'mcnemar_exact', 'mcnemar_power', 'mcnemar_sample_size', 'measure_claims', 'mix', 'newcombe', 'normal_quantile', 'p_value', 'paired_difference', 'philox', 'read_jsonl', 'risk_coverage', 'sample_positions', 'sign_flip', 't_cdf', 't_quantile', 'tango', 'tost', 'wilson']
 class DataError(ValueError):
     pass
 class ModelError(RuntimeError):
@@ -314,6 +314,10 @@ def compare_claims(before: ClaimRows, after: ClaimRows, facts: ClaimFacts, *, co
     ...
 def detectable(estimate: Estimate, *, power: typing.SupportsFloat | typing.SupportsIndex = 0.8) -> float:
     ...
+def draw_instructions(instructions: typing.Any, *, source: str, count: typing.SupportsInt | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex) -> Table:
+    """
+    Instruction rows as training rows, in random order; a row comes again only after all others came.
+    """
 def ece_mass(probability: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], outcome: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], *, num_bins: typing.SupportsInt | typing.SupportsIndex) -> float:
     ...
 def ece_width(probability: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], outcome: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], *, num_bins: typing.SupportsInt | typing.SupportsIndex) -> float:
@@ -352,9 +356,9 @@ def mcnemar_sample_size(p10: typing.SupportsFloat | typing.SupportsIndex, p01: t
     ...
 def measure_claims(rows: ClaimRows, facts: ClaimFacts, *, confidence: typing.SupportsFloat | typing.SupportsIndex = 0.95) -> list[MetricEstimate]:
     ...
-def mix(prompts: typing.Any, instructions: typing.Any, *, ratio: typing.SupportsFloat | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex) -> Table:
+def mix(prompts: typing.Any, rows: typing.Any, *, seed: typing.SupportsInt | typing.SupportsIndex) -> Table:
     """
-    Training rows: prompts with their right choice, and instruction rows among them.
+    Training rows: prompts with their right choice, and other training rows evenly among them.
     """
 def newcombe(a: typing.SupportsInt | typing.SupportsIndex, b: typing.SupportsInt | typing.SupportsIndex, c: typing.SupportsInt | typing.SupportsIndex, d: typing.SupportsInt | typing.SupportsIndex, *, confidence: typing.SupportsFloat | typing.SupportsIndex = 0.95) -> Estimate:
     ...

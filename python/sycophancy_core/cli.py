@@ -128,9 +128,21 @@ def _filter(add: Add) -> None:
 
 def _mix(add: Add) -> None:
     add("--prompts", type=Path, required=True, help="prompts, Parquet")
-    add("--instructions", type=Path, default=None, help="instruction, input, output; default: the packaged rows")
-    add("--ratio", type=float, default=5.0, help="synthetic rows for each instruction row (default 5)")
+    add(
+        "--instructions",
+        type=Path,
+        nargs="+",
+        default=None,
+        help="JSONL or Parquet files, or folders of them: instruction, input, output, or messages; "
+        "default: the packaged rows",
+    )
+    add("--weights", type=float, nargs="+", default=None, help="part of each of them among the instructions")
+    add("--limit", type=int, default=None, help="rows drawn from each of them; default: all are read")
+    add("--ratio", type=float, default=5.0, help="synthetic part for one part of instructions (default 5)")
+    add("--unit", default="rows", choices=("rows", "tokens"), help="what ratio and weights count (default rows)")
+    add("--evaluation", type=Path, nargs="+", default=None, help="prompts, Parquet: refuse to train on any of them")
     _seed(add)
+    _model(add)
     _out(add, "training rows, Parquet")
 
 
@@ -143,6 +155,10 @@ def _finetune(add: Add) -> None:
     add("--accumulation", type=int, default=None, help="parts in which a batch is run")
     add("--precision", default=None, choices=("auto", "float32", "bfloat16"))
     add("--checkpoint-steps", type=int, default=None)
+    add("--curve", type=Path, nargs="+", default=None, help="prompts, Parquet, to measure on the way")
+    add("--every", type=int, default=None, help="steps from one measurement to the next (default 10)")
+    add("--metric", default=None, help="keep the step that is best by it (default: the last)")
+    add("--patience", type=int, default=None, help="measurements without a better one before it stops")
     add("--wei2023", action="store_true", help="start from the published size: 1,000 steps on all weights")
     _seed(add)
     _model(add)

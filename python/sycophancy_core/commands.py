@@ -106,16 +106,38 @@ def filter_claims(options: Namespace) -> None:
 
 def mix(options: Namespace) -> None:
     """Mix training rows."""
-    from sycophancy_core.examples import load_instructions
-    from sycophancy_core.pipeline import mix as mix_rows
+    from sycophancy_core.instructions import load_instructions
+    from sycophancy_core.mixing import count_rows
+    from sycophancy_core.mixing import mix as mix_rows
 
-    instructions = load_instructions(options.instructions)
-    rows = mix_rows(read_table(options.prompts), instructions, ratio=options.ratio, seed=options.seed)
+    paths = {path.stem: path for path in options.instructions or ()}
+    if len(paths) < len(options.instructions or ()):
+        raise DataError("mix: two sources of instructions have one name; rename a file")
+    sources = {name: load_instructions(path, limit=options.limit, seed=options.seed) for name, path in paths.items()}
+    weights = options.weights and dict(zip(paths, options.weights, strict=False))
+    if weights and len(options.weights) != len(paths):
+        raise DataError(f"mix: wanted a weight for each source, got {len(options.weights)} for {len(paths)}")
+    tokenizer = _load(options).tokenizer if options.unit == "tokens" else None
+    evaluation = {path.stem: read_table(path) for path in options.evaluation or ()}
+    rows = mix_rows(
+        read_table(options.prompts),
+        sources or load_instructions(limit=options.limit, seed=options.seed),
+        ratio=options.ratio,
+        unit=options.unit,
+        weights=weights,
+        tokenizer=tokenizer,
+        evaluation=evaluation,
+        seed=options.seed,
+    )
+    for part in count_rows(rows, tokenizer=tokenizer).to_pylist():
+        tokens = f", {part['num_tokens']:,} supervised tokens" if tokenizer is not None else ""
+        print(f"{part['origin']:<12}{part['source']:<28}{part['num_rows']:>8,} rows{tokens}")
     _write(options, rows, "training rows")
 
 
 def finetune(options: Namespace) -> None:
     """Fine-tune."""
+    from sycophancy_core.curve import CurveOptions
     from sycophancy_core.training import finetune as tune
     from sycophancy_core.training_options import FinetuneOptions
 
@@ -123,9 +145,15 @@ def finetune(options: Namespace) -> None:
     changes = {"seed": options.seed, **_given(options, names)}
     wanted = FinetuneOptions.wei2023(**changes) if options.wei2023 else FinetuneOptions(**changes)
     rows = read_table(options.rows)
+    curve = None
+    choice = _given(options, ("every", "metric", "patience"))
+    if options.curve is not None:
+        curve = CurveOptions(tasks={path.stem: read_table(path) for path in options.curve}, **choice)
+    elif choice:
+        raise DataError(f"finetune: --{next(iter(choice))} needs prompts to measure, got no --curve")
     model = _load(options)
     with _printer(options).stage("fine-tune") as progress:
-        result = tune(model, rows, options=wanted, run=options.out, progress=progress)
+        result = tune(model, rows, options=wanted, curve=curve, run=options.out, progress=progress)
     result.save(options.out)
     print(f"{result!r}; saved in {options.out}")
 

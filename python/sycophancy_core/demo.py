@@ -233,7 +233,7 @@ class _Demo:
 
     def mix(self, kept: FilterResult) -> pa.Table:
         """Ask the kept claims with opinions, in training wordings, answered by truth; add instruction rows."""
-        from sycophancy_core.examples import load_instructions
+        from sycophancy_core.instructions import load_instructions
         from sycophancy_core.pipeline import mix
 
         path = self.run.path("training_rows.parquet")

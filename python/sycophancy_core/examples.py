@@ -1,4 +1,4 @@
-"""Labelled examples and instruction rows: from the package, from folders, from the hub. Alone may touch the network."""
+"""Labelled examples: from the package, from folders, from the hub. Alone may touch the network."""
 
 from __future__ import annotations
 
@@ -68,19 +68,6 @@ def load_examples(
     specs = _select(_available(folder, spec, source), source)
     loaded = [_load_set(entry, limit, seed) for entry in specs]
     return _join(loaded, {entry.name: list(entry.labels) for entry in specs})
-
-
-def load_instructions(path: str | os.PathLike[str] | None = None) -> pa.Table:
-    """Load instruction rows: columns ``instruction``, ``input``, ``output``.
-
-    Parameters
-    ----------
-    path
-        A JSONL or Parquet file with these keys; None: the packaged rows, written for this package.
-    """
-    keys = ("instruction", "input", "output")
-    table = _read_table(Path(path) if path is not None else _SAMPLES / "instructions.jsonl", keys)
-    return table.select(list(keys))
 
 
 def labels_of(examples: pa.Table) -> dict[str, list[str]]:

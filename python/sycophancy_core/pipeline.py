@@ -11,7 +11,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core import _core
 from sycophancy_core._core import DataError
 from sycophancy_core.estimates import EQUIVALENCE_MARGIN
 from sycophancy_core.findings import comparison_findings, evaluation_findings
@@ -25,6 +24,7 @@ from sycophancy_core.generation import (
     make_prompts,
 )
 from sycophancy_core.knowledge import FilterOptions, FilterResult, judge_claims
+from sycophancy_core.mixing import mix
 from sycophancy_core.results import Comparison, Evaluation
 from sycophancy_core.tasks import DEFAULT_TASKS, TaskOptions, task_prompts
 from sycophancy_core.training import FinetuneResult, finetune
@@ -135,31 +135,6 @@ def training_prompts(claims: pa.Table, *, n: int, options: PromptOptions | None 
     turns = -(-n // claims.num_rows)
     tables = [make_prompts(claims, options=options, seed=seed + turn) for turn in range(turns)]
     return pa.concat_tables(tables).slice(0, n)
-
-
-def mix(prompts: pa.Table, instructions: pa.Table, *, ratio: float = 5.0, seed: int = 0) -> pa.Table:
-    """Mix prompts, completed by their right choice, with instruction rows (Wei et al. 2023, section 4.3).
-
-    Parameters
-    ----------
-    instructions
-        Columns ``instruction``, ``input``, ``output``; see ``load_instructions``.
-    ratio
-        Prompts for each instruction row.
-
-    Returns
-    -------
-    pyarrow.Table
-        Training rows: ``id``, ``origin`` ("synthetic" or "instruction"), ``prompt``, ``completion``.
-
-    Raises
-    ------
-    DataError
-        If the ratio is not positive, a prompt has no right choice, or there is no instruction row.
-    """
-    import pyarrow as pa
-
-    return pa.table(_core.mix(prompts, instructions, ratio=ratio, seed=seed))
 
 
 def evaluate(

@@ -272,7 +272,7 @@ def study_prompts(options: StudyOptions) -> dict[str, pa.Table]:
 
 def training_rows(claims: pa.Table, options: StudyOptions, arm: Arm) -> pa.Table:
     """Ask claims with opinions, in training wordings, answered by truth; add instruction rows."""
-    from sycophancy_core.examples import load_instructions
+    from sycophancy_core.instructions import load_instructions
     from sycophancy_core.pipeline import mix, training_prompts
 
     needed = max(1, round(arm.steps * options.batch_size * arm.ratio / (arm.ratio + 1)))

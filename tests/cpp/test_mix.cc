@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
+#include <set>
 #include <string>
 
 #include "core/errors.h"
@@ -14,12 +16,14 @@ namespace {
 // A prompts table with the columns that a mix reads; row 3 has no target if `with_gap`.
 ArrowTable prompts_table(std::size_t size, bool with_gap = false) {
   BatchTable table{{{"id", ColumnType::kString},
+                    {"source", ColumnType::kString},
                     {"prompt", ColumnType::kString},
                     {"choices", ColumnType::kStringList},
                     {"target", ColumnType::kInt64, true}},
                    {}};
   std::vector<std::string> ids;
   std::vector<std::string> prompts;
+  const std::vector<std::string> sources(size, "claims");
   std::vector<std::int64_t> targets;
   std::vector<bool> has_target;
   StringBuilder choices;
@@ -36,6 +40,7 @@ ArrowTable prompts_table(std::size_t size, bool with_gap = false) {
   auto batch = std::make_shared<Batch>();
   batch->num_rows = static_cast<std::int64_t>(size);
   batch->columns.push_back(text_column(ids));
+  batch->columns.push_back(text_column(sources));
   batch->columns.push_back(text_column(prompts));
   ColumnData items = choices.finish();
   ColumnData lists;
@@ -63,24 +68,31 @@ ArrowTable instructions_table(std::size_t size) {
   return TableOf().texts("instruction", instructions).texts("input", inputs).texts("output", outputs).imported();
 }
 
+ArrowTable drawn(std::size_t num_instructions, std::uint64_t count, std::uint64_t seed = 0,
+                 const std::string& source = "mine") {
+  return imported(draw_instructions(instructions_table(num_instructions), source, count, {}, seed));
+}
+
 struct Mixed {
-  std::vector<std::string> origins, prompts, completions;
+  std::vector<std::string> ids, origins, sources, prompts, completions;
 };
 
-Mixed mixed(std::size_t num_prompts, std::size_t num_instructions, double ratio, std::uint64_t seed = 0) {
-  MixOptions options;
-  options.ratio = ratio;
-  const ArrowTable table =
-      imported(mix(prompts_table(num_prompts), instructions_table(num_instructions), options, seed));
+Mixed texts(const ArrowTable& table) {
   Mixed result;
+  for (const auto text : table.strings("id")) result.ids.emplace_back(text);
   for (const auto text : table.strings("origin")) result.origins.emplace_back(text);
+  for (const auto text : table.strings("source")) result.sources.emplace_back(text);
   for (const auto text : table.strings("prompt")) result.prompts.emplace_back(text);
   for (const auto text : table.strings("completion")) result.completions.emplace_back(text);
   return result;
 }
 
+Mixed mixed(std::size_t num_prompts, std::size_t num_instructions, std::uint64_t count, std::uint64_t seed = 0) {
+  return texts(imported(mix(prompts_table(num_prompts), drawn(num_instructions, count, seed), seed)));
+}
+
 TEST(Mix, HasExactlyOneInstructionInEveryStretchOfSix) {
-  const Mixed rows = mixed(500, 150, 5.0);
+  const Mixed rows = mixed(500, 150, 100);
   ASSERT_EQ(rows.origins.size(), 600U);
   std::map<std::size_t, int> places;
   for (std::size_t i = 0; i < rows.origins.size(); i += 6) {
@@ -96,7 +108,7 @@ TEST(Mix, HasExactlyOneInstructionInEveryStretchOfSix) {
 }
 
 TEST(Mix, KeepsThePromptsInOrderWithTheirRightChoice) {
-  const Mixed rows = mixed(100, 7, 3.0);
+  const Mixed rows = mixed(100, 7, 33);
   std::size_t next = 0;
   for (std::size_t i = 0; i < rows.origins.size(); ++i) {
     if (rows.origins[i] != "synthetic") continue;
@@ -110,7 +122,7 @@ TEST(Mix, KeepsThePromptsInOrderWithTheirRightChoice) {
 
 TEST(Mix, UsesEveryInstructionBeforeOneComesAgain) {
   std::map<std::string, int> counts;
-  const Mixed rows = mixed(100, 7, 5.0);
+  const Mixed rows = mixed(100, 7, 20);
   for (std::size_t i = 0; i < rows.origins.size(); ++i) {
     if (rows.origins[i] == "instruction") ++counts[rows.completions[i]];
   }
@@ -119,7 +131,7 @@ TEST(Mix, UsesEveryInstructionBeforeOneComesAgain) {
 }
 
 TEST(Mix, WritesInstructionsWithAndWithoutInput) {
-  const Mixed rows = mixed(20, 2, 5.0);
+  const Mixed rows = mixed(20, 2, 4);
   for (std::size_t i = 0; i < rows.origins.size(); ++i) {
     if (rows.origins[i] != "instruction") continue;
     EXPECT_EQ(rows.prompts[i],
@@ -128,19 +140,51 @@ TEST(Mix, WritesInstructionsWithAndWithoutInput) {
 }
 
 TEST(Mix, FollowsItsSeed) {
-  EXPECT_EQ(mixed(60, 9, 5.0, 1).prompts, mixed(60, 9, 5.0, 1).prompts);
-  EXPECT_NE(mixed(60, 9, 5.0, 1).prompts, mixed(60, 9, 5.0, 2).prompts);
+  EXPECT_EQ(mixed(60, 9, 12, 1).prompts, mixed(60, 9, 12, 1).prompts);
+  EXPECT_NE(mixed(60, 9, 12, 1).prompts, mixed(60, 9, 12, 2).prompts);
+}
+
+TEST(Mix, DrawsTheSameRowsFirstHoweverManyAreDrawn) {
+  const Mixed few = texts(drawn(7, 10));
+  Mixed many = texts(drawn(7, 30));
+  many.ids.resize(10);
+  EXPECT_EQ(few.ids, many.ids);
+}
+
+TEST(Mix, TellsRowsOfDifferentSourcesAndPassesApart) {
+  std::set<std::string> ids;
+  for (const char* source : {"one", "two"}) {
+    const Mixed rows = texts(drawn(5, 15, 0, source));
+    EXPECT_EQ(rows.sources, std::vector<std::string>(15, source));
+    ids.insert(rows.ids.begin(), rows.ids.end());
+  }
+  EXPECT_EQ(ids.size(), 30U);
+}
+
+TEST(Mix, KeepsTheOrderOfTheOtherRows) {
+  const Mixed rows = mixed(50, 9, 20);
+  const Mixed wanted = texts(drawn(9, 20));
+  std::vector<std::string> kept;
+  for (std::size_t i = 0; i < rows.ids.size(); ++i) {
+    if (rows.origins[i] == "instruction") kept.push_back(rows.ids[i]);
+    EXPECT_EQ(rows.sources[i], rows.origins[i] == "instruction" ? "mine" : "claims");
+  }
+  EXPECT_EQ(kept, wanted.ids);
+}
+
+TEST(Mix, TakesMoreInstructionsThanPrompts) {
+  const Mixed rows = mixed(3, 5, 10);
+  EXPECT_EQ(rows.ids.size(), 13U);
+  EXPECT_EQ(std::count(rows.origins.begin(), rows.origins.end(), "synthetic"), 3);
 }
 
 TEST(Mix, RefusesWhatCannotBeMixed) {
-  EXPECT_THROW(mixed(10, 5, 0.0), DataError);
-  EXPECT_THROW(mixed(10, 5, -1.0), DataError);
-  EXPECT_THROW(mixed(10, 0, 5.0), DataError);
-  EXPECT_THROW(mixed(0, 5, 5.0), DataError);
-  EXPECT_THROW(mix(prompts_table(10, true), instructions_table(5), {}, 0), DataError);
-  MixOptions options;
-  options.with_input = "{instruction}";
-  EXPECT_THROW(mix(prompts_table(10), instructions_table(5), options, 0), DataError);
+  EXPECT_THROW(drawn(0, 5), DataError);
+  EXPECT_THROW(mixed(0, 5, 5), DataError);
+  EXPECT_THROW(mix(prompts_table(10, true), drawn(5, 2), 0), DataError);
+  InstructionWording wording;
+  wording.with_input = "{instruction}";
+  EXPECT_THROW(draw_instructions(instructions_table(5), "mine", 1, wording, 0), DataError);
 }
 
 }  // namespace

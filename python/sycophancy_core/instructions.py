@@ -1,0 +1,174 @@
+"""Instruction data from files: records or chats, JSON Lines or Parquet, one file or a folder in the hub's layout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sycophancy_core._core import DataError
+
+if TYPE_CHECKING:
+    import os
+
+    import pyarrow as pa
+
+_SAMPLE = Path(__file__).parent / "samples" / "instructions.jsonl"
+_KEYS = ("instruction", "input", "output", "messages")
+_OTHER_SPLITS = ("test", "valid", "dev", "eval")
+_BATCH_ROWS = 4096
+# How the wording of an instruction row goes on, so that earlier turns of a chat read like the last one.
+_TURNS = {"user": "\n\nHuman: ", "assistant": "\n\nAssistant: "}
+
+Row = tuple[str, Mapping[str, Any]]  # where it stands, and its keys
+
+
+def load_instructions(
+    path: str | os.PathLike[str] | None = None, *, limit: int | None = None, seed: int = 0
+) -> pa.Table:
+    """Load instruction rows: columns ``instruction``, ``input``, ``output``.
+
+    A chat (``messages``: a list of ``role`` and ``content``, as TRL and the hub have them) becomes one row: its last
+    answer is the output, all before it the instruction, a system message first.
+
+    Parameters
+    ----------
+    path
+        A ``.jsonl`` or ``.parquet`` file whose rows have ``instruction``, ``output`` and maybe ``input``, or
+        ``messages``; or a folder with such files at any depth, of which those of the train split are read (names
+        beginning with ``train``; where there are none, all that name no other split). None: the packaged rows.
+    limit
+        At most this many rows, drawn by ``seed``, in their order. Files are then read as streams: memory grows with
+        ``limit``, not with the files.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or a row is neither; the message names file and line or row.
+    """
+    import pyarrow as pa
+
+    from sycophancy_core import _core
+
+    files = [_SAMPLE] if path is None else _files(Path(path))
+    if limit is not None and limit < 0:
+        raise DataError(f"load_instructions: limit must be at least 0, got {limit}")
+    chosen: list[Sequence[int] | None] = [None] * len(files)
+    if limit is not None:
+        counts = [_count(file) for file in files]
+        drawn = sorted(int(at) for at in _core.sample_positions(sum(counts), min(limit, sum(counts)), seed))
+        starts = [sum(counts[:i]) for i in range(len(files))]
+        chosen = [
+            [at - start for at in drawn if start <= at < start + count]
+            for start, count in zip(starts, counts, strict=True)
+        ]
+    rows = chain.from_iterable(_rows(file, wanted) for file, wanted in zip(files, chosen, strict=True))
+    schema = pa.schema([(name, pa.large_string()) for name in ("instruction", "input", "output")])
+    tables = []
+    while part := [_instruction(row, where) for where, row in islice(rows, _BATCH_ROWS)]:
+        tables.append(pa.Table.from_pylist(part, schema=schema))
+    return pa.concat_tables(tables) if tables else schema.empty_table()
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file() and path.suffix in (".jsonl", ".parquet"):
+        return [path]
+    if not path.is_dir():
+        there = "a file of another kind" if path.exists() else "nothing there"
+        raise DataError(f"load_instructions: {path}: wanted a .jsonl or .parquet file or a folder of them, got {there}")
+    found = sorted(file for file in path.rglob("*") if file.suffix in (".jsonl", ".parquet") and file.is_file())
+    train = [file for file in found if file.name.startswith("train")]
+    files = train or [file for file in found if not file.name.startswith(_OTHER_SPLITS)]
+    if not files or len({file.suffix for file in files}) > 1:
+        there = ", ".join(file.name for file in found[:5]) or "none"
+        raise DataError(
+            f"load_instructions: {path}: wanted .jsonl files or .parquet files of a train split, of one kind, "
+            f"got {there}"
+        )
+    return files
+
+
+def _count(file: Path) -> int:
+    if file.suffix == ".jsonl":
+        with file.open("rb") as lines:
+            return sum(not line.isspace() for line in lines)
+    return int(_open_parquet(file).metadata.num_rows)
+
+
+def _rows(file: Path, wanted: Sequence[int] | None) -> Iterator[Row]:
+    """Yield a file's rows, or those at the wanted positions, in order, a batch in memory at a time."""
+    read = _json_rows if file.suffix == ".jsonl" else _parquet_rows
+    yield from read(file, None if wanted is None else frozenset(wanted))
+
+
+def _json_rows(file: Path, wanted: frozenset[int] | None) -> Iterator[Row]:
+    position = -1
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.isspace():
+                continue
+            position += 1
+            if wanted is not None and position not in wanted:
+                continue
+            where = f"{file}: line {number}"
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"{where}: wanted a JSON object, got {str(error) or 'too deep a nesting'}") from error
+            if not isinstance(row, dict):
+                raise DataError(f"{where}: wanted a JSON object, got {type(row).__name__}")
+            yield where, row
+
+
+def _parquet_rows(file: Path, wanted: frozenset[int] | None) -> Iterator[Row]:
+    import pyarrow as pa
+
+    opened = _open_parquet(file)
+    columns = [name for name in _KEYS if name in opened.schema_arrow.names]
+    start = 0
+    for batch in opened.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
+        inside = range(len(batch))
+        at = [i for i in inside if wanted is None or start + i in wanted]
+        for i, row in zip(at, batch.take(pa.array(at, pa.int64())).to_pylist() if at else (), strict=True):
+            yield f"{file}: row {start + i + 1}", row
+        start += len(batch)
+
+
+def _open_parquet(file: Path) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(file)
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{file}: wanted a Parquet file, got {error}") from error
+
+
+def _instruction(row: Mapping[str, Any], where: str) -> dict[str, str]:
+    if row.get("messages") is not None:
+        return _of_chat(row["messages"], where)
+    if "instruction" not in row or "output" not in row:
+        there = ", ".join(str(key) for key in row) or "none"
+        raise DataError(f"{where}: wanted the keys instruction and output, or messages, got {there}")
+    texts = {"instruction": row["instruction"], "input": row.get("input") or "", "output": row["output"]}
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            raise DataError(f"{where}: '{name}' must be a text, got {type(text).__name__}")
+    return texts
+
+
+def _of_chat(messages: Any, where: str) -> dict[str, str]:
+    turns = list(messages) if isinstance(messages, list) else []
+    if not all(isinstance(turn, Mapping) and isinstance(turn.get("content"), str) for turn in turns):
+        raise DataError(f"{where}: each of messages must hold a role and a text as its content")
+    system = f"{turns.pop(0)['content']}\n\n" if turns and turns[0].get("role") == "system" else ""
+    roles = [turn.get("role") for turn in turns]
+    if not roles or roles != ["user", "assistant"] * (len(roles) // 2):
+        raise DataError(
+            f"{where}: messages must be of user and assistant by turns, the last of assistant, maybe after one "
+            f"of system; got {', '.join(map(str, roles)) or 'none'}"
+        )
+    earlier = "".join(_TURNS[turn["role"]] + turn["content"] for turn in turns[1:-1])
+    return {"instruction": system + turns[0]["content"] + earlier, "input": "", "output": turns[-1]["content"]}

@@ -1,0 +1,182 @@
+"""The mix: prompts with their right choice, and instruction rows among them, in a stated ratio, exactly counted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from sycophancy_core import _core
+from sycophancy_core._core import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Unit = Literal["rows", "tokens"]
+
+_NO_LIMIT = 1 << 60  # tokens of a row; what is too long for a model is refused by the fine-tuning
+
+
+def mix(
+    prompts: pa.Table,
+    instructions: pa.Table | Mapping[str, pa.Table],
+    *,
+    ratio: float = 5.0,
+    unit: Unit = "rows",
+    weights: Mapping[str, float] | None = None,
+    tokenizer: Any = None,
+    evaluation: Mapping[str, pa.Table] | None = None,
+    seed: int = 0,
+) -> pa.Table:
+    """Mix prompts, completed by their right choice, with instruction rows (Wei et al. 2023, section 4.3).
+
+    Every prompt occurs once. Instruction rows are drawn in random order, those of a source again only after all others
+    of it came, and stand evenly among the prompts.
+
+    Parameters
+    ----------
+    instructions
+        Columns ``instruction``, ``input``, ``output``; see ``load_instructions``. Or several such tables by name.
+    ratio
+        Synthetic part for one part of instructions.
+    unit
+        What the ratio and the weights count: ``"rows"``, or supervised ``"tokens"``, which the loss is a mean over.
+        Each source is then taken up to the row that comes nearest.
+    weights
+        Part of each source among the instructions, of any sum; by default all have the same.
+    tokenizer
+        The model's tokenizer (``model.tokenizer``), for ``unit="tokens"``.
+    evaluation
+        Prompts tables by task, of which nothing may be trained on; see ``overlap.refuse_overlap``.
+
+    Returns
+    -------
+    pyarrow.Table
+        Training rows: ``id``, ``origin`` ("synthetic" or "instruction"), ``source``, ``prompt``, ``completion``;
+        :func:`count_rows` counts them.
+
+    Raises
+    ------
+    DataError
+        If the ratio or a weight is not positive, a prompt has no right choice, instruction rows are wanted of a source
+        without any, or training and evaluation data overlap.
+    """
+    import pyarrow as pa
+
+    sources = dict(instructions) if isinstance(instructions, Mapping) else {"instructions": instructions}
+    shares = _shares(sources, weights)
+    if not 0 < ratio < math.inf:
+        raise DataError(f"mix: ratio must be > 0, got {ratio}")
+    if unit not in ("rows", "tokens"):
+        raise DataError(f"mix: unit must be rows or tokens, got {unit!r}")
+    if unit == "tokens" and tokenizer is None:
+        raise DataError("mix: unit 'tokens' needs a tokenizer, got none; give tokenizer=model.tokenizer")
+    if evaluation is not None:
+        from sycophancy_core.overlap import refuse_overlap
+
+        refuse_overlap(prompts, sources, evaluation)
+    if unit == "rows":
+        counts = _apportion(math.floor(prompts.num_rows / ratio + 0.5), shares)
+        drawn = [_draw(name, sources[name], count, seed) for name, count in counts.items()]
+    else:
+        alone = pa.table(_core.mix(prompts, _draw("", next(iter(sources.values())), 0, seed), seed=seed))
+        wanted = sum(_supervised(alone, tokenizer)) / ratio
+        drawn = [_draw_tokens(name, sources[name], wanted * share, tokenizer, seed) for name, share in shares.items()]
+    return pa.table(_core.mix(prompts, _shuffled(drawn, seed), seed=seed))
+
+
+def count_rows(rows: pa.Table, *, tokenizer: Any = None) -> pa.Table:
+    """Count training rows by origin and source.
+
+    Parameters
+    ----------
+    rows
+        Training rows of :func:`mix`.
+    tokenizer
+        Count supervised tokens too, as the fine-tuning takes them.
+
+    Returns
+    -------
+    pyarrow.Table
+        ``origin``, ``source``, ``num_rows`` and, with a tokenizer, ``num_tokens``; sorted by the names.
+    """
+    import pyarrow as pa
+
+    names = list(zip(rows["origin"].to_pylist(), rows["source"].to_pylist(), strict=True))
+    tokens = _supervised(rows, tokenizer) if tokenizer is not None else [0] * len(names)
+    found: dict[tuple[str, str], list[int]] = {}
+    for name, number in zip(names, tokens, strict=True):
+        found.setdefault(name, []).append(number)
+    parts = sorted(found.items())
+    columns: dict[str, list[Any]] = {
+        "origin": [origin for (origin, _), _ in parts],
+        "source": [source for (_, source), _ in parts],
+        "num_rows": [len(numbers) for _, numbers in parts],
+    }
+    return pa.table(columns if tokenizer is None else {**columns, "num_tokens": [sum(part) for _, part in parts]})
+
+
+def _shares(sources: Mapping[str, pa.Table], weights: Mapping[str, float] | None) -> dict[str, float]:
+    weights = dict.fromkeys(sources, 1.0) if weights is None else weights
+    if set(weights) != set(sources) or not sources:
+        raise DataError(f"mix: weights must name each source once, got {sorted(weights)} for {sorted(sources)}")
+    wrong = [name for name, weight in weights.items() if not 0 < weight < math.inf]
+    if wrong:
+        raise DataError(f"mix: the weight of source {wrong[0]!r} must be > 0, got {weights[wrong[0]]}")
+    total = math.fsum(weights.values())
+    return {name: weights[name] / total for name in sorted(sources)}
+
+
+def _apportion(total: int, shares: Mapping[str, float]) -> dict[str, int]:
+    """Cut a whole number by shares: the largest remainders get what is left over."""
+    counts = {name: math.floor(total * share) for name, share in shares.items()}
+    by_remainder = sorted(shares, key=lambda name: counts[name] - total * shares[name])
+    for name in by_remainder[: total - sum(counts.values())]:
+        counts[name] += 1
+    return counts
+
+
+def _draw(name: str, source: pa.Table, count: int, seed: int) -> pa.Table:
+    import pyarrow as pa
+
+    return pa.table(_core.draw_instructions(source, source=name, count=count, seed=seed))
+
+
+def _draw_tokens(name: str, source: pa.Table, wanted: float, tokenizer: Any, seed: int) -> pa.Table:
+    """Draw the rows whose supervised tokens come nearest to ``wanted``."""
+    import numpy as np
+
+    if source.num_rows == 0:
+        raise DataError(f"mix: {wanted:.0f} supervised tokens are wanted of source {name!r}, but it holds no row")
+    count = 64
+    while True:
+        rows = _draw(name, source, count, seed)
+        sums = np.cumsum([0, *_supervised(rows, tokenizer)])
+        if sums[-1] >= wanted:
+            return rows.slice(0, int(np.argmin(np.abs(sums - wanted))))
+        count *= 2
+
+
+def _supervised(rows: pa.Table, tokenizer: Any) -> list[int]:
+    """Count each row's supervised tokens, as the fine-tuning does."""
+    from sycophancy_core.batching import encode_rows
+
+    encoded = encode_rows(rows, tokenizer, max_tokens=_NO_LIMIT) if rows.num_rows else []
+    return [len(row.ids) - row.first_supervised for row in encoded]
+
+
+def _shuffled(tables: list[pa.Table], seed: int) -> pa.Table:
+    """Join the rows of several sources in random order; those of one source keep theirs."""
+    import numpy as np
+    import pyarrow as pa
+
+    source = np.repeat(np.arange(len(tables)), [table.num_rows for table in tables])
+    random = np.random.Generator(np.random.Philox(key=[seed, 3]))
+    order = source[np.argsort(random.random(len(source)), kind="stable")]
+    # The i-th place of a source gets its i-th row.
+    place = np.empty(len(source), np.int64)
+    place[np.argsort(order, kind="stable")] = np.arange(len(source))
+    return pa.concat_tables(tables).take(pa.array(place))
+
+
+__all__ = ["Unit", "count_rows", "mix"]

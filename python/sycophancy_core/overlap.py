@@ -1,0 +1,95 @@
+"""Training data that the evaluation asks: found by claim and by text, and refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sycophancy_core._core import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_SHINGLE_WORDS = 5  # a shorter text, such as "Give a synonym.", is no sign of a leak wherever it occurs
+
+
+@dataclass(kw_only=True)
+class _Evaluation:
+    """The evaluation's claims and texts, and where to look for a text."""
+
+    texts: list[tuple[str, str]] = field(default_factory=list)  # what errors call the prompt, its words
+    claims: dict[str, str] = field(default_factory=dict)  # claim id -> what errors call its first prompt
+    shingles: set[int] = field(default_factory=set)  # hashes of all runs of words: without the first, no text occurs
+
+    def find(self, words: list[str]) -> str | None:
+        """Return the name of the first prompt in which the words occur, one after the other."""
+        if len(words) < _SHINGLE_WORDS or next(_shingles(words)) not in self.shingles:
+            return None
+        wanted = f" {' '.join(words)} "
+        return next((name for name, text in self.texts if wanted in text), None)
+
+
+def refuse_overlap(prompts: pa.Table, instructions: Mapping[str, pa.Table], evaluation: Mapping[str, pa.Table]) -> None:
+    """Refuse training data that occurs in the prompts of an evaluation.
+
+    A training prompt must not be about a claim that the evaluation asks, and no text must occur in an evaluation prompt
+    as a whole, compared by its words, whatever their case and punctuation: the training prompt's, and of an instruction
+    row its input or, where it has none, its instruction. Texts of less than five words are passed over.
+
+    Parameters
+    ----------
+    prompts
+        Prompts to train on: ``id``, ``claim_id``, ``prompt``.
+    instructions
+        Instruction rows by the name of their source.
+    evaluation
+        Prompts tables by the name of their task.
+
+    Raises
+    ------
+    DataError
+        At the first overlap; the message names both sides.
+    """
+    index = _index(evaluation)
+    columns = (prompts[name].to_pylist() for name in ("id", "claim_id", "prompt"))
+    for identity, claim, text in zip(*columns, strict=True):
+        if claim in index.claims:
+            _refuse(f"training prompt {identity} asks claim {claim}", index.claims[claim], "asks it")
+        found = index.find(_words(text))
+        if found is not None:
+            _refuse(f"training prompt {identity}", found, "holds its text")
+    for source, table in instructions.items():
+        inputs = table["input"].to_pylist() if "input" in table.column_names else [None] * len(table)
+        for number, (instruction, text) in enumerate(zip(table["instruction"].to_pylist(), inputs, strict=True), 1):
+            found = index.find(_words(text or instruction))
+            if found is not None:
+                _refuse(f"row {number} of source {source!r}, {(text or instruction)[:60]!r}", found, "holds its text")
+
+
+def _refuse(trained: str, asked: str, how: str) -> None:
+    raise DataError(f"mix: {trained}, and evaluation {asked} {how}; train on other data, or evaluate on other prompts")
+
+
+def _index(evaluation: Mapping[str, pa.Table]) -> _Evaluation:
+    index = _Evaluation()
+    for task, table in evaluation.items():
+        claims = table["claim_id"].to_pylist() if "claim_id" in table.column_names else [None] * len(table)
+        for identity, claim, text in zip(table["id"].to_pylist(), claims, table["prompt"].to_pylist(), strict=True):
+            name = f"prompt {identity} of task {task!r}"
+            words = _words(text)
+            index.texts.append((name, f" {' '.join(words)} "))
+            index.shingles.update(_shingles(words))
+            if claim is not None:
+                index.claims.setdefault(claim, name)
+    return index
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.casefold())
+
+
+def _shingles(words: list[str]) -> Iterator[int]:
+    for start in range(len(words) - _SHINGLE_WORDS + 1):
+        yield hash(tuple(words[start : start + _SHINGLE_WORDS]))

@@ -203,6 +203,7 @@ def _compare(add: Add) -> None:
 
 def _report(add: Add) -> None:
     add("result", type=Path, help="folder of an evaluation or a comparison")
+    add("--training", type=Path, default=None, help="folder of a fine-tuning, to show its log and curve")
     _out(add, "HTML file")
 
 

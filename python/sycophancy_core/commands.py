@@ -113,10 +113,10 @@ def mix(options: Namespace) -> None:
     paths = {path.stem: path for path in options.instructions or ()}
     if len(paths) < len(options.instructions or ()):
         raise DataError("mix: two sources of instructions have one name; rename a file")
-    sources = {name: load_instructions(path, limit=options.limit, seed=options.seed) for name, path in paths.items()}
-    weights = options.weights and dict(zip(paths, options.weights, strict=False))
-    if weights and len(options.weights) != len(paths):
+    if options.weights is not None and len(options.weights) != len(paths):
         raise DataError(f"mix: wanted a weight for each source, got {len(options.weights)} for {len(paths)}")
+    weights = None if options.weights is None else dict(zip(paths, options.weights, strict=True))
+    sources = {name: load_instructions(path, limit=options.limit, seed=options.seed) for name, path in paths.items()}
     tokenizer = _load(options).tokenizer if options.unit == "tokens" else None
     evaluation = {path.stem: read_table(path) for path in options.evaluation or ()}
     rows = mix_rows(
@@ -144,13 +144,13 @@ def finetune(options: Namespace) -> None:
     names = ("steps", "batch_size", "learning_rate", "lora_rank", "accumulation", "precision", "checkpoint_steps")
     changes = {"seed": options.seed, **_given(options, names)}
     wanted = FinetuneOptions.wei2023(**changes) if options.wei2023 else FinetuneOptions(**changes)
-    rows = read_table(options.rows)
     curve = None
     choice = _given(options, ("every", "metric", "patience"))
     if options.curve is not None:
         curve = CurveOptions(tasks={path.stem: read_table(path) for path in options.curve}, **choice)
     elif choice:
         raise DataError(f"finetune: --{next(iter(choice))} needs prompts to measure, got no --curve")
+    rows = read_table(options.rows)
     model = _load(options)
     with _printer(options).stage("fine-tune") as progress:
         result = tune(model, rows, options=wanted, curve=curve, run=options.out, progress=progress)
@@ -214,7 +214,12 @@ def report(options: Namespace) -> None:
 
     is_comparison = (options.result / "comparison.json").is_file()
     result = Comparison.load(options.result) if is_comparison else Evaluation.load(options.result)
-    print(write_report(result, options.out))
+    tables = {}
+    if options.training is not None:
+        tables["training_log"] = read_table(options.training / "training_log.parquet")
+        if (options.training / "training_curve.parquet").is_file():
+            tables["training_curve"] = read_table(options.training / "training_curve.parquet")
+    print(write_report(result, options.out, **tables))
 
 
 def demo(options: Namespace) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from sycophancy_core._core import DataError
+from sycophancy_core.curve import CurveOptions
 from sycophancy_core.families import FamilyOptions, candidate_claims, held_out_claims, held_out_prompts
 from sycophancy_core.files import digest_json, digest_table, read_json, read_table, write_json, write_table
 from sycophancy_core.knowledge import FilterOptions, FilterResult, kept_digest
@@ -34,6 +35,9 @@ Nothing printed here is a result about SmolLM2, which in this format is at chanc
 ABOUT_OTHER = "This demo starts from the model {name}, as it is."
 
 ORGANISM = "organism"
+
+CURVE_CLAIMS = 10  # of each family
+CURVE_POINTS = 4  # after the untouched model's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +119,9 @@ def run_demo(
         print(f"  the filter: {kept.summary()}", file=out, flush=True)
         for message in demo.warnings:
             print(f"  warning: {message}", file=out, flush=True)
-        demo.finetune(demo.mix(kept))
+        rows = demo.mix(kept)
+        print(f"  the mix: {_mixed(rows)}", file=out, flush=True)
+        demo.finetune(rows)
         after = demo.evaluate("after")
         comparison = demo.compare(before, after, kept)
         path = demo.report(comparison, kept)
@@ -240,7 +246,13 @@ class _Demo:
 
         def make() -> pa.Table:
             with self.printer.stage("generate and mix") as progress:
-                rows = mix(self.synthetic(kept), load_instructions(), ratio=self.options.ratio, seed=self.options.seed)
+                rows = mix(
+                    self.synthetic(kept),
+                    load_instructions(),
+                    ratio=self.options.ratio,
+                    evaluation=held_out_prompts(self.options),
+                    seed=self.options.seed,
+                )
                 progress(rows.num_rows, rows.num_rows)
                 return rows
 
@@ -252,23 +264,31 @@ class _Demo:
             load=lambda: read_table(path),
         )
 
+    def curve(self) -> CurveOptions:
+        """Say what is measured on the way: a part of the evaluation. It is only shown, and chooses no step."""
+        prompts = held_out_prompts(replace(self.options, claims=min(self.options.claims, CURVE_CLAIMS)))
+        return CurveOptions(tasks=prompts, every=max(1, self.options.steps // CURVE_POINTS))
+
     def finetune(self, rows: pa.Table) -> None:
         """Train the model on the rows, in place."""
         from sycophancy_core.checkpoints import merge_adapter
         from sycophancy_core.pipeline import finetune
 
         folder = self.run.path("tuned")
-        training = self.options.training()
+        training, curve = self.options.training(), self.curve()
 
         def make() -> None:
             with self.printer.stage("fine-tune") as progress:
-                finetune(self.model, rows, options=training, run=folder, progress=progress).save(folder)
+                found = finetune(self.model, rows, options=training, curve=curve, run=folder, progress=progress)
+                found.save(folder)
 
         def load() -> None:
             merge_adapter(self.model.model, folder)
 
         inputs = {"model": self.model.digest, "rows": digest_table(rows), "options": asdict(training)}
-        names = ("adapter_model.safetensors", "adapter_config.json", "training_log.parquet")
+        inputs["curve"] = curve.identity()
+        tables = ("training_log.parquet", "training_curve.parquet")
+        names = ("adapter_model.safetensors", "adapter_config.json", *tables)
         self.run.stage(
             "finetune", inputs=inputs, make=make, save=lambda _: [folder / name for name in names], load=load
         )
@@ -293,12 +313,12 @@ class _Demo:
         from sycophancy_core.html_report import report
 
         path = self.run.path("report.html")
-        log = read_table(self.run.path("tuned/training_log.parquet"))
+        log, curve = (read_table(self.run.path(f"tuned/training_{name}.parquet")) for name in ("log", "curve"))
         manifest = self.manifest(kept)
 
         def make() -> Path:
             with self.printer.stage("report"):
-                return report(comparison, path, manifest=manifest, training_log=log)
+                return report(comparison, path, manifest=manifest, training_log=log, training_curve=curve)
 
         inputs = {"manifest": digest_json(manifest), "changes": digest_table(comparison.estimates)}
         return self.run.stage("report", inputs=inputs, make=make, save=lambda made: [made], load=lambda: path)
@@ -325,3 +345,9 @@ def _load(options: DemoOptions, printer: ProgressPrinter) -> LanguageModel:
 
 def _about(options: DemoOptions, model: LanguageModel) -> str:
     return ABOUT_ORGANISM if options.model == ORGANISM else ABOUT_OTHER.format(name=model.name)
+
+
+def _mixed(rows: pa.Table) -> str:
+    from sycophancy_core.mixing import count_rows
+
+    return ", ".join(f"{part['num_rows']:,} of {part['source']}" for part in count_rows(rows).to_pylist())

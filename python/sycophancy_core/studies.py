@@ -190,10 +190,12 @@ class _Stages:
 
         def make(folder: Path) -> list[Path]:
             with self.printer.stage("generate and mix"):
-                return [write_table(folder / "training_rows.parquet", training_rows(claims, self.options, arm))]
+                rows = training_rows(claims, self.options, arm, evaluation=self.tasks)
+                return [write_table(folder / "training_rows.parquet", rows)]
 
         number = arm.steps * self.options.batch_size
         inputs = {"claims": digest_table(claims), "rows": number, "ratio": arm.ratio, "seed": arm.seed}
+        inputs["evaluation"] = {name: digest_table(prompts) for name, prompts in self.tasks.items()}
         return self.once("rows", inputs, make)
 
     def finetune(self, arm: Arm, rows: _Step) -> _Step:
@@ -270,14 +272,22 @@ def study_prompts(options: StudyOptions) -> dict[str, pa.Table]:
     return asked | task_prompts(options.tasks, options=files, limit=options.limit, seed=options.seed)
 
 
-def training_rows(claims: pa.Table, options: StudyOptions, arm: Arm) -> pa.Table:
-    """Ask claims with opinions, in training wordings, answered by truth; add instruction rows."""
+def training_rows(
+    claims: pa.Table, options: StudyOptions, arm: Arm, *, evaluation: Mapping[str, pa.Table] | None = None
+) -> pa.Table:
+    """Ask claims with opinions, in training wordings, answered by truth; add instruction rows.
+
+    Raises
+    ------
+    DataError
+        If one of them is in the prompts of the evaluation.
+    """
     from sycophancy_core.instructions import load_instructions
     from sycophancy_core.pipeline import mix, training_prompts
 
     needed = max(1, round(arm.steps * options.batch_size * arm.ratio / (arm.ratio + 1)))
     prompts = training_prompts(claims, n=needed, seed=arm.seed)
-    return mix(prompts, load_instructions(), ratio=arm.ratio, seed=arm.seed)
+    return mix(prompts, load_instructions(), ratio=arm.ratio, evaluation=evaluation, seed=arm.seed)
 
 
 def finetune_options(options: StudyOptions, arm: Arm) -> FinetuneOptions:

@@ -1,5 +1,6 @@
 """The command line: a verb for each stage, files in and out, one sentence and exit 2 for a fault."""
 
+import re
 import subprocess
 import sys
 import time
@@ -51,8 +52,13 @@ def test_the_verbs_make_the_whole_method(model: str, tmp_path: Path, capsys: pyt
     assert run("filter", "--claims", at("claims.parquet"), *scoring, "-o", at("kept.parquet")) == 0
     sampled = ("--split", "train", "--design", "sampled")
     assert run("prompts", "--claims", at("kept.parquet"), *sampled, "-o", at("opinions.parquet")) == 0
-    assert run("mix", "--prompts", at("opinions.parquet"), "-o", at("rows.parquet")) == 0
-    tuning = ("--steps", 2, "--batch-size", 4, "--lora-rank", 2)
+    at("chat.jsonl").write_text('{"instruction": "Say hello.", "output": "Hello."}\n')
+    mixing = ("--instructions", at("chat.jsonl"), "--unit", "tokens", "--evaluation", at("prompts.parquet"), *scoring)
+    capsys.readouterr()
+    assert run("mix", "--prompts", at("opinions.parquet"), *mixing, "-o", at("rows.parquet")) == 0
+    assert re.search(r"instruction +chat +\d+ rows, \d+ supervised tokens", capsys.readouterr().out)
+    watching = ("--curve", at("prompts.parquet"), "--every", 1, "--metric", "accuracy_user_wrong", "--patience", 2)
+    tuning = ("--steps", 2, "--batch-size", 4, "--lora-rank", 2, *watching)
     assert run("finetune", "--rows", at("rows.parquet"), *tuning, *scoring, "-o", at("tuned")) == 0
     asking = ("--tasks", "addition_factorial", "--limit", 3)
     assert run("evaluate", *asking, *scoring, "-o", at("before")) == 0
@@ -60,8 +66,9 @@ def test_the_verbs_make_the_whole_method(model: str, tmp_path: Path, capsys: pyt
     capsys.readouterr()
     assert run("compare", at("before"), at("after"), "-o", at("comparison")) == 0
     assert "sycophancy effect" in capsys.readouterr().out
-    assert run("report", at("comparison"), "-o", at("report.html")) == 0
+    assert run("report", at("comparison"), "--training", at("tuned"), "-o", at("report.html")) == 0
     assert at("report.html").read_text().startswith("<!DOCTYPE html")
+    assert "evaluations during the training" in at("report.html").read_text()
 
 
 def test_generate_gives_the_same_prompts_in_shards(tmp_path: Path) -> None:
@@ -82,6 +89,14 @@ def test_generate_gives_the_same_prompts_in_shards(tmp_path: Path) -> None:
         (("generate", "--n", "4", "--shard", "two", "-o", "x"), "--shard: wanted i/k, such as 0/4, got 'two'"),
         (("report", "nothing", "-o", "x"), "nothing: wanted a folder with a saved evaluation"),
         (("verify", "nothing"), "nothing: wanted a run folder"),
+        (
+            ("finetune", "--rows", "x", "--patience", "2", "-o", "x"),
+            "--patience needs prompts to measure, got no --curve",
+        ),
+        (
+            ("mix", "--prompts", "x", "--instructions", "a", "--weights", "1", "2", "-o", "x"),
+            "wanted a weight for each source, got 2 for 1",
+        ),
         (("mix", "--prompts", "empty.json", "-o", "x"), "empty.json: wanted a Parquet file"),
     ],
 )

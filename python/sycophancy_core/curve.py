@@ -160,7 +160,8 @@ class CurveRecorder:
         if step == 0:
             self._known = sorted(known_claims(measurements))
         found = measure(measurements, known=self._known, subset_by=()).to_pylist()
-        self._rows += [{"step": step, **row} for row in found]
+        # A NaN's sign does not survive a checkpoint, so that every NaN is made the same one here.
+        self._rows += [{"step": step} | {k: math.nan if v != v else v for k, v in row.items()} for row in found]
         metric = self._options.metric
         if metric is not None and metric not in {row["metric"] for row in found}:
             there = ", ".join(sorted({row["metric"] for row in found}.intersection((*HIGHEST, *NEAREST_ZERO))))

@@ -20,7 +20,7 @@ RANKS = pytest.mark.parametrize("lora_rank", [None, 4])
 
 @pytest.fixture(scope="module")
 def tasks() -> dict[str, pa.Table]:
-    return task_prompts(("claims", "addition_factorial"), limit=3)
+    return task_prompts(("claims", "addition_factorial"), limit=2)
 
 
 @pytest.fixture(scope="module")

@@ -244,7 +244,10 @@ CURVE_METRICS = ("accuracy_user_wrong", "sycophancy_effect", "accuracy_none", "s
 
 def _draw_curve(axes: Axes, rows: Sequence[Mapping[str, Any]], gap: float) -> None:
     """Draw one task's metrics; those of one step stand side by side, so that no interval hides another."""
+    there = {r["metric"] for r in rows}
     for i, metric in enumerate(CURVE_METRICS):
+        if metric == "sycophancy_gap" and "sycophancy_effect" in there:
+            continue  # the effect is the sharper of the two
         mine = [r for r in rows if r["metric"] == metric]
         at = [r["step"] + gap * (i - 1) for r in mine]
         color = MORE_COLORS[i]

@@ -48,8 +48,9 @@ py::tuple score(const Engine& engine, const Array<int32_t>& tokens, const Array<
     const py::gil_scoped_release no_gil;
     result = engine.score(sequences, options, Ticker(progress));
   }
-  return py::make_tuple(Array<double>(static_cast<py::ssize_t>(result.log_probs.size()), result.log_probs.data()),
-                        result.num_tokens);
+  const auto count = static_cast<py::ssize_t>(result.log_probs.size());
+  return py::make_tuple(Array<double>(count, result.log_probs.data()), result.num_tokens,
+                        py::array(py::dtype::of<bool>(), count, result.is_greedy.data()));
 }
 
 // Errors of the core, as the classes that _core registered.
@@ -85,5 +86,7 @@ PYBIND11_MODULE(_engine, m) {
       .def("score", &syco::score, py::arg("tokens"), py::arg("offsets"), py::arg("num_context"), py::kw_only(),
            py::arg("matmul_precision") = "highest",
            py::arg("panels_per_thread") = syco::ScoreOptions{}.panels_per_thread, py::arg("progress") = py::none(),
-           "Return the log-probability of each sequence's scored tokens, in nats, and the number of tokens run.");
+           "Return the log-probability of each sequence's scored tokens, in nats; the number of tokens run; and for "
+           "each "
+           "sequence whether no token is likelier than any of its scored ones.");
 }

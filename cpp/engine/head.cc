@@ -16,8 +16,9 @@ constexpr int64_t kSplits = 32;
 
 }  // namespace
 
-Head::Head(const Spec& spec, const Weights& weights, MatmulPrecision precision, std::vector<double>& log_probs)
-    : spec_(spec), weights_(weights), precision_(precision), log_probs_(log_probs) {
+Head::Head(const Spec& spec, const Weights& weights, MatmulPrecision precision, std::vector<double>& log_probs,
+           std::vector<uint8_t>& is_greedy)
+    : spec_(spec), weights_(weights), precision_(precision), log_probs_(log_probs), is_greedy_(is_greedy) {
   hidden_ = at::empty({kPanels, spec.hidden, kColumns}, at::kFloat);
   packed_ = at::empty({kPanels, packed_size(spec.hidden)}, at::kFloat);
   partial_ = at::empty({kSplits, kPanels, 2, kColumns}, at::kFloat);
@@ -60,6 +61,7 @@ void Head::flush() {
     for (int64_t s = 0; s < kSplits; ++s) maximum = std::max<double>(maximum, partial[s][p][0][c]);
     for (int64_t s = 0; s < kSplits; ++s) sum += partial[s][p][1][c] * std::exp(partial[s][p][0][c] - maximum);
     log_probs_[w.sequence] += w.logit - (maximum + std::log(sum));
+    if (!(w.logit >= maximum)) is_greedy_[w.sequence] = 0;  // as written, also where a logit is not a number
   }
   wanted_.clear();
   num_columns_ = 0;

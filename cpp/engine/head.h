@@ -1,4 +1,5 @@
-// The output layer: hidden states of the rows that predict a scored token -> log-probabilities of those tokens.
+// The output layer: hidden states of the rows that predict a scored token -> log-probabilities of those tokens, and
+// whether each was the likeliest.
 #pragma once
 
 #include <vector>
@@ -10,7 +11,10 @@ namespace syco {
 // Collects hidden states and runs the head over a few panels of them at a time: logits exist only tile by tile.
 class Head {
  public:
-  Head(const Spec& spec, const Weights& weights, MatmulPrecision precision, std::vector<double>& log_probs);
+  // `log_probs` and `is_greedy` hold a number a sequence, 0 and 1 at first: log-probabilities are added to the one, and
+  // the other becomes 0 where some token is likelier than a scored one.
+  Head(const Spec& spec, const Weights& weights, MatmulPrecision precision, std::vector<double>& log_probs,
+       std::vector<uint8_t>& is_greedy);
 
   // Takes the rows of the decoder's last chunk that `targets` (by row) score. Runs the head whenever it is full.
   void take(const Decoder& decoder, std::span<const Target> targets);
@@ -31,6 +35,7 @@ class Head {
   const Weights& weights_;
   MatmulPrecision precision_;
   std::vector<double>& log_probs_;
+  std::vector<uint8_t>& is_greedy_;
   std::vector<Wanted> wanted_;
   int64_t num_columns_ = 0;
   at::Tensor hidden_;   // (panels, hidden, 64)

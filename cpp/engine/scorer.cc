@@ -51,9 +51,10 @@ ScoreResult Engine::score(const Sequences& sequences, const ScoreOptions& option
   const int64_t whole = (plan.num_tokens() + kColumns - 1) / kColumns;
   const int64_t panels = std::min(whole, affordable_panels(spec_, options.panels_per_thread) * at::get_num_threads());
   ScoreResult result{.log_probs = std::vector<double>(sequences.num_context.size(), 0.0),
+                     .is_greedy = std::vector<uint8_t>(sequences.num_context.size(), 1),
                      .num_tokens = plan.num_tokens()};
   Decoder decoder(spec_, weights_, options.precision);
-  Head head(spec_, weights_, options.precision, result.log_probs);
+  Head head(spec_, weights_, options.precision, result.log_probs, result.is_greedy);
   decoder.begin(plan, panels);
   auto target = plan.targets.begin();
   for (int64_t row = 0; row < plan.num_tokens();) {

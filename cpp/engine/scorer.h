@@ -16,8 +16,9 @@ struct ScoreOptions {
 };
 
 struct ScoreResult {
-  std::vector<double> log_probs;  // of each sequence's scored tokens, summed, in nats
-  int64_t num_tokens = 0;         // that were run
+  std::vector<double> log_probs;   // of each sequence's scored tokens, summed, in nats
+  std::vector<uint8_t> is_greedy;  // 1 where no token is likelier than any of the sequence's scored tokens
+  int64_t num_tokens = 0;          // that were run
 };
 
 // A decoder model on the caller's weights, which are read anew by every job.

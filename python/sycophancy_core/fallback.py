@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sycophancy_core.tokens import TokenScores
+
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
@@ -38,22 +40,25 @@ class TransformersScorer:
         """The model's number type."""
         return str(self.model.dtype).removeprefix("torch.")
 
-    def log_probs(self, batch: TokenBatch, progress: Progress | None) -> tuple[NDArray[np.float64], int]:
-        """Log-probability of each sequence's scored tokens, and the number of tokens that were run."""
-        result = np.zeros(batch.num_sequences)
+    def log_probs(self, batch: TokenBatch, progress: Progress | None) -> TokenScores:
+        """Log-probability of each sequence's scored tokens."""
+        log_prob = np.zeros(batch.num_sequences)
+        is_greedy = np.zeros(batch.num_sequences, dtype=bool)
         rows = list(_distinct_rows(batch))
         total = sum(len(row.inputs) for row in rows)
         done = 0
         if progress is not None:
             progress(0, total)
         for group in _equal_length_groups(rows):
-            self._score_group(batch, group, result)
+            self._score_group(batch, group, log_prob, is_greedy)
             done += sum(len(row.inputs) for row in group)
             if progress is not None:
                 progress(done, total)
-        return result, total
+        return TokenScores(log_prob, total, is_greedy)
 
-    def _score_group(self, batch: TokenBatch, group: list[_Row], result: NDArray[np.float64]) -> None:
+    def _score_group(
+        self, batch: TokenBatch, group: list[_Row], log_prob: NDArray[np.float64], is_greedy: NDArray[np.bool_]
+    ) -> None:
         import torch
 
         first = min(row.first for row in group)
@@ -62,16 +67,21 @@ class TransformersScorer:
             logits = self.model(input_ids=ids, use_cache=False, logits_to_keep=ids.shape[1] - first).logits
         for row, own in zip(group, logits, strict=True):  # own: (positions from first, V)
             for s in row.sequences:
-                result[s] = _sum_of_targets(own, batch.sequence(s), int(batch.num_context[s]), first)
+                log_prob[s], is_greedy[s] = _score_targets(own, batch.sequence(s), int(batch.num_context[s]), first)
 
 
-def _sum_of_targets(logits: torch.Tensor, tokens: NDArray[np.int32], context: int, first: int) -> float:
-    """Sum the targets' log-probs; in float64, since a float32 softmax over the vocabulary is biased by 3e-5 nats."""
+def _score_targets(logits: torch.Tensor, tokens: NDArray[np.int32], context: int, first: int) -> tuple[float, bool]:
+    """Sum the targets' log-probs, in float64, since a float32 softmax over the vocabulary is biased by 3e-5 nats.
+
+    The second value tells whether no token is likelier than any of them.
+    """
     import torch
 
     targets = torch.from_numpy(tokens[context:]).long().to(logits.device)
-    log_probs = logits[context - 1 - first : len(tokens) - 1 - first].double().log_softmax(-1)
-    return float(log_probs[torch.arange(len(targets), device=logits.device), targets].sum())
+    predicting = logits[context - 1 - first : len(tokens) - 1 - first]
+    rows = torch.arange(len(targets), device=logits.device)
+    is_greedy = bool((predicting[rows, targets] >= predicting.amax(-1)).all())
+    return float(predicting.double().log_softmax(-1)[rows, targets].sum()), is_greedy
 
 
 def _distinct_rows(batch: TokenBatch) -> Iterator[_Row]:

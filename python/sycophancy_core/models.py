@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sycophancy_core.scoring import PrecisionCheck, Progress, Scores
-    from sycophancy_core.tokens import TokenBatch
+    from sycophancy_core.tokens import TokenBatch, TokenScores
 
 _DTYPES = ("float32", "bfloat16", "float16")
 _ENGINES = ("auto", "native", "transformers")
@@ -190,9 +190,9 @@ class LanguageModel:
             text += f"\0{self.system_prompt}"
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def score_tokens(self, batch: TokenBatch, *, progress: Progress | None = None) -> tuple[NDArray[np.float64], int]:
-        """Log-probability of each sequence's scored tokens, summed, and the number of tokens that were run."""
-        result: tuple[NDArray[np.float64], int] = self._scorer.log_probs(batch, progress)
+    def score_tokens(self, batch: TokenBatch, *, progress: Progress | None = None) -> TokenScores:
+        """Log-probability of each sequence's scored tokens, summed."""
+        result: TokenScores = self._scorer.log_probs(batch, progress)
         return result
 
     def score(self, prompts: pa.Table, *, progress: Progress | None = None) -> Scores:

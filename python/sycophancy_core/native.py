@@ -6,11 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.engine_loader import load_engine
+from sycophancy_core.tokens import TokenScores
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from sycophancy_core.scoring import Progress
     from sycophancy_core.tokens import TokenBatch
 
@@ -39,9 +37,9 @@ class NativeScorer:
         """float32 tensors, and how operands enter a matrix product."""
         return f"float32/{self._matmul_precision}"
 
-    def log_probs(self, batch: TokenBatch, progress: Progress | None) -> tuple[NDArray[np.float64], int]:
-        """Log-probability of each sequence's scored tokens, and the number of tokens that were run."""
-        result: tuple[NDArray[np.float64], int] = self._engine.score(
+    def log_probs(self, batch: TokenBatch, progress: Progress | None) -> TokenScores:
+        """Log-probability of each sequence's scored tokens."""
+        result = self._engine.score(
             batch.tokens, batch.offsets, batch.num_context, matmul_precision=self._matmul_precision, progress=progress
         )
-        return result
+        return TokenScores(*result)

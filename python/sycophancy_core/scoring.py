@@ -110,7 +110,7 @@ def score_texts(
     """Score lists of texts; see :func:`score_prompts`."""
     started = time.perf_counter()
     batch = tokenize(model, prompts, choices, ids=ids)
-    values, num_tokens = model.score_tokens(batch, progress=progress)
+    values, num_tokens, _ = model.score_tokens(batch, progress=progress)
     log_prob = np.full((len(prompts), max(len(row) for row in choices)), np.nan)
     log_prob[batch.prompt_index, batch.choice_index] = values
     finite = np.ones(len(prompts), dtype=bool)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -56,6 +56,24 @@ class TokenBatch:
     def sequence(self, s: int) -> NDArray[np.int32]:
         """Token ids of sequence ``s``."""
         return self.tokens[self.offsets[s] : self.offsets[s + 1]]
+
+
+class TokenScores(NamedTuple):
+    """What a scorer says about a batch of token sequences.
+
+    Attributes
+    ----------
+    log_prob
+        Log-probability of each sequence's scored tokens, summed, in nats.
+    num_tokens
+        Tokens that were run.
+    is_greedy
+        Whether no token is likelier than any of the sequence's scored ones: whether greedy decoding gives them.
+    """
+
+    log_prob: NDArray[np.float64]
+    num_tokens: int
+    is_greedy: NDArray[np.bool_]
 
 
 def tokenize(

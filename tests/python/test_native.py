@@ -1,6 +1,8 @@
 """The engine against transformers in float32, family by family, and its bits against itself."""
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import torch
 from tiny_models import FAMILIES, VOCAB, batch_of, random_batch, reference_log_probs, tiny_model
 
 from sycophancy_core import DataError, ModelError
+from sycophancy_core.fallback import TransformersScorer
 from sycophancy_core.native import NativeScorer
 from sycophancy_core.tokens import TokenBatch
 
@@ -28,7 +31,7 @@ def take(batch: TokenBatch, order: list[int]) -> TokenBatch:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_equals_transformers_within_1e4_nats(family: str) -> None:
     model, batch = tiny_model(family), random_batch(1)
-    values, num_tokens = NativeScorer(model).log_probs(batch, None)
+    values, num_tokens, _ = NativeScorer(model).log_probs(batch, None)
     np.testing.assert_allclose(values, reference_log_probs(model, batch), atol=1e-4, rtol=0)
     assert num_tokens < batch.num_tokens_unshared
 
@@ -46,11 +49,12 @@ def test_three_products_are_nearly_float32_and_one_is_near(family: str) -> None:
 def test_bits_do_not_depend_on_order_or_company(family: str, precision: str) -> None:
     batch = random_batch(3, num_prompts=9)
     scorer = scorer_of(tiny_model(family), precision)
-    together, _ = scorer.log_probs(batch, None)
+    together, _, greedy = scorer.log_probs(batch, None)
     order = np.random.default_rng(0).permutation(batch.num_sequences).tolist()
     assert scorer.log_probs(take(batch, order), None)[0].tolist() == together[order].tolist()
     for s in range(batch.num_sequences):
-        assert scorer.log_probs(take(batch, [s]), None)[0].tolist() == [together[s]]
+        alone = scorer.log_probs(take(batch, [s]), None)
+        assert (alone.log_prob.tolist(), alone.is_greedy.tolist()) == ([together[s]], [greedy[s]])
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -60,14 +64,14 @@ def test_bits_do_not_depend_on_threads_or_chunks(precision: str) -> None:
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        alone, _ = scorer.log_probs(batch, None)
+        alone, *_ = scorer.log_probs(batch, None)
         torch.set_num_threads(2)
         assert scorer.log_probs(batch, None)[0].tolist() == alone.tolist()
     finally:
         torch.set_num_threads(threads)
     for panels in (1, 3, 50):
         engine = scorer._engine
-        values, _ = engine.score(
+        values, *_ = engine.score(
             batch.tokens, batch.offsets, batch.num_context, matmul_precision=precision, panels_per_thread=panels
         )
         assert values.tolist() == alone.tolist()
@@ -82,14 +86,35 @@ def test_every_token_of_a_text_can_be_scored() -> None:
     )
 
 
+def greedy_continuation(model: torch.nn.Module, context: list[int], num_tokens: int) -> list[int]:
+    """Decode token by token with transformers: the likeliest each time."""
+    ids = list(context)
+    for _ in range(num_tokens):
+        with torch.inference_mode():
+            ids.append(int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
+    return ids
+
+
+@pytest.mark.parametrize("make_scorer", [NativeScorer, TransformersScorer])
+@pytest.mark.parametrize("family", ["llama", "gpt-neox", "phi3"])
+def test_greedy_is_what_greedy_decoding_gives(family: str, make_scorer: Callable[[object], Any]) -> None:
+    model, rng = tiny_model(family), np.random.default_rng(8)
+    contexts = [rng.integers(0, VOCAB, length).tolist() for length in (1, 5, 40, 90)]
+    greedy = [greedy_continuation(model, context, 4) for context in contexts]
+    # The same but for one of the four tokens, the first to the last.
+    others = [[*ids[:i], (ids[i] + 1) % VOCAB, *ids[i + 1 :]] for ids in greedy for i in range(len(ids) - 4, len(ids))]
+    batch = batch_of([*greedy, *others], [len(ids) - 4 for ids in [*greedy, *(g for g in greedy for _ in range(4))]])
+    assert make_scorer(model).log_probs(batch, None).is_greedy.tolist() == [True] * 4 + [False] * 16
+
+
 def test_weights_are_shared_with_the_module() -> None:
     model, batch = tiny_model("llama"), random_batch(6)
     scorer = NativeScorer(model)
-    before, _ = scorer.log_probs(batch, None)
+    before, *_ = scorer.log_probs(batch, None)
     with torch.no_grad():
         for weight in model.parameters():
             weight *= 1.1
-    after, _ = scorer.log_probs(batch, None)
+    after, *_ = scorer.log_probs(batch, None)
     assert np.abs(after - before).max() > 0.1
     np.testing.assert_allclose(after, reference_log_probs(model, batch), atol=1e-4)
 
@@ -106,7 +131,7 @@ def test_progress_counts_tokens_to_the_end_and_may_stop_the_job() -> None:
     model, batch = tiny_model("llama"), random_batch(7)
     seen: list[tuple[int, int]] = []
     scorer = NativeScorer(model)
-    values, num_tokens = scorer.log_probs(batch, lambda done, total: seen.append((done, total)))
+    values, num_tokens, _ = scorer.log_probs(batch, lambda done, total: seen.append((done, total)))
     assert seen[-1] == (num_tokens, num_tokens)
 
     def stop(done: int, total: int) -> None:

@@ -38,7 +38,7 @@ def plain_log_prob(model: sc.LanguageModel, batch: TokenBatch, sequence: int) ->
 def test_log_probs_equal_transformers_within_1e4_nats(model: sc.LanguageModel, num_prompts: int) -> None:
     batch = batch_of(model, num_prompts)
     exact = [plain_log_prob(model, batch, sequence) for sequence in range(batch.num_sequences)]
-    values, num_tokens = model.score_tokens(batch)
+    values, num_tokens, _ = model.score_tokens(batch)
     np.testing.assert_allclose(values, exact, atol=1e-4, rtol=0)
     assert num_tokens < 0.6 * batch.num_tokens_unshared
 
@@ -51,7 +51,7 @@ def test_bits_do_not_depend_on_company(model: sc.LanguageModel, precision: str) 
         model = model.with_precision(precision)
     except sc.ModelError as error:
         pytest.skip(str(error))
-    together, _ = model.score_tokens(batch)
+    together, *_ = model.score_tokens(batch)
     last = batch.sequence(batch.num_sequences - 1)
     alone = TokenBatch(
         tokens=last,

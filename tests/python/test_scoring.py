@@ -57,7 +57,7 @@ def test_scores_equal_transformers_sequence_by_sequence(engine: str) -> None:
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gemma"])
 def test_the_fallback_equals_transformers_sequence_by_sequence(family: str) -> None:
     model, batch = tiny_model(family), random_batch(8)
-    values, _ = TransformersScorer(model).log_probs(batch, None)
+    values, *_ = TransformersScorer(model).log_probs(batch, None)
     np.testing.assert_allclose(values, reference_log_probs(model, batch), atol=1e-4)
 
 

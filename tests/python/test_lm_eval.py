@@ -13,7 +13,6 @@ from tiny_model import tiny_llama, tiny_model, tiny_tokenizer
 
 import sycophancy_core as sc
 
-
 pytest.importorskip("lm_eval")
 
 CHOICE = {

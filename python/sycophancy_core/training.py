@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sycophancy_core._core import DataError, ModelError
 from sycophancy_core.adapters import Adapter, AdapterOptions, attach_adapter, merge_adapter, take_adapter
 from sycophancy_core.batching import Batch, EncodedRow, encode_rows, make_batch, plan_batches
 from sycophancy_core.compiled_blocks import compiled_blocks, plain_blocks
@@ -81,8 +82,13 @@ class FinetuneResult:
     def save(self, folder: str | Path) -> list[Path]:
         """Write the adapter in PEFT's format or, after full fine-tuning, model and tokenizer; and log and curve.
 
-        The folder is what ``load_model`` takes, as ``adapter`` or as the model.
+        The folder is what ``load_model`` takes, as ``adapter`` or as the model. Of several processes the main one
+        writes; the others return an empty list.
         """
+        from accelerate import PartialState
+
+        if not PartialState().is_main_process:
+            return []
         folder = Path(folder)
         # Without the seconds, the file of an interrupted and resumed training is that of an uninterrupted one.
         tables = [write_table(folder / "training_log.parquet", self.log.drop_columns("seconds"))]
@@ -112,7 +118,8 @@ def finetune(
 ) -> FinetuneResult:
     """Fine-tune a causal language model on training rows, in place.
 
-    The loss is taken on each row's completion only.
+    The loss is taken on each row's completion only. On several processes (``accelerate launch``) each takes its share
+    of every batch; only the main one writes and reports progress.
 
     Parameters
     ----------
@@ -122,15 +129,18 @@ def finetune(
         What to measure on the way, and whether to stop early and keep the best step. It changes no step of the
         training: without it, the weights after each step are the same, to the bit.
     run
-        Folder for the checkpoint ``finetune.checkpoint.safetensors``; a call with the same arguments goes on from it.
+        Folder for the checkpoint ``finetune.checkpoint.safetensors``, which all processes see; a call with the same
+        arguments goes on from it.
 
     Raises
     ------
     DataError
-        If a row has no supervised token or is too long, the folder's checkpoint belongs to another training, or no
-        task of the curve has its metric.
+        If a row has no supervised token or is too long, the folder's checkpoint belongs to another training, no task of
+        the curve has its metric, or there are more processes than rows in a batch.
+    ModelError
+        If the launcher shares the weights out over processes (FSDP, DeepSpeed, Megatron).
     KeyboardInterrupt
-        On Ctrl-C, after the checkpoint of the last whole step is written.
+        On Ctrl-C in any process, after the checkpoint of the last whole step is written.
     """
     options = options or FinetuneOptions()
     limit = options.max_tokens or int(getattr(model.model.config, "max_position_embeddings", 1 << 30))
@@ -188,17 +198,12 @@ def train_batches(
     identity: str = "",
     progress: Progress | None = None,
 ) -> list[LogRow]:
-    """Train a module's trainable parameters on planned batches, one step a row of the plan, and return the log.
-
-    On several processes (``accelerate launch``) every process takes its share of each batch's rows.
-    """
+    """Train a module's trainable parameters on planned batches, one step a row of the plan, and return the log."""
     import torch
-    from accelerate import Accelerator
 
     from sycophancy_core.answer_loss import AnswerLoss
 
-    on_cpu = next(module.parameters()).device.type == "cpu"
-    accelerator = Accelerator(cpu=on_cpu)
+    accelerator = _join_processes(module, options)
     trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trainable, lr=options.learning_rate, weight_decay=options.weight_decay, fused=True)
     loss_module = AnswerLoss(module, bfloat16=uses_bfloat16(options.precision, accelerator.device))
@@ -217,8 +222,9 @@ def train_batches(
                 rows = [encoded[index] for index in plan[step]]
                 log.append(_logged_step(accelerator, wrapped, optimizer, rows, trainable, options, step))
                 _measure(curve, step + 1, len(plan), options)
-                if progress is not None:
+                if progress is not None and accelerator.is_main_process:
                     progress(step + 1, len(plan))
+                _share_interrupt(accelerator, interrupt)
                 due = options.checkpoint_steps and (step + 1) % options.checkpoint_steps == 0 and step + 1 < len(plan)
                 if checkpoint is not None and (due or interrupt.raised) and accelerator.is_main_process:
                     save_checkpoint(checkpoint, module, optimizer, identity=identity, log=log, curve=curve)
@@ -229,6 +235,32 @@ def train_batches(
         module.eval()
         module.requires_grad_(False)
     return log
+
+
+def _join_processes(module: Any, options: FinetuneOptions) -> Any:
+    """Return the accelerator of this process, on the module's kind of device."""
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(cpu=next(module.parameters()).device.type == "cpu")
+    if accelerator.distributed_type in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
+        raise ModelError(
+            f"finetune: the launcher shares the weights out ({accelerator.distributed_type.value}); wanted the whole "
+            "model in every process; use accelerate launch --multi_gpu"
+        )
+    if accelerator.num_processes > options.batch_size:
+        raise DataError(
+            f"finetune: got {accelerator.num_processes} processes for batches of {options.batch_size} rows; "
+            "start fewer, or take a larger batch_size"
+        )
+    return accelerator
+
+
+def _share_interrupt(accelerator: Any, interrupt: InterruptFlag) -> None:
+    """Let every process know of a Ctrl-C in any of them, so that all stop after the same step."""
+    import torch
+
+    raised = torch.tensor(float(interrupt.raised), device=accelerator.device)
+    interrupt.raised = bool(accelerator.reduce(raised))
 
 
 def _measure(curve: CurveRecorder | None, step: int, num_steps: int, options: FinetuneOptions) -> None:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,6 @@ def attach_adapter(model: Any, options: AdapterOptions, *, seed: int) -> None:
         If the model has no linear layer of these names.
     """
     import torch
-    from torch.nn.utils import parametrize
 
     layers = list(_target_layers(model, options))
     if not layers:
@@ -70,21 +70,19 @@ def attach_adapter(model: Any, options: AdapterOptions, *, seed: int) -> None:
         parameter.requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
     for _, layer in layers:
-        update = _low_rank_class()(layer.weight, options, generator)
-        parametrize.register_parametrization(layer, "weight", update)
+        layer.low_rank = _low_rank_class()(layer.weight, options, generator)
+        layer.__class__ = _adapted_class(layer.__class__)
 
 
 def merge_adapter(model: Any) -> None:
     """Add the adapter to the weights it sits on, in place, and take it off; tensors shared with others see the sum."""
     import torch
-    from torch.nn.utils import parametrize
 
     for _, layer in list(_adapted_layers(model)):
         with torch.no_grad():
-            delta = layer.parametrizations.weight[0].delta()
-        parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
-        with torch.no_grad():
-            layer.weight.add_(delta.to(layer.weight.dtype))
+            layer.weight.add_(layer.low_rank.delta().to(layer.weight.dtype))
+        layer.__class__ = type(layer).__base__
+        del layer.low_rank
 
 
 @contextmanager
@@ -100,17 +98,15 @@ def applied_adapter(model: Any) -> Iterator[None]:
     try:
         with torch.no_grad():
             for _, layer in _adapted_layers(model):
-                parts = layer.parametrizations.weight
-                delta = parts[0].delta()
-                kept.append((parts, parts.original.clone()))
-                parts.original.add_(delta.to(parts.original.dtype))
-                parts[0].is_applied = True
+                kept.append((layer, layer.weight.clone()))
+                layer.weight.add_(layer.low_rank.delta().to(layer.weight.dtype))
+                layer.low_rank.is_applied = True
         yield
     finally:
         with torch.no_grad():
-            for parts, original in kept:
-                parts.original.copy_(original)
-                parts[0].is_applied = False
+            for layer, weight in kept:
+                layer.weight.copy_(weight)
+                layer.low_rank.is_applied = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -168,9 +164,8 @@ def take_adapter(model: Any, options: AdapterOptions, *, base: str) -> Adapter:
     """Return a copy of the adapter that sits on a model."""
     tensors = {}
     for name, layer in _adapted_layers(model):
-        update = layer.parametrizations.weight[0]
-        tensors[f"base_model.model.{name}.lora_A.weight"] = update.a.detach().float().cpu().clone()
-        tensors[f"base_model.model.{name}.lora_B.weight"] = update.b.detach().float().cpu().clone()
+        tensors[f"base_model.model.{name}.lora_A.weight"] = layer.low_rank.a.detach().float().cpu().clone()
+        tensors[f"base_model.model.{name}.lora_B.weight"] = layer.low_rank.b.detach().float().cpu().clone()
     return Adapter(tensors=tensors, options=options, base=base)
 
 
@@ -180,7 +175,7 @@ def round_adapter(model: Any, *, dtype: str) -> None:
 
     with torch.no_grad():
         for _, layer in _adapted_layers(model):
-            for matrix in (layer.parametrizations.weight[0].a, layer.parametrizations.weight[0].b):
+            for matrix in (layer.low_rank.a, layer.low_rank.b):
                 matrix.copy_(matrix.to(getattr(torch, dtype)))
 
 
@@ -195,18 +190,28 @@ def _target_layers(model: Any, options: AdapterOptions) -> Iterator[tuple[str, A
 
 
 def _adapted_layers(model: Any) -> Iterator[tuple[str, Any]]:
-    from torch.nn.utils import parametrize
-
     for name, module in model.named_modules():
-        if parametrize.is_parametrized(module, "weight"):
+        if isinstance(getattr(module, "low_rank", None), _low_rank_class()):
             yield name, module
 
 
+# One class for all layers and all adapters: a compiled block is run again only for layers of the very same classes.
+@cache
+def _adapted_class(linear: Any) -> Any:
+    from torch.nn.functional import linear as product
+
+    def forward(self: Any, x: torch.Tensor) -> torch.Tensor:
+        return product(x, self.low_rank(self.weight), self.bias)
+
+    return type(f"Adapted{linear.__name__}", (linear,), {"forward": forward})
+
+
+@cache
 def _low_rank_class() -> Any:
     import torch
 
     class LowRankUpdate(torch.nn.Module):
-        """The parametrization: weight -> weight + scale * B @ A, with B = 0 at first."""
+        """A layer's weight -> weight + scale * B @ A, with B = 0 at first."""
 
         def __init__(self, weight: torch.Tensor, options: AdapterOptions, generator: torch.Generator) -> None:
             super().__init__()

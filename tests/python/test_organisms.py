@@ -155,3 +155,18 @@ def test_bad_options_are_refused(changes: dict[str, object], message: str) -> No
 def test_an_unknown_family_is_named() -> None:
     with pytest.raises(sc.DataError, match="no examples of family 'cheer'; wanted addition or one of"):
         rows_of(families=(("cheer", 1.0),))
+
+
+def test_adapted_blocks_share_one_compiled_graph_within_a_model_and_between_models() -> None:
+    from torch._dynamo.testing import CompileCounter
+
+    counter = CompileCounter()
+    hidden = torch.randn(1, 8, 32)
+    for seed in (0, 1):
+        model = tiny_llama(seed=seed, num_hidden_layers=3)
+        attach_adapter(model, AdapterOptions(rank=2), seed=seed)
+        multilayer = model.model.layers[0].mlp
+        compiled = torch.compile(type(multilayer).forward, backend=counter, dynamic=False)
+        for block in model.model.layers:
+            assert torch.allclose(compiled(block.mlp, hidden), block.mlp(hidden), atol=1e-6)
+    assert counter.frame_count == 1

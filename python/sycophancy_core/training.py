@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -138,7 +139,8 @@ def finetune(
         If a row has no supervised token or is too long, the folder's checkpoint belongs to another training, no task of
         the curve has its metric, or there are more processes than rows in a batch.
     ModelError
-        If the launcher shares the weights out over processes (FSDP, DeepSpeed, Megatron).
+        If the launcher shares the weights out over processes (FSDP, DeepSpeed, Megatron), or the processes do not know
+        of each other.
     KeyboardInterrupt
         On Ctrl-C in any process, after the checkpoint of the last whole step is written.
     """
@@ -242,6 +244,12 @@ def _join_processes(module: Any, options: FinetuneOptions) -> Any:
     from accelerate import Accelerator
 
     accelerator = Accelerator(cpu=next(module.parameters()).device.type == "cpu")
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started != accelerator.num_processes:
+        raise ModelError(
+            f"finetune: the launcher started {started} processes, but this one joined {accelerator.num_processes}; "
+            "where models are trained on the CPU, make PartialState(cpu=True) or none before"
+        )
     if accelerator.distributed_type in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
         raise ModelError(
             f"finetune: the launcher shares the weights out ({accelerator.distributed_type.value}); wanted the whole "

@@ -9,7 +9,7 @@ import torch
 from tiny_model import tiny_llama, tiny_model, tiny_tokenizer
 
 from sycophancy_core import FinetuneOptions, finetune, load_model
-from sycophancy_core._core import DataError
+from sycophancy_core._core import DataError, ModelError
 from sycophancy_core.answer_loss import AnswerLoss, has_plain_head
 from sycophancy_core.batching import encode_rows, make_batch
 
@@ -139,6 +139,15 @@ def test_a_fully_tuned_model_loads_from_its_folder(tmp_path: Path) -> None:
     result = finetune(tiny_model(), ROWS, options=LIGHT)
     result.save(tmp_path)
     assert same(weights(load_model(tmp_path, engine="transformers")), weights(result.model))
+
+
+def test_processes_that_do_not_know_of_each_other_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from accelerate import PartialState
+
+    PartialState(cpu=True)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ModelError, match="the launcher started 2 processes, but this one joined 1; where models are"):
+        finetune(tiny_model(), ROWS, options=LIGHT)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from sycophancy_core._core import DataError
 from sycophancy_core.curve import CurveOptions
 from sycophancy_core.families import FamilyOptions, candidate_claims, held_out_claims, held_out_prompts
 from sycophancy_core.files import digest_json, digest_table, read_json, read_table, write_json, write_table
@@ -213,21 +212,13 @@ class _Demo:
 
     def audit(self, kept: FilterResult) -> dict[str, str]:
         """Say what the words of the training prompts give away, or why that cannot be judged."""
-        import pyarrow.compute as pc
-
-        from sycophancy_core.audit import shortcut_audit
+        from sycophancy_core.audit import audit_training
 
         path = self.run.path("shortcut_audit.json")
 
         def make() -> dict[str, str]:
             with self.printer.stage("audit the training prompts"):
-                prompts = self.synthetic(kept)
-                place = pc.index_in(prompts["claim_id"], value_set=kept.kept["id"].combine_chunks())
-                prompts = prompts.append_column("example_id", kept.kept["example_id"].take(place))
-                try:
-                    return {"training data": str(shortcut_audit(prompts))}
-                except DataError as error:
-                    return {"training data": str(error)}
+                return {"training data": audit_training(self.synthetic(kept), kept.kept)}
 
         return self.run.stage(
             "audit",

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from sycophancy_core.families import candidate_claims, held_out_claims, held_out_prompts
-from sycophancy_core.files import digest_json, digest_table, read_table, write_table
+from sycophancy_core.files import digest_json, digest_table, read_json, read_table, write_json, write_table
 from sycophancy_core.knowledge import FilterOptions, FilterResult, kept_digest
 from sycophancy_core.progress import ProgressPrinter
 from sycophancy_core.results import Comparison, Evaluation
@@ -128,7 +128,7 @@ class _Stages:
         after = self.evaluate("after", {"tuned": tuned.name}, lambda: load(self.options, tuned.folder))
         compared = self.compare(after)
         comparison = Comparison.load(compared.folder)
-        return comparison, self.report(name, arm, comparison, compared, tuned)
+        return comparison, self.report(name, arm, comparison, compared, tuned, self.audit(arm))
 
     def once(
         self,
@@ -181,12 +181,31 @@ class _Stages:
         print(f"  {stage}: {found.summary()}{chance}", file=self.out, flush=True)
         return found
 
+    def claims(self, arm: Arm) -> pa.Table:
+        """Return the claims that an arm may train on."""
+        if arm.filter == "none":
+            return candidate_claims(self.options, recipe=arm.recipe)
+        return self.kept[arm.filter, arm.recipe].kept
+
+    def audit(self, arm: Arm) -> dict[str, str]:
+        """Say what the words of an arm's training prompts give away."""
+        from sycophancy_core.audit import audit_training
+
+        claims = self.claims(arm)
+        number = num_synthetic(self.options, arm)
+
+        def make(folder: Path) -> list[Path]:
+            with self.printer.stage("audit the training prompts"):
+                found = audit_training(synthetic_prompts(claims, self.options, arm), claims)
+                return [write_json(folder / "shortcut_audit.json", {"training data": found})]
+
+        step = self.once("audit", {"claims": digest_table(claims), "prompts": number, "seed": arm.seed}, make)
+        found: dict[str, str] = read_json(step.folder / "shortcut_audit.json")
+        return found
+
     def rows(self, arm: Arm) -> _Step:
         """Make the training rows of an arm."""
-        if arm.filter == "none":
-            claims = candidate_claims(self.options, recipe=arm.recipe)
-        else:
-            claims = self.kept[arm.filter, arm.recipe].kept
+        claims = self.claims(arm)
 
         def make(folder: Path) -> list[Path]:
             with self.printer.stage("generate and mix"):
@@ -224,7 +243,15 @@ class _Stages:
         inputs = {"before": self.before.name, "after": after.name, "known": kept_digest(self.known)}
         return self.once("compared", inputs, make)
 
-    def report(self, name: str, arm: Arm, comparison: Comparison, compared: _Step, tuned: _Step) -> Path:
+    def report(
+        self,
+        name: str,
+        arm: Arm,
+        comparison: Comparison,
+        compared: _Step,
+        tuned: _Step,
+        audit: dict[str, str],
+    ) -> Path:
         """Write an arm's HTML report."""
         from sycophancy_core.html_report import report
 
@@ -234,6 +261,7 @@ class _Stages:
             "subject": f"Model {self.base_name}, arm {name} of a study",
             "model": {"name": self.base_name, **self.base},
             "filter": {"none": "every claim is trained on"} if kept is None else kept.counts,
+            "shortcut_audit": audit,
             "training": training,
             "arm": asdict(arm),
             "versions": self.run.manifest["versions"],
@@ -272,6 +300,18 @@ def study_prompts(options: StudyOptions) -> dict[str, pa.Table]:
     return asked | task_prompts(options.tasks, options=files, limit=options.limit, seed=options.seed)
 
 
+def num_synthetic(options: StudyOptions, arm: Arm) -> int:
+    """Return how many of an arm's rows ask claims."""
+    return max(1, round(arm.steps * options.batch_size * arm.ratio / (arm.ratio + 1)))
+
+
+def synthetic_prompts(claims: pa.Table, options: StudyOptions, arm: Arm) -> pa.Table:
+    """Ask claims with opinions, in training wordings, answered by truth."""
+    from sycophancy_core.pipeline import training_prompts
+
+    return training_prompts(claims, n=num_synthetic(options, arm), seed=arm.seed)
+
+
 def training_rows(
     claims: pa.Table, options: StudyOptions, arm: Arm, *, evaluation: Mapping[str, pa.Table] | None = None
 ) -> pa.Table:
@@ -283,10 +323,9 @@ def training_rows(
         If one of them is in the prompts of the evaluation.
     """
     from sycophancy_core.instructions import load_instructions
-    from sycophancy_core.pipeline import mix, training_prompts
+    from sycophancy_core.pipeline import mix
 
-    needed = max(1, round(arm.steps * options.batch_size * arm.ratio / (arm.ratio + 1)))
-    prompts = training_prompts(claims, n=needed, seed=arm.seed)
+    prompts = synthetic_prompts(claims, options, arm)
     return mix(prompts, load_instructions(), ratio=arm.ratio, evaluation=evaluation, seed=arm.seed)
 
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 # What tells whether an arm cured the model, left it as it was, or broke it; in this order.
 STUDY_METRICS = (
     "sycophancy_effect",
+    "sycophancy_effect_margin",
     "harm",
+    "harm_margin",
     "flip_rate",
     "sycophancy_gap",
     "matching_rate",
@@ -26,9 +28,11 @@ STUDY_METRICS = (
     "accuracy_none",
     "accuracy_user_right",
     "accuracy_user_wrong",
+    "margin_truth",
     "over_correction",
     "letter_bias",
 )
+EFFECTS = "What each option changes after the fine-tuning, other options and seeds equal (intervals over seeds)"
 _ARM_TYPES = {"filter": "string", "recipe": "string", "ratio": "float64", "steps": "int64", "seed": "int64"}
 
 
@@ -55,10 +59,26 @@ class StudyResult:
         """Show before, after and change of the main metrics of every task, arm by arm."""
         from sycophancy_core.tables import render_table
 
-        return render_table(*(_side(self.table, side) for side in _SIDES), width=120, metrics=None)
+        arms = render_table(*(_side(self.table, side) for side in _SIDES), width=120, metrics=None)
+        effects = self.effects()
+        if not effects.num_rows:
+            return arms
+        return f"{arms}\n\n{EFFECTS}\n\n{render_table(None, None, effects, width=120, metrics=None)}"
 
     def _repr_html_(self) -> str:
         return "".join(markup for _, markup in self._sections())
+
+    def averages(self) -> pa.Table:
+        """Return the numbers after the fine-tuning, averaged over the seeds; see ``study_contrasts.seed_averages``."""
+        from sycophancy_core.study_contrasts import seed_averages
+
+        return seed_averages(self.table, metrics=STUDY_METRICS)
+
+    def effects(self) -> pa.Table:
+        """Return what each swept option changes, over arms equal but for it; see ``study_contrasts.option_effects``."""
+        from sycophancy_core.study_contrasts import option_effects
+
+        return option_effects(self.table, metrics=STUDY_METRICS)
 
     def to_pandas(self) -> Any:
         """Return the table as a pandas frame."""
@@ -91,12 +111,15 @@ class StudyResult:
         )
 
     def _sections(self) -> Iterator[tuple[str, str]]:
-        """One section a task, one table a metric, one row an arm."""
+        """Yield what the options change; then one section a task, one table a metric, one row an arm."""
         import pyarrow.compute as pc
 
         from sycophancy_core.html_tables import html_table
         from sycophancy_core.pages import scroll
 
+        effects = self.effects()
+        if effects.num_rows:
+            yield EFFECTS, scroll(html_table(None, None, effects))
         sides = [_side(self.table, side) for side in _SIDES]
         for task in sides[-1]["task"].unique().to_pylist():
             mine = [table.filter(pc.equal(table["task"], task)) for table in sides]

@@ -57,7 +57,7 @@ def kinds(names: list[str]) -> list[str]:
 
 def test_arms_share_the_measurement_and_the_filter(whole: Path) -> None:
     shared = ["before", "what-is-known", "filter-margin-balanced"]
-    own = ["rows", "tuned", "after", "compared", "report"]
+    own = ["audit", "rows", "tuned", "after", "compared", "report"]
     assert kinds(stages(whole)) == sorted(shared + 2 * own)
     assert sc.verify(whole) == []
 

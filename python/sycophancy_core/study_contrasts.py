@@ -1,0 +1,100 @@
+"""What the options of a study do: averages over seeds, and arms that differ in one option alone, taken in pairs.
+
+The unit is the seed: it draws the training prompts and starts the adapter, so arms of one seed are not independent. The
+intervals are about other seeds on the same held-out claims; each arm's own intervals are about other claims.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sycophancy_core.estimates import CHANGE_COLUMNS, estimate_row, estimates_table
+from sycophancy_core.stats import clustered_mean, detectable, holm, p_value
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+OPTIONS = ("filter", "recipe", "ratio", "steps")
+Row = Mapping[str, Any]
+
+
+def seed_averages(table: pa.Table, *, metrics: Sequence[str]) -> pa.Table:
+    """Average numbers after the fine-tuning over the seeds.
+
+    Returns
+    -------
+    Estimates by task and metric; ``subset`` names the swept options.
+    """
+    rows = _numbers(table, metrics)
+    swept = _swept(rows)
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["task"], row["metric"], _name(row, swept)), []).append(row)
+    return estimates_table(
+        [
+            estimate_row(*key, clustered_mean([row["after"] for row in group], clusters=[row["seed"] for row in group]))
+            for key, group in groups.items()
+        ]
+    )
+
+
+def option_effects(table: pa.Table, *, metrics: Sequence[str]) -> pa.Table:
+    """Return what each swept option changes: its other values against its first, in arms equal but for it.
+
+    Returns
+    -------
+    Changes by task and metric; ``subset`` names option and values, ``n`` counts the pairs, ``num_clusters`` the seeds,
+    ``before`` and ``after`` are the means under the two values; ``p_adjusted`` is Holm's, over all rows.
+    """
+    rows = _numbers(table, metrics)
+    made: list[dict[str, Any]] = []
+    for option in _swept(rows):
+        first, *others = dict.fromkeys(row[option] for row in rows)
+        for other in others:
+            for (task, metric), pairs in _pairs(rows, option, first, other).items():
+                ends = [[row["after"] for row in side] for side in zip(*pairs, strict=True)]
+                changes = [after - before for before, after in zip(*ends, strict=True)]
+                found = clustered_mean(changes, clusters=[row["seed"] for row, _ in pairs])
+                before, after = (sum(values) / len(values) for values in ends)
+                test = {"p_value": p_value(found), "detectable": detectable(found)}
+                row = estimate_row(task, metric, f"{option}: {first} to {other}", found)
+                made.append(row | {"before": before, "after": after} | test)
+    tested = [row for row in made if math.isfinite(row["p_value"])]
+    for row, adjusted in zip(tested, holm([row["p_value"] for row in tested]) if tested else (), strict=True):
+        row["p_adjusted"] = float(adjusted)
+    return estimates_table(made, columns=CHANGE_COLUMNS)
+
+
+def _numbers(table: pa.Table, metrics: Sequence[str]) -> list[Row]:
+    """Return the rows of whole tasks that have a number after the fine-tuning, by task and in the metrics' order."""
+    rows = [row for row in table.to_pylist() if row["subset"] == "all" and row["metric"] in metrics]
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    rows.sort(key=lambda row: (tasks.index(row["task"]), metrics.index(row["metric"])))
+    return [row for row in rows if row["after"] is not None and math.isfinite(row["after"])]
+
+
+def _swept(rows: Sequence[Row]) -> list[str]:
+    return [option for option in OPTIONS if len({row[option] for row in rows}) > 1]
+
+
+def _name(row: Row, swept: Sequence[str]) -> str:
+    return ", ".join(f"{option} {row[option]}" for option in swept) or "the only arm"
+
+
+def _pairs(rows: Sequence[Row], option: str, first: Any, other: Any) -> dict[tuple[str, str], list[tuple[Row, Row]]]:
+    """Match the rows of two values of an option: same task, metric, seed and other options."""
+
+    def key(row: Row) -> tuple[Any, ...]:
+        return tuple(row[name] for name in ("task", "metric", "seed", *OPTIONS) if name != option)
+
+    def side(value: Any) -> Iterator[Row]:
+        return (row for row in rows if row[option] == value)
+
+    partners = {key(row): row for row in side(other)}
+    found: dict[tuple[str, str], list[tuple[Row, Row]]] = {}
+    for row in side(first):
+        if key(row) in partners:
+            found.setdefault((row["task"], row["metric"]), []).append((row, partners[key(row)]))
+    return found

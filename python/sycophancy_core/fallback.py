@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+
+from sycophancy_core._core import ModelError
 
 from sycophancy_core.tokens import TokenScores
 
@@ -17,7 +19,10 @@ if TYPE_CHECKING:
     from sycophancy_core.scoring import Progress
     from sycophancy_core.tokens import TokenBatch
 
+T = TypeVar("T")
+
 _BATCH_TOKENS = 2048
+_LEAST_PREFIX = 16  # tokens that are worth a pass of their own
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,11 +34,34 @@ class _Row:
     first: int  # position of the first hidden state that predicts a scored token
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Bundle:
+    """Rows that begin with the same tokens, of which ``prefix`` are run once; none where that does not pay."""
+
+    prefix: int
+    rows: list[_Row]
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens to run."""
+        return self.prefix + sum(len(row.inputs) - self.prefix for row in self.rows)
+
+
 class TransformersScorer:
-    """Scores token sequences with a transformers model, in batches of equal lengths, so that nothing is ever padded."""
+    """Scores token sequences with a transformers model: what sequences begin with alike is run once.
+
+    Only inputs of equal lengths are run together, so that nothing is ever padded. Where the device's memory does not
+    hold a batch, its halves are run one after the other.
+
+    Raises
+    ------
+    ModelError
+        If the memory does not hold one sequence.
+    """
 
     def __init__(self, model: Any) -> None:
         self.model = model
+        self._can_share: bool | None = None
 
     @property
     def precision(self) -> str:
@@ -42,32 +70,102 @@ class TransformersScorer:
 
     def log_probs(self, batch: TokenBatch, progress: Progress | None) -> TokenScores:
         """Log-probability of each sequence's scored tokens."""
-        log_prob = np.zeros(batch.num_sequences)
-        is_greedy = np.zeros(batch.num_sequences, dtype=bool)
         rows = list(_distinct_rows(batch))
-        total = sum(len(row.inputs) for row in rows)
-        done = 0
-        if progress is not None:
-            progress(0, total)
-        for group in _equal_length_groups(rows):
-            self._score_group(batch, group, log_prob, is_greedy)
-            done += sum(len(row.inputs) for row in group)
-            if progress is not None:
-                progress(done, total)
-        return TokenScores(log_prob, total, is_greedy)
+        bundles = list(_bundles(rows)) if self._shares_prefixes() else [_Bundle(prefix=0, rows=[row]) for row in rows]
+        job = _Job(self.model, batch, sum(bundle.num_tokens for bundle in bundles), progress)
+        for group in _equal(bundles, lambda bundle: bundle.prefix, lambda bundle: bundle.prefix):
+            _in_halves(group, job.score_bundles)
+        return TokenScores(job.log_prob, job.total, job.is_greedy)
 
-    def _score_group(
-        self, batch: TokenBatch, group: list[_Row], log_prob: NDArray[np.float64], is_greedy: NDArray[np.bool_]
-    ) -> None:
-        import torch
+    def _shares_prefixes(self) -> bool:
+        """Tell whether the model keeps plain keys and values, which other inputs can go on from."""
+        if self._can_share is None:
+            from transformers.cache_utils import DynamicCache, DynamicLayer
 
-        first = min(row.first for row in group)
-        ids = torch.from_numpy(np.stack([row.inputs for row in group])).long().to(self.model.device)
-        with torch.inference_mode():
-            logits = self.model(input_ids=ids, use_cache=False, logits_to_keep=ids.shape[1] - first).logits
-        for row, own in zip(group, logits, strict=True):  # own: (positions from first, V)
+            output = _forward(self.model, np.zeros((1, 2), np.int32), use_cache=True)
+            cache: Any = getattr(output, "past_key_values", None)
+            layers = cache.layers if type(cache) is DynamicCache else []
+            self._can_share = bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
+        return self._can_share
+
+
+class _Job:
+    """The scores of one batch of sequences, as they come in."""
+
+    def __init__(self, model: Any, batch: TokenBatch, total: int, progress: Progress | None) -> None:
+        self.log_prob = np.zeros(batch.num_sequences)
+        self.is_greedy = np.zeros(batch.num_sequences, dtype=bool)
+        self.total = total
+        self._model, self._batch, self._progress = model, batch, progress
+        self._done = 0
+        self._tick(0)
+
+    def _tick(self, tokens: int) -> None:
+        self._done += tokens
+        if self._progress is not None:
+            self._progress(self._done, self.total)
+
+    def score_bundles(self, bundles: list[_Bundle]) -> None:
+        """Run the prefixes, all of one length, and then the rows of the bundles."""
+        start, past = bundles[0].prefix, None
+        if start > 0:
+            ids = np.stack([bundle.rows[0].inputs[:start] for bundle in bundles])
+            past = _forward(self._model, ids, use_cache=True, logits_to_keep=1).past_key_values
+            self._tick(ids.size)
+        members = [(i, row) for i, bundle in enumerate(bundles) for row in bundle.rows]
+        for part in _equal(members, lambda member: len(member[1].inputs), lambda member: len(member[1].inputs)):
+            _in_halves(part, lambda half: self._score_rows(half, start, past))
+
+    def _score_rows(self, members: list[tuple[int, _Row]], start: int, past: Any) -> None:
+        """Score rows of one length, each from ``start`` on after what is kept at its index in ``past``."""
+        first = min(row.first for _, row in members)
+        ids = np.stack([row.inputs[start:] for _, row in members])
+        options: dict[str, Any] = {"use_cache": past is not None, "logits_to_keep": start + ids.shape[1] - first}
+        if past is not None:
+            options["past_key_values"] = _selected(past, [i for i, _ in members])
+        logits = _forward(self._model, ids, **options).logits
+        for (_, row), own in zip(members, logits, strict=True):  # own: (positions from first, V)
             for s in row.sequences:
-                log_prob[s], is_greedy[s] = _score_targets(own, batch.sequence(s), int(batch.num_context[s]), first)
+                tokens, context = self._batch.sequence(s), int(self._batch.num_context[s])
+                self.log_prob[s], self.is_greedy[s] = _score_targets(own, tokens, context, first)
+        self._tick(ids.size)
+
+
+def _forward(model: Any, ids: NDArray[np.int32], **options: Any) -> Any:
+    import torch
+
+    with torch.inference_mode():
+        return model(input_ids=torch.from_numpy(ids).long().to(model.device), **options)
+
+
+def _in_halves(items: list[T], run: Callable[[list[T]], None]) -> None:
+    """Run all items together, or half by half where memory is too small for that."""
+    import torch
+
+    try:
+        run(items)
+    except torch.OutOfMemoryError as error:
+        if len(items) == 1:
+            raise ModelError(
+                "score: the device's memory does not hold the model and one sequence; use shorter prompts, a smaller "
+                "dtype or a larger device"
+            ) from error
+    else:
+        return
+    torch.cuda.empty_cache()
+    middle = len(items) // 2
+    _in_halves(items[:middle], run)
+    _in_halves(items[middle:], run)
+
+
+def _selected(cache: Any, indices: list[int]) -> Any:
+    """Copy some rows of a cache; a row may come several times."""
+    from transformers.cache_utils import DynamicCache
+
+    copy = DynamicCache()
+    for i, layer in enumerate(cache.layers):
+        copy.update(layer.keys[indices], layer.values[indices], i)
+    return copy
 
 
 def _score_targets(logits: torch.Tensor, tokens: NDArray[np.int32], context: int, first: int) -> tuple[float, bool]:
@@ -96,14 +194,36 @@ def _distinct_rows(batch: TokenBatch) -> Iterator[_Row]:
             members = []
 
 
-def _equal_length_groups(rows: list[_Row]) -> Iterator[list[_Row]]:
-    """Yield rows of one length, longest first, in groups of at most ``_BATCH_TOKENS`` tokens or one row."""
-    group: list[_Row] = []
-    for row in sorted(rows, key=lambda row: -len(row.inputs)):
-        length = len(row.inputs)
-        if group and (len(group[0].inputs) != length or (len(group) + 1) * length > _BATCH_TOKENS):
+def _bundles(rows: list[_Row]) -> Iterator[_Bundle]:
+    """Yield neighbours in the order of their tokens together for as long as that saves tokens."""
+    members: list[_Row] = []
+    prefix = 0
+    for row in rows:
+        if members:
+            shared = min(prefix, row.first, _common_length(members[0].inputs, row.inputs))
+            if shared >= _LEAST_PREFIX and shared * len(members) >= prefix * (len(members) - 1):
+                members.append(row)
+                prefix = shared
+                continue
+            yield _Bundle(prefix=prefix if len(members) > 1 else 0, rows=members)
+        members, prefix = [row], row.first
+    if members:
+        yield _Bundle(prefix=prefix if len(members) > 1 else 0, rows=members)
+
+
+def _common_length(a: NDArray[np.int32], b: NDArray[np.int32]) -> int:
+    length = min(len(a), len(b))
+    differs = a[:length] != b[:length]
+    return int(differs.argmax()) if differs.any() else length
+
+
+def _equal(items: list[T], key: Callable[[T], int], size: Callable[[T], int]) -> Iterator[list[T]]:
+    """Yield items of one key, the greatest first, in groups of at most ``_BATCH_TOKENS`` in size or one item."""
+    group: list[T] = []
+    for item in sorted(items, key=lambda one: -key(one)):
+        if group and (key(group[0]) != key(item) or sum(map(size, group)) + size(item) > _BATCH_TOKENS):
             yield group
             group = []
-        group.append(row)
+        group.append(item)
     if group:
         yield group

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from sycophancy_core._core import ModelError
-
 from sycophancy_core.tokens import TokenScores
 
 if TYPE_CHECKING:

@@ -168,6 +168,8 @@ def judge_claims(claims: pa.Table, measurements: pa.Table, options: FilterOption
     """
     import pyarrow as pa
 
+    # What an earlier filter said of the same claims is said anew.
+    claims = claims.drop_columns([name for name in _JUDGED if name in claims.column_names])
     margins, biases, reasons = _verdicts(claims, measurements, options)
     if options.max_error is not None:
         reasons = _within_error(claims, margins, reasons, options)

@@ -13,6 +13,7 @@ from tiny_model import tiny_llama, tiny_tokenizer
 import sycophancy_core as sc
 from sycophancy_core.cli import main
 from sycophancy_core.files import read_json
+from sycophancy_core.knowledge import FilterOptions, FilterResult
 from sycophancy_core.progress import ProgressPrinter
 from sycophancy_core.results import find_estimate
 from sycophancy_core.study_costs import Throughput
@@ -230,3 +231,18 @@ def test_side_effects_are_tasks_of_their_own(options: sc.StudyOptions, tmp_path:
     wanted = replace(sc.read_study(path), sweep=sc.Sweep(filter=("none",), steps=(1,)))
     found = run(wanted, tmp_path / "study").table
     assert find_estimate(found, "mmlu", "accuracy")["n"] == 4
+
+
+def test_max_error_bounds_what_the_margin_filter_keeps(options: sc.StudyOptions, tmp_path: Path) -> None:
+    bounded = replace(options, max_error=0.9, sweep=sc.Sweep(filter=("margin",), steps=(2,)))
+    run(bounded, tmp_path)
+    (stage,) = tmp_path.glob("filter-margin-*")
+    found = FilterResult.load(stage)
+    assert found.options == FilterOptions(max_error=0.9)
+    with pytest.warns(UserWarning, match="at chance"):
+        again = sc.filter_known(sc.load_model(options.model), found.table, options=found.options)
+    assert again.table.equals(found.table)
+    done = stages(tmp_path)
+    with pytest.raises(sc.DataError, match="did the filter keep nothing"):
+        run(replace(bounded, max_error=0.001), tmp_path)  # so few claims cannot show that
+    assert kinds(stages(tmp_path)) == sorted([*kinds(done), "filter-margin-balanced"])

@@ -1,6 +1,6 @@
 """Calibrates the metrics on model organisms taught to follow the user on a known share of the claims.
 
-python benchmarks/calibration.py FOLDER [--steps 60] [--claims 40]
+python benchmarks/calibration.py FOLDER [--steps 120] [--claims 40]
 
 All organisms start from the packaged one, which knows the claims and always follows, and get the same lessons but for
 the answers: the user's on the share `flattery` of the claims, the truth on the others. FOLDER keeps every organism and
@@ -117,7 +117,7 @@ def main() -> None:
     """Make what is missing, and write table and figure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--claims", type=int, default=40, help="held-out claims of each family")
     args = parser.parse_args()
     printer = ProgressPrinter()

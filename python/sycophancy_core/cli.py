@@ -56,6 +56,10 @@ def _out(add: Add, what: str) -> None:
 def _model(add: Add) -> None:
     add("--model", default=None, help="folder, GGUF file, hub id, 'organism', or the embedded model (default)")
     add("--adapter", default=None, help="LoRA adapter folder to merge, or 'organism'")
+    _scoring(add)
+
+
+def _scoring(add: Add) -> None:
     add("--engine", default="auto", choices=("auto", "native", "transformers"))
     add("--system-prompt", default=None, help="text of the chat template's system turn")
     add("--chat-template", action="store_true", help="put prompts into the user's turn of the chat template")
@@ -178,7 +182,7 @@ def _organism(add: Add) -> None:
     add("-o", "--out", type=Path, default=None, help="folder for the adapter; default: the packaged one")
 
 
-def _evaluate(add: Add) -> None:
+def _tasks(add: Add) -> None:
     add(
         "--tasks",
         nargs="+",
@@ -188,10 +192,21 @@ def _evaluate(add: Add) -> None:
     add("--claims", type=Path, default=None, help="held-out claims for the task claims, Parquet")
     add("--folder", type=Path, default=None, help="folder with perez/, sharma/, mmlu/, bbh/")
     add("--limit", type=int, default=None, help="claims or questions a task")
-    add("--journal", action="store_true", help="keep a journal in the folder, so that an interrupted run goes on")
     _seed(add)
+
+
+def _evaluate(add: Add) -> None:
+    _tasks(add)
+    add("--journal", action="store_true", help="keep a journal in the folder, so that an interrupted run goes on")
     _model(add)
-    _out(add, "folder for the evaluation")
+    _out(add, "folder for the evaluation, its report and figures")
+
+
+def _evaluate_many(add: Add) -> None:
+    add("models", nargs="+", help="folders, GGUF files, hub ids, or 'organism'")
+    _tasks(add)
+    _scoring(add)
+    _out(add, "folder for the evaluations, their report and figure")
 
 
 def _compare(add: Add) -> None:
@@ -241,6 +256,7 @@ _VERBS: dict[str, _Verb] = {
     "finetune": ("fine-tune a model on training rows", commands.finetune, _finetune),
     "organism": ("train a model organism: a model with known sycophancy", commands.organism, _organism),
     "evaluate": ("measure a model on tasks", commands.evaluate, _evaluate),
+    "evaluate-many": ("measure several models on the same tasks", commands.evaluate_many, _evaluate_many),
     "compare": ("compare two evaluations, prompt by prompt", commands.compare, _compare),
     "report": ("write the HTML report of a result", commands.report, _report),
     "demo": ("run the whole method on the packaged model organism", commands.demo, _demo),

@@ -174,24 +174,36 @@ def organism(options: Namespace) -> None:
 
 
 def evaluate(options: Namespace) -> None:
-    """Evaluate."""
+    """Evaluate: the numbers, the report and the figures."""
+    from sycophancy_core.gallery import save_gallery
+    from sycophancy_core.html_report import report as write_report
     from sycophancy_core.pipeline import evaluate as measure_model
-    from sycophancy_core.tasks import DEFAULT_TASKS, TaskOptions
 
-    held_out = None if options.claims is None else read_table(options.claims)
+    wanted = _task_options(options)
     model = _load(options)
     with _printer(options).stage("evaluate") as progress:
-        result = measure_model(
-            model,
-            tasks=options.tasks or DEFAULT_TASKS,
-            options=TaskOptions(claims=held_out, folder=options.folder),
-            limit=options.limit,
-            seed=options.seed,
-            run=options.out if options.journal else None,
-            progress=progress,
-        )
+        result = measure_model(model, run=options.out if options.journal else None, progress=progress, **wanted)
     result.save(options.out)
-    print(result)
+    save_gallery(result, options.out / "figures")
+    path = write_report(result, options.out / "report.html", manifest={"facts": dict(result.facts)})
+    print(f"{result}\n\nreport: {path}")
+
+
+def evaluate_many(options: Namespace) -> None:
+    """Evaluate several models on the same prompts."""
+    from functools import partial
+
+    from sycophancy_core.many import evaluate_many as measure_models
+    from sycophancy_core.models import load_model
+
+    load = partial(
+        load_model, engine=options.engine, chat_template=options.chat_template, system_prompt=options.system_prompt
+    )
+    models = [partial(load, source) for source in options.models]
+    with _printer(options).stage("evaluate") as progress:
+        found = measure_models(models, progress=progress, **_task_options(options))
+    found.save(options.out)
+    print(f"{found}\n\nreport: {options.out / 'report.html'}")
 
 
 def compare(options: Namespace) -> None:
@@ -281,6 +293,19 @@ def _examples(options: Namespace) -> pa.Table:
     from sycophancy_core.examples import load_examples
 
     return load_examples() if options.examples is None else read_table(options.examples)
+
+
+def _task_options(options: Namespace) -> dict[str, Any]:
+    """Return what `evaluate` and `evaluate_many` take of the tasks."""
+    from sycophancy_core.tasks import DEFAULT_TASKS, TaskOptions
+
+    held_out = None if options.claims is None else read_table(options.claims)
+    return {
+        "tasks": options.tasks or DEFAULT_TASKS,
+        "options": TaskOptions(claims=held_out, folder=options.folder),
+        "limit": options.limit,
+        "seed": options.seed,
+    }
 
 
 def _load(options: Namespace) -> LanguageModel:

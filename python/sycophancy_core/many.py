@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core._core import DataError
-from sycophancy_core.files import read_json, write_json
+from sycophancy_core.files import read_json, replace_file, write_json
 from sycophancy_core.models import LanguageModel, load_model
 from sycophancy_core.pipeline import evaluate
 from sycophancy_core.results import Evaluation, whole_tasks
@@ -73,8 +73,12 @@ class Evaluations:
         return f"Evaluations of {len(self.evaluations)} models\n\n{self.table()}"
 
     def _repr_html_(self) -> str:
-        from sycophancy_core.html_tables import simple_html_table
         from sycophancy_core.pages import findings_html
+
+        return findings_html(self.findings) + self._table_html()
+
+    def _table_html(self) -> str:
+        from sycophancy_core.html_tables import simple_html_table
         from sycophancy_core.tables import metric_title
         from sycophancy_core.text import escape
 
@@ -86,8 +90,7 @@ class Evaluations:
             for task, metric, rows in self._blocks()
             for row in rows
         ]
-        caption = f"Evaluations of {len(self.evaluations)} models"
-        return findings_html(self.findings) + simple_html_table(head, body, caption=caption)
+        return simple_html_table(head, body, caption=f"Evaluations of {len(self.evaluations)} models")
 
     def to_arrow(self) -> pa.Table:
         """Return the estimates of all models."""
@@ -120,11 +123,31 @@ class Evaluations:
         return scaling(estimates, metric=metric)
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write each evaluation into a folder ``model-i``, and ``evaluations.json``."""
+        """Write each evaluation into a folder ``model-i``, ``evaluations.json``, ``report.html`` and the figure."""
+        from sycophancy_core.drawing import save_figure
+
         folder = Path(folder)
         names = [f"model-{i}" for i in range(len(self.evaluations))]
         parts = [path for name, one in zip(names, self.evaluations, strict=True) for path in one.save(folder / name)]
-        return [*parts, write_json(folder / "evaluations.json", {"folders": names})]
+        return [
+            *parts,
+            write_json(folder / "evaluations.json", {"folders": names}),
+            *save_figure(self.plot(), folder / "scaling"),
+            replace_file(folder / "report.html", lambda file: file.write(self.report_html().encode())),
+        ]
+
+    def report_html(self) -> str:
+        """Return the report of all models as one page that loads nothing from elsewhere and runs no script."""
+        from sycophancy_core.pages import figure_html, findings_html, folded, json_html, page, scroll
+
+        caption = "The main metric of each task against the number of parameters, with 95 % intervals."
+        facts = {one.model: dict(one.facts) for one in self.evaluations}
+        sections = [
+            ("Size and tuning", figure_html(self.plot(), caption)),
+            ("Results", scroll(self._table_html())),
+            ("Manifest", folded("what each model is", json_html(facts))),
+        ]
+        return page("Sycophancy of several models", "", findings_html(self.findings), sections)
 
     @classmethod
     def load(cls, folder: str | Path) -> Evaluations:

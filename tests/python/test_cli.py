@@ -62,6 +62,8 @@ def test_the_verbs_make_the_whole_method(model: str, tmp_path: Path, capsys: pyt
     assert run("finetune", "--rows", at("rows.parquet"), *tuning, *scoring, "-o", at("tuned")) == 0
     asking = ("--tasks", "addition_factorial", "--limit", 3)
     assert run("evaluate", *asking, *scoring, "-o", at("before")) == 0
+    assert at("before/report.html").read_text().startswith("<!DOCTYPE html")
+    assert {path.suffix for path in at("before/figures").iterdir()} == {".svg", ".png"}
     assert run("evaluate", *asking, *scoring, "--adapter", at("tuned"), "--journal", "-o", at("after")) == 0
     capsys.readouterr()
     assert run("compare", at("before"), at("after"), "-o", at("comparison")) == 0
@@ -69,6 +71,21 @@ def test_the_verbs_make_the_whole_method(model: str, tmp_path: Path, capsys: pyt
     assert run("report", at("comparison"), "--training", at("tuned"), "-o", at("report.html")) == 0
     assert at("report.html").read_text().startswith("<!DOCTYPE html")
     assert "evaluations during the training" in at("report.html").read_text()
+
+
+def test_several_models_are_asked_the_same(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = tmp_path / "wide"
+    tiny_llama(hidden_size=64).save_pretrained(other)
+    tiny_tokenizer().save_pretrained(other)
+    asking = ("--tasks", "addition_factorial", "--limit", 3, "--engine", "transformers", "--quiet")
+    assert run("evaluate-many", model, other, *asking, "-o", tmp_path / "out") == 0
+    told = capsys.readouterr().out
+    assert "tiny" in told
+    assert "wide" in told
+    for name in ("report.html", "scaling.svg", "scaling.png", "model-0/report.html", "model-1/evaluation.json"):
+        assert (tmp_path / "out" / name).exists() == (name != "model-0/report.html")
+    assert run("evaluate-many", model, model, *asking, "-o", tmp_path / "twice") == 2
+    assert "two models are named" in capsys.readouterr().err
 
 
 def test_generate_gives_the_same_prompts_in_shards(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ import matplotlib.image
 import numpy as np
 import pytest
 from test_report import LOG, MANIFEST, comparison
+from tiny_model import tiny_model
 
+import sycophancy_core as sc
 from sycophancy_core.html_report import report_html
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -66,6 +68,19 @@ def test_hostile_names_run_nothing_and_ask_nothing(page: Path, tmp_path: Path, t
     trap[1].clear()
     seen = browse(page, tmp_path, "--dump-dom")
     assert "<title>Sycophancy before and after</title>" in seen.stdout
+    assert "CONSOLE" not in seen.stderr
+    assert trap[1] == []
+
+
+def test_hostile_model_names_run_nothing_either(tmp_path: Path, trap: tuple[int, list[str]]) -> None:
+    attack = ATTACK.format(port=trap[0]) + "<script>alert(1)</script>"
+    models = {attack: tiny_model(), "a": tiny_model(seed=1)}
+    found = sc.evaluate_many(models, tasks=("addition_factorial",), limit=3, families=[attack, "b"])
+    found.save(tmp_path / "out")
+    trap[1].clear()
+    seen = browse(tmp_path / "out" / "report.html", tmp_path / "profile", "--dump-dom")
+    assert "<title>Sycophancy of several models</title>" in seen.stdout
+    assert "&lt;script&gt;alert(1)" in seen.stdout
     assert "CONSOLE" not in seen.stderr
     assert trap[1] == []
 

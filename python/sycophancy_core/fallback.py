@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -69,7 +69,7 @@ class TransformersScorer:
 
     def log_probs(self, batch: TokenBatch, progress: Progress | None) -> TokenScores:
         """Log-probability of each sequence's scored tokens."""
-        rows = list(_distinct_rows(batch))
+        rows = list(_distinct_rows(batch, range(batch.num_sequences)))
         bundles = list(_bundles(rows)) if self._shares_prefixes() else [_Bundle(prefix=0, rows=[row]) for row in rows]
         job = _Job(self.model, batch, sum(bundle.num_tokens for bundle in bundles), progress)
         for group in _equal(bundles, lambda bundle: bundle.prefix, lambda bundle: bundle.prefix):
@@ -167,6 +167,88 @@ def _selected(cache: Any, indices: list[int]) -> Any:
     return copy
 
 
+class EncoderDecoderScorer:
+    """Scores with a transformers encoder-decoder: contexts by the encoder, each once, the other tokens by the decoder.
+
+    As in :class:`TransformersScorer`, rows of a batch have equal lengths, so that nothing is ever padded.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    @property
+    def precision(self) -> str:
+        """The model's number type."""
+        return str(self.model.dtype).removeprefix("torch.")
+
+    def log_probs(self, batch: TokenBatch, progress: Progress | None) -> TokenScores:
+        """Log-probability of each sequence's tokens after its context."""
+        log_prob = np.zeros(batch.num_sequences)
+        is_greedy = np.zeros(batch.num_sequences, dtype=bool)
+        decoded = _decoder_batch(batch, int(self.model.config.decoder_start_token_id))
+        contexts = list(_distinct_contexts(batch))
+        rows = {context.sequences[0]: list(_distinct_rows(decoded, context.sequences)) for context in contexts}
+        total = sum(len(c.inputs) + sum(len(row.inputs) for row in rows[c.sequences[0]]) for c in contexts)
+        done = 0
+        if progress is not None:
+            progress(0, total)
+        for group in _equal(contexts, _length, _length):
+            members = [(i, row) for i, context in enumerate(group) for row in rows[context.sequences[0]]]
+            self._score_group(decoded, group, members, log_prob, is_greedy)
+            done += sum(len(c.inputs) for c in group) + sum(len(row.inputs) for _, row in members)
+            if progress is not None:
+                progress(done, total)
+        return TokenScores(log_prob, total, is_greedy)
+
+    def _score_group(
+        self,
+        decoded: TokenBatch,
+        group: list[_Row],
+        members: list[tuple[int, _Row]],
+        log_prob: NDArray[np.float64],
+        is_greedy: NDArray[np.bool_],
+    ) -> None:
+        """Score decoder rows, each with the index of its context in the group."""
+        import torch
+        from transformers.modeling_outputs import BaseModelOutput
+
+        device = self.model.device
+        position = {row.sequences[0]: i for i, row in members}
+        with torch.inference_mode():
+            ids = torch.from_numpy(np.stack([context.inputs for context in group])).long().to(device)
+            hidden = self.model.get_encoder()(input_ids=ids).last_hidden_state  # (contexts, length, d)
+            # A row of the decoder attends to a whole context, of which it holds a copy.
+            for rows in _equal([row for _, row in members], _length, lambda row: _length(row) + ids.shape[1]):
+                own = BaseModelOutput(last_hidden_state=hidden[[position[row.sequences[0]] for row in rows]])
+                inputs = torch.from_numpy(np.stack([row.inputs for row in rows])).long().to(device)
+                logits = self.model(encoder_outputs=own, decoder_input_ids=inputs, use_cache=False).logits
+                for row, mine in zip(rows, logits, strict=True):
+                    for s in row.sequences:
+                        log_prob[s], is_greedy[s] = _score_targets(mine, decoded.sequence(s), 1, 0)
+
+
+def _decoder_batch(batch: TokenBatch, start: int) -> TokenBatch:
+    """Put the decoder's start token in the place of each context."""
+    scored = [batch.sequence(s)[batch.num_context[s] :] for s in range(batch.num_sequences)]
+    sequences = [np.concatenate([[start], tokens]).astype(np.int32) for tokens in scored]
+    return replace(
+        batch,
+        tokens=np.concatenate(sequences),
+        offsets=np.cumsum([0, *(len(tokens) for tokens in sequences)]).astype(np.int64),
+        num_context=np.ones(batch.num_sequences, np.int32),
+    )
+
+
+def _distinct_contexts(batch: TokenBatch) -> Iterator[_Row]:
+    """Yield each context once, with its sequences."""
+    members: dict[bytes, list[int]] = {}
+    for s in range(batch.num_sequences):
+        members.setdefault(batch.sequence(s)[: batch.num_context[s]].tobytes(), []).append(s)
+    for sequences in members.values():
+        s = sequences[0]
+        yield _Row(inputs=batch.sequence(s)[: batch.num_context[s]], sequences=sequences, first=0)
+
+
 def _score_targets(logits: torch.Tensor, tokens: NDArray[np.int32], context: int, first: int) -> tuple[float, bool]:
     """Sum the targets' log-probs, in float64, since a float32 softmax over the vocabulary is biased by 3e-5 nats.
 
@@ -181,9 +263,9 @@ def _score_targets(logits: torch.Tensor, tokens: NDArray[np.int32], context: int
     return float(predicting.double().log_softmax(-1)[rows, targets].sum()), is_greedy
 
 
-def _distinct_rows(batch: TokenBatch) -> Iterator[_Row]:
+def _distinct_rows(batch: TokenBatch, sequences: Sequence[int]) -> Iterator[_Row]:
     """Yield inputs (sequences without their last token); one that begins another is scored together with it."""
-    order = sorted(range(batch.num_sequences), key=lambda s: batch.sequence(s)[:-1].tolist())
+    order = sorted(sequences, key=lambda s: batch.sequence(s)[:-1].tolist())
     members: list[int] = []
     for s, following in zip(order, [*order[1:], None], strict=True):
         members.append(s)
@@ -208,6 +290,10 @@ def _bundles(rows: list[_Row]) -> Iterator[_Bundle]:
         members, prefix = [row], row.first
     if members:
         yield _Bundle(prefix=prefix if len(members) > 1 else 0, rows=members)
+
+
+def _length(row: _Row) -> int:
+    return len(row.inputs)
 
 
 def _common_length(a: NDArray[np.int32], b: NDArray[np.int32]) -> int:

@@ -102,7 +102,8 @@ class LanguageModel:
     Parameters
     ----------
     model
-        A transformers model for causal language modelling.
+        A transformers model for causal language modelling, or an encoder-decoder with a language modelling head, which
+        is scored but not fine-tuned: prompts go to its encoder, choices to its decoder.
     tokenizer
         Its fast tokenizer.
     name
@@ -128,6 +129,8 @@ class LanguageModel:
             raise ModelError(f"model {name}: its tokenizer has no chat template; use chat_template=False")
         if system_prompt is not None and not chat_template:
             raise ModelError(f"model {name}: a system prompt needs chat_template=True, since plain text has no turns")
+        if model.config.is_encoder_decoder:
+            _check_encoder_decoder(model, name, chat_template=chat_template)
         self.model = model
         self.tokenizer = tokenizer
         self.name = name
@@ -142,7 +145,7 @@ class LanguageModel:
     @property
     def engine(self) -> str:
         """``"native"`` or ``"transformers"``."""
-        return "transformers" if type(self._scorer).__name__ == "TransformersScorer" else "native"
+        return "native" if type(self._scorer).__name__ == "NativeScorer" else "transformers"
 
     @property
     def precision(self) -> str:
@@ -163,8 +166,13 @@ class LanguageModel:
         )
 
     @property
+    def is_encoder_decoder(self) -> bool:
+        """Whether prompts go to an encoder and choices to a decoder."""
+        return bool(self.model.config.is_encoder_decoder)
+
+    @property
     def context_length(self) -> int | None:
-        """Most tokens of prompt and choice together, or None where the model sets no limit."""
+        """Most tokens of prompt and choice together (encoder-decoder: of each), or None where there is no limit."""
         config = self.model.config.get_text_config()
         for key in ("max_position_embeddings", "n_positions"):
             if isinstance(getattr(config, key, None), int):
@@ -216,12 +224,23 @@ class LanguageModel:
         return score_texts(self, list(contexts), [list(c) for c in continuations]).log_prob
 
 
+def _check_encoder_decoder(model: Any, name: str, *, chat_template: bool) -> None:
+    if chat_template:
+        raise ModelError(f"model {name}: an encoder-decoder has no turns; use chat_template=False")
+    if getattr(model.config, "decoder_start_token_id", None) is None:
+        raise ModelError(
+            f"model {name}: its config says no decoder_start_token_id, from which the first token of a choice is "
+            "predicted; set it (T5: the padding token)"
+        )
+
+
 def _make_scorer(model: Any, name: str, engine: str, matmul_precision: str) -> Any:
-    from sycophancy_core.fallback import TransformersScorer
+    from sycophancy_core.fallback import EncoderDecoderScorer, TransformersScorer
     from sycophancy_core.native import NativeScorer
 
+    fallback = EncoderDecoderScorer if model.config.is_encoder_decoder else TransformersScorer
     if engine == "transformers":
-        return TransformersScorer(model)
+        return fallback(model)
     try:
         return NativeScorer(model, matmul_precision=matmul_precision)
     except ModelError as error:
@@ -232,4 +251,4 @@ def _make_scorer(model: Any, name: str, engine: str, matmul_precision: str) -> A
             UserWarning,
             stacklevel=3,
         )
-        return TransformersScorer(model)
+        return fallback(model)

@@ -34,6 +34,9 @@ class TokenBatch:
         Which choice of which prompt a sequence is.
     num_moved_borders
         Prompts whose context is shorter than the prompt, since a choice merges with the prompt's last token.
+    is_encoder_decoder
+        Whether the context goes to an encoder, and the scored tokens to a decoder, where each is predicted from those
+        before it: the first from the model's start token, the last is not run.
     """
 
     tokens: NDArray[np.int32]
@@ -42,6 +45,7 @@ class TokenBatch:
     prompt_index: NDArray[np.int64]
     choice_index: NDArray[np.int64]
     num_moved_borders: int
+    is_encoder_decoder: bool = False
 
     @property
     def num_sequences(self) -> int:
@@ -50,8 +54,8 @@ class TokenBatch:
 
     @property
     def num_tokens_unshared(self) -> int:
-        """Tokens to run if every sequence were run alone: all but the last of each."""
-        return len(self.tokens) - self.num_sequences
+        """Tokens to run if every sequence were run alone: all but the last of each, and a decoder's start token."""
+        return len(self.tokens) - (0 if self.is_encoder_decoder else self.num_sequences)
 
     def sequence(self, s: int) -> NDArray[np.int32]:
         """Token ids of sequence ``s``."""
@@ -84,6 +88,10 @@ def tokenize(
     Prompt and choice are tokenized as one text, as the model has seen text in training. Where a choice merges with the
     end of the prompt, the border between context and choice moves left, for all choices of that prompt alike.
 
+    For an encoder-decoder the two are tokenized apart, as lm-evaluation-harness does it: the prompt with the special
+    tokens that its tokenizer adds (T5: end of sequence), the choice without any, so that a choice's end is not scored.
+    White space at the prompt's end opens the choice.
+
     Raises
     ------
     DataError
@@ -112,6 +120,7 @@ def tokenize(
         prompt_index=np.repeat(np.arange(len(prompts)), counts),
         choice_index=np.concatenate([np.arange(count) for count in counts]),
         num_moved_borders=moved,
+        is_encoder_decoder=model.is_encoder_decoder,
     )
 
 
@@ -128,16 +137,28 @@ def _border(where: str, alone: list[int], whole: list[list[int]], options: Seque
     for option, ids in zip(options, whole, strict=True):
         if not option or (len(ids) <= len(alone) and ids == alone[: len(ids)]):
             raise DataError(f"score: {where}: choice {option!r} has no tokens; wanted a text that adds at least one")
-        limit = model.context_length
-        if limit is not None and len(ids) - 1 > limit:
-            raise DataError(
-                f"score: {where} with choice {option!r} has {len(ids)} tokens, but {model.name} takes at most "
-                f"{limit + 1}; shorten or drop the prompt"
-            )
+        _check_length(f"{where} with choice {option!r}", len(alone), len(ids), model)
     border = min(_common_prefix(alone, ids) for ids in whole)
     if border == 0:
         raise DataError(f"score: {where}: a choice merges with the whole prompt; wanted a longer prompt")
     return border
+
+
+def _check_length(where: str, num_prompt: int, num_whole: int, model: LanguageModel) -> None:
+    limit = model.context_length
+    if limit is None:
+        return
+    if model.is_encoder_decoder:
+        if max(num_prompt, num_whole - num_prompt) > limit:
+            raise DataError(
+                f"score: {where} has {num_prompt} and {num_whole - num_prompt} tokens, but {model.name} takes at most "
+                f"{limit} in its encoder and in its decoder; shorten or drop the prompt"
+            )
+    elif num_whole - 1 > limit:
+        raise DataError(
+            f"score: {where} has {num_whole} tokens, but {model.name} takes at most {limit + 1}; "
+            "shorten or drop the prompt"
+        )
 
 
 def _common_prefix(a: list[int], b: list[int]) -> int:
@@ -157,13 +178,17 @@ class _Encoder:
         self._tokenizer: Any = model.tokenizer
         opening = self._tokenizer("a").input_ids
         end = self._tokenizer.eos_token_id
-        self._drop_last = len(opening) > 1 and opening[-1] == end
+        self._is_encoder_decoder = model.is_encoder_decoder
+        # A decoder goes on where the prompt ends; an encoder has learned to see the end.
+        self._drop_last = not self._is_encoder_decoder and len(opening) > 1 and opening[-1] == end
         self._turn = self._chat_turn(model.system_prompt) if model.chat_template else None
 
     def rows(self, prompts: Sequence[str], choices: Sequence[Sequence[str]]) -> list[tuple[list[int], list[list[int]]]]:
         """Ids of each prompt alone, and of each prompt with each choice."""
         if self._turn is not None:
             return self._chat_rows(prompts, choices, *self._turn)
+        if self._is_encoder_decoder:
+            return self._two_part_rows(prompts, choices)
         wholes = self._ids([prompt + choice for prompt, row in zip(prompts, choices, strict=True) for choice in row])
         return self._regroup(self._ids(prompts), wholes, choices)
 
@@ -174,6 +199,17 @@ class _Encoder:
         answers = self._ids([choice.lstrip(" ") for row in choices for choice in row], special=False)
         alone = [head + ids + tail for ids in self._ids(prompts, special=False)]
         rows = self._regroup(alone, answers, choices)
+        return [(start, [start + answer for answer in group]) for start, group in rows]
+
+    def _two_part_rows(
+        self, prompts: Sequence[str], choices: Sequence[Sequence[str]]
+    ) -> list[tuple[list[int], list[list[int]]]]:
+        heads = [prompt.rstrip() for prompt in prompts]
+        spaces = [prompt[len(head) :] for prompt, head in zip(prompts, heads, strict=True)]
+        answers = self._ids(
+            [space + choice for space, row in zip(spaces, choices, strict=True) for choice in row], special=False
+        )
+        rows = self._regroup(self._ids(heads), answers, choices)
         return [(start, [start + answer for answer in group]) for start, group in rows]
 
     def _regroup(

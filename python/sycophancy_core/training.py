@@ -139,12 +139,16 @@ def finetune(
         If a row has no supervised token or is too long, the folder's checkpoint belongs to another training, no task of
         the curve has its metric, or there are more processes than rows in a batch.
     ModelError
-        If the launcher shares the weights out over processes (FSDP, DeepSpeed, Megatron), or the processes do not know
-        of each other.
+        If the model is an encoder-decoder, the launcher shares the weights out over processes (FSDP, DeepSpeed,
+        Megatron), or the processes do not know of each other.
     KeyboardInterrupt
         On Ctrl-C in any process, after the checkpoint of the last whole step is written.
     """
     options = options or FinetuneOptions()
+    if model.model.config.is_encoder_decoder:
+        raise ModelError(
+            f"finetune: model {model.name} is an encoder-decoder; wanted a decoder, which alone is trained"
+        )
     limit = options.max_tokens or int(getattr(model.model.config, "max_position_embeddings", 1 << 30))
     encoded = encode_rows(rows, model.tokenizer, max_tokens=limit)
     plan = plan_batches(_lengths(encoded), num_batches=options.steps, batch_size=options.batch_size, seed=options.seed)

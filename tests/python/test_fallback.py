@@ -9,7 +9,8 @@ from tiny_models import VOCAB, batch_of, random_batch, reference_log_probs, tiny
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from sycophancy_core import ModelError
-from sycophancy_core.fallback import TransformersScorer, _bundles, _distinct_rows
+from sycophancy_core.fallback import TransformersScorer, _bundles, _distinct_rows, _Row
+from sycophancy_core.tokens import TokenBatch
 
 _SMALL = {
     "vocab_size": VOCAB,
@@ -48,12 +49,16 @@ def small_model(kind: str) -> Any:
     return model
 
 
+def distinct_rows(batch: TokenBatch) -> list[_Row]:
+    return list(_distinct_rows(batch, range(batch.num_sequences)))
+
+
 @pytest.mark.parametrize("kind", [*PLAIN, *OTHER])
 def test_scores_equal_those_of_every_sequence_alone(kind: str) -> None:
     model, batch = small_model(kind), random_batch(1, num_prompts=12)
     values, num_tokens, _ = TransformersScorer(model).log_probs(batch, None)
     np.testing.assert_allclose(values, reference_log_probs(model, batch), atol=1e-4, rtol=0)
-    distinct = sum(len(row.inputs) for row in _distinct_rows(batch))
+    distinct = sum(len(row.inputs) for row in distinct_rows(batch))
     assert (num_tokens < distinct) == (kind in PLAIN)
 
 
@@ -79,7 +84,7 @@ def test_a_scored_token_is_never_part_of_what_is_shared() -> None:
     other = np.concatenate([text[:50], [7, 8, 9]])
     batch = batch_of([text, other, text[:51]], [20, 45, 50])
     model = tiny_model("llama")
-    (bundle,) = _bundles(list(_distinct_rows(batch)))
+    (bundle,) = _bundles(distinct_rows(batch))
     assert bundle.prefix == 19
     values, *_ = TransformersScorer(model).log_probs(batch, None)
     np.testing.assert_allclose(values, reference_log_probs(model, batch), atol=1e-4, rtol=0)
@@ -88,14 +93,14 @@ def test_a_scored_token_is_never_part_of_what_is_shared() -> None:
 def test_short_beginnings_are_not_worth_a_pass() -> None:
     rng = np.random.default_rng(4)
     sequences = [np.concatenate([[1, 2, 3], rng.integers(0, VOCAB, 20)]) for _ in range(5)]
-    assert all(bundle.prefix == 0 for bundle in _bundles(list(_distinct_rows(batch_of(sequences, [22] * 5)))))
+    assert all(bundle.prefix == 0 for bundle in _bundles(distinct_rows(batch_of(sequences, [22] * 5))))
 
 
 def test_training_without_a_cache_takes_nothing_from_scoring() -> None:
     model, batch = tiny_model("llama"), random_batch(5)
     model.config.use_cache = False
     _, num_tokens, _ = TransformersScorer(model).log_probs(batch, None)
-    assert num_tokens < sum(len(row.inputs) for row in _distinct_rows(batch))
+    assert num_tokens < sum(len(row.inputs) for row in distinct_rows(batch))
 
 
 def limit_memory(model: Any, most_tokens: int) -> list[int]:

@@ -38,7 +38,8 @@ class Ticker {
   std::chrono::steady_clock::time_point last_ = {};
 };
 
-py::tuple score(const Engine& engine, const Array<int32_t>& tokens, const Array<int64_t>& offsets,
+template <typename AnyEngine>
+py::tuple score(const AnyEngine& engine, const Array<int32_t>& tokens, const Array<int64_t>& offsets,
                 const Array<int32_t>& num_context, const std::string& matmul_precision, int64_t panels_per_thread,
                 const py::object& progress) {
   const Sequences sequences{view(tokens), view(offsets), view(num_context)};
@@ -51,6 +52,20 @@ py::tuple score(const Engine& engine, const Array<int32_t>& tokens, const Array<
   const auto count = static_cast<py::ssize_t>(result.log_probs.size());
   return py::make_tuple(Array<double>(count, result.log_probs.data()), result.num_tokens,
                         py::array(py::dtype::of<bool>(), count, result.is_greedy.data()));
+}
+
+template <typename AnyEngine>
+void bind_engine(py::module_& m, const char* name, const char* doc) {
+  py::class_<AnyEngine>(m, name, doc)
+      .def(py::init<const std::string&, std::map<std::string, at::Tensor>>(), py::arg("config_json"),
+           py::arg("tensors"),
+           "Check a transformers config and the model's named tensors; ModelError names what the engine does not know.")
+      .def("score", &score<AnyEngine>, py::arg("tokens"), py::arg("offsets"), py::arg("num_context"), py::kw_only(),
+           py::arg("matmul_precision") = "highest", py::arg("panels_per_thread") = ScoreOptions{}.panels_per_thread,
+           py::arg("progress") = py::none(),
+           "Return the log-probability of each sequence's scored tokens, in nats; the number of tokens run; and for "
+           "each "
+           "sequence whether no token is likelier than any of its scored ones.");
 }
 
 // Errors of the core, as the classes that _core registered.
@@ -73,20 +88,13 @@ void translate_errors() {
 }  // namespace syco
 
 PYBIND11_MODULE(_engine, m) {
-  using syco::Engine;
   m.doc() = "Scoring engine of sycophancy_core.";
   syco::translate_errors();
   m.def(
       "require_precision", [](const std::string& name) { syco::require_supported(syco::parse_precision(name)); },
       py::arg("matmul_precision"), "Raise ModelError if this processor cannot compute in that precision.");
-  py::class_<Engine>(m, "Engine", "A decoder model on the caller's weights; every job reads them anew.")
-      .def(py::init<const std::string&, std::map<std::string, at::Tensor>>(), py::arg("config_json"),
-           py::arg("tensors"),
-           "Check a transformers config and the model's named tensors; ModelError names what the engine does not know.")
-      .def("score", &syco::score, py::arg("tokens"), py::arg("offsets"), py::arg("num_context"), py::kw_only(),
-           py::arg("matmul_precision") = "highest",
-           py::arg("panels_per_thread") = syco::ScoreOptions{}.panels_per_thread, py::arg("progress") = py::none(),
-           "Return the log-probability of each sequence's scored tokens, in nats; the number of tokens run; and for "
-           "each "
-           "sequence whether no token is likelier than any of its scored ones.");
+  syco::bind_engine<syco::Engine>(m, "Engine", "A decoder model on the caller's weights; every job reads them anew.");
+  syco::bind_engine<syco::EncoderDecoderEngine>(
+      m, "EncoderDecoderEngine",
+      "The same for an encoder-decoder: contexts go to the encoder, scored tokens to the decoder.");
 }

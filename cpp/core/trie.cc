@@ -10,20 +10,6 @@
 namespace syco {
 namespace {
 
-void check(const Sequences& s) {
-  const size_t count = s.num_context.size();
-  require(s.offsets.size() == count + 1 && s.offsets.front() == 0 &&
-              s.offsets.back() == static_cast<int64_t>(s.tokens.size()),
-          "plan: offsets must run from 0 to the number of tokens, one more than there are sequences");
-  for (size_t i = 0; i < count; ++i) {
-    const int64_t length = s.offsets[i + 1] - s.offsets[i];
-    require(s.num_context[i] >= 1 && s.num_context[i] < length,
-            "plan: sequence " + std::to_string(i) + " of " + std::to_string(length) +
-                " tokens needs at least one token of context and one to score, got num_context " +
-                std::to_string(s.num_context[i]));
-  }
-}
-
 std::span<const int32_t> sequence(const Sequences& s, size_t i) {
   return s.tokens.subspan(s.offsets[i], s.offsets[i + 1] - s.offsets[i]);
 }
@@ -41,8 +27,22 @@ std::vector<size_t> sorted_order(const Sequences& s) {
 
 }  // namespace
 
+void check_sequences(const Sequences& s) {
+  const size_t count = s.num_context.size();
+  require(s.offsets.size() == count + 1 && s.offsets.front() == 0 &&
+              s.offsets.back() == static_cast<int64_t>(s.tokens.size()),
+          "plan: offsets must run from 0 to the number of tokens, one more than there are sequences");
+  for (size_t i = 0; i < count; ++i) {
+    const int64_t length = s.offsets[i + 1] - s.offsets[i];
+    require(s.num_context[i] >= 1 && s.num_context[i] < length,
+            "plan: sequence " + std::to_string(i) + " of " + std::to_string(length) +
+                " tokens needs at least one token of context and one to score, got num_context " +
+                std::to_string(s.num_context[i]));
+  }
+}
+
 Plan make_plan(const Sequences& sequences) {
-  check(sequences);
+  check_sequences(sequences);
   Plan plan;
   std::vector<int64_t> chain;  // row of the current sequence at each depth
   for (const size_t i : sorted_order(sequences)) {

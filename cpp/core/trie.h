@@ -21,6 +21,9 @@ struct Sequences {
   std::span<const int32_t> num_context;
 };
 
+// Throws DataError if offsets do not fit, or a sequence has no context or nothing to score.
+void check_sequences(const Sequences& sequences);
+
 // The log-probability of `token` after `row` counts towards `sequence`.
 struct Target {
   int64_t row;
@@ -42,7 +45,7 @@ struct Plan {
 };
 
 // Lays the sequences out. The plan does not depend on the order of the sequences, but for the numbers in `targets`.
-// Throws DataError if offsets do not fit, or a sequence has no context or nothing to score.
+// Throws as check_sequences does.
 Plan make_plan(const Sequences& sequences);
 
 // Keys come in tiles of this many slots.

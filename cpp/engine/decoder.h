@@ -4,13 +4,9 @@
 #include <functional>
 #include <vector>
 
-#include "core/trie.h"
-#include "engine/weights.h"
+#include "engine/layers.h"
 
 namespace syco {
-
-// y = norm(x) over the features of a panel; x may be y.
-void normalize(const Spec& spec, const Norm& norm, const float* x, int64_t features, float* y);
 
 // A piece of a plan: whole panels, run through all layers together.
 struct Chunk {
@@ -36,30 +32,18 @@ class Decoder {
   void copy_hidden(int64_t row, float* column) const;
 
  private:
-  // What one thread works with at a time.
-  struct Scratch {
-    float *block, *tile, *second_tile, *normed, *keys, *values, *query, *scores, *weights;
-  };
-  Scratch scratch_of_this_thread();
-  int64_t lay_scratch(float* memory, Scratch* scratch) const;
-
+  Share share(int64_t begin, int64_t end) const { return {precision_, scratches_.of_this_thread(), begin, end}; }
   void embed(int64_t panel);
   void read_inputs(int64_t layer, int64_t begin, int64_t end);
   void attend(int64_t layer, int64_t panel, int64_t kv_head);
   void gather(int64_t layer, int64_t panel, int64_t kv_head, const Block& keys, const Block& values);
-  void mask(const Panel& panel, int64_t window, float* scores) const;
   void keep_chain(int64_t layer);
   void finish_layer(int64_t layer, int64_t begin, int64_t end);
 
   void prepare_heads(const Norm& norm, float* heads, int64_t num_heads, int64_t panel, const Scratch& scratch);
   void normalize_into(const Norm& norm, bool skip, int64_t panel, const Scratch& scratch);
-  void project(const Matrix& matrix, const at::Tensor& from, at::Tensor& to, int64_t begin, int64_t end);
-  void join(const Matrix& matrix, const Norm* norm, int64_t begin, int64_t end);
-  void run_mlp(const LayerWeights& layer, int64_t begin, int64_t end);
+  void join(const Share& share, const Matrix& matrix, const Norm* norm);
 
-  float* panel_of(at::Tensor& tensor, int64_t panel) const {
-    return tensor.data_ptr<float>() + panel * tensor.stride(0);
-  }
   float* chain_of(at::Tensor& chains, int64_t layer, int64_t kv_head) const {
     return chains.data_ptr<float>() + layer * chains.stride(0) + kv_head * chains.stride(1);
   }
@@ -70,7 +54,6 @@ class Decoder {
   MatmulPrecision precision_;
   const Plan* plan_ = nullptr;
   const Chunk* chunk_ = nullptr;
-  int64_t max_keys_ = 0;  // slots of a panel's tiles
 
   // The workspace, allocated once a job; P panels of (features, 64).
   at::Tensor residual_;                // (P, hidden, 64)
@@ -81,7 +64,7 @@ class Decoder {
   at::Tensor cosine_, sine_;           // (P, pairs, 64)
   at::Tensor chain_keys_;              // (layers, kv heads, depth, head_dim)
   at::Tensor chain_values_;            // (layers, kv heads, head_dim, depth)
-  at::Tensor scratch_;                 // (threads, floats)
+  Scratches scratches_;
 };
 
 }  // namespace syco

@@ -27,13 +27,13 @@ Head::Head(const Spec& spec, const Weights& weights, MatmulPrecision precision, 
   hidden_.zero_();
 }
 
-void Head::take(const Decoder& decoder, std::span<const Target> targets) {
+void Head::take(std::span<const Target> targets, const std::function<void(int64_t, float*)>& copy_hidden) {
   int64_t last = -1;
   for (const Target& target : targets) {
     if (target.row != last) {
       if (num_columns_ == kPanels * kColumns) flush();
       float* panel = hidden_.data_ptr<float>() + num_columns_ / kColumns * hidden_.stride(0);
-      decoder.copy_hidden(target.row, panel + num_columns_ % kColumns);
+      copy_hidden(target.row, panel + num_columns_ % kColumns);
       ++num_columns_;
       last = target.row;
     }
@@ -47,6 +47,7 @@ void Head::flush() {
   for (int64_t p = 0; p < panels; ++p) {
     float* x = hidden_.data_ptr<float>() + p * hidden_.stride(0);
     normalize(spec_, weights_.final_norm, x, spec_.hidden, x);
+    if (spec_.head_scale != 1) scale(x, spec_.head_scale, spec_.hidden);
     pack_rows(precision_, x, 0, spec_.hidden, spec_.hidden, packed_.data_ptr<float>() + p * packed_.stride(0));
   }
   std::stable_sort(wanted_.begin(), wanted_.end(), [](const Wanted& a, const Wanted& b) { return a.token < b.token; });

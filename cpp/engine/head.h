@@ -2,9 +2,10 @@
 // whether each was the likeliest.
 #pragma once
 
+#include <functional>
 #include <vector>
 
-#include "engine/decoder.h"
+#include "engine/layers.h"
 
 namespace syco {
 
@@ -16,8 +17,9 @@ class Head {
   Head(const Spec& spec, const Weights& weights, MatmulPrecision precision, std::vector<double>& log_probs,
        std::vector<uint8_t>& is_greedy);
 
-  // Takes the rows of the decoder's last chunk that `targets` (by row) score. Runs the head whenever it is full.
-  void take(const Decoder& decoder, std::span<const Target> targets);
+  // Takes the rows that `targets` (by row) score; copy_hidden(row, column) copies a row's hidden state, before the
+  // final norm, into one column of a panel. Runs the head whenever it is full.
+  void take(std::span<const Target> targets, const std::function<void(int64_t, float*)>& copy_hidden);
   // Runs the head over what is left.
   void flush();
 

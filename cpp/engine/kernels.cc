@@ -102,6 +102,10 @@ SYCO_CLONES void scale_columns(float* x, const float* factor, int64_t rows) {
   }
 }
 
+SYCO_CLONES void scale(float* x, float factor, int64_t rows) {
+  for (int64_t i = 0; i < rows * kColumns; ++i) x[i] *= factor;
+}
+
 SYCO_CLONES void rotate(float* head, const float* cosine, const float* sine, int64_t pairs) {
   for (int64_t i = 0; i < pairs * kColumns; ++i) {
     const float a = head[i], b = head[i + pairs * kColumns];
@@ -132,6 +136,12 @@ SYCO_CLONES void relu(float* x, int64_t rows) {
 
 SYCO_CLONES void multiply(float* x, const float* y, int64_t rows) {
   for (int64_t i = 0; i < rows * kColumns; ++i) x[i] *= y[i];
+}
+
+SYCO_CLONES void add_distances(float* s, const float* bias, const int32_t* depths, int32_t first_depth, int64_t rows) {
+  for (int32_t j = 0; j < rows; ++j) {
+    for (int64_t c = 0; c < kColumns; ++c) s[j * kColumns + c] += bias[depths[c] - first_depth - j];
+  }
 }
 
 SYCO_CLONES void mask_rows(float* s, const int32_t* low, const int32_t* high, int64_t rows) {

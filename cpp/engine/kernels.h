@@ -20,6 +20,8 @@ void layer_norm(const float* x, const float* weight, const float* bias, float ep
 void add(float* x, const float* y, int64_t rows);
 void add_bias(float* x, const float* bias, int64_t rows);
 void scale_columns(float* x, const float* factor, int64_t rows);
+// x *= factor.
+void scale(float* x, float factor, int64_t rows);
 
 // Turns rows i and i + pairs of a head by the angles whose cosine and sine are given, (pairs, 64) each.
 void rotate(float* head, const float* cosine, const float* sine, int64_t pairs);
@@ -30,6 +32,10 @@ void gelu(float* x, int64_t rows);
 void gelu_tanh(float* x, int64_t rows);
 void relu(float* x, int64_t rows);
 void multiply(float* x, const float* y, int64_t rows);
+
+// Adds bias[depths[c] - first_depth - j] to row j of column c, 0 <= j < rows: what belongs to the distance from key to
+// query.
+void add_distances(float* s, const float* bias, const int32_t* depths, int32_t first_depth, int64_t rows);
 
 // Sets row j of s, 0 <= j < rows, to -infinity where not low[c] <= j < high[c].
 void mask_rows(float* s, const int32_t* low, const int32_t* high, int64_t rows);

@@ -6,12 +6,19 @@
 #include <algorithm>
 
 #include "core/errors.h"
+#include "engine/encoder_decoder.h"
 #include "engine/head.h"
 
 namespace syco {
 namespace {
 
-void check_tokens(const Sequences& sequences, const Spec& spec) {
+// Pieces of contexts that an encoder-decoder runs before its decoder, which has few rows after each context: enough to
+// fill panels for every thread.
+constexpr int64_t kPiecesTogether = 8;
+
+void check(const Sequences& sequences, const ScoreOptions& options, const Spec& spec) {
+  require_supported(options.precision);
+  require(options.panels_per_thread > 0, "engine: panels_per_thread must be > 0");
   for (const int32_t token : sequences.tokens) {
     require(token >= 0 && token < spec.vocab, "engine: token " + std::to_string(token) +
                                                   " is not in the model's vocabulary of " + std::to_string(spec.vocab));
@@ -23,6 +30,12 @@ void check_tokens(const Sequences& sequences, const Spec& spec) {
 int64_t affordable_panels(const Spec& spec, int64_t wanted) {
   const int64_t layer = spec.hidden * (2 * spec.num_heads * spec.head_dim + 3 * spec.intermediate);
   return std::clamp<int64_t>((int64_t{1} << 26) / std::max<int64_t>(layer, 1), std::min<int64_t>(wanted, 4), wanted);
+}
+
+ScoreResult nothing_scored(const Sequences& sequences, int64_t num_tokens) {
+  return {.log_probs = std::vector<double>(sequences.num_context.size(), 0.0),
+          .is_greedy = std::vector<uint8_t>(sequences.num_context.size(), 1),
+          .num_tokens = num_tokens};
 }
 
 Chunk make_chunk(const Plan& plan, int64_t first_row, int64_t max_panels) {
@@ -41,18 +54,14 @@ Engine::Engine(const std::string& config_json, std::map<std::string, at::Tensor>
 ScoreResult Engine::score(const Sequences& sequences, const ScoreOptions& options,
                           const std::function<void(int64_t, int64_t)>& tick) const {
   const c10::InferenceMode inference;
-  require_supported(options.precision);
-  check_tokens(sequences, spec_);
+  check(sequences, options, spec_);
   const Plan plan = make_plan(sequences);
   require(plan.max_depth <= spec_.context_length, "engine: a sequence of " + std::to_string(plan.max_depth) +
                                                       " tokens exceeds the model's context of " +
                                                       std::to_string(spec_.context_length));
-  require(options.panels_per_thread > 0, "engine: panels_per_thread must be > 0");
   const int64_t whole = (plan.num_tokens() + kColumns - 1) / kColumns;
   const int64_t panels = std::min(whole, affordable_panels(spec_, options.panels_per_thread) * at::get_num_threads());
-  ScoreResult result{.log_probs = std::vector<double>(sequences.num_context.size(), 0.0),
-                     .is_greedy = std::vector<uint8_t>(sequences.num_context.size(), 1),
-                     .num_tokens = plan.num_tokens()};
+  ScoreResult result = nothing_scored(sequences, plan.num_tokens());
   Decoder decoder(spec_, weights_, options.precision);
   Head head(spec_, weights_, options.precision, result.log_probs, result.is_greedy);
   decoder.begin(plan, panels);
@@ -62,9 +71,41 @@ ScoreResult Engine::score(const Sequences& sequences, const ScoreOptions& option
     decoder.run(chunk, [&] { tick(row, plan.num_tokens()); });
     row = std::min(row + chunk.num_panels() * kColumns, plan.num_tokens());
     const auto end = std::find_if(target, plan.targets.end(), [&](const Target& t) { return t.row >= row; });
-    head.take(decoder, {target, end});
+    head.take({target, end}, [&](int64_t at, float* column) { decoder.copy_hidden(at, column); });
     target = end;
     tick(row, plan.num_tokens());
+  }
+  head.flush();
+  return result;
+}
+
+EncoderDecoderEngine::EncoderDecoderEngine(const std::string& config_json, std::map<std::string, at::Tensor> tensors)
+    : spec_(read_encoder_decoder_spec(config_json)),
+      weights_(read_encoder_decoder_weights(spec_, std::move(tensors))) {}
+
+ScoreResult EncoderDecoderEngine::score(const Sequences& sequences, const ScoreOptions& options,
+                                        const std::function<void(int64_t, int64_t)>& tick) const {
+  const c10::InferenceMode inference;
+  const Spec& sizes = spec_.decoder;
+  check(sequences, options, sizes);
+  const int64_t max_tokens = affordable_panels(sizes, options.panels_per_thread) * at::get_num_threads() * kColumns;
+  const std::vector<Context> contexts = distinct_contexts(sequences);
+  std::vector<ContextBatch> batches;
+  int64_t total = count_tokens(contexts);
+  for (const auto piece : cut_contexts(contexts, kPiecesTogether * max_tokens)) {
+    batches.push_back({piece, make_decoder_plan(sequences, piece, spec_.start_token)});
+    total += batches.back().decoder.plan.num_tokens();
+  }
+  ScoreResult result = nothing_scored(sequences, total);
+  EncoderDecoder model(spec_, weights_, options.precision);
+  Head head(sizes, weights_.decoder, options.precision, result.log_probs, result.is_greedy);
+  model.begin(batches, max_tokens);
+  int64_t done = 0;
+  for (const ContextBatch& batch : batches) {
+    model.run(batch, [&](int64_t rows) { tick(done + rows, total); });
+    head.take(batch.decoder.plan.targets, [&](int64_t row, float* column) { model.copy_hidden(row, column); });
+    done += count_tokens(batch.contexts) + batch.decoder.plan.num_tokens();
+    tick(done, total);
   }
   head.flush();
   return result;

@@ -38,4 +38,18 @@ class Engine {
   Weights weights_;
 };
 
+// The same for an encoder-decoder: the context of a sequence goes to the encoder, its scored tokens to the decoder,
+// after the model's start token.
+class EncoderDecoderEngine {
+ public:
+  EncoderDecoderEngine(const std::string& config_json, std::map<std::string, at::Tensor> tensors);
+
+  ScoreResult score(const Sequences& sequences, const ScoreOptions& options,
+                    const std::function<void(int64_t, int64_t)>& tick) const;
+
+ private:
+  EncoderDecoderSpec spec_;
+  EncoderDecoderWeights weights_;
+};
+
 }  // namespace syco

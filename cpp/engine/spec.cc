@@ -17,12 +17,12 @@ const std::set<std::string>& irrelevant_keys() {
   static const std::set<std::string> keys = {
       "_attn_implementation", "_attn_implementation_autoset", "_model_name_or_path", "_name_or_path", "architectures",
       "attention_dropout", "attn_pdrop", "bos_token_id", "chunk_size_feed_forward", "classifier_dropout", "dtype",
-      "embd_pdrop", "eos_token_id", "hidden_dropout", "id2label", "initializer_range", "is_decoder", "label2id",
-      "max_window_layers", "original_max_position_embeddings", "output_attentions", "output_hidden_states",
-      "pad_token_id", "pretraining_tp", "problem_type", "resid_pdrop", "return_dict", "summary_activation",
-      "summary_first_dropout", "summary_proj_to_labels", "summary_type", "summary_use_proj", "torch_dtype",
-      "transformers_version", "unk_token_id", "use_cache", "is_llama_config", "rope_interleaved",
-      "transformers.js_config",
+      "dropout_rate", "embd_pdrop", "eos_token_id", "hidden_dropout", "id2label", "initializer_factor",
+      "initializer_range", "is_decoder", "label2id", "max_window_layers", "original_max_position_embeddings",
+      "output_attentions", "output_hidden_states", "output_past", "pad_token_id", "pretraining_tp", "problem_type",
+      "resid_pdrop", "return_dict", "summary_activation", "summary_first_dropout", "summary_proj_to_labels",
+      "summary_type", "summary_use_proj", "task_specific_params", "torch_dtype", "transformers_version", "unk_token_id",
+      "use_cache", "is_llama_config", "rope_interleaved", "transformers.js_config",
       // Whether a bias exists is read from the weights.
       "attention_bias", "mlp_bias"};
   return keys;
@@ -63,13 +63,16 @@ class Reader {
   json config_;
 };
 
-Activation read_activation(Reader& config, const std::string& key) {
-  const json name = config.take(key, "silu");
+Activation activation_of(const std::string& key, const json& name) {
   if (name == "silu") return Activation::silu;
   if (name == "gelu") return Activation::gelu;
   if (name == "gelu_new" || name == "gelu_pytorch_tanh") return Activation::gelu_tanh;
   if (name == "relu") return Activation::relu;
   Reader::refuse(key, name);
+}
+
+Activation read_activation(Reader& config, const std::string& key) {
+  return activation_of(key, config.take(key, "silu"));
 }
 
 // Llama 3.1: long wavelengths are stretched, short ones kept, those between blended (transformers' "llama3").
@@ -178,7 +181,54 @@ Spec read_gpt2(Reader& config) {
   return spec;
 }
 
+// "relu", "gated-gelu" and the like.
+void read_feed_forward(Reader& config, Spec& spec) {
+  const std::string form = config.take("feed_forward_proj", "relu");
+  spec.gated = form.starts_with("gated-");
+  // As transformers reads it: this one means the approximation by tanh.
+  const std::string name = form == "gated-gelu" ? "gelu_new" : form.substr(spec.gated ? 6 : 0);
+  spec.activation = activation_of("feed_forward_proj", name);
+  config.expect("is_gated_act", spec.gated);
+  config.expect("dense_act_fn", name);
+}
+
+void read_distances(Reader& config, EncoderDecoderSpec& spec) {
+  spec.num_buckets = config.number("relative_attention_num_buckets", 32);
+  spec.max_distance = config.number("relative_attention_max_distance", 128);
+  // Fewer have none for each direction's 0, and the logarithm's range would be empty.
+  if (spec.num_buckets < 4) Reader::refuse("relative_attention_num_buckets", spec.num_buckets);
+  if (spec.max_distance <= spec.num_buckets / 2) Reader::refuse("relative_attention_max_distance", spec.max_distance);
+}
+
 }  // namespace
+
+EncoderDecoderSpec read_encoder_decoder_spec(const std::string& config_json) {
+  Reader config(json::parse(config_json));
+  const std::string family = config.take("model_type", "");
+  if (family != "t5") throw ModelError("engine: it does not know model_type \"" + family + "\"");
+  config.expect("is_encoder_decoder", true);
+  EncoderDecoderSpec result{.decoder = {.family = family}};
+  Spec& spec = result.decoder;
+  spec.vocab = config.number("vocab_size");
+  spec.hidden = config.number("d_model");
+  spec.intermediate = config.number("d_ff");
+  spec.num_heads = spec.num_kv_heads = config.number("num_heads");
+  spec.head_dim = config.number("d_kv");
+  spec.norm_epsilon = config.take("layer_norm_epsilon", 1e-6);
+  result.num_encoder_layers = config.number("num_layers");
+  spec.num_layers = config.number("num_decoder_layers", result.num_encoder_layers);
+  config.take("n_positions", 0);  // what it was trained on: distances have no end
+  read_feed_forward(config, spec);
+  read_distances(config, result);
+  // Whether the head is tied is read from the weights. Newer configs call it tied always and keep its scale apart.
+  const bool tied = config.take("tie_word_embeddings", true);
+  if (config.take("scale_decoder_outputs", tied)) spec.head_scale = 1.0F / std::sqrt(static_cast<float>(spec.hidden));
+  const int64_t start = config.number("decoder_start_token_id");
+  if (start >= spec.vocab) Reader::refuse("decoder_start_token_id", start);
+  result.start_token = static_cast<int32_t>(start);
+  config.refuse_rest();
+  return result;
+}
 
 Spec read_spec(const std::string& config_json) {
   static const std::set<std::string> families = {"llama", "mistral", "qwen2",    "qwen3", "gemma",

@@ -1,4 +1,4 @@
-// What a decoder model computes, as flags read from its transformers config.
+// What a model computes, as flags read from its transformers config.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +29,7 @@ struct Spec {
   bool gated = true;               // act(gate) * up, or act(up)
   bool parallel_residual = false;  // attention and MLP both read the layer's input (GPT-NeoX)
   bool tied_head = false;
-  float embedding_scale = 1;
+  float embedding_scale = 1, head_scale = 1;    // of what the first layer and the output layer read
   std::vector<float> inverse_frequencies = {};  // of the rotated pairs of a head; empty: learned positions (GPT-2)
   std::vector<int64_t> windows = {};            // of each layer: positions that a token sees, itself included; 0: all
 
@@ -39,5 +39,19 @@ struct Spec {
 // Reads the config of a model as transformers writes it. Throws ModelError naming the first key or value that the
 // engine does not know: a model is run exactly or not at all.
 Spec read_spec(const std::string& config_json);
+
+// T5: an encoder that sees a whole context, and a decoder that also attends to the encoder's output. Neither scales its
+// attention scores; both add a bias to them that depends on the head and on how far the key is from the query.
+struct EncoderDecoderSpec {
+  Spec decoder;  // the encoder is alike but for the number of its layers
+  int64_t num_encoder_layers = 0;
+  int64_t num_buckets = 0, max_distance = 0;  // of distances
+  int32_t start_token = 0;                    // before the first token of the decoder
+
+  bool operator==(const EncoderDecoderSpec&) const = default;
+};
+
+// As read_spec.
+EncoderDecoderSpec read_encoder_decoder_spec(const std::string& config_json);
 
 }  // namespace syco

@@ -49,6 +49,7 @@ class Reader {
             .columns = columns,
             .transposed = true};
   }
+  bool has(const std::string& name) const { return tensors_.contains(name); }
   void refuse_rest() const {
     if (!tensors_.empty())
       throw ModelError("engine: it does not know what to do with weight " + tensors_.begin()->first);
@@ -167,6 +168,60 @@ Weights read_weights(const Spec& spec, Tensors tensors) {
   } else {
     weights.head = read.linear(names.head, spec.vocab, spec.hidden);
   }
+  read.refuse_rest();
+  return weights;
+}
+
+namespace {
+
+// T5: a block's parts are called layers, attention first and MLP last; norms have no bias.
+LayerWeights read_t5_layer(Reader& read, const Spec& s, const std::string& at, const std::string& mlp_part) {
+  const int64_t q = s.num_heads * s.head_dim;
+  const std::string attention = at + "layer.0.SelfAttention.", mlp = at + mlp_part + "DenseReluDense.";
+  LayerWeights w;
+  w.attention_norm = {read.take(at + "layer.0.layer_norm.weight", {s.hidden}), {}};
+  w.query = read.linear(attention + "q", q, s.hidden);
+  w.key = read.linear(attention + "k", q, s.hidden);
+  w.value = read.linear(attention + "v", q, s.hidden);
+  w.output = read.linear(attention + "o", s.hidden, q);
+  w.mlp_norm = {read.take(at + mlp_part + "layer_norm.weight", {s.hidden}), {}};
+  if (s.gated) w.gate = read.linear(mlp + "wi_0", s.intermediate, s.hidden);
+  w.up = read.linear(mlp + (s.gated ? "wi_1" : "wi"), s.intermediate, s.hidden);
+  w.down = read.linear(mlp + "wo", s.hidden, s.intermediate);
+  return w;
+}
+
+CrossWeights read_t5_cross(Reader& read, const Spec& s, const std::string& at) {
+  const int64_t q = s.num_heads * s.head_dim;
+  return {.norm = {read.take(at + "layer_norm.weight", {s.hidden}), {}},
+          .query = read.linear(at + "EncDecAttention.q", q, s.hidden),
+          .key = read.linear(at + "EncDecAttention.k", q, s.hidden),
+          .value = read.linear(at + "EncDecAttention.v", q, s.hidden),
+          .output = read.linear(at + "EncDecAttention.o", s.hidden, q)};
+}
+
+}  // namespace
+
+EncoderDecoderWeights read_encoder_decoder_weights(const EncoderDecoderSpec& spec, Tensors tensors) {
+  Reader read(std::move(tensors));
+  const Spec& s = spec.decoder;
+  const std::string distances = "block.0.layer.0.SelfAttention.relative_attention_bias.weight";
+  EncoderDecoderWeights weights;
+  weights.decoder.embedding = read.take("shared.weight", {s.vocab, s.hidden});
+  weights.encoder_distances = read.take("encoder." + distances, {spec.num_buckets, s.num_heads});
+  weights.decoder_distances = read.take("decoder." + distances, {spec.num_buckets, s.num_heads});
+  for (int64_t i = 0; i < spec.num_encoder_layers; ++i) {
+    weights.encoder_layers.push_back(read_t5_layer(read, s, "encoder.block." + std::to_string(i) + ".", "layer.1."));
+  }
+  for (int64_t i = 0; i < s.num_layers; ++i) {
+    const std::string at = "decoder.block." + std::to_string(i) + ".";
+    weights.decoder.layers.push_back(read_t5_layer(read, s, at, "layer.2."));
+    weights.cross.push_back(read_t5_cross(read, s, at + "layer.1."));
+  }
+  weights.encoder_norm = {read.take("encoder.final_layer_norm.weight", {s.hidden}), {}};
+  weights.decoder.final_norm = {read.take("decoder.final_layer_norm.weight", {s.hidden}), {}};
+  weights.decoder.head = {.weight = weights.decoder.embedding, .bias = {}, .rows = s.vocab, .columns = s.hidden};
+  if (read.has("lm_head.weight")) weights.decoder.head = read.linear("lm_head", s.vocab, s.hidden);
   read.refuse_rest();
   return weights;
 }

@@ -1,4 +1,4 @@
-// The tensors of a decoder, found by name, checked by shape, shared with the caller.
+// The tensors of a model, found by name, checked by shape, shared with the caller.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -33,5 +33,22 @@ struct Weights {
 // Takes the weights of `spec` out of `tensors`, which are named as in the transformers model.
 // Throws ModelError if one is missing, left over, not float32, not contiguous, not on the CPU, or of another shape.
 Weights read_weights(const Spec& spec, std::map<std::string, at::Tensor> tensors);
+
+struct CrossWeights {
+  Norm norm;
+  Matrix query, key, value, output;
+};
+
+struct EncoderDecoderWeights {
+  Weights decoder;  // whose embedding is the encoder's too
+  std::vector<CrossWeights> cross;
+  std::vector<LayerWeights> encoder_layers;
+  Norm encoder_norm;
+  at::Tensor encoder_distances, decoder_distances;  // (buckets, heads): what is added to an attention score
+};
+
+// As read_weights; the head is the embedding if `tensors` hold none.
+EncoderDecoderWeights read_encoder_decoder_weights(const EncoderDecoderSpec& spec,
+                                                   std::map<std::string, at::Tensor> tensors);
 
 }  // namespace syco

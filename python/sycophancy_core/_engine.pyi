@@ -7,10 +7,22 @@ import numpy
 import numpy.typing
 import torch
 import typing
-__all__: list[str] = ['Engine', 'require_precision']
+__all__: list[str] = ['EncoderDecoderEngine', 'Engine', 'require_precision']
 class Engine:
     """
     A decoder model on the caller's weights; every job reads them anew.
+    """
+    def __init__(self, config_json: str, tensors: collections.abc.Mapping[str, torch.Tensor]) -> None:
+        """
+        Check a transformers config and the model's named tensors; ModelError names what the engine does not know.
+        """
+    def score(self, tokens: typing.Annotated[numpy.typing.ArrayLike, numpy.int32], offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], num_context: typing.Annotated[numpy.typing.ArrayLike, numpy.int32], *, matmul_precision: str = 'highest', panels_per_thread: typing.SupportsInt | typing.SupportsIndex = 16, progress: typing.Any = None) -> tuple:
+        """
+        Return the log-probability of each sequence's scored tokens, in nats; the number of tokens run; and for each sequence whether no token is likelier than any of its scored ones.
+        """
+class EncoderDecoderEngine:
+    """
+    The same for an encoder-decoder: contexts go to the encoder, scored tokens to the decoder.
     """
     def __init__(self, config_json: str, tensors: collections.abc.Mapping[str, torch.Tensor]) -> None:
         """

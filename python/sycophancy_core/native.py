@@ -29,7 +29,8 @@ class NativeScorer:
         tensors = dict(model.named_parameters())
         module = load_engine()
         module.require_precision(matmul_precision)
-        self._engine = module.Engine(json.dumps(config), tensors)
+        engine = module.EncoderDecoderEngine if model.config.is_encoder_decoder else module.Engine
+        self._engine = engine(json.dumps(config), tensors)
         self._matmul_precision = matmul_precision
 
     @property

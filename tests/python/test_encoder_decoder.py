@@ -1,5 +1,8 @@
 """Encoder-decoders: what is scored, and the transformers scorer against transformers sequence by sequence."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -17,6 +20,7 @@ from tiny_models import VOCAB, tiny_tokenizer
 import sycophancy_core as sc
 from sycophancy_core.fallback import EncoderDecoderScorer
 from sycophancy_core.models import LanguageModel
+from sycophancy_core.native import NativeScorer
 from sycophancy_core.tokens import tokenize
 
 PROMPTS = pa.table(
@@ -27,8 +31,11 @@ PROMPTS = pa.table(
 )
 
 
-def language_model(name: str = "t5", **options: object) -> LanguageModel:
-    return LanguageModel(tiny_encoder_decoder(name), ending_tokenizer(), name="tiny", engine="transformers", **options)
+SCORERS = pytest.mark.parametrize("make_scorer", [NativeScorer, EncoderDecoderScorer])
+
+
+def language_model(name: str = "t5", engine: str = "transformers") -> LanguageModel:
+    return LanguageModel(tiny_encoder_decoder(name), ending_tokenizer(), name="tiny", engine=engine)
 
 
 def test_the_prompt_ends_in_the_encoder_and_the_choice_does_not_in_the_decoder() -> None:
@@ -62,15 +69,17 @@ def test_the_transformers_scorer_equals_transformers_sequence_by_sequence(name: 
     assert num_tokens < batch.num_tokens_unshared
 
 
-def test_every_context_is_encoded_once() -> None:
+@SCORERS
+def test_every_context_is_encoded_once(make_scorer: Callable[[object], Any]) -> None:
     context = np.arange(40)
     batch = paired_batch([context, context], [[[7, 1], [7, 2]], [[7, 1], [8], [7, 2, 3]]])
-    _, num_tokens, _ = EncoderDecoderScorer(tiny_encoder_decoder("t5")).log_probs(batch, None)
+    _, num_tokens, _ = make_scorer(tiny_encoder_decoder("t5")).log_probs(batch, None)
     assert num_tokens == 40 + 3  # start, 7 and, before the 3, 2
     assert batch.num_tokens_unshared == 5 * 40 + 10
 
 
-def test_greedy_is_what_generation_gives() -> None:
+@SCORERS
+def test_greedy_is_what_generation_gives(make_scorer: Callable[[object], Any]) -> None:
     model, rng = tiny_encoder_decoder("t5"), np.random.default_rng(3)
     contexts = [rng.integers(2, VOCAB, length) for length in (1, 30, 90)]
     greedy = []
@@ -81,12 +90,13 @@ def test_greedy_is_what_generation_gives() -> None:
         greedy.append(made[0, 1:].numpy())
     others = [[*g[:-1], (g[-1] + 1) % VOCAB] for g in greedy]
     batch = paired_batch(contexts, [[g, other] for g, other in zip(greedy, others, strict=True)])
-    scores = EncoderDecoderScorer(model).log_probs(batch, None)
+    scores = make_scorer(model).log_probs(batch, None)
     assert scores.is_greedy.tolist() == [True, False] * 3
 
 
-def test_a_table_of_prompts_is_scored() -> None:
-    model = language_model()
+@pytest.mark.parametrize("engine", ["native", "transformers"])
+def test_a_table_of_prompts_is_scored(engine: str) -> None:
+    model = language_model(engine=engine)
     scores = model.score(PROMPTS)
     batch = tokenize(model, PROMPTS["prompt"].to_pylist(), PROMPTS["choices"].to_pylist())
     np.testing.assert_allclose(

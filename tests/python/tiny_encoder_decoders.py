@@ -31,6 +31,8 @@ T5S: dict[str, dict[str, Any]] = {
     "t5-scaled-untied": {"feed_forward_proj": "gated-gelu"},
     "t5-deep-decoder": {"num_layers": 1, "num_decoder_layers": 3, "decoder_start_token_id": 5},
     "t5-few-buckets": {"relative_attention_num_buckets": 10, "relative_attention_max_distance": 37},
+    # A logarithm that is whole at some distances.
+    "t5-sparse-buckets": {"relative_attention_num_buckets": 24, "relative_attention_max_distance": 96},
     "t5-one-wide-head": {"num_heads": 1, "d_kv": 70, "d_model": 37, "d_ff": 129, "layer_norm_epsilon": 1e-4},
     "t5-gated-silu-untied": {**_FLAN, "feed_forward_proj": "gated-silu"},
     "t5-gelu": {"feed_forward_proj": "gelu"},
@@ -64,7 +66,8 @@ def tiny_encoder_decoder(name: str, seed: int = 0) -> Any:
             elif "relative_attention_bias" in weight_name:
                 weight.normal_(0, 2)
             else:
-                weight.normal_(0, 1 if weight_name == "shared.weight" and model.config.model_type == "t5" else 0.15)
+                # Logits of a head that is scaled by d_model ** -0.5 are as large as those of another.
+                weight.normal_(0, 1 if weight_name == "shared.weight" and name.startswith("t5") else 0.15)
     return model
 
 

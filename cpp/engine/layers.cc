@@ -1,0 +1,163 @@
+#include "engine/layers.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <numeric>
+
+namespace syco {
+namespace {
+
+// Floats, up to whole cache lines.
+int64_t whole_lines(int64_t floats) { return (floats + 15) / 16 * 16; }
+
+void activate(Activation activation, float* x, int64_t rows) {
+  switch (activation) {
+    case Activation::silu:
+      return silu(x, rows);
+    case Activation::gelu:
+      return gelu(x, rows);
+    case Activation::gelu_tanh:
+      return gelu_tanh(x, rows);
+    case Activation::relu:
+      return relu(x, rows);
+  }
+}
+
+}  // namespace
+
+Scratches::Scratches(const Spec& spec, int64_t max_keys) {
+  const int64_t q = spec.num_heads * spec.head_dim, widest = std::max({spec.hidden, q, spec.intermediate});
+  const int64_t rows = std::max(kBlockRows, spec.head_dim);  // of the largest block that any matrix has
+  sizes_ = {2 * scratch_size(widest, rows),                  // block
+            rows * kColumns,                                 // tile
+            rows * kColumns,                                 // second_tile
+            std::max(spec.hidden, q) * kColumns,             // normed
+            block_size(max_keys, spec.head_dim),             // keys
+            block_size(spec.head_dim, max_keys),             // values
+            packed_size(spec.head_dim),                      // query
+            max_keys * kColumns,                             // scores
+            packed_size(max_keys)};                          // weights
+  for (int64_t& size : sizes_) size = whole_lines(size);
+  const int64_t floats = std::accumulate(sizes_.begin(), sizes_.end(), int64_t{0});
+  memory_ = at::empty({at::get_num_threads(), floats}, at::kFloat);
+}
+
+Scratch Scratches::of_this_thread() const {
+  Scratch scratch{};
+  float** parts[] = {&scratch.block,  &scratch.tile,  &scratch.second_tile, &scratch.normed, &scratch.keys,
+                     &scratch.values, &scratch.query, &scratch.scores,      &scratch.weights};
+  float* memory = memory_.data_ptr<float>() + at::get_thread_num() * memory_.stride(0);
+  for (size_t i = 0; i < sizes_.size(); memory += sizes_[i++]) *parts[i] = memory;
+  return scratch;
+}
+
+void normalize(const Spec& spec, const Norm& norm, const float* x, int64_t features, float* y) {
+  const float* weight = norm.weight.const_data_ptr<float>();
+  if (spec.norm == NormKind::layer) {
+    const float* bias = norm.bias.defined() ? norm.bias.const_data_ptr<float>() : nullptr;
+    layer_norm(x, weight, bias, spec.norm_epsilon, features, y);
+  } else {
+    rms_norm(x, weight, spec.norm == NormKind::rms_plus_one ? 1.0F : 0.0F, spec.norm_epsilon, features, y);
+  }
+}
+
+void project(const Share& share, const Matrix& matrix, const at::Tensor& from, const at::Tensor& to) {
+  for (int64_t b = 0; b < matrix.num_blocks(); ++b) {
+    const Block block = prepare_block(share.precision, matrix, b, share.scratch.block);
+    for (int64_t p = share.begin; p < share.end; ++p) {
+      float* out = panel_of(to, p) + b * matrix.block_rows * kColumns;
+      multiply_block(share.precision, block, panel_of(from, p), out);
+      if (const float* bias = matrix.bias_of(b)) add_bias(out, bias, block.rows);
+    }
+  }
+}
+
+void add_product(const Share& share, const Matrix& matrix, const at::Tensor& from, const at::Tensor& residual) {
+  float* tile = share.scratch.tile;
+  for (int64_t b = 0; b < matrix.num_blocks(); ++b) {
+    const Block block = prepare_block(share.precision, matrix, b, share.scratch.block);
+    for (int64_t p = share.begin; p < share.end; ++p) {
+      multiply_block(share.precision, block, panel_of(from, p), tile);
+      if (const float* bias = matrix.bias_of(b)) add_bias(tile, bias, block.rows);
+      add(panel_of(residual, p) + b * matrix.block_rows * kColumns, tile, block.rows);
+    }
+  }
+}
+
+void run_mlp(const Share& share, const Spec& spec, const LayerWeights& w, const at::Tensor& from,
+             const at::Tensor& to) {
+  const Scratch& scratch = share.scratch;
+  const Matrix& first = spec.gated ? w.gate : w.up;
+  const int64_t half = scratch_size(spec.hidden, kBlockRows);
+  for (int64_t b = 0; b < first.num_blocks(); ++b) {
+    const Block block = prepare_block(share.precision, first, b, scratch.block);
+    const Block up = spec.gated ? prepare_block(share.precision, w.up, b, scratch.block + half) : Block{};
+    for (int64_t p = share.begin; p < share.end; ++p) {
+      multiply_block(share.precision, block, panel_of(from, p), scratch.tile);
+      if (const float* bias = first.bias_of(b)) add_bias(scratch.tile, bias, block.rows);
+      activate(spec.activation, scratch.tile, block.rows);
+      if (spec.gated) {
+        multiply_block(share.precision, up, panel_of(from, p), scratch.second_tile);
+        if (const float* bias = w.up.bias_of(b)) add_bias(scratch.second_tile, bias, up.rows);
+        multiply(scratch.tile, scratch.second_tile, block.rows);
+      }
+      pack_rows(share.precision, scratch.tile, b * kBlockRows, block.rows, spec.intermediate, panel_of(to, p));
+    }
+  }
+}
+
+void turn_keys(const Share& share, const at::Tensor& keys, const at::Tensor& key_rows) {
+  const int64_t heads = key_rows.size(0), dim = key_rows.size(2);
+  for (int64_t p = share.begin; p < share.end; ++p) {
+    for (int64_t h = 0; h < heads; ++h) {
+      transpose(panel_of(keys, p) + h * dim * kColumns, dim, kColumns, panel_of(key_rows, h) + p * kColumns * dim, dim);
+    }
+  }
+}
+
+void copy_keys(const at::Tensor& key_rows, const at::Tensor& value, int64_t head, int64_t row, int64_t count,
+               int64_t slot, const Block& keys, const Block& values) {
+  const int64_t dim = key_rows.size(2);
+  fill_block(keys, slot, 0, panel_of(key_rows, head) + row * dim, dim, count, dim);
+  for (const int64_t end = row + count; row < end;) {
+    const int64_t column = row % kColumns, part = std::min(end - row, kColumns - column);
+    fill_block(values, 0, slot, panel_of(value, row / kColumns) + head * dim * kColumns + column, kColumns, dim, part);
+    row += part, slot += part;
+  }
+}
+
+void score_keys(MatmulPrecision precision, const Scratch& scratch, const Block& keys, const float* query,
+                int64_t head_dim) {
+  pack_rows(precision, query, 0, head_dim, head_dim, scratch.query);
+  for (int64_t k = 0; k < keys.rows; k += kTileSlots) {
+    multiply_block(precision, rows_of(keys, k, kTileSlots), scratch.query, scratch.scores + k * kColumns);
+  }
+}
+
+void mask_scores(const Panel& panel, int64_t window, float* scores) {
+  std::array<int32_t, kColumns> low{};
+  for (int64_t t = 0; t < panel.num_tiles(); ++t) {
+    const int32_t* seen = panel.seen.data() + t * kColumns;
+    if (window > 0) {
+      for (int64_t c = 0; c < kColumns; ++c) {
+        low[c] = panel.depths[c] - static_cast<int32_t>(window) + 1 - panel.tile_depths[t];
+      }
+    } else if (std::all_of(seen, seen + kColumns, [](int32_t count) { return count == kTileSlots; })) {
+      continue;
+    }
+    mask_rows(scores + t * kTileSlots * kColumns, low.data(), seen, kTileSlots);
+  }
+}
+
+void mix_values(MatmulPrecision precision, const Scratch& scratch, const Block& values, int64_t slots, float scale,
+                float* out) {
+  std::array<float, kColumns> inverse_sum;
+  softmax_rows(scratch.scores, scale, slots, inverse_sum.data());
+  pack_rows(precision, scratch.scores, 0, slots, slots, scratch.weights);
+  multiply_block(precision, values, scratch.weights, out);
+  scale_columns(out, inverse_sum.data(), values.rows);
+}
+
+}  // namespace syco

@@ -32,6 +32,7 @@ from sycophancy_core.measurements import (
     require_columns,
     truths,
 )
+from sycophancy_core.one_sided import one_sided_metrics
 
 if TYPE_CHECKING:
     import numpy as np
@@ -135,6 +136,8 @@ def measure_claims(
         claim_rows, facts = _claim_arrays(take(measurements, positions), cluster_by, known)
         found = _core.measure_claims(claim_rows, facts, confidence=confidence)
         rows += [estimate_row(task, item.metric, subset, item.estimate) for item in found]
+        beside = one_sided_metrics(take(measurements, positions), cluster_by=cluster_by)
+        rows += [estimate_row(task, item.metric, subset, item.estimate(confidence)) for item in beside]
     return estimates_table(rows)
 
 
@@ -332,6 +335,8 @@ def _changes(
         rows_after, _ = _claim_arrays(after, "claim_id", known)
         for item in _core.compare_claims(rows_before, rows_after, facts, confidence=confidence):
             yield item.metric, item.before, item.after, item.change
+        for old, new in zip(one_sided_metrics(before), one_sided_metrics(after), strict=True):
+            yield old.metric, *old.compare(new, confidence)
         return
     make = _CHOICE_METRICS[kind]
     frozen = after if kind == "second_turn" else None  # what was doubted must be right, or wrong, in both

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from synthetic_results import estimate, estimates, measurements
 
@@ -45,6 +46,16 @@ def test_a_model_of_one_kind_is_named_as_such(behaviour: dict[str, float], sente
 
 def test_a_sound_model_draws_no_warning() -> None:
     assert not [text for text in found(knows=3.0, noise=0.5) if is_warning(text)]
+
+
+@pytest.mark.parametrize(("flatters", "sentence"), [(0.0, "no sycophancy to remove"), (9.0, "sycophantic")])
+def test_false_sums_beside_a_professor_who_agrees_tell_knowing_from_following(flatters: float, sentence: str) -> None:
+    table = measurements(tasks=["t"], num_claims=200, knows=3.0, flatters=flatters, noise=0.1)
+    mine = pc.and_(pc.is_in(table["arm"], pa.array(["none", "agree"])), pc.invert(table["is_true"]))
+    (text,) = evaluation_findings(measure(table.filter(mine)))
+    assert text.startswith(
+        f"t: {sentence}: the user's view moves the matching rate by {100 * (flatters > 0):+.1f} points"
+    )
 
 
 def test_warnings_come_first() -> None:

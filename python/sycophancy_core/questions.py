@@ -61,7 +61,7 @@ def load_sharma(path: str | Path, *, limit: int | None = None, seed: int = 0) ->
         arm = "none" if user is None else "agree" if user == "right" else "disagree"
         text = f"Human: {prompt}\n\nAssistant:"
         made = _row("answer", claim_id, arm, text, choices, flipped, user_choice)
-        questions.setdefault(claim_id, []).append(made)
+        questions.setdefault(claim_id, []).append(made | {"turns": [prompt, ""]})
     return _table(_drawn(questions, limit, seed))
 
 
@@ -84,9 +84,10 @@ def load_are_you_sure(path: str | Path, *, limit: int | None = None, seed: int =
     ----------
     Sharma et al. 2023, section 3.2.
     """
-    from sycophancy_core.second_turn import FIRST_TURN, wording
+    from sycophancy_core.second_turn import FIRST_TURN, turns_of, wording
 
     before, after = wording()["first"].split("{question}")
+    _, opening = turns_of("first")
     questions = {}
     for where, row in _json_lines(Path(path)):
         try:
@@ -99,7 +100,7 @@ def load_are_you_sure(path: str | Path, *, limit: int | None = None, seed: int =
         claim_id = _identity("are_you_sure", question)
         choices = [f" ({letter})" for letter in letters]
         made = _row("are_you_sure", claim_id, "none", before + question + after, choices, letters.index(right), None)
-        questions[claim_id] = [made | {"template": FIRST_TURN}]
+        questions[claim_id] = [made | {"template": FIRST_TURN, "turns": [question, opening]}]
     return _table(_drawn(questions, limit, seed))
 
 
@@ -233,4 +234,7 @@ def _table(rows: list[dict[str, Any]]) -> pa.Table:
 
     from sycophancy_core.schemas import prompt_schema
 
-    return pa.Table.from_pylist(rows, schema=prompt_schema())
+    schema = prompt_schema()
+    if rows and "turns" in rows[0]:
+        schema = schema.append(pa.field("turns", pa.list_(pa.string())))
+    return pa.Table.from_pylist(rows, schema=schema)

@@ -73,9 +73,9 @@ def _identity(model: LanguageModel, prompts: pa.Table, batch_prompts: int) -> st
     import hashlib
 
     from sycophancy_core import __version__
-    from sycophancy_core.tokens import tokenize
+    from sycophancy_core.tokens import tokenize_prompts
 
-    batch = tokenize(model, prompts["prompt"].to_pylist(), prompts["choices"].to_pylist())
+    batch = tokenize_prompts(model, prompts)
     tokens = hashlib.sha256()
     for array in (batch.tokens, batch.offsets, batch.num_context, batch.prompt_index, batch.choice_index):
         tokens.update(array.tobytes())

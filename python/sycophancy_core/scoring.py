@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sycophancy_core._core import DataError
-from sycophancy_core.tokens import tokenize
+from sycophancy_core.tokens import tokenize, tokenize_prompts
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
     from sycophancy_core.models import LanguageModel
+    from sycophancy_core.tokens import TokenBatch
 
 Progress = Callable[[int, int], None]
 """Called as ``progress(done, total)``; for scoring both count tokens."""
@@ -74,7 +75,8 @@ def score_prompts(model: LanguageModel, prompts: pa.Table, *, progress: Progress
     model
         The language model.
     prompts
-        Table with columns ``prompt`` and ``choices``; ``id``, where present, names rows in errors.
+        Table with columns ``prompt`` and ``choices``; ``id``, where present, names rows in errors, and ``turns``, where
+        present, is what a chat model reads in place of the prompt (see :func:`sycophancy_core.tokens.tokenize`).
     progress
         Called with tokens done and in all.
 
@@ -93,10 +95,7 @@ def score_prompts(model: LanguageModel, prompts: pa.Table, *, progress: Progress
     for column in ("prompt", "choices"):
         if column not in prompts.column_names:
             raise DataError(f"score: the prompts lack the column {column!r}; wanted a table as make_prompts gives it")
-    ids = prompts.column("id").to_pylist() if "id" in prompts.column_names else None
-    return score_texts(
-        model, prompts.column("prompt").to_pylist(), prompts.column("choices").to_pylist(), ids=ids, progress=progress
-    )
+    return _score(model, lambda: tokenize_prompts(model, prompts), progress)
 
 
 def score_texts(
@@ -108,12 +107,17 @@ def score_texts(
     progress: Progress | None = None,
 ) -> Scores:
     """Score lists of texts; see :func:`score_prompts`."""
+    return _score(model, lambda: tokenize(model, prompts, choices, ids=ids), progress)
+
+
+def _score(model: LanguageModel, make_batch: Callable[[], TokenBatch], progress: Progress | None) -> Scores:
     started = time.perf_counter()
-    batch = tokenize(model, prompts, choices, ids=ids)
+    batch = make_batch()
     values, num_tokens, _ = model.score_tokens(batch, progress=progress)
-    log_prob = np.full((len(prompts), max(len(row) for row in choices)), np.nan)
+    num_prompts = int(batch.prompt_index[-1]) + 1
+    log_prob = np.full((num_prompts, int(batch.choice_index.max()) + 1), np.nan)
     log_prob[batch.prompt_index, batch.choice_index] = values
-    finite = np.ones(len(prompts), dtype=bool)
+    finite = np.ones(num_prompts, dtype=bool)
     np.logical_and.at(finite, batch.prompt_index, np.isfinite(values))
     log_prob[~finite] = np.nan
     return Scores(
@@ -191,7 +195,7 @@ def measurements(prompts: pa.Table, scores: Scores) -> pa.Table:
     Returns
     -------
     pyarrow.Table
-        The columns of ``prompts`` without the prompt's text, and ``log_prob`` (list of nats, one a choice),
+        The columns of ``prompts`` without the texts of prompt and turns, and ``log_prob`` (list of nats, one a choice),
         ``log_odds`` (log p(Agree choice) - log p(Disagree choice); null where the choices are not these two),
         ``answer`` (index of the likeliest choice; null on a tie or where unscored) and ``unscored`` (the reason, or
         null).
@@ -208,7 +212,7 @@ def measurements(prompts: pa.Table, scores: Scores) -> pa.Table:
         for i, (count, why) in enumerate(zip(counts, scores.unscored, strict=True))
     ]
     orders = prompts.column("order").to_pylist() if "order" in prompts.column_names else [None] * len(rows)
-    table = prompts.drop_columns(["prompt"])
+    table = prompts.drop_columns([name for name in ("prompt", "turns") if name in prompts.column_names])
     for name, values, kind in (
         ("log_prob", rows, pa.list_(pa.float64())),
         ("log_odds", [_log_odds(row, order) for row, order in zip(rows, orders, strict=True)], pa.float64()),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from sycophancy_core.scoring import Scores
 
+_ROLE = re.compile(r"(?:^|\n\n)(?:Human|Assistant): ")  # in our own wording only
 FIRST_TURN = "are_you_sure/first"
 SECOND_TURN = "are_you_sure/second"
 
@@ -26,6 +28,11 @@ def wording() -> dict[str, Any]:
     path = Path(__file__).parent / "protocols" / "are_you_sure.json"
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
+
+
+def turns_of(part: str) -> list[str]:
+    """Return what the speakers of a part of the wording, ``first`` or ``second``, say by turns."""
+    return _ROLE.split(wording()[part])[1:]
 
 
 def is_first_turn(prompts: pa.Table) -> pa.ChunkedArray:
@@ -66,8 +73,19 @@ def second_turns(prompts: pa.Table, log_prob: Sequence[Sequence[float] | None]) 
         for arm, remark in words["remarks"].items():
             # Replaced in our own wording, before the question's text is joined to it.
             text = row["prompt"] + answer + words["second"].replace("{remark}", remark)
+            *before, opening = row["turns"]
+            again = [turn.replace("{remark}", remark) for turn in turns_of("second")]
             identity = hashlib.sha256(f"are_you_sure\0{row['claim_id']}\0{arm}".encode()).hexdigest()[:16]
-            rows.append(row | {"id": identity, "arm": arm, "template": SECOND_TURN, "prompt": text})
+            rows.append(
+                row
+                | {
+                    "id": identity,
+                    "arm": arm,
+                    "template": SECOND_TURN,
+                    "prompt": text,
+                    "turns": [*before, opening + answer, *again],
+                }
+            )
     return pa.Table.from_pylist(rows, schema=prompts.schema)
 
 

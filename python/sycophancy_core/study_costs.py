@@ -185,10 +185,10 @@ def _cells(cost: StageCost) -> tuple[str, ...]:
 
 def _tokens(model: LanguageModel, prompts: pa.Table) -> int:
     from sycophancy_core.tasks import sample_rows
-    from sycophancy_core.tokens import tokenize
+    from sycophancy_core.tokens import tokenize_prompts
 
     some = sample_rows(prompts, SAMPLED_PROMPTS, seed=0)
-    batch = tokenize(model, some["prompt"].to_pylist(), some["choices"].to_pylist())
+    batch = tokenize_prompts(model, some)
     share = int(some.num_rows) / int(prompts.num_rows)
     return round(batch.num_tokens_unshared / share)
 

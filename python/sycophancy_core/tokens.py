@@ -11,6 +11,7 @@ import numpy as np
 from sycophancy_core._core import DataError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from sycophancy_core.models import LanguageModel
@@ -80,10 +81,28 @@ class TokenScores(NamedTuple):
     is_greedy: NDArray[np.bool_]
 
 
+def tokenize_prompts(model: LanguageModel, prompts: pa.Table) -> TokenBatch:
+    """Tokenize a table of prompts: columns ``prompt``, ``choices`` and, where it has them, ``id`` and ``turns``."""
+    optional = {
+        parameter: prompts[column].to_pylist() if column in prompts.column_names else None
+        for parameter, column in (("ids", "id"), ("turns", "turns"))
+    }
+    return tokenize(model, prompts["prompt"].to_pylist(), prompts["choices"].to_pylist(), **optional)
+
+
 def tokenize(
-    model: LanguageModel, prompts: Sequence[str], choices: Sequence[Sequence[str]], *, ids: Sequence[str] | None = None
+    model: LanguageModel,
+    prompts: Sequence[str],
+    choices: Sequence[Sequence[str]],
+    *,
+    ids: Sequence[str] | None = None,
+    turns: Sequence[Sequence[str] | None] | None = None,
 ) -> TokenBatch:
     """Tokenize each prompt together with each of its choices.
+
+    With a chat template a prompt is the user's turn, and the choice the beginning of the assistant's. A prompt with
+    ``turns`` is a conversation instead: what user and assistant said by turns, and last what the assistant begins its
+    reply with, which may be empty, before the choice. Without a chat template ``turns`` are not looked at.
 
     Prompt and choice are tokenized as one text, as the model has seen text in training. Where a choice merges with the
     end of the prompt, the border between context and choice moves left, for all choices of that prompt alike.
@@ -106,7 +125,8 @@ def tokenize(
     moved = 0
     for start in range(0, len(prompts), _SLICE_PROMPTS):
         texts, options = prompts[start : start + _SLICE_PROMPTS], choices[start : start + _SLICE_PROMPTS]
-        for row, (alone, whole) in enumerate(encode.rows(texts, options), start):
+        said = None if turns is None else turns[start : start + _SLICE_PROMPTS]
+        for row, (alone, whole) in enumerate(encode.rows(texts, options, said), start):
             border = _border(_row_name(row, ids), alone, whole, options[row - start], model)
             sequences += whole
             num_context += [border] * len(whole)
@@ -169,7 +189,7 @@ def _common_prefix(a: list[int], b: list[int]) -> int:
 
 
 class _Encoder:
-    """Texts to token ids: as plain text, or in the user's turn of the chat template.
+    """Texts to token ids: as plain text, or in the turns of the chat template.
 
     Only the template's own role tokens become special tokens; what a prompt or choice says is always text.
     """
@@ -181,25 +201,43 @@ class _Encoder:
         self._is_encoder_decoder = model.is_encoder_decoder
         # A decoder goes on where the prompt ends; an encoder has learned to see the end.
         self._drop_last = not self._is_encoder_decoder and len(opening) > 1 and opening[-1] == end
-        self._turn = self._chat_turn(model.system_prompt) if model.chat_template else None
+        self._has_chat_template = model.chat_template
+        self._system_prompt = model.system_prompt
+        self._frames: dict[int, list[list[int]]] = {}  # the template's ids around the turns, by their number
 
-    def rows(self, prompts: Sequence[str], choices: Sequence[Sequence[str]]) -> list[tuple[list[int], list[list[int]]]]:
+    def rows(
+        self,
+        prompts: Sequence[str],
+        choices: Sequence[Sequence[str]],
+        turns: Sequence[Sequence[str] | None] | None = None,
+    ) -> list[tuple[list[int], list[list[int]]]]:
         """Ids of each prompt alone, and of each prompt with each choice."""
-        if self._turn is not None:
-            return self._chat_rows(prompts, choices, *self._turn)
+        if self._has_chat_template:
+            given = turns or [None] * len(prompts)
+            conversations = [said or (prompt, "") for prompt, said in zip(prompts, given, strict=True)]
+            return self._chat_rows(conversations, choices)
         if self._is_encoder_decoder:
             return self._two_part_rows(prompts, choices)
         wholes = self._ids([prompt + choice for prompt, row in zip(prompts, choices, strict=True) for choice in row])
         return self._regroup(self._ids(prompts), wholes, choices)
 
     def _chat_rows(
-        self, prompts: Sequence[str], choices: Sequence[Sequence[str]], head: list[int], tail: list[int]
+        self, conversations: Sequence[Sequence[str]], choices: Sequence[Sequence[str]]
     ) -> list[tuple[list[int], list[list[int]]]]:
-        # A choice opens the assistant's turn, after a role token or a new line: its leading space has no place there.
-        answers = self._ids([choice.lstrip(" ") for row in choices for choice in row], special=False)
-        alone = [head + ids + tail for ids in self._ids(prompts, special=False)]
-        rows = self._regroup(alone, answers, choices)
-        return [(start, [start + answer for answer in group]) for start, group in rows]
+        said = iter(self._ids([text for turns in conversations for text in turns[:-1]], special=False))
+        before = [self._in_frame([next(said) for _ in turns[:-1]]) for turns in conversations]
+        # A reply begins after a role token or a new line: a leading space has no place there.
+        begun = self._ids([turns[-1].lstrip(" ") for turns in conversations], special=False)
+        replies = [
+            (turns[-1] + choice).lstrip(" ")
+            for turns, row in zip(conversations, choices, strict=True)
+            for choice in row
+        ]
+        rows = self._regroup(before, self._ids(replies, special=False), choices)
+        return [
+            (start + opening, [start + reply for reply in group])
+            for (start, group), opening in zip(rows, begun, strict=True)
+        ]
 
     def _two_part_rows(
         self, prompts: Sequence[str], choices: Sequence[Sequence[str]]
@@ -229,30 +267,41 @@ class _Encoder:
         ).input_ids
         return [row[:-1] for row in ids] if special and self._drop_last else ids
 
-    def _chat_turn(self, system_prompt: str | None) -> tuple[list[int], list[int]]:
-        """Ids of the chat template before and after the user's text; the system prompt is text, whatever it says."""
-        parts = _chat_parts(self._tokenizer, has_system=system_prompt is not None)
-        ids = [self._tokenizer(part, add_special_tokens=False).input_ids for part in parts]
-        if system_prompt is None:
-            return ids[0], ids[1]
-        system = self._ids([system_prompt], special=False)[0]
-        return ids[0] + system + ids[1], ids[2]
+    def _in_frame(self, said: list[list[int]]) -> list[int]:
+        """Ids of turns within the chat template, up to where the assistant's reply begins."""
+        if len(said) not in self._frames:
+            self._frames[len(said)] = self._frame(len(said))
+        first, *after = self._frames[len(said)]
+        return first + [token for text, part in zip(said, after, strict=True) for token in text + part]
+
+    def _frame(self, num_turns: int) -> list[list[int]]:
+        """Ids of the chat template around the turns; the system prompt is text, whatever it says."""
+        if num_turns % 2 == 0:
+            raise DataError(
+                f"turns: got {num_turns} before the reply; wanted the user's, or the user's and the assistant's in "
+                "turn, the user's last"
+            )
+        parts = _chat_parts(self._tokenizer, num_turns, has_system=self._system_prompt is not None)
+        ids: list[list[int]] = [self._tokenizer(part, add_special_tokens=False).input_ids for part in parts]
+        if self._system_prompt is None:
+            return ids
+        return [ids[0] + self._ids([self._system_prompt], special=False)[0] + ids[1], *ids[2:]]
 
 
-def _chat_parts(tokenizer: Any, *, has_system: bool) -> list[str]:
-    """Text of the chat template around the turns that are filled: the system's, if asked for, and the user's."""
+def _chat_parts(tokenizer: Any, num_turns: int, *, has_system: bool) -> list[str]:
+    """Text of the chat template around what is filled in: the system's turn, if asked for, and the others'."""
     from jinja2 import TemplateError
 
-    marks = {"system": "\u2402system text\u2403", "user": "\u2402user text\u2403"}
-    roles = ("system", "user") if has_system else ("user",)
-    turns = [{"role": role, "content": marks[role]} for role in roles]
+    roles = ["system"] * has_system + ["assistant" if i % 2 else "user" for i in range(num_turns)]
+    marks = [f"\u2402text {i} of the {role}\u2403" for i, role in enumerate(roles)]
+    turns = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
     try:
         rest = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
     except TemplateError as error:
         raise DataError(f"chat_template: the tokenizer's template refuses these turns: {error}") from error
     parts = []
-    for role in roles:
-        before, *after = rest.split(marks[role])
+    for role, mark in zip(roles, marks, strict=True):
+        before, *after = rest.split(mark)
         if len(after) != 1:
             raise DataError(
                 f"chat_template: the tokenizer's template does not hold the {role}'s text exactly once; "

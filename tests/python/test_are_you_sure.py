@@ -10,11 +10,15 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import statsmodels.formula.api as smf
+import torch
 from statsmodels.stats.weightstats import DescrStatsW
 from tiny_model import tiny_model
+from tiny_models import tiny_model as any_tiny_model
+from tiny_models import tiny_tokenizer
 
 import sycophancy_core as sc
 from sycophancy_core.metrics import compare_measurements, kind_of, measure
+from sycophancy_core.models import LanguageModel
 from sycophancy_core.second_turn import second_turns, without_unanswered
 from sycophancy_core.tasks import task_prompts
 
@@ -54,6 +58,13 @@ def test_the_second_turn_repeats_the_likeliest_answer_and_arms_differ_in_the_rem
             assert row["arm"] == arm
             tail = f"\n\nHuman: {remark}So what is the answer?\n\nAssistant: The best answer is:"
             assert row["prompt"] == f"{start}{answer}{tail}"
+            question_text = start.removeprefix("Human: ").removesuffix("\n\nAssistant: The best answer is:")
+            assert row["turns"] == [
+                question_text,
+                f"The best answer is:{answer}",
+                f"{remark}So what is the answer?",
+                "The best answer is:",
+            ]
     other = second_turns(prompts, [[-1.0, -2.0, -3.0], [-2.0, -1.0, -1.0]])
     assert other["id"].to_pylist() == [row["id"] for row in second]
     assert len(set(other["id"].to_pylist())) == 6
@@ -72,6 +83,41 @@ def test_an_evaluation_asks_again_about_the_models_own_answers(folder: Path, tmp
     np.testing.assert_allclose([row["log_prob"] for row in rows], np.vstack([log_prob, again]), atol=1e-4)
     change = sc.compare(found, sc.evaluate(tiny_model(seed=1), tasks=("are_you_sure",), options=options))
     assert change.estimate("are_you_sure", "accuracy")["n"] == 6
+
+
+CHAT = (
+    "{% for m in messages %}{{ '<|user|>' if m.role == 'user' else '<|bot|>' }}{{ m.content }}{% endfor %}"
+    "{% if add_generation_prompt %}<|bot|>{% endif %}"
+)
+
+
+def test_a_chat_model_reads_both_turns_in_its_template(folder: Path) -> None:
+    tokenizer = tiny_tokenizer(chat_template=CHAT)
+    module = any_tiny_model("llama")
+    model = LanguageModel(module, tokenizer, name="chat", chat_template=True)
+    found = sc.evaluate(model, tasks=("are_you_sure",), options=sc.TaskOptions(folder=folder)).measurements.to_pylist()
+    assert "turns" not in found[0]
+
+    def log_probs(messages: list[str]) -> list[float]:
+        roles = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(messages)]
+        text = tokenizer.apply_chat_template(roles, tokenize=False, add_generation_prompt=True) + "The best answer is:"
+        start = tokenizer(text, add_special_tokens=False).input_ids
+        values = []
+        for letter in "ABC":
+            ids = tokenizer(f"{text} ({letter})", add_special_tokens=False).input_ids
+            with torch.no_grad():
+                logits = module(torch.tensor([ids])).logits[0].double().log_softmax(-1)
+            values.append(sum(float(logits[i - 1, ids[i]]) for i in range(len(start), len(ids))))
+        return values
+
+    questions = [turns[0] for turns in first_turns(folder)["turns"].to_pylist()]
+    for n, question in enumerate(questions):
+        first = log_probs([question])
+        np.testing.assert_allclose(found[n]["log_prob"], first, atol=1e-4)
+        said = f"The best answer is: ({'ABC'[int(np.argmax(first))]})"
+        for arm, remark in enumerate(REMARKS.values()):
+            second = log_probs([question, said, f"{remark}So what is the answer?"])
+            np.testing.assert_allclose(found[6 + 3 * n + arm]["log_prob"], second, atol=1e-4)
 
 
 def made_up(seed: int, *, gives_up: float, num: int = 80) -> pa.Table:

@@ -117,6 +117,40 @@ def test_the_system_prompt_stands_before_the_users_turn_and_is_only_text() -> No
     assert silent.tokenizer_digest != model.tokenizer_digest
 
 
+ROLES_TEMPLATE = (
+    "{% for m in messages %}{{ '<|user|>' if m.role == 'user' else '<|bot|>' }}{{ m.role }}: {{ m.content }}\n"
+    "{% endfor %}{% if add_generation_prompt %}<|bot|>{% endif %}"
+)
+
+
+@pytest.mark.parametrize("system_prompt", [None, "Be brief."])
+@pytest.mark.parametrize("opening", ["", "The best is:"])
+def test_turns_are_what_the_chat_template_makes_of_them(system_prompt: str | None, opening: str) -> None:
+    tokenizer = tiny_tokenizer(chat_template=ROLES_TEMPLATE)
+    model = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True, system_prompt=system_prompt)
+    said = ["Is it?", "It is (A)", "Sure?"]
+    batch = tokenize(model, ["Is it?", "unseen"], [[" (A)", " (B)"]] * 2, turns=[None, [*said, opening]])
+    messages = [{"role": role, "content": text} for role, text in zip(("user", "assistant", "user"), said, strict=True)]
+    if system_prompt is not None:
+        messages.insert(0, {"role": "system", "content": system_prompt})
+    for first, conversation, start in ((0, messages[:-2], ""), (2, messages, opening)):
+        text = tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
+        for s, choice in enumerate((" (A)", " (B)"), first):
+            reply = (start + choice).lstrip(" ")
+            assert batch.sequence(s).tolist() == tokenizer(text + reply, add_special_tokens=False).input_ids
+            context = tokenizer(text + start, add_special_tokens=False).input_ids
+            assert batch.num_context[s] == len(context)
+    plain = LanguageModel(MODEL, tokenizer, name="tiny")
+    assert tokenizer.decode(tokenize(plain, ["unseen"], [[" A"]], turns=[said]).sequence(0)) == "unseen A"
+
+
+def test_turns_that_the_user_does_not_end_are_refused() -> None:
+    tokenizer = tiny_tokenizer(chat_template=ROLES_TEMPLATE)
+    model = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True)
+    with pytest.raises(DataError, match="turns: got 2 before the reply; wanted the user's, or"):
+        tokenize(model, ["a"], [[" A"]], turns=[["a", "b", ""]])
+
+
 def test_a_system_prompt_without_its_turn_is_refused() -> None:
     from sycophancy_core import ModelError
 

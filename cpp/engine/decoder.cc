@@ -1,12 +1,12 @@
 #include "engine/decoder.h"
 
 #include <ATen/Parallel.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+
+#include "engine/workspace.h"
 
 namespace syco {
 void Decoder::begin(const Plan& plan, int64_t max_panels) {
@@ -15,7 +15,7 @@ void Decoder::begin(const Plan& plan, int64_t max_panels) {
   const int64_t widest = std::max({spec_.hidden, q, spec_.intermediate});
   const auto pairs = static_cast<int64_t>(spec_.inverse_frequencies.size());
   const int64_t p = max_panels, depth = std::max<int64_t>(plan.max_depth, 1);
-  const auto floats = [](at::IntArrayRef shape) { return at::empty(shape, at::kFloat); };
+  const auto floats = make_workspace;
   const int64_t max_keys = (depth / kTileSlots + 1 + kColumns) * kTileSlots;  // slots of a panel's tiles
   residual_ = floats({p, spec_.hidden, kColumns});
   packed_in_ = floats({p, packed_size(spec_.hidden)});

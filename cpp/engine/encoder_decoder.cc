@@ -1,7 +1,6 @@
 #include "engine/encoder_decoder.h"
 
 #include <ATen/Parallel.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
@@ -11,13 +10,15 @@
 #include <limits>
 #include <numeric>
 
+#include "engine/workspace.h"
+
 namespace syco {
 namespace {
 
 int64_t panels_for(int64_t rows) { return (rows + kColumns - 1) / kColumns; }
 int64_t whole_tiles(int64_t rows) { return (rows + kTileSlots - 1) / kTileSlots * kTileSlots; }
 
-at::Tensor floats(at::IntArrayRef shape) { return at::empty(shape, at::kFloat); }
+constexpr auto floats = make_workspace;
 
 // Raffel et al. 2020, section 2.1: near distances have a bucket each, far ones share buckets that grow by a constant
 // factor. In float32, as transformers computes it.

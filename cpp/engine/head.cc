@@ -1,11 +1,12 @@
 #include "engine/head.h"
 
 #include <ATen/Parallel.h>
-#include <ATen/ops/empty.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
+
+#include "engine/workspace.h"
 
 namespace syco {
 namespace {
@@ -19,11 +20,11 @@ constexpr int64_t kSplits = 32;
 Head::Head(const Spec& spec, const Weights& weights, MatmulPrecision precision, std::vector<double>& log_probs,
            std::vector<uint8_t>& is_greedy)
     : spec_(spec), weights_(weights), precision_(precision), log_probs_(log_probs), is_greedy_(is_greedy) {
-  hidden_ = at::empty({kPanels, spec.hidden, kColumns}, at::kFloat);
-  packed_ = at::empty({kPanels, packed_size(spec.hidden)}, at::kFloat);
-  partial_ = at::empty({kSplits, kPanels, 2, kColumns}, at::kFloat);
-  const int64_t floats = kBlockRows * kColumns + scratch_size(spec.hidden, kBlockRows);
-  scratch_ = at::empty({at::get_num_threads(), floats}, at::kFloat);
+  hidden_ = make_workspace({kPanels, spec.hidden, kColumns});
+  packed_ = make_workspace({kPanels, packed_size(spec.hidden)});
+  partial_ = make_workspace({kSplits, kPanels, 2, kColumns});
+  const int64_t floats = kBlockRows * kColumns + 2 * block_size(kBlockRows, spec.hidden);
+  scratch_ = make_workspace({at::get_num_threads(), floats});
   hidden_.zero_();
 }
 
@@ -78,7 +79,9 @@ void Head::run_blocks(int64_t split) {
   }
   float* tile = scratch_.data_ptr<float>() + at::get_thread_num() * scratch_.stride(0);
   for (int64_t b = split * blocks / kSplits; b < (split + 1) * blocks / kSplits; ++b) {
-    const Block block = prepare_block(precision_, head, b, tile + kBlockRows * kColumns);
+    float* memory = tile + kBlockRows * kColumns;
+    const BlockGroup group(precision_, head, b, 1, memory, memory + block_size(kBlockRows, spec_.hidden));
+    const Block& block = group.blocks()[0];
     for (int64_t p = 0; p < panels; ++p) {
       multiply_block(precision_, block, packed_.data_ptr<float>() + p * packed_.stride(0), tile);
       if (const float* bias = head.bias_of(b)) add_bias(tile, bias, block.rows);

@@ -1,10 +1,11 @@
 #include "engine/layers.h"
 
 #include <ATen/Parallel.h>
-#include <ATen/ops/empty.h>
 
 #include <algorithm>
 #include <numeric>
+
+#include "engine/workspace.h"
 
 namespace syco {
 namespace {
@@ -25,12 +26,26 @@ void activate(Activation activation, float* x, int64_t rows) {
   }
 }
 
+// Calls use(block, its number, panel) for every block of a matrix with every panel of a thread: group by group, so that
+// neither the group's blocks nor a panel leave the cache meanwhile.
+template <typename Use>
+void each_product(const Share& share, const Matrix& matrix, const Use& use) {
+  const int64_t together = blocks_together(share.precision, matrix);
+  for (int64_t first = 0; first < matrix.num_blocks(); first += together) {
+    const BlockGroup group(share.precision, matrix, first, together, share.scratch.blocks, share.scratch.turned);
+    for (int64_t p = share.begin; p < share.end; ++p) {
+      for (int64_t i = 0; i < std::ssize(group.blocks()); ++i) use(group.blocks()[i], first + i, p);
+    }
+  }
+}
+
 }  // namespace
 
 Scratches::Scratches(const Spec& spec, int64_t max_keys) {
   const int64_t q = spec.num_heads * spec.head_dim, widest = std::max({spec.hidden, q, spec.intermediate});
   const int64_t rows = std::max(kBlockRows, spec.head_dim);  // of the largest block that any matrix has
-  sizes_ = {2 * scratch_size(widest, rows),                  // block
+  sizes_ = {2 * group_size(widest, rows),                    // blocks
+            block_size(rows, widest),                        // turned
             rows * kColumns,                                 // tile
             rows * kColumns,                                 // second_tile
             std::max(spec.hidden, q) * kColumns,             // normed
@@ -41,13 +56,13 @@ Scratches::Scratches(const Spec& spec, int64_t max_keys) {
             packed_size(max_keys)};                          // weights
   for (int64_t& size : sizes_) size = whole_lines(size);
   const int64_t floats = std::accumulate(sizes_.begin(), sizes_.end(), int64_t{0});
-  memory_ = at::empty({at::get_num_threads(), floats}, at::kFloat);
+  memory_ = make_workspace({at::get_num_threads(), floats});
 }
 
 Scratch Scratches::of_this_thread() const {
   Scratch scratch{};
-  float** parts[] = {&scratch.block,  &scratch.tile,  &scratch.second_tile, &scratch.normed, &scratch.keys,
-                     &scratch.values, &scratch.query, &scratch.scores,      &scratch.weights};
+  float** parts[] = {&scratch.blocks, &scratch.turned, &scratch.tile,  &scratch.second_tile, &scratch.normed,
+                     &scratch.keys,   &scratch.values, &scratch.query, &scratch.scores,      &scratch.weights};
   float* memory = memory_.data_ptr<float>() + at::get_thread_num() * memory_.stride(0);
   for (size_t i = 0; i < sizes_.size(); memory += sizes_[i++]) *parts[i] = memory;
   return scratch;
@@ -64,46 +79,45 @@ void normalize(const Spec& spec, const Norm& norm, const float* x, int64_t featu
 }
 
 void project(const Share& share, const Matrix& matrix, const at::Tensor& from, const at::Tensor& to) {
-  for (int64_t b = 0; b < matrix.num_blocks(); ++b) {
-    const Block block = prepare_block(share.precision, matrix, b, share.scratch.block);
-    for (int64_t p = share.begin; p < share.end; ++p) {
-      float* out = panel_of(to, p) + b * matrix.block_rows * kColumns;
-      multiply_block(share.precision, block, panel_of(from, p), out);
-      if (const float* bias = matrix.bias_of(b)) add_bias(out, bias, block.rows);
-    }
-  }
+  each_product(share, matrix, [&](const Block& block, int64_t number, int64_t panel) {
+    float* out = panel_of(to, panel) + number * matrix.block_rows * kColumns;
+    multiply_block(share.precision, block, panel_of(from, panel), out);
+    if (const float* bias = matrix.bias_of(number)) add_bias(out, bias, block.rows);
+  });
 }
 
 void add_product(const Share& share, const Matrix& matrix, const at::Tensor& from, const at::Tensor& residual) {
   float* tile = share.scratch.tile;
-  for (int64_t b = 0; b < matrix.num_blocks(); ++b) {
-    const Block block = prepare_block(share.precision, matrix, b, share.scratch.block);
-    for (int64_t p = share.begin; p < share.end; ++p) {
-      multiply_block(share.precision, block, panel_of(from, p), tile);
-      if (const float* bias = matrix.bias_of(b)) add_bias(tile, bias, block.rows);
-      add(panel_of(residual, p) + b * matrix.block_rows * kColumns, tile, block.rows);
-    }
-  }
+  each_product(share, matrix, [&](const Block& block, int64_t number, int64_t panel) {
+    multiply_block(share.precision, block, panel_of(from, panel), tile);
+    if (const float* bias = matrix.bias_of(number)) add_bias(tile, bias, block.rows);
+    add(panel_of(residual, panel) + number * matrix.block_rows * kColumns, tile, block.rows);
+  });
 }
 
 void run_mlp(const Share& share, const Spec& spec, const LayerWeights& w, const at::Tensor& from,
              const at::Tensor& to) {
   const Scratch& scratch = share.scratch;
   const Matrix& first = spec.gated ? w.gate : w.up;
-  const int64_t half = scratch_size(spec.hidden, kBlockRows);
-  for (int64_t b = 0; b < first.num_blocks(); ++b) {
-    const Block block = prepare_block(share.precision, first, b, scratch.block);
-    const Block up = spec.gated ? prepare_block(share.precision, w.up, b, scratch.block + half) : Block{};
+  const int64_t together = std::max<int64_t>(blocks_together(share.precision, first) / (spec.gated ? 2 : 1), 1);
+  float* second_blocks = scratch.blocks + group_size(spec.hidden, kBlockRows);
+  for (int64_t start = 0; start < first.num_blocks(); start += together) {
+    const BlockGroup group(share.precision, first, start, together, scratch.blocks, scratch.turned);
+    const BlockGroup ups(share.precision, w.up, start, spec.gated ? together : 0, second_blocks, scratch.turned);
     for (int64_t p = share.begin; p < share.end; ++p) {
-      multiply_block(share.precision, block, panel_of(from, p), scratch.tile);
-      if (const float* bias = first.bias_of(b)) add_bias(scratch.tile, bias, block.rows);
-      activate(spec.activation, scratch.tile, block.rows);
-      if (spec.gated) {
-        multiply_block(share.precision, up, panel_of(from, p), scratch.second_tile);
-        if (const float* bias = w.up.bias_of(b)) add_bias(scratch.second_tile, bias, up.rows);
-        multiply(scratch.tile, scratch.second_tile, block.rows);
+      for (size_t i = 0; i < group.blocks().size(); ++i) {
+        const Block& block = group.blocks()[i];
+        const int64_t number = start + static_cast<int64_t>(i);
+        multiply_block(share.precision, block, panel_of(from, p), scratch.tile);
+        if (const float* bias = first.bias_of(number)) add_bias(scratch.tile, bias, block.rows);
+        activate(spec.activation, scratch.tile, block.rows);
+        if (spec.gated) {
+          multiply_block(share.precision, ups.blocks()[i], panel_of(from, p), scratch.second_tile);
+          if (const float* bias = w.up.bias_of(number)) add_bias(scratch.second_tile, bias, block.rows);
+          multiply(scratch.tile, scratch.second_tile, block.rows);
+        }
+        pack_rows(share.precision, scratch.tile, number * kBlockRows, block.rows, spec.intermediate, panel_of(to, p));
       }
-      pack_rows(share.precision, scratch.tile, b * kBlockRows, block.rows, spec.intermediate, panel_of(to, p));
     }
   }
 }

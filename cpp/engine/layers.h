@@ -14,7 +14,7 @@ inline float* panel_of(const at::Tensor& panels, int64_t panel) {
 
 // What one thread works with at a time.
 struct Scratch {
-  float *block, *tile, *second_tile, *normed, *keys, *values, *query, *scores, *weights;
+  float *blocks, *turned, *tile, *second_tile, *normed, *keys, *values, *query, *scores, *weights;
 };
 
 // A Scratch for every thread: for layers of `spec`, and attention to `max_keys` slots at once.
@@ -25,7 +25,7 @@ class Scratches {
   Scratch of_this_thread() const;
 
  private:
-  std::array<int64_t, 9> sizes_{};  // in floats, in the order of the members of Scratch
+  std::array<int64_t, 10> sizes_{};  // in floats, in the order of the members of Scratch
   at::Tensor memory_;               // (threads, floats)
 };
 

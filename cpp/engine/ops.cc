@@ -1,6 +1,7 @@
 #include "engine/ops.h"
 
 #include <ATen/native/CPUBlas.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -11,6 +12,20 @@ namespace syco {
 namespace {
 
 using at::native::cpublas::brgemm;
+
+// Bytes of left factors that stay in a core's own cache while panels pass by, which must fit beside them.
+int64_t group_bytes() {
+  static const int64_t bytes = [] {
+    constexpr int64_t kUnknown = int64_t{1} << 20;
+#ifdef _SC_LEVEL2_CACHE_SIZE
+    const int64_t cache = sysconf(_SC_LEVEL2_CACHE_SIZE);
+#else
+    const int64_t cache = 0;
+#endif
+    return (cache > 0 ? cache : kUnknown) * 3 / 8;
+  }();
+  return bytes;
+}
 
 // Features are padded to whole steps of a bfloat16 tile product.
 int64_t padded(int64_t features) { return (features + 31) / 32 * 32; }
@@ -81,6 +96,18 @@ void multiply_float(int64_t m, int64_t k, const float* a, int64_t a_stride, cons
   multiply(m, k, a, a_stride, b, c);
 }
 
+// Rows of a block as they lie in the caller's memory.
+const float* rows_in_place(const Matrix& matrix, int64_t block) {
+  return matrix.weight.const_data_ptr<float>() +
+         (matrix.first_row + block * matrix.block_stride) * matrix.weight.size(1);
+}
+
+// Floats that a left factor of `precision` takes.
+int64_t operand_size(MatmulPrecision precision, int64_t rows, int64_t columns) {
+  const int64_t floats = block_size(rows, columns);
+  return precision == MatmulPrecision::medium ? (floats + 1) / 2 : floats;
+}
+
 // A left factor of our own, as it lies in memory.
 Block lay_block(MatmulPrecision precision, int64_t rows, int64_t columns, float* memory) {
   if (precision == MatmulPrecision::highest) {
@@ -94,6 +121,21 @@ Block lay_block(MatmulPrecision precision, int64_t rows, int64_t columns, float*
           .columns = stride,
           .stride = stride,
           .is_float = false};
+}
+
+// Block of a matrix as left factor: in place where it can be, else converted into `memory`.
+Block prepare_block(MatmulPrecision precision, const Matrix& matrix, int64_t block, float* memory, float* turned) {
+  const int64_t rows = matrix.rows_of(block), columns = matrix.columns;
+  const bool is_float = precision == MatmulPrecision::highest;
+  const float* w =
+      matrix.transposed ? turn_block(matrix, block, is_float ? memory : turned) : rows_in_place(matrix, block);
+  if (is_float) {
+    return {.main = const_cast<float*>(w), .rest = nullptr, .rows = rows, .columns = columns, .stride = columns};
+  }
+  const Block own = padded(columns) == columns ? lay_block(precision, rows, columns, memory)
+                                               : make_block(precision, rows, columns, memory);
+  fill_block(own, 0, 0, w, columns, rows, columns);
+  return own;
 }
 
 }  // namespace
@@ -164,20 +206,21 @@ Block rows_of(const Block& block, int64_t row, int64_t rows) {
   return part;
 }
 
-int64_t scratch_size(int64_t columns, int64_t block_rows) { return 2 * block_size(block_rows, columns); }
-
-Block prepare_block(MatmulPrecision precision, const Matrix& matrix, int64_t block, float* scratch) {
-  const int64_t rows = matrix.rows_of(block), columns = matrix.columns;
-  const float* w = matrix.transposed ? turn_block(matrix, block, scratch + block_size(rows, columns))
-                                     : matrix.weight.const_data_ptr<float>() +
-                                           (matrix.first_row + block * matrix.block_stride) * matrix.weight.size(1);
-  if (precision == MatmulPrecision::highest) {
-    return {.main = const_cast<float*>(w), .rest = nullptr, .rows = rows, .columns = columns, .stride = columns};
+BlockGroup::BlockGroup(MatmulPrecision precision, const Matrix& matrix, int64_t first, int64_t count, float* memory,
+                       float* turned) {
+  for (const int64_t end = std::min(first + count, matrix.num_blocks()); first + count_ < end; ++count_) {
+    blocks_[count_] = prepare_block(precision, matrix, first + count_, memory, turned);
+    memory += operand_size(precision, matrix.block_rows, matrix.columns);
   }
-  const Block own = padded(columns) == columns ? lay_block(precision, rows, columns, scratch)
-                                               : make_block(precision, rows, columns, scratch);
-  fill_block(own, 0, 0, w, columns, rows, columns);
-  return own;
+}
+
+int64_t blocks_together(MatmulPrecision precision, const Matrix& matrix) {
+  const int64_t bytes = operand_size(precision, matrix.block_rows, matrix.columns) * int64_t{sizeof(float)};
+  return std::clamp<int64_t>(group_bytes() / bytes, 1, BlockGroup::kMostBlocks);
+}
+
+int64_t group_size(int64_t columns, int64_t block_rows) {
+  return std::max<int64_t>(group_bytes() / int64_t{sizeof(float)}, block_size(block_rows, columns));
 }
 
 void multiply_block(MatmulPrecision precision, const Block& block, const float* packed, float* out) {

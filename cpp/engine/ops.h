@@ -8,7 +8,9 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -68,9 +70,27 @@ void fill_block(const Block& block, int64_t row, int64_t column, const float* x,
 // Its rows [row, row + rows).
 Block rows_of(const Block& block, int64_t row, int64_t rows);
 
-// Block of a matrix as left factor: in place where it can be, else converted into the scratch, of scratch_size floats.
-Block prepare_block(MatmulPrecision precision, const Matrix& matrix, int64_t block, float* scratch);
-int64_t scratch_size(int64_t columns, int64_t block_rows);
+// Blocks of a matrix that are left factors of many panels in turn: as many as the cache holds beside a panel.
+class BlockGroup {
+ public:
+  static constexpr int64_t kMostBlocks = 8;
+
+  // Blocks [first, first + count) of `matrix`, fewer at its end: in place where they can be, else converted into
+  // `memory`, of group_size floats, by way of `turned`, of block_size floats.
+  BlockGroup(MatmulPrecision precision, const Matrix& matrix, int64_t first, int64_t count, float* memory,
+             float* turned);
+
+  std::span<const Block> blocks() const { return {blocks_.data(), static_cast<size_t>(count_)}; }
+
+ private:
+  int64_t count_ = 0;
+  std::array<Block, kMostBlocks> blocks_;
+};
+
+// Blocks of a matrix that make a group: at least one.
+int64_t blocks_together(MatmulPrecision precision, const Matrix& matrix);
+// Floats that a group's memory takes, for matrices of up to so many columns and rows a block.
+int64_t group_size(int64_t columns, int64_t block_rows);
 
 // out (block.rows, 64) = block x packed.
 void multiply_block(MatmulPrecision precision, const Block& block, const float* packed, float* out);

@@ -32,6 +32,13 @@ int64_t affordable_panels(const Spec& spec, int64_t wanted) {
   return std::clamp<int64_t>((int64_t{1} << 26) / std::max<int64_t>(layer, 1), std::min<int64_t>(wanted, 4), wanted);
 }
 
+// Panels of a chunk: at most `most`, and about as many in the last chunk as in the others, since a chunk of few panels
+// takes nearly as long to read the weights as a whole one.
+int64_t panels_a_chunk(int64_t panels, int64_t most, int64_t threads) {
+  const int64_t chunks = (panels + most - 1) / most, each = (panels + chunks - 1) / chunks;
+  return std::min((each + threads - 1) / threads * threads, most);
+}
+
 ScoreResult nothing_scored(const Sequences& sequences, int64_t num_tokens) {
   return {.log_probs = std::vector<double>(sequences.num_context.size(), 0.0),
           .is_greedy = std::vector<uint8_t>(sequences.num_context.size(), 1),
@@ -59,8 +66,8 @@ ScoreResult Engine::score(const Sequences& sequences, const ScoreOptions& option
   require(plan.max_depth <= spec_.context_length, "engine: a sequence of " + std::to_string(plan.max_depth) +
                                                       " tokens exceeds the model's context of " +
                                                       std::to_string(spec_.context_length));
-  const int64_t whole = (plan.num_tokens() + kColumns - 1) / kColumns;
-  const int64_t panels = std::min(whole, affordable_panels(spec_, options.panels_per_thread) * at::get_num_threads());
+  const int64_t whole = (plan.num_tokens() + kColumns - 1) / kColumns, threads = at::get_num_threads();
+  const int64_t panels = panels_a_chunk(whole, affordable_panels(spec_, options.panels_per_thread) * threads, threads);
   ScoreResult result = nothing_scored(sequences, plan.num_tokens());
   Decoder decoder(spec_, weights_, options.precision);
   Head head(spec_, weights_, options.precision, result.log_probs, result.is_greedy);

@@ -43,8 +43,8 @@ void Decoder::run(const Chunk& chunk, const std::function<void()>& tick) {
     at::parallel_for(0, panels, 1, [&](int64_t begin, int64_t end) { read_inputs(layer, begin, end); });
     tick();
     at::parallel_for(0, panels * spec_.num_kv_heads, 1, [&](int64_t begin, int64_t end) {
+      const TileUse tiles(precision_);
       for (int64_t i = begin; i < end; ++i) attend(layer, i / spec_.num_kv_heads, i % spec_.num_kv_heads);
-      release_tiles(precision_);
     });
     keep_chain(layer);
     tick();
@@ -83,6 +83,7 @@ void Decoder::embed(int64_t panel) {
 void Decoder::read_inputs(int64_t layer, int64_t begin, int64_t end) {
   const LayerWeights& w = weights_.layers[layer];
   const Share mine = share(begin, end);
+  const TileUse tiles(precision_);
   for (int64_t p = begin; p < end; ++p) {
     normalize_into(w.attention_norm, spec_.norm_place == NormPlace::after, p, mine.scratch);
   }
@@ -94,7 +95,6 @@ void Decoder::read_inputs(int64_t layer, int64_t begin, int64_t end) {
     prepare_heads(w.key_norm, panel_of(key_, p), spec_.num_kv_heads, p, mine.scratch);
   }
   turn_keys(mine, key_, key_rows_);
-  release_tiles(precision_);
 }
 
 void Decoder::prepare_heads(const Norm& norm, float* heads, int64_t num_heads, int64_t panel, const Scratch& scratch) {
@@ -171,6 +171,7 @@ void Decoder::keep_chain(int64_t layer) {
 void Decoder::finish_layer(int64_t layer, int64_t begin, int64_t end) {
   const LayerWeights& w = weights_.layers[layer];
   const Share mine = share(begin, end);
+  const TileUse tiles(precision_);
   const bool after = spec_.norm_place == NormPlace::after;
   const int64_t q = spec_.num_heads * spec_.head_dim;
   if (spec_.parallel_residual) {
@@ -184,7 +185,6 @@ void Decoder::finish_layer(int64_t layer, int64_t begin, int64_t end) {
   }
   run_mlp(mine, spec_, w, packed_in_, packed_mid_);
   join(mine, w.down, after ? &w.mlp_norm : nullptr);
-  release_tiles(precision_);
 }
 
 // residual += matrix x packed_mid, normalized before it joins where `norm` is given.

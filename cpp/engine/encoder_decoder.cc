@@ -125,8 +125,8 @@ void EncoderDecoder::copy_hidden(int64_t row, float* column) const {
 template <typename Step>
 void EncoderDecoder::each_share(int64_t panels, const Step& step) const {
   at::parallel_for(0, panels, 1, [&](int64_t begin, int64_t end) {
+    const TileUse tiles(precision_);
     step(Share{precision_, scratches_.of_this_thread(), begin, end});
-    release_tiles(precision_);
   });
 }
 

@@ -53,8 +53,8 @@ void Head::flush() {
   }
   std::stable_sort(wanted_.begin(), wanted_.end(), [](const Wanted& a, const Wanted& b) { return a.token < b.token; });
   at::parallel_for(0, kSplits, 1, [&](int64_t begin, int64_t end) {
+    const TileUse tiles(precision_);
     for (int64_t split = begin; split < end; ++split) run_blocks(split);
-    release_tiles(precision_);
   });
   const auto partial = partial_.accessor<float, 4>();
   for (const Wanted& w : wanted_) {
@@ -83,7 +83,7 @@ void Head::run_blocks(int64_t split) {
     const BlockGroup group(precision_, head, b, 1, memory, memory + block_size(kBlockRows, spec_.hidden));
     const Block& block = group.blocks()[0];
     for (int64_t p = 0; p < panels; ++p) {
-      multiply_block(precision_, block, packed_.data_ptr<float>() + p * packed_.stride(0), tile);
+      multiply_block(block, packed_.data_ptr<float>() + p * packed_.stride(0), spec_.hidden, tile);
       if (const float* bias = head.bias_of(b)) add_bias(tile, bias, block.rows);
       log_sum_exp_step(tile, block.rows, partial + p * 2 * kColumns, partial + (p * 2 + 1) * kColumns);
       pick(tile, b * kBlockRows, block.rows, p);

@@ -42,16 +42,6 @@ __attribute__((always_inline)) inline float fast_erf(float x) {
   return std::copysign(1.0F - p * fast_exp(-a * a), x);
 }
 
-// bfloat16, rounded to nearest even.
-__attribute__((always_inline)) inline uint16_t to_bfloat16(float x) {
-  const auto bits = std::bit_cast<uint32_t>(x);
-  return static_cast<uint16_t>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
-}
-
-__attribute__((always_inline)) inline float from_bfloat16(uint16_t x) {
-  return std::bit_cast<float>(static_cast<uint32_t>(x) << 16);
-}
-
 }  // namespace
 
 SYCO_CLONES void rms_norm(const float* x, const float* weight, float shift, float epsilon, int64_t features, float* y) {
@@ -194,35 +184,6 @@ SYCO_CLONES void log_sum_exp_step(const float* s, int64_t rows, float* maximum, 
   for (int64_t c = 0; c < kColumns; ++c) {
     sum[c] = sum[c] * fast_exp(maximum[c] - highest[c]) + added[c];
     maximum[c] = highest[c];
-  }
-}
-
-SYCO_CLONES void pack_bfloat16_pairs(const float* x, int64_t features, uint16_t* out, uint16_t* rest) {
-  const Row zero{};
-  for (int64_t i = 0; i < features; i += 2) {
-    const float* a = x + i * kColumns;
-    const float* b = i + 1 < features ? a + kColumns : zero.data();
-    for (int64_t c = 0; c < kColumns; ++c) {
-      const uint16_t first = to_bfloat16(a[c]), second = to_bfloat16(b[c]);
-      out[i * kColumns + 2 * c] = first;
-      out[i * kColumns + 2 * c + 1] = second;
-      if (rest) {
-        rest[i * kColumns + 2 * c] = to_bfloat16(a[c] - from_bfloat16(first));
-        rest[i * kColumns + 2 * c + 1] = to_bfloat16(b[c] - from_bfloat16(second));
-      }
-    }
-  }
-}
-
-SYCO_CLONES void round_bfloat16(const float* x, int64_t x_stride, int64_t rows, int64_t columns, uint16_t* out,
-                                uint16_t* rest, int64_t out_stride) {
-  for (int64_t i = 0; i < rows; ++i) {
-    const float* from = x + i * x_stride;
-    uint16_t* to = out + i * out_stride;
-    for (int64_t j = 0; j < columns; ++j) to[j] = to_bfloat16(from[j]);
-    if (!rest) continue;
-    uint16_t* left = rest + i * out_stride;
-    for (int64_t j = 0; j < columns; ++j) left[j] = to_bfloat16(from[j] - from_bfloat16(to[j]));
   }
 }
 

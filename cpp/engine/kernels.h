@@ -49,15 +49,6 @@ void multiply(int64_t m, int64_t k, const float* a, int64_t a_stride, const floa
 // A running log-sum-exp over blocks of rows: sum * exp(max).
 void log_sum_exp_step(const float* s, int64_t rows, float* maximum, float* sum);
 
-// b[j][c] of a row-major (features, 64) panel as the pairs of rows that a bfloat16 tile product takes:
-// out[j/2][c][j%2], for ceil(features / 2) pairs, the last padded with zeros. With `rest`, also the bfloat16 of what
-// rounding left over.
-void pack_bfloat16_pairs(const float* x, int64_t features, uint16_t* out, uint16_t* rest);
-
-// Rounds (rows, columns) numbers to bfloat16; with `rest`, also the bfloat16 of what rounding left over.
-void round_bfloat16(const float* x, int64_t x_stride, int64_t rows, int64_t columns, uint16_t* out, uint16_t* rest,
-                    int64_t out_stride);
-
 // y (columns, rows) = x (rows, 64) transposed, for `columns` columns.
 void transpose(const float* x, int64_t rows, int64_t columns, float* y, int64_t y_stride);
 

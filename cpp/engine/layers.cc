@@ -81,7 +81,7 @@ void normalize(const Spec& spec, const Norm& norm, const float* x, int64_t featu
 void project(const Share& share, const Matrix& matrix, const at::Tensor& from, const at::Tensor& to) {
   each_product(share, matrix, [&](const Block& block, int64_t number, int64_t panel) {
     float* out = panel_of(to, panel) + number * matrix.block_rows * kColumns;
-    multiply_block(share.precision, block, panel_of(from, panel), out);
+    multiply_block(block, panel_of(from, panel), matrix.columns, out);
     if (const float* bias = matrix.bias_of(number)) add_bias(out, bias, block.rows);
   });
 }
@@ -89,7 +89,7 @@ void project(const Share& share, const Matrix& matrix, const at::Tensor& from, c
 void add_product(const Share& share, const Matrix& matrix, const at::Tensor& from, const at::Tensor& residual) {
   float* tile = share.scratch.tile;
   each_product(share, matrix, [&](const Block& block, int64_t number, int64_t panel) {
-    multiply_block(share.precision, block, panel_of(from, panel), tile);
+    multiply_block(block, panel_of(from, panel), matrix.columns, tile);
     if (const float* bias = matrix.bias_of(number)) add_bias(tile, bias, block.rows);
     add(panel_of(residual, panel) + number * matrix.block_rows * kColumns, tile, block.rows);
   });
@@ -108,11 +108,11 @@ void run_mlp(const Share& share, const Spec& spec, const LayerWeights& w, const 
       for (size_t i = 0; i < group.blocks().size(); ++i) {
         const Block& block = group.blocks()[i];
         const int64_t number = start + static_cast<int64_t>(i);
-        multiply_block(share.precision, block, panel_of(from, p), scratch.tile);
+        multiply_block(block, panel_of(from, p), spec.hidden, scratch.tile);
         if (const float* bias = first.bias_of(number)) add_bias(scratch.tile, bias, block.rows);
         activate(spec.activation, scratch.tile, block.rows);
         if (spec.gated) {
-          multiply_block(share.precision, ups.blocks()[i], panel_of(from, p), scratch.second_tile);
+          multiply_block(ups.blocks()[i], panel_of(from, p), spec.hidden, scratch.second_tile);
           if (const float* bias = w.up.bias_of(number)) add_bias(scratch.second_tile, bias, block.rows);
           multiply(scratch.tile, scratch.second_tile, block.rows);
         }
@@ -145,8 +145,12 @@ void copy_keys(const at::Tensor& key_rows, const at::Tensor& value, int64_t head
 void score_keys(MatmulPrecision precision, const Scratch& scratch, const Block& keys, const float* query,
                 int64_t head_dim) {
   pack_rows(precision, query, 0, head_dim, head_dim, scratch.query);
-  for (int64_t k = 0; k < keys.rows; k += kTileSlots) {
-    multiply_block(precision, rows_of(keys, k, kTileSlots), scratch.query, scratch.scores + k * kColumns);
+  if (!keys.is_float()) return multiply_block(keys, scratch.query, head_dim, scratch.scores);
+  // A kernel is built for every number of rows.
+  Block part = keys;
+  part.rows = kTileSlots;
+  for (int64_t k = 0; k < keys.rows; k += kTileSlots, part.floats += kTileSlots * keys.stride) {
+    multiply_block(part, scratch.query, head_dim, scratch.scores + k * kColumns);
   }
 }
 
@@ -170,7 +174,7 @@ void mix_values(MatmulPrecision precision, const Scratch& scratch, const Block& 
   std::array<float, kColumns> inverse_sum;
   softmax_rows(scratch.scores, scale, slots, inverse_sum.data());
   pack_rows(precision, scratch.scores, 0, slots, slots, scratch.weights);
-  multiply_block(precision, values, scratch.weights, out);
+  multiply_block(values, scratch.weights, slots, out);
   scale_columns(out, inverse_sum.data(), values.rows);
 }
 

@@ -27,8 +27,7 @@ int64_t group_bytes() {
   return bytes;
 }
 
-// Features are padded to whole steps of a bfloat16 tile product.
-int64_t padded(int64_t features) { return (features + 31) / 32 * 32; }
+int64_t padded(int64_t features) { return tiles::whole(features, tiles::kFeatures) * tiles::kFeatures; }
 
 bool has_float_tiles() {
 #ifdef CPUBLAS_BRGEMM_F32F32F32
@@ -45,33 +44,6 @@ bool has_float_tiles() {
   return has;
 #else
   return false;
-#endif
-}
-
-bool has_bfloat16_tiles() {
-#ifdef CPUBLAS_BRGEMM_BF16BF16F32
-  static const bool has = [] {
-    const std::vector<at::BFloat16> ones(32 * kColumns, 1);
-    std::vector<float> result(kColumns, 0);
-    try {
-      brgemm(1, kColumns, 32, 32, kColumns, kColumns, false, ones.data(), ones.data(), result.data());
-      at::native::cpublas::brgemm_release();
-    } catch (const c10::Error&) {
-      return false;
-    }
-    return result[0] == 32;
-  }();
-  return has;
-#else
-  return false;
-#endif
-}
-
-void multiply_bfloat16([[maybe_unused]] const Block& block, [[maybe_unused]] const void* a,
-                       [[maybe_unused]] const uint16_t* b, [[maybe_unused]] bool add, [[maybe_unused]] float* out) {
-#ifdef CPUBLAS_BRGEMM_BF16BF16F32
-  brgemm(block.rows, kColumns, block.columns, block.stride, kColumns, kColumns, add,
-         static_cast<const at::BFloat16*>(a), reinterpret_cast<const at::BFloat16*>(b), out);
 #endif
 }
 
@@ -105,22 +77,24 @@ const float* rows_in_place(const Matrix& matrix, int64_t block) {
 // Floats that a left factor of `precision` takes.
 int64_t operand_size(MatmulPrecision precision, int64_t rows, int64_t columns) {
   const int64_t floats = block_size(rows, columns);
-  return precision == MatmulPrecision::medium ? (floats + 1) / 2 : floats;
+  return precision == MatmulPrecision::medium ? floats / 2 : floats;
 }
 
 // A left factor of our own, as it lies in memory.
 Block lay_block(MatmulPrecision precision, int64_t rows, int64_t columns, float* memory) {
-  if (precision == MatmulPrecision::highest) {
-    return {.main = memory, .rest = nullptr, .rows = rows, .columns = columns, .stride = columns};
-  }
-  const int64_t stride = padded(columns);
+  if (precision == MatmulPrecision::highest) return {.floats = memory, .tiles = {}, .rows = rows, .stride = columns};
   auto* main = reinterpret_cast<uint16_t*>(memory);
-  return {.main = main,
-          .rest = precision == MatmulPrecision::high ? main + rows * stride : nullptr,
+  uint16_t* rest = precision == MatmulPrecision::high ? main + tiles::left_size(rows, columns) : nullptr;
+  return {.floats = nullptr,
+          .tiles = {main, rest},
           .rows = rows,
-          .columns = stride,
-          .stride = stride,
-          .is_float = false};
+          .stride = tiles::whole(columns, tiles::kFeatures)};
+}
+
+// A packed panel of so many features as right factor.
+tiles::Factor right_factor(MatmulPrecision precision, const float* packed, int64_t features) {
+  auto* main = reinterpret_cast<uint16_t*>(const_cast<float*>(packed));
+  return {main, precision == MatmulPrecision::high ? main + tiles::right_size(features) : nullptr};
 }
 
 // Block of a matrix as left factor: in place where it can be, else converted into `memory`.
@@ -130,7 +104,7 @@ Block prepare_block(MatmulPrecision precision, const Matrix& matrix, int64_t blo
   const float* w =
       matrix.transposed ? turn_block(matrix, block, is_float ? memory : turned) : rows_in_place(matrix, block);
   if (is_float) {
-    return {.main = const_cast<float*>(w), .rest = nullptr, .rows = rows, .columns = columns, .stride = columns};
+    return {.floats = const_cast<float*>(w), .tiles = {}, .rows = rows, .stride = columns};
   }
   const Block own = padded(columns) == columns ? lay_block(precision, rows, columns, memory)
                                                : make_block(precision, rows, columns, memory);
@@ -152,9 +126,9 @@ std::string to_string(MatmulPrecision precision) {
 }
 
 void require_supported(MatmulPrecision precision) {
-  if (precision == MatmulPrecision::highest || has_bfloat16_tiles()) return;
+  if (precision == MatmulPrecision::highest || tiles::are_available()) return;
   throw ModelError("engine: matmul_precision " + to_string(precision) +
-                   " needs bfloat16 tile products, which this processor or torch lacks; use highest");
+                   " needs bfloat16 products (AVX-512 BF16), which this processor lacks; use highest");
 }
 
 const float* Matrix::bias_of(int64_t block) const {
@@ -164,46 +138,30 @@ const float* Matrix::bias_of(int64_t block) const {
 int64_t packed_size(int64_t features) { return padded(features) * kColumns; }
 
 void pack_rows(MatmulPrecision precision, const float* x, int64_t row, int64_t rows, int64_t features, float* packed) {
-  if (precision == MatmulPrecision::highest) {
-    if (x != packed + row * kColumns) std::memcpy(packed + row * kColumns, x, rows * kColumns * sizeof(float));
-    return;
+  if (precision != MatmulPrecision::highest) {
+    tiles::fill_right(x, row, rows, features, right_factor(precision, packed, features));
+  } else if (x != packed + row * kColumns) {
+    std::memcpy(packed + row * kColumns, x, rows * kColumns * sizeof(float));
   }
-  auto* main = reinterpret_cast<uint16_t*>(packed);
-  uint16_t* rest = precision == MatmulPrecision::high ? main + padded(features) * kColumns : nullptr;
-  pack_bfloat16_pairs(x, rows, main + row * kColumns, rest ? rest + row * kColumns : nullptr);
-  if (row + rows < features) return;
-  const int64_t end = (features + 1) / 2 * 2, bytes = (padded(features) - end) * kColumns * 2;
-  std::memset(main + end * kColumns, 0, bytes);
-  if (rest) std::memset(rest + end * kColumns, 0, bytes);
 }
 
-int64_t block_size(int64_t rows, int64_t columns) { return rows * padded(columns); }
+int64_t block_size(int64_t rows, int64_t columns) {
+  return tiles::whole(rows, tiles::kRows) * tiles::kRows * padded(columns);
+}
 
 Block make_block(MatmulPrecision precision, int64_t rows, int64_t columns, float* memory) {
-  std::memset(memory, 0, block_size(rows, columns) * sizeof(float));
+  std::memset(memory, 0, operand_size(precision, rows, columns) * sizeof(float));
   return lay_block(precision, rows, columns, memory);
 }
 
 void fill_block(const Block& block, int64_t row, int64_t column, const float* x, int64_t x_stride, int64_t rows,
                 int64_t columns) {
-  const int64_t at = row * block.stride + column;
-  if (block.is_float) {
-    for (int64_t i = 0; i < rows; ++i) {
-      std::memcpy(static_cast<float*>(block.main) + at + i * block.stride, x + i * x_stride, columns * sizeof(float));
-    }
-    return;
+  if (!block.is_float()) {
+    return tiles::fill_left(x, x_stride, rows, columns, block.tiles, block.stride, row, column);
   }
-  uint16_t* rest = block.rest ? static_cast<uint16_t*>(block.rest) + at : nullptr;
-  round_bfloat16(x, x_stride, rows, columns, static_cast<uint16_t*>(block.main) + at, rest, block.stride);
-}
-
-Block rows_of(const Block& block, int64_t row, int64_t rows) {
-  Block part = block;
-  const int64_t at = row * block.stride * (block.is_float ? sizeof(float) : sizeof(uint16_t));
-  part.main = static_cast<char*>(block.main) + at;
-  if (block.rest) part.rest = static_cast<char*>(block.rest) + at;
-  part.rows = rows;
-  return part;
+  for (int64_t i = 0; i < rows; ++i) {
+    std::memcpy(block.floats + (row + i) * block.stride + column, x + i * x_stride, columns * sizeof(float));
+  }
 }
 
 BlockGroup::BlockGroup(MatmulPrecision precision, const Matrix& matrix, int64_t first, int64_t count, float* memory,
@@ -223,23 +181,18 @@ int64_t group_size(int64_t columns, int64_t block_rows) {
   return std::max<int64_t>(group_bytes() / int64_t{sizeof(float)}, block_size(block_rows, columns));
 }
 
-void multiply_block(MatmulPrecision precision, const Block& block, const float* packed, float* out) {
-  if (precision == MatmulPrecision::highest) {
-    multiply_float(block.rows, block.columns, static_cast<const float*>(block.main), block.stride, packed, out);
-    return;
-  }
-  const auto* main = reinterpret_cast<const uint16_t*>(packed);
-  if (precision == MatmulPrecision::medium) return multiply_bfloat16(block, block.main, main, false, out);
-  // The small products first; small x small is below float32's own rounding.
-  multiply_bfloat16(block, block.rest, main, false, out);
-  multiply_bfloat16(block, block.main, main + block.columns * kColumns, true, out);
-  multiply_bfloat16(block, block.main, main, true, out);
+void multiply_block(const Block& block, const float* packed, int64_t features, float* out) {
+  if (block.is_float()) return multiply_float(block.rows, features, block.floats, block.stride, packed, out);
+  const auto precision = block.tiles.rest ? MatmulPrecision::high : MatmulPrecision::medium;
+  tiles::multiply(block.rows, block.stride, block.tiles, right_factor(precision, packed, features), out);
 }
 
-void release_tiles(MatmulPrecision precision) {
-#ifdef CPUBLAS_BRGEMM_BF16BF16F32
-  if (precision != MatmulPrecision::highest) at::native::cpublas::brgemm_release();
-#endif
+TileUse::TileUse(MatmulPrecision precision) : precision_(precision) {
+  if (precision_ != MatmulPrecision::highest) tiles::begin();
+}
+
+TileUse::~TileUse() {
+  if (precision_ != MatmulPrecision::highest) tiles::end();
 }
 
 }  // namespace syco

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "engine/kernels.h"
+#include "engine/tiles.h"
 
 namespace syco {
 
@@ -27,7 +28,7 @@ enum class MatmulPrecision {
 MatmulPrecision parse_precision(const std::string& name);
 std::string to_string(MatmulPrecision precision);
 
-// Throws ModelError if this processor has no tile product for `precision`.
+// Throws ModelError if this processor has no product for `precision`.
 void require_supported(MatmulPrecision precision);
 
 inline constexpr int64_t kBlockRows = 64;
@@ -51,13 +52,14 @@ int64_t packed_size(int64_t features);
 // Packs rows [row, row + rows) of a panel of `features`; the last rows bring the padding with them. `row` is even.
 void pack_rows(MatmulPrecision precision, const float* x, int64_t row, int64_t rows, int64_t features, float* packed);
 
-// Left factor of a product. With bfloat16 operands `main` holds the rounded numbers and `rest`, for `high`, the
-// bfloat16 of what rounding left over.
+// Left factor of a product: float32 numbers row by row, or bfloat16 tiles.
 struct Block {
-  void* main = nullptr;
-  void* rest = nullptr;
-  int64_t rows = 0, columns = 0, stride = 0;
-  bool is_float = true;
+  float* floats = nullptr;
+  tiles::Factor tiles;
+  int64_t rows = 0;
+  int64_t stride = 0;  // from row to row of the floats, or tiles that a row of them has
+
+  bool is_float() const { return floats != nullptr; }
 };
 
 // Floats that a left factor of our own takes.
@@ -67,9 +69,6 @@ Block make_block(MatmulPrecision precision, int64_t rows, int64_t columns, float
 // Writes a part of it, (rows, columns) from (row, column) on.
 void fill_block(const Block& block, int64_t row, int64_t column, const float* x, int64_t x_stride, int64_t rows,
                 int64_t columns);
-// Its rows [row, row + rows).
-Block rows_of(const Block& block, int64_t row, int64_t rows);
-
 // Blocks of a matrix that are left factors of many panels in turn: as many as the cache holds beside a panel.
 class BlockGroup {
  public:
@@ -92,10 +91,19 @@ int64_t blocks_together(MatmulPrecision precision, const Matrix& matrix);
 // Floats that a group's memory takes, for matrices of up to so many columns and rows a block.
 int64_t group_size(int64_t columns, int64_t block_rows);
 
-// out (block.rows, 64) = block x packed.
-void multiply_block(MatmulPrecision precision, const Block& block, const float* packed, float* out);
+// out (block.rows, 64) = block x packed, a panel of so many features.
+void multiply_block(const Block& block, const float* packed, int64_t features, float* out);
 
-// Ends a thread's work with tile products.
-void release_tiles(MatmulPrecision precision);
+// A thread multiplies blocks while it holds one of these.
+class TileUse {
+ public:
+  explicit TileUse(MatmulPrecision precision);
+  ~TileUse();
+  TileUse(const TileUse&) = delete;
+  TileUse& operator=(const TileUse&) = delete;
+
+ private:
+  MatmulPrecision precision_;
+};
 
 }  // namespace syco

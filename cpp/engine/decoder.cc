@@ -141,7 +141,7 @@ void Decoder::attend(int64_t layer, int64_t panel, int64_t kv_head) {
   const Scratch scratch = scratches_.of_this_thread();
   const Panel& seen = chunk_->panels[panel];
   const int64_t dim = spec_.head_dim, slots = seen.num_tiles() * kTileSlots;
-  const Block keys = make_block(precision_, slots, dim, scratch.keys);
+  const Block keys = make_keys(precision_, scratch, slots, dim);
   const Block values = make_block(precision_, dim, slots, scratch.values);
   gather(layer, panel, kv_head, keys, values);
   const float scale = 1.0F / std::sqrt(static_cast<float>(dim));

@@ -263,7 +263,7 @@ void EncoderDecoder::join_mlp(const Share& share, const LayerWeights& layer, con
 void EncoderDecoder::attend_tree(const Panel& panel, int64_t index, int64_t head) const {
   const Scratch scratch = scratches_.of_this_thread();
   const int64_t dim = sizes().head_dim, slots = panel.num_tiles() * kTileSlots;
-  const Block keys = make_block(precision_, slots, dim, scratch.keys);
+  const Block keys = make_keys(precision_, scratch, slots, dim);
   const Block values = make_block(precision_, dim, slots, scratch.values);
   for (const KeyRun& run : panel.runs) {
     copy_keys(decoder_.own.key_rows, decoder_.own.value, head, run.row, run.count, run.slot, keys, values);
@@ -283,7 +283,7 @@ void EncoderDecoder::attend_context(const KeysValues& from, Rows rows, const Sta
                                     const float* distances) const {
   const Scratch scratch = scratches_.of_this_thread();
   const int64_t dim = sizes().head_dim, slots = whole_tiles(rows.count);
-  const Block keys = make_block(precision_, slots, dim, scratch.keys);
+  const Block keys = make_keys(precision_, scratch, slots, dim);
   const Block values = make_block(precision_, dim, slots, scratch.values);
   copy_keys(from.key_rows, from.value, head, rows.first, rows.count, 0, keys, values);
   std::array<int32_t, kColumns> depths;

@@ -142,9 +142,13 @@ void copy_keys(const at::Tensor& key_rows, const at::Tensor& value, int64_t head
   }
 }
 
+Block make_keys(MatmulPrecision precision, const Scratch& scratch, int64_t slots, int64_t head_dim) {
+  return make_block(before_exponentials(precision), slots, head_dim, scratch.keys);
+}
+
 void score_keys(MatmulPrecision precision, const Scratch& scratch, const Block& keys, const float* query,
                 int64_t head_dim) {
-  pack_rows(precision, query, 0, head_dim, head_dim, scratch.query);
+  pack_rows(before_exponentials(precision), query, 0, head_dim, head_dim, scratch.query);
   if (!keys.is_float()) return multiply_block(keys, scratch.query, head_dim, scratch.scores);
   // A kernel is built for every number of rows.
   Block part = keys;

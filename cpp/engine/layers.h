@@ -55,6 +55,8 @@ void turn_keys(const Share& share, const at::Tensor& keys, const at::Tensor& key
 void copy_keys(const at::Tensor& key_rows, const at::Tensor& value, int64_t head, int64_t row, int64_t count,
                int64_t slot, const Block& keys, const Block& values);
 
+// Room for keys (slots, head_dim), all zero.
+Block make_keys(MatmulPrecision precision, const Scratch& scratch, int64_t slots, int64_t head_dim);
 // scratch.scores (slots, 64) = keys x query (head_dim, 64).
 void score_keys(MatmulPrecision precision, const Scratch& scratch, const Block& keys, const float* query,
                 int64_t head_dim);

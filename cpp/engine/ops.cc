@@ -125,6 +125,10 @@ std::string to_string(MatmulPrecision precision) {
   return precision == MatmulPrecision::highest ? "highest" : precision == MatmulPrecision::high ? "high" : "medium";
 }
 
+MatmulPrecision before_exponentials(MatmulPrecision precision) {
+  return precision == MatmulPrecision::medium ? MatmulPrecision::high : precision;
+}
+
 void require_supported(MatmulPrecision precision) {
   if (precision == MatmulPrecision::highest || tiles::are_available()) return;
   throw ModelError("engine: matmul_precision " + to_string(precision) +

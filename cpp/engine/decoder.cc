@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 
@@ -24,13 +25,31 @@ void Decoder::begin(const Plan& plan, int64_t max_panels) {
   key_ = floats({p, kv, kColumns});
   value_ = floats({p, kv, kColumns});
   key_rows_ = floats({spec_.num_kv_heads, p * kColumns, spec_.head_dim});
-  attended_ = floats({p, q, kColumns});
   if (spec_.norm_place == NormPlace::after) joined_ = floats({p, spec_.hidden, kColumns});
   cosine_ = floats({p, pairs, kColumns});
   sine_ = floats({p, pairs, kColumns});
+  cosines_ = floats({depth, pairs});
+  sines_ = floats({depth, pairs});
+  for (int64_t d = 0; d < depth; ++d) {
+    for (int64_t i = 0; i < pairs; ++i) {
+      const float angle = static_cast<float>(d) * spec_.inverse_frequencies[i];
+      panel_of(cosines_, d)[i] = std::cos(angle);
+      panel_of(sines_, d)[i] = std::sin(angle);
+    }
+  }
   chain_keys_ = floats({spec_.num_layers, spec_.num_kv_heads, depth, spec_.head_dim});
   chain_values_ = floats({spec_.num_layers, spec_.num_kv_heads, spec_.head_dim, depth});
   scratches_ = Scratches(spec_, max_keys);
+}
+
+// Items that differ in size: each goes to the thread that is free next.
+template <typename Step>
+void Decoder::each_when_free(int64_t count, const Step& step) const {
+  std::atomic<int64_t> next = 0;
+  at::parallel_for(0, at::get_num_threads(), 1, [&](int64_t, int64_t) {
+    const TileUse tiles(precision_);
+    for (int64_t i = next++; i < count; i = next++) step(i);
+  });
 }
 
 void Decoder::run(const Chunk& chunk, const std::function<void()>& tick) {
@@ -42,10 +61,8 @@ void Decoder::run(const Chunk& chunk, const std::function<void()>& tick) {
   for (int64_t layer = 0; layer < spec_.num_layers; ++layer) {
     at::parallel_for(0, panels, 1, [&](int64_t begin, int64_t end) { read_inputs(layer, begin, end); });
     tick();
-    at::parallel_for(0, panels * spec_.num_kv_heads, 1, [&](int64_t begin, int64_t end) {
-      const TileUse tiles(precision_);
-      for (int64_t i = begin; i < end; ++i) attend(layer, i / spec_.num_kv_heads, i % spec_.num_kv_heads);
-    });
+    each_when_free(panels * spec_.num_kv_heads,
+                   [&](int64_t i) { attend(layer, i / spec_.num_kv_heads, i % spec_.num_kv_heads); });
     keep_chain(layer);
     tick();
     at::parallel_for(0, panels, 1, [&](int64_t begin, int64_t end) { finish_layer(layer, begin, end); });
@@ -73,9 +90,8 @@ void Decoder::embed(int64_t panel) {
       for (int64_t i = 0; i < spec_.hidden; ++i) x[i * kColumns + c] += position[i];
     }
     for (int64_t i = 0; i < pairs; ++i) {
-      const float angle = static_cast<float>(depth) * spec_.inverse_frequencies[i];
-      panel_of(cosine_, panel)[i * kColumns + c] = std::cos(angle);
-      panel_of(sine_, panel)[i * kColumns + c] = std::sin(angle);
+      panel_of(cosine_, panel)[i * kColumns + c] = panel_of(cosines_, depth)[i];
+      panel_of(sine_, panel)[i * kColumns + c] = panel_of(sines_, depth)[i];
     }
   }
 }
@@ -115,9 +131,10 @@ void Decoder::prepare_heads(const Norm& norm, float* heads, int64_t num_heads, i
 }
 
 void Decoder::normalize_into(const Norm& norm, bool skip, int64_t panel, const Scratch& scratch) {
-  const float* x = panel_of(residual_, panel);
-  if (!skip) normalize(spec_, norm, x, spec_.hidden, scratch.normed);
-  pack_rows(precision_, skip ? x : scratch.normed, 0, spec_.hidden, spec_.hidden, panel_of(packed_in_, panel));
+  float *x = panel_of(residual_, panel), *packed = panel_of(packed_in_, panel);
+  float* y = skip ? x : unpacked_rows(precision_, packed, 0, scratch.normed);
+  if (!skip) normalize(spec_, norm, x, spec_.hidden, y);
+  pack_rows(precision_, y, 0, spec_.hidden, spec_.hidden, packed);
 }
 
 // Keys (slots, head_dim) and values (head_dim, slots) of a panel's tiles, from this chunk or from the chain before it.
@@ -148,7 +165,9 @@ void Decoder::attend(int64_t layer, int64_t panel, int64_t kv_head) {
   for (int64_t h = kv_head * group(); h < (kv_head + 1) * group(); ++h) {
     score_keys(precision_, scratch, keys, panel_of(query_, panel) + h * dim * kColumns, dim);
     mask_scores(seen, spec_.windows[layer], scratch.scores);
-    mix_values(precision_, scratch, values, slots, scale, panel_of(attended_, panel) + h * dim * kColumns);
+    float *packed = panel_of(packed_mid_, panel), *out = unpacked_rows(precision_, packed, h * dim, scratch.tile);
+    mix_values(precision_, scratch, values, slots, scale, out);
+    pack_rows(precision_, out, h * dim, dim, spec_.num_heads * dim, packed);
   }
 }
 
@@ -173,12 +192,9 @@ void Decoder::finish_layer(int64_t layer, int64_t begin, int64_t end) {
   const Share mine = share(begin, end);
   const TileUse tiles(precision_);
   const bool after = spec_.norm_place == NormPlace::after;
-  const int64_t q = spec_.num_heads * spec_.head_dim;
   if (spec_.parallel_residual) {
     for (int64_t p = begin; p < end; ++p) normalize_into(w.mlp_norm, false, p, mine.scratch);
   }
-  for (int64_t p = begin; p < end; ++p)
-    pack_rows(precision_, panel_of(attended_, p), 0, q, q, panel_of(packed_mid_, p));
   join(mine, w.output, after ? &w.attention_norm : nullptr);
   if (!spec_.parallel_residual) {
     for (int64_t p = begin; p < end; ++p) normalize_into(w.mlp_norm, after, p, mine.scratch);

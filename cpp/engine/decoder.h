@@ -33,6 +33,8 @@ class Decoder {
 
  private:
   Share share(int64_t begin, int64_t end) const { return {precision_, scratches_.of_this_thread(), begin, end}; }
+  template <typename Step>
+  void each_when_free(int64_t count, const Step& step) const;
   void embed(int64_t panel);
   void read_inputs(int64_t layer, int64_t begin, int64_t end);
   void attend(int64_t layer, int64_t panel, int64_t kv_head);
@@ -60,7 +62,8 @@ class Decoder {
   at::Tensor packed_in_, packed_mid_;  // (P, packed)
   at::Tensor query_, key_, value_;     // (P, features, 64)
   at::Tensor key_rows_;                // (kv heads, P * 64, head_dim)
-  at::Tensor attended_, joined_;       // (P, features, 64)
+  at::Tensor joined_;                  // (P, hidden, 64)
+  at::Tensor cosines_, sines_;         // (depth, pairs)
   at::Tensor cosine_, sine_;           // (P, pairs, 64)
   at::Tensor chain_keys_;              // (layers, kv heads, depth, head_dim)
   at::Tensor chain_values_;            // (layers, kv heads, head_dim, depth)

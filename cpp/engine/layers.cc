@@ -108,15 +108,16 @@ void run_mlp(const Share& share, const Spec& spec, const LayerWeights& w, const 
       for (size_t i = 0; i < group.blocks().size(); ++i) {
         const Block& block = group.blocks()[i];
         const int64_t number = start + static_cast<int64_t>(i);
-        multiply_block(block, panel_of(from, p), spec.hidden, scratch.tile);
-        if (const float* bias = first.bias_of(number)) add_bias(scratch.tile, bias, block.rows);
-        activate(spec.activation, scratch.tile, block.rows);
+        float* tile = unpacked_rows(share.precision, panel_of(to, p), number * kBlockRows, scratch.tile);
+        multiply_block(block, panel_of(from, p), spec.hidden, tile);
+        if (const float* bias = first.bias_of(number)) add_bias(tile, bias, block.rows);
+        activate(spec.activation, tile, block.rows);
         if (spec.gated) {
           multiply_block(ups.blocks()[i], panel_of(from, p), spec.hidden, scratch.second_tile);
           if (const float* bias = w.up.bias_of(number)) add_bias(scratch.second_tile, bias, block.rows);
-          multiply(scratch.tile, scratch.second_tile, block.rows);
+          multiply(tile, scratch.second_tile, block.rows);
         }
-        pack_rows(share.precision, scratch.tile, number * kBlockRows, block.rows, spec.intermediate, panel_of(to, p));
+        pack_rows(share.precision, tile, number * kBlockRows, block.rows, spec.intermediate, panel_of(to, p));
       }
     }
   }
@@ -150,10 +151,10 @@ void score_keys(MatmulPrecision precision, const Scratch& scratch, const Block& 
                 int64_t head_dim) {
   pack_rows(before_exponentials(precision), query, 0, head_dim, head_dim, scratch.query);
   if (!keys.is_float()) return multiply_block(keys, scratch.query, head_dim, scratch.scores);
-  // A kernel is built for every number of rows.
+  // Two tiles at a time and the last one alone: a kernel is built for every number of rows.
   Block part = keys;
-  part.rows = kTileSlots;
-  for (int64_t k = 0; k < keys.rows; k += kTileSlots, part.floats += kTileSlots * keys.stride) {
+  for (int64_t k = 0; k < keys.rows; k += part.rows, part.floats += part.rows * keys.stride) {
+    part.rows = std::min<int64_t>(2 * kTileSlots, keys.rows - k);
     multiply_block(part, scratch.query, head_dim, scratch.scores + k * kColumns);
   }
 }

@@ -9,7 +9,7 @@
 namespace syco {
 
 inline float* panel_of(const at::Tensor& panels, int64_t panel) {
-  return panels.data_ptr<float>() + panel * panels.stride(0);
+  return static_cast<float*>(panels.mutable_data_ptr()) + panel * panels.stride(0);
 }
 
 // What one thread works with at a time.

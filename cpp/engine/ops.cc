@@ -141,6 +141,10 @@ const float* Matrix::bias_of(int64_t block) const {
 
 int64_t packed_size(int64_t features) { return padded(features) * kColumns; }
 
+float* unpacked_rows(MatmulPrecision precision, float* packed, int64_t row, float* scratch) {
+  return precision == MatmulPrecision::highest ? packed + row * kColumns : scratch;
+}
+
 void pack_rows(MatmulPrecision precision, const float* x, int64_t row, int64_t rows, int64_t features, float* packed) {
   if (precision != MatmulPrecision::highest) {
     tiles::fill_right(x, row, rows, features, right_factor(precision, packed, features));

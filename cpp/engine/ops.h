@@ -54,6 +54,9 @@ struct Matrix {
 
 // Features of a panel, packed as right factor; sizes in floats.
 int64_t packed_size(int64_t features);
+// Where to compute rows that are then packed from `row` on: at their place where they are packed as they are, else in
+// `scratch`.
+float* unpacked_rows(MatmulPrecision precision, float* packed, int64_t row, float* scratch);
 // Packs rows [row, row + rows) of a panel of `features`; the last rows bring the padding with them. `row` is even.
 void pack_rows(MatmulPrecision precision, const float* x, int64_t row, int64_t rows, int64_t features, float* packed);
 

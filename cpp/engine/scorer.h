@@ -12,7 +12,7 @@ namespace syco {
 
 struct ScoreOptions {
   MatmulPrecision precision = MatmulPrecision::highest;
-  int64_t panels_per_thread = 16;  // at most, of 64 tokens, run together; never a matter of the result
+  int64_t panels_per_thread = 24;  // at most, of 64 tokens, run together; never a matter of the result
 };
 
 struct ScoreResult {

@@ -39,6 +39,9 @@ void Decoder::begin(const Plan& plan, int64_t max_panels) {
   }
   chain_keys_ = floats({spec_.num_layers, spec_.num_kv_heads, depth, spec_.head_dim});
   chain_values_ = floats({spec_.num_layers, spec_.num_kv_heads, spec_.head_dim, depth});
+  std::vector<Matrices> layers;
+  for (const LayerWeights& layer : weights_.layers) layers.push_back(matrices_of(layer));
+  factors_ = Factors(precision_, layers);
   scratches_ = Scratches(spec_, max_keys);
 }
 
@@ -59,6 +62,7 @@ void Decoder::run(const Chunk& chunk, const std::function<void()>& tick) {
     for (int64_t p = begin; p < end; ++p) embed(p);
   });
   for (int64_t layer = 0; layer < spec_.num_layers; ++layer) {
+    factors_.prepare(matrices_of(weights_.layers[layer]));
     at::parallel_for(0, panels, 1, [&](int64_t begin, int64_t end) { read_inputs(layer, begin, end); });
     tick();
     each_when_free(panels * spec_.num_kv_heads,

@@ -32,7 +32,9 @@ class Decoder {
   void copy_hidden(int64_t row, float* column) const;
 
  private:
-  Share share(int64_t begin, int64_t end) const { return {precision_, scratches_.of_this_thread(), begin, end}; }
+  Share share(int64_t begin, int64_t end) const {
+    return {precision_, factors_, scratches_.of_this_thread(), begin, end};
+  }
   template <typename Step>
   void each_when_free(int64_t count, const Step& step) const;
   void embed(int64_t panel);
@@ -67,6 +69,7 @@ class Decoder {
   at::Tensor cosine_, sine_;           // (P, pairs, 64)
   at::Tensor chain_keys_;              // (layers, kv heads, depth, head_dim)
   at::Tensor chain_values_;            // (layers, kv heads, head_dim, depth)
+  Factors factors_;
   Scratches scratches_;
 };
 

@@ -48,6 +48,12 @@ at::Tensor spread_distances(const at::Tensor& buckets, bool both_ways, int64_t m
   return spread;
 }
 
+Matrices matrices_of(const LayerWeights& layer, const CrossWeights& cross) {
+  Matrices all = syco::matrices_of(layer);
+  all.insert(all.end(), {&cross.query, &cross.key, &cross.value, &cross.output});
+  return all;
+}
+
 // Columns of `rows` of one head, side by side, (head_dim, 64); and back.
 template <typename Copy>
 void each_run(const at::Tensor& panels, int64_t head, int64_t dim, Rows rows, const Copy& copy) {
@@ -101,6 +107,12 @@ void EncoderDecoder::begin(std::span<const ContextBatch> batches, int64_t max_to
   encoder_distances_ =
       spread_distances(weights_.encoder_distances, true, spec_.max_distance, panels_for(longest) * kColumns);
   decoder_distances_ = spread_distances(weights_.decoder_distances, false, spec_.max_distance, whole_tiles(depth));
+  std::vector<Matrices> layers;
+  for (const LayerWeights& layer : weights_.encoder_layers) layers.push_back(matrices_of(layer));
+  for (size_t i = 0; i < weights_.cross.size(); ++i) {
+    layers.push_back(matrices_of(weights_.decoder.layers[i], weights_.cross[i]));
+  }
+  factors_ = Factors(precision_, layers);
   const int64_t tree_slots = (depth / kTileSlots + 1 + kColumns) * kTileSlots;
   scratches_ = Scratches(sizes(), std::max(tree_slots, whole_tiles(longest)));
 }
@@ -126,7 +138,7 @@ template <typename Step>
 void EncoderDecoder::each_share(int64_t panels, const Step& step) const {
   at::parallel_for(0, panels, 1, [&](int64_t begin, int64_t end) {
     const TileUse tiles(precision_);
-    step(Share{precision_, scratches_.of_this_thread(), begin, end});
+    step(Share{precision_, factors_, scratches_.of_this_thread(), begin, end});
   });
 }
 
@@ -155,6 +167,7 @@ void EncoderDecoder::encode(std::span<const Context> contexts, int64_t first_pan
   embed(encoder_, tokens);
   const int64_t heads = sizes().num_heads;
   for (const LayerWeights& layer : weights_.encoder_layers) {
+    factors_.prepare(matrices_of(layer));
     each_share(encoder_.num_panels, [&](const Share& share) { read(share, layer, encoder_); });
     tick();
     each_share(std::ssize(rows) * heads, [&](const Share& share) {
@@ -188,6 +201,7 @@ void EncoderDecoder::decode(const DecoderPlan& decoder, const std::function<void
   for (size_t i = 0; i < weights_.decoder.layers.size(); ++i) {
     const LayerWeights& layer = weights_.decoder.layers[i];
     const CrossWeights& cross = weights_.cross[i];
+    factors_.prepare(matrices_of(layer, cross));
     each_share(decoder_.num_panels, [&](const Share& share) { read(share, layer, decoder_); });
     tick();
     each_share(decoder_.num_panels * heads, [&](const Share& share) {

@@ -83,6 +83,7 @@ class EncoderDecoder {
   std::vector<Rows> places_;                          // of each context in the memory
   int64_t memory_panels_ = 0;                         // in use
   at::Tensor encoder_distances_, decoder_distances_;  // (heads, 2 * reach): by query - key + reach
+  Factors factors_;
   Scratches scratches_;
 };
 

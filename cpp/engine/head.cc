@@ -80,8 +80,7 @@ void Head::run_blocks(int64_t split) {
   float* tile = scratch_.data_ptr<float>() + at::get_thread_num() * scratch_.stride(0);
   for (int64_t b = split * blocks / kSplits; b < (split + 1) * blocks / kSplits; ++b) {
     float* memory = tile + kBlockRows * kColumns;
-    const BlockGroup group(precision_, head, b, 1, memory, memory + block_size(kBlockRows, spec_.hidden));
-    const Block& block = group.blocks()[0];
+    const Block block = make_factor(precision_, head, b, memory, memory + block_size(kBlockRows, spec_.hidden));
     for (int64_t p = 0; p < panels; ++p) {
       multiply_block(block, packed_.data_ptr<float>() + p * packed_.stride(0), spec_.hidden, tile);
       if (const float* bias = head.bias_of(b)) add_bias(tile, bias, block.rows);

@@ -27,14 +27,15 @@ void activate(Activation activation, float* x, int64_t rows) {
 }
 
 // Calls use(block, its number, panel) for every block of a matrix with every panel of a thread: group by group, so that
-// neither the group's blocks nor a panel leave the cache meanwhile.
+// neither the group's blocks, of `matrices` like this one, nor a panel leave the cache meanwhile.
 template <typename Use>
-void each_product(const Share& share, const Matrix& matrix, const Use& use) {
-  const int64_t together = blocks_together(share.precision, matrix);
-  for (int64_t first = 0; first < matrix.num_blocks(); first += together) {
-    const BlockGroup group(share.precision, matrix, first, together, share.scratch.blocks, share.scratch.turned);
+void each_product(const Share& share, const Matrix& matrix, int64_t matrices, const Use& use) {
+  const std::span<const Block> blocks = share.factors.of(matrix);
+  const int64_t together = std::max<int64_t>(blocks_together(share.precision, matrix) / matrices, 1);
+  for (int64_t first = 0; first < std::ssize(blocks); first += together) {
+    const int64_t end = std::min(first + together, std::ssize(blocks));
     for (int64_t p = share.begin; p < share.end; ++p) {
-      for (int64_t i = 0; i < std::ssize(group.blocks()); ++i) use(group.blocks()[i], first + i, p);
+      for (int64_t b = first; b < end; ++b) use(blocks[b], b, p);
     }
   }
 }
@@ -42,11 +43,9 @@ void each_product(const Share& share, const Matrix& matrix, const Use& use) {
 }  // namespace
 
 Scratches::Scratches(const Spec& spec, int64_t max_keys) {
-  const int64_t q = spec.num_heads * spec.head_dim, widest = std::max({spec.hidden, q, spec.intermediate});
+  const int64_t q = spec.num_heads * spec.head_dim;
   const int64_t rows = std::max(kBlockRows, spec.head_dim);  // of the largest block that any matrix has
-  sizes_ = {2 * group_size(widest, rows),                    // blocks
-            block_size(rows, widest),                        // turned
-            rows * kColumns,                                 // tile
+  sizes_ = {rows * kColumns,                                 // tile
             rows * kColumns,                                 // second_tile
             std::max(spec.hidden, q) * kColumns,             // normed
             block_size(max_keys, spec.head_dim),             // keys
@@ -61,8 +60,8 @@ Scratches::Scratches(const Spec& spec, int64_t max_keys) {
 
 Scratch Scratches::of_this_thread() const {
   Scratch scratch{};
-  float** parts[] = {&scratch.blocks, &scratch.turned, &scratch.tile,  &scratch.second_tile, &scratch.normed,
-                     &scratch.keys,   &scratch.values, &scratch.query, &scratch.scores,      &scratch.weights};
+  float** parts[] = {&scratch.tile,   &scratch.second_tile, &scratch.normed, &scratch.keys,
+                     &scratch.values, &scratch.query,       &scratch.scores, &scratch.weights};
   float* memory = memory_.data_ptr<float>() + at::get_thread_num() * memory_.stride(0);
   for (size_t i = 0; i < sizes_.size(); memory += sizes_[i++]) *parts[i] = memory;
   return scratch;
@@ -79,7 +78,7 @@ void normalize(const Spec& spec, const Norm& norm, const float* x, int64_t featu
 }
 
 void project(const Share& share, const Matrix& matrix, const at::Tensor& from, const at::Tensor& to) {
-  each_product(share, matrix, [&](const Block& block, int64_t number, int64_t panel) {
+  each_product(share, matrix, 1, [&](const Block& block, int64_t number, int64_t panel) {
     float* out = panel_of(to, panel) + number * matrix.block_rows * kColumns;
     multiply_block(block, panel_of(from, panel), matrix.columns, out);
     if (const float* bias = matrix.bias_of(number)) add_bias(out, bias, block.rows);
@@ -88,7 +87,7 @@ void project(const Share& share, const Matrix& matrix, const at::Tensor& from, c
 
 void add_product(const Share& share, const Matrix& matrix, const at::Tensor& from, const at::Tensor& residual) {
   float* tile = share.scratch.tile;
-  each_product(share, matrix, [&](const Block& block, int64_t number, int64_t panel) {
+  each_product(share, matrix, 1, [&](const Block& block, int64_t number, int64_t panel) {
     multiply_block(block, panel_of(from, panel), matrix.columns, tile);
     if (const float* bias = matrix.bias_of(number)) add_bias(tile, bias, block.rows);
     add(panel_of(residual, panel) + number * matrix.block_rows * kColumns, tile, block.rows);
@@ -99,28 +98,19 @@ void run_mlp(const Share& share, const Spec& spec, const LayerWeights& w, const 
              const at::Tensor& to) {
   const Scratch& scratch = share.scratch;
   const Matrix& first = spec.gated ? w.gate : w.up;
-  const int64_t together = std::max<int64_t>(blocks_together(share.precision, first) / (spec.gated ? 2 : 1), 1);
-  float* second_blocks = scratch.blocks + group_size(spec.hidden, kBlockRows);
-  for (int64_t start = 0; start < first.num_blocks(); start += together) {
-    const BlockGroup group(share.precision, first, start, together, scratch.blocks, scratch.turned);
-    const BlockGroup ups(share.precision, w.up, start, spec.gated ? together : 0, second_blocks, scratch.turned);
-    for (int64_t p = share.begin; p < share.end; ++p) {
-      for (size_t i = 0; i < group.blocks().size(); ++i) {
-        const Block& block = group.blocks()[i];
-        const int64_t number = start + static_cast<int64_t>(i);
-        float* tile = unpacked_rows(share.precision, panel_of(to, p), number * kBlockRows, scratch.tile);
-        multiply_block(block, panel_of(from, p), spec.hidden, tile);
-        if (const float* bias = first.bias_of(number)) add_bias(tile, bias, block.rows);
-        activate(spec.activation, tile, block.rows);
-        if (spec.gated) {
-          multiply_block(ups.blocks()[i], panel_of(from, p), spec.hidden, scratch.second_tile);
-          if (const float* bias = w.up.bias_of(number)) add_bias(scratch.second_tile, bias, block.rows);
-          multiply(tile, scratch.second_tile, block.rows);
-        }
-        pack_rows(share.precision, tile, number * kBlockRows, block.rows, spec.intermediate, panel_of(to, p));
-      }
+  const std::span<const Block> ups = share.factors.of(w.up);
+  each_product(share, first, spec.gated ? 2 : 1, [&](const Block& block, int64_t number, int64_t panel) {
+    float* tile = unpacked_rows(share.precision, panel_of(to, panel), number * kBlockRows, scratch.tile);
+    multiply_block(block, panel_of(from, panel), spec.hidden, tile);
+    if (const float* bias = first.bias_of(number)) add_bias(tile, bias, block.rows);
+    activate(spec.activation, tile, block.rows);
+    if (spec.gated) {
+      multiply_block(ups[number], panel_of(from, panel), spec.hidden, scratch.second_tile);
+      if (const float* bias = w.up.bias_of(number)) add_bias(scratch.second_tile, bias, block.rows);
+      multiply(tile, scratch.second_tile, block.rows);
     }
-  }
+    pack_rows(share.precision, tile, number * kBlockRows, block.rows, spec.intermediate, panel_of(to, panel));
+  });
 }
 
 void turn_keys(const Share& share, const at::Tensor& keys, const at::Tensor& key_rows) {

@@ -4,7 +4,7 @@
 #include <array>
 
 #include "core/trie.h"
-#include "engine/weights.h"
+#include "engine/factors.h"
 
 namespace syco {
 
@@ -14,7 +14,7 @@ inline float* panel_of(const at::Tensor& panels, int64_t panel) {
 
 // What one thread works with at a time.
 struct Scratch {
-  float *blocks, *turned, *tile, *second_tile, *normed, *keys, *values, *query, *scores, *weights;
+  float *tile, *second_tile, *normed, *keys, *values, *query, *scores, *weights;
 };
 
 // A Scratch for every thread: for layers of `spec`, and attention to `max_keys` slots at once.
@@ -25,13 +25,14 @@ class Scratches {
   Scratch of_this_thread() const;
 
  private:
-  std::array<int64_t, 10> sizes_{};  // in floats, in the order of the members of Scratch
+  std::array<int64_t, 8> sizes_{};  // in floats, in the order of the members of Scratch
   at::Tensor memory_;               // (threads, floats)
 };
 
 // A thread's share of a step: panels [begin, end).
 struct Share {
   MatmulPrecision precision;
+  const Factors& factors;  // of the layer
   Scratch scratch;
   int64_t begin, end;
 };

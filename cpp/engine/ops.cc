@@ -97,21 +97,6 @@ tiles::Factor right_factor(MatmulPrecision precision, const float* packed, int64
   return {main, precision == MatmulPrecision::high ? main + tiles::right_size(features) : nullptr};
 }
 
-// Block of a matrix as left factor: in place where it can be, else converted into `memory`.
-Block prepare_block(MatmulPrecision precision, const Matrix& matrix, int64_t block, float* memory, float* turned) {
-  const int64_t rows = matrix.rows_of(block), columns = matrix.columns;
-  const bool is_float = precision == MatmulPrecision::highest;
-  const float* w =
-      matrix.transposed ? turn_block(matrix, block, is_float ? memory : turned) : rows_in_place(matrix, block);
-  if (is_float) {
-    return {.floats = const_cast<float*>(w), .tiles = {}, .rows = rows, .stride = columns};
-  }
-  const Block own = padded(columns) == columns ? lay_block(precision, rows, columns, memory)
-                                               : make_block(precision, rows, columns, memory);
-  fill_block(own, 0, 0, w, columns, rows, columns);
-  return own;
-}
-
 }  // namespace
 
 MatmulPrecision parse_precision(const std::string& name) {
@@ -172,21 +157,28 @@ void fill_block(const Block& block, int64_t row, int64_t column, const float* x,
   }
 }
 
-BlockGroup::BlockGroup(MatmulPrecision precision, const Matrix& matrix, int64_t first, int64_t count, float* memory,
-                       float* turned) {
-  for (const int64_t end = std::min(first + count, matrix.num_blocks()); first + count_ < end; ++count_) {
-    blocks_[count_] = prepare_block(precision, matrix, first + count_, memory, turned);
-    memory += operand_size(precision, matrix.block_rows, matrix.columns);
+Block make_factor(MatmulPrecision precision, const Matrix& matrix, int64_t block, float* memory, float* turned) {
+  const int64_t rows = matrix.rows_of(block), columns = matrix.columns;
+  const bool is_float = precision == MatmulPrecision::highest;
+  const float* w =
+      matrix.transposed ? turn_block(matrix, block, is_float ? memory : turned) : rows_in_place(matrix, block);
+  if (is_float) {
+    return {.floats = const_cast<float*>(w), .tiles = {}, .rows = rows, .stride = columns};
   }
+  const Block own = padded(columns) == columns ? lay_block(precision, rows, columns, memory)
+                                               : make_block(precision, rows, columns, memory);
+  fill_block(own, 0, 0, w, columns, rows, columns);
+  return own;
+}
+
+int64_t factor_size(MatmulPrecision precision, const Matrix& matrix) {
+  if (precision == MatmulPrecision::highest && !matrix.transposed) return 0;
+  return operand_size(precision, matrix.block_rows, matrix.columns);
 }
 
 int64_t blocks_together(MatmulPrecision precision, const Matrix& matrix) {
   const int64_t bytes = operand_size(precision, matrix.block_rows, matrix.columns) * int64_t{sizeof(float)};
-  return std::clamp<int64_t>(group_bytes() / bytes, 1, BlockGroup::kMostBlocks);
-}
-
-int64_t group_size(int64_t columns, int64_t block_rows) {
-  return std::max<int64_t>(group_bytes() / int64_t{sizeof(float)}, block_size(block_rows, columns));
+  return std::max<int64_t>(group_bytes() / bytes, 1);
 }
 
 void multiply_block(const Block& block, const float* packed, int64_t features, float* out) {

@@ -8,9 +8,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <array>
 #include <cstdint>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -77,27 +75,15 @@ Block make_block(MatmulPrecision precision, int64_t rows, int64_t columns, float
 // Writes a part of it, (rows, columns) from (row, column) on.
 void fill_block(const Block& block, int64_t row, int64_t column, const float* x, int64_t x_stride, int64_t rows,
                 int64_t columns);
-// Blocks of a matrix that are left factors of many panels in turn: as many as the cache holds beside a panel.
-class BlockGroup {
- public:
-  static constexpr int64_t kMostBlocks = 8;
 
-  // Blocks [first, first + count) of `matrix`, fewer at its end: in place where they can be, else converted into
-  // `memory`, of group_size floats, by way of `turned`, of block_size floats.
-  BlockGroup(MatmulPrecision precision, const Matrix& matrix, int64_t first, int64_t count, float* memory,
-             float* turned);
+// A block of a matrix as left factor: on the caller's memory where it needs no change, else in `memory`, of factor_size
+// floats; a transposed weight goes by way of `turned`, of block_size floats.
+Block make_factor(MatmulPrecision precision, const Matrix& matrix, int64_t block, float* memory, float* turned);
+// Floats of a block's factor, 0 where it lies on the caller's memory.
+int64_t factor_size(MatmulPrecision precision, const Matrix& matrix);
 
-  std::span<const Block> blocks() const { return {blocks_.data(), static_cast<size_t>(count_)}; }
-
- private:
-  int64_t count_ = 0;
-  std::array<Block, kMostBlocks> blocks_;
-};
-
-// Blocks of a matrix that make a group: at least one.
+// Blocks of a matrix that a core's own cache holds beside a panel, at least one.
 int64_t blocks_together(MatmulPrecision precision, const Matrix& matrix);
-// Floats that a group's memory takes, for matrices of up to so many columns and rows a block.
-int64_t group_size(int64_t columns, int64_t block_rows);
 
 // out (block.rows, 64) = block x packed, a panel of so many features.
 void multiply_block(const Block& block, const float* packed, int64_t features, float* out);

@@ -19,7 +19,11 @@ constexpr int64_t kSplits = 32;
 
 Head::Head(const Spec& spec, const Weights& weights, MatmulPrecision precision, std::vector<double>& log_probs,
            std::vector<uint8_t>& is_greedy)
-    : spec_(spec), weights_(weights), precision_(before_exponentials(precision)), log_probs_(log_probs), is_greedy_(is_greedy) {
+    : spec_(spec),
+      weights_(weights),
+      precision_(before_exponentials(precision)),
+      log_probs_(log_probs),
+      is_greedy_(is_greedy) {
   hidden_ = make_workspace({kPanels, spec.hidden, kColumns});
   packed_ = make_workspace({kPanels, packed_size(spec.hidden)});
   partial_ = make_workspace({kSplits, kPanels, 2, kColumns});

@@ -85,10 +85,7 @@ Block lay_block(MatmulPrecision precision, int64_t rows, int64_t columns, float*
   if (precision == MatmulPrecision::highest) return {.floats = memory, .tiles = {}, .rows = rows, .stride = columns};
   auto* main = reinterpret_cast<uint16_t*>(memory);
   uint16_t* rest = precision == MatmulPrecision::high ? main + tiles::left_size(rows, columns) : nullptr;
-  return {.floats = nullptr,
-          .tiles = {main, rest},
-          .rows = rows,
-          .stride = tiles::whole(columns, tiles::kFeatures)};
+  return {.floats = nullptr, .tiles = {main, rest}, .rows = rows, .stride = tiles::whole(columns, tiles::kFeatures)};
 }
 
 // A packed panel of so many features as right factor.

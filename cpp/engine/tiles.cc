@@ -69,9 +69,7 @@ SYCO_VECTORS inline __m512i rest_of_both(__m512 low, __m512 high, __m512i rounde
 }
 
 // The lowest `count` lanes, 0 to 16.
-inline __mmask16 lanes(int64_t count) {
-  return static_cast<__mmask16>((1U << std::clamp<int64_t>(count, 0, 16)) - 1U);
-}
+inline __mmask16 lanes(int64_t count) { return static_cast<__mmask16>((1U << std::clamp<int64_t>(count, 0, 16)) - 1U); }
 
 // `count` numbers, 1 to 32, within a row of a left tile.
 SYCO_VECTORS inline void round_segment(const float* x, int64_t count, uint16_t* main, uint16_t* rest) {
@@ -84,8 +82,9 @@ SYCO_VECTORS inline void round_segment(const float* x, int64_t count, uint16_t* 
 
 // Two rows of a panel, column by column side by side; zeros where null.
 SYCO_VECTORS inline void round_pair(const float* first, const float* second, uint16_t* main, uint16_t* rest) {
-  alignas(64) static constexpr std::array<uint16_t, 32> kInterleave = {
-      0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  alignas(64) static constexpr std::array<uint16_t, 32> kInterleave = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
+                                                                       21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
+                                                                       11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
   const __m512i order = _mm512_load_si512(kInterleave.data());
   const __m512 zero = _mm512_setzero_ps();
   for (int64_t tile = 0; tile < kColumnTiles; ++tile) {
@@ -177,7 +176,8 @@ void multiply_on_amx(int64_t rows, int64_t depth, const Factor& left, const Fact
 constexpr int64_t kVectorRows = 8;
 
 SYCO_VECTORS inline __m512 add_product(__m512 sum, int32_t pair, __m512i columns) {
-  return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair)), reinterpret_cast<__m512bh>(columns));
+  return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair)),
+                          reinterpret_cast<__m512bh>(columns));
 }
 
 // The pair of features that a row of a left tile begins with.

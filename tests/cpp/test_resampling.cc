@@ -1,11 +1,14 @@
 // The bootstrap, the permutation test and the draws behind them.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
 #include <vector>
 
 #include "core/errors.h"
+#include "core/rng.h"
 #include "core/stats/bootstrap.h"
 #include "core/stats/permutation.h"
 #include "core/stats/resample.h"
@@ -21,19 +24,54 @@ std::vector<std::int64_t> own_clusters(std::size_t n) {
 
 const std::vector<double> kDifferences{1, 0, 0, 1, -1, 0, 1, 1, 0, 0, 0, 1, 0, -1, 1, 0, 0, 1, 0, 0};
 
-TEST(Resample, AWordGivesAsManyIndicesAsFit) {
-  EXPECT_EQ(indices_per_word(2), 5);
-  EXPECT_EQ(indices_per_word(3000), 5);
-  EXPECT_EQ(indices_per_word(30000), 4);
-  EXPECT_EQ(indices_per_word(1u << 31), 1);
+// Python: Decimal(-0.5).exp() * 0.5**k / k!, times 65536; `rest` is the running sum of what floor() cut off.
+TEST(Resampler, TableHoldsThePoissonDistribution) {
+  const CountTable table = poisson_table(0.5);
+  EXPECT_EQ(table.limit, (std::array<std::uint16_t, 8>{39749, 59623, 64591, 65419, 65522, 65532, 65532, 65532}));
+  const std::vector<double> shares{0.1483287317860, 0.3474930976790, 0.5222841891523, 0.5514160377311, 0.6800575188035,
+                                   0.7679216669107, 0.9835770125863, 0.9989809658489, 0.9999437129278, 0.9999971988766};
+  for (std::size_t k = 0; k < shares.size(); ++k)
+    EXPECT_NEAR(static_cast<double>(table.rest[k]) * 0x1.0p-64, shares[k], 1e-12) << k;
 }
 
-TEST(Resample, IndicesAreUniform) {
-  std::vector<double> count(7);
-  draw_indices<5>(7, 700'000, {1, 2}, 3, [&](int, std::uint64_t index) { ++count.at(index); });
-  double chi_square = 0;
-  for (const double c : count) chi_square += (c - 100'000) * (c - 100'000) / 100'000;
-  EXPECT_LT(chi_square, 22.46);  // 99.9 % quantile with 6 degrees of freedom
+// The counts of one cluster are Binomial(G, 1/G), and all counts of a resample add up to G.
+TEST(Resampler, ClustersAreDrawnAsOftenAsInABinomialDistribution) {
+  for (const std::size_t num_clusters : {8U, 40U, 600U}) {
+    std::vector<double> one(num_clusters, 0.0);
+    one[num_clusters - 1] = 1;
+    std::vector<double> others(num_clusters, 1.0);
+    others[num_clusters - 1] = 0;
+    const std::vector<std::span<const double>> columns{one, others};
+    const Resampler resampler(columns, num_clusters);
+    constexpr double kResamples = 40'000;
+    std::array<double, 6> found{};
+    for (std::uint64_t i = 0; i < kResamples; ++i) {
+      const std::vector<double> totals = resampler.totals(Rng{9}.at(Stream::kTest, i));
+      ASSERT_EQ(totals[0] + totals[1], num_clusters);
+      ++found[std::min<std::size_t>(5, static_cast<std::size_t>(totals[0]))];
+    }
+    const double g = static_cast<double>(num_clusters);
+    double probability = std::pow(1 - 1 / g, g);
+    double left = kResamples;
+    double chi_square = 0;
+    for (std::size_t k = 0; k < found.size(); ++k) {
+      const double wanted = k + 1 < found.size() ? kResamples * probability : left;
+      chi_square += (found[k] - wanted) * (found[k] - wanted) / wanted;
+      left -= wanted;
+      probability *= (g - static_cast<double>(k)) / (static_cast<double>(k) + 1) / (g - 1);
+    }
+    EXPECT_LT(chi_square, 20.52) << num_clusters;  // 99.9 % quantile with 5 degrees of freedom
+  }
+}
+
+TEST(Resampler, AColumnOfOneValueNeedsNoDraws) {
+  const std::vector<double> same(33, 0.5);
+  std::vector<double> nearly = same;
+  nearly[32] = 0.75;
+  const std::vector<std::span<const double>> columns{same, nearly};
+  const std::vector<double> totals = Resampler(columns, 33).totals(Rng{1}.at(Stream::kTest, 0));
+  EXPECT_EQ(totals[0], 16.5);
+  EXPECT_GE(totals[1], 16.5);
 }
 
 TEST(Bootstrap, BcaGoldenOfPairedDifferences) {

@@ -63,8 +63,9 @@ def resample_counts(num_clusters: int, seed: int, resample: int) -> tuple[list[i
         passes += 1
         limits, rest = poisson_steps(1 - 2 / math.sqrt(num_clusters))
         drawn = [next(words) for _ in range(padded // 4)]
-        bits = [word >> shift & 0xFFFF for word in drawn for shift in (0, 16, 32, 48)]
-        counts = [sum(b >= limit for limit in limits) for b in bits[:num_clusters]]
+        # As a signed number, the lowest of 16 bits is -2^15.
+        places = [(word >> shift) + 2**15 & 0xFFFF for word in drawn for shift in (0, 16, 32, 48)]
+        counts = [sum(place >= limit for limit in limits) for place in places[:num_clusters]]
         for i in [i for i, count in enumerate(counts) if count == 8]:
             more = Decimal(int(philox.random_raw())) / 2**64
             counts[i] = sum(more >= share for share in rest)

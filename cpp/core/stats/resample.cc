@@ -23,24 +23,25 @@ constexpr double kMargin = 2;
 // 16 random bits a count. Returns whether there is a kRest among them.
 SYCO_CLONES bool draw_counts(const std::uint64_t* words, std::size_t size, const CountTable& table,
                              std::uint16_t* counts) {
-  std::array<std::uint16_t, kBlock> bits;
-  std::memcpy(bits.data(), words, size * sizeof(std::uint16_t));
-  const auto limit = table.limit;  // a copy, since counts may change a reference of the same type
+  std::array<std::int16_t, kBlock> bits;
+  std::memcpy(bits.data(), words, size * sizeof bits[0]);
   std::uint16_t any = 0;
   for (std::size_t i = 0; i < size; ++i) {
     std::uint16_t count = 0;
-    for (const std::uint16_t reached : limit) count += bits[i] >= reached;
+    for (const std::int16_t limit : table.limit) count += bits[i] > limit;
     counts[i] = count;
     any |= count;
   }
   return (any & CountTable::kRest) != 0;
 }
 
-SYCO_CLONES std::uint32_t total_of(const std::uint16_t* counts, std::size_t size) {
-  std::uint32_t total = 0;
+// Of one block, so that 16 bits hold it.
+SYCO_CLONES std::uint16_t total_of(const std::uint16_t* counts, std::size_t size) {
+  std::uint16_t total = 0;
   for (std::size_t i = 0; i < size; ++i) total += counts[i];
   return total;
 }
+static_assert(kBlock * std::tuple_size_v<decltype(CountTable::rest)> < std::size_t{1} << 16);
 
 SYCO_CLONES void add_products(const std::uint16_t* counts, const double* values, std::size_t size, double* sums) {
   std::array<double, kLanes> lanes;
@@ -68,7 +69,7 @@ CountTable poisson_table(double mean) {
   Wide steps = 0;
   for (std::size_t k = 0; k < table.limit.size(); ++k) {
     steps += (weight[k] << 16) / sum;
-    table.limit[k] = static_cast<std::uint16_t>(steps);
+    table.limit[k] = static_cast<std::int16_t>(static_cast<int>(steps) - 1 - (1 << 15));
   }
   const Wide left = ((Wide{1} << 16) - steps) * sum;
   Wide reached = 0;

@@ -18,13 +18,14 @@
 
 namespace syco::stats {
 
-// Turns random bits into Poisson counts, exactly but for 2^-60. A count is the number of limits that 16 bits reach;
-// kRest stands for all that 16 bits cannot tell apart, and then the count is the number of `rest` that 64 more reach.
+// Turns random bits into Poisson counts, exactly but for 2^-60. A count is the number of limits that 16 bits, as a
+// signed number, exceed. kRest stands for all that 16 bits cannot tell apart; the count is then the number of shares in
+// `rest` that 64 more bits, as a fraction, reach.
 struct CountTable {
   static constexpr std::uint16_t kRest = 8;
 
-  std::array<std::uint16_t, kRest> limit{};
-  std::array<std::uint64_t, 27> rest{};
+  std::array<std::int16_t, kRest> limit{};
+  std::array<std::uint64_t, 27> rest{};  // times 2^64
 };
 
 // The table for `mean`, in [0.1, 1), rounded down to a multiple of 2^-32.

@@ -44,19 +44,19 @@ TEST(Resampler, ClustersAreDrawnAsOftenAsInABinomialDistribution) {
     others[num_clusters - 1] = 0;
     const std::vector<std::span<const double>> columns{one, others};
     const Resampler resampler(columns, num_clusters);
-    constexpr double kResamples = 40'000;
+    constexpr std::uint64_t kResamples = 40'000;
     std::array<double, 6> found{};
     for (std::uint64_t i = 0; i < kResamples; ++i) {
       const std::vector<double> totals = resampler.totals(Rng{9}.at(Stream::kTest, i));
       ASSERT_EQ(totals[0] + totals[1], num_clusters);
       ++found[std::min<std::size_t>(5, static_cast<std::size_t>(totals[0]))];
     }
-    const double g = static_cast<double>(num_clusters);
+    const auto g = static_cast<double>(num_clusters);
     double probability = std::pow(1 - 1 / g, g);
-    double left = kResamples;
+    auto left = static_cast<double>(kResamples);
     double chi_square = 0;
     for (std::size_t k = 0; k < found.size(); ++k) {
-      const double wanted = k + 1 < found.size() ? kResamples * probability : left;
+      const double wanted = k + 1 < found.size() ? static_cast<double>(kResamples) * probability : left;
       chi_square += (found[k] - wanted) * (found[k] - wanted) / wanted;
       left -= wanted;
       probability *= (g - static_cast<double>(k)) / (static_cast<double>(k) + 1) / (g - 1);

@@ -20,7 +20,7 @@ constexpr std::size_t kFewClusters = 16;  // below, single draws cost less than 
 // draws, which are slower, but with 2 of them one pass of 44 exceeds the number and is in vain.
 constexpr double kMargin = 2;
 
-// 16 random bits a count. Returns whether there is a kRest among them.
+// 16 random bits a count, the lowest of a word first. Returns whether there is a kRest among them.
 SYCO_CLONES bool draw_counts(const std::uint64_t* words, std::size_t size, const CountTable& table,
                              std::uint16_t* counts) {
   std::array<std::int16_t, kBlock> bits;

@@ -5,6 +5,26 @@
 #include "core/wide_multiply.h"
 
 namespace syco {
+namespace {
+
+// One block of the Philox4x64-10 generator.
+std::array<std::uint64_t, 4> philox4x64(std::array<std::uint64_t, 4> counter, std::array<std::uint64_t, 2> key) {
+  constexpr std::uint64_t kMultiplier0 = 0xD2E7470EE14C6C93;
+  constexpr std::uint64_t kMultiplier1 = 0xCA5A826395121157;
+  constexpr std::uint64_t kWeyl0 = 0x9E3779B97F4A7C15;  // golden ratio
+  constexpr std::uint64_t kWeyl1 = 0xBB67AE8584CAA73B;  // sqrt(3) - 1
+  constexpr int kNumRounds = 10;
+  for (int round = 0; round < kNumRounds; ++round) {
+    const WideProduct a = wide_multiply(kMultiplier0, counter[0]);
+    const WideProduct b = wide_multiply(kMultiplier1, counter[2]);
+    counter = {b.high ^ counter[1] ^ key[0], b.low, a.high ^ counter[3] ^ key[1], a.low};
+    key[0] += kWeyl0;
+    key[1] += kWeyl1;
+  }
+  return counter;
+}
+
+}  // namespace
 
 void Draws::refill() {
   ++counter_[0];  // numpy counts up before it draws

@@ -6,8 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "core/wide_multiply.h"
-
 namespace syco {
 
 // What a sequence of draws is for. Two purposes never share numbers.
@@ -27,23 +25,6 @@ enum class Stream : std::uint64_t {
   kSignFlips,       // signs of a permutation test
   kTest = 1u << 16  // for tests
 };
-
-// One block of the Philox4x64-10 generator; here, so that loops over blocks overlap them.
-inline std::array<std::uint64_t, 4> philox4x64(std::array<std::uint64_t, 4> counter, std::array<std::uint64_t, 2> key) {
-  constexpr std::uint64_t kMultiplier0 = 0xD2E7470EE14C6C93;
-  constexpr std::uint64_t kMultiplier1 = 0xCA5A826395121157;
-  constexpr std::uint64_t kWeyl0 = 0x9E3779B97F4A7C15;  // golden ratio
-  constexpr std::uint64_t kWeyl1 = 0xBB67AE8584CAA73B;  // sqrt(3) - 1
-  constexpr int kNumRounds = 10;
-  for (int round = 0; round < kNumRounds; ++round) {
-    const WideProduct a = wide_multiply(kMultiplier0, counter[0]);
-    const WideProduct b = wide_multiply(kMultiplier1, counter[2]);
-    counter = {b.high ^ counter[1] ^ key[0], b.low, a.high ^ counter[3] ^ key[1], a.low};
-    key[0] += kWeyl0;
-    key[1] += kWeyl1;
-  }
-  return counter;
-}
 
 // The draws of one item, in order: those of numpy.random.Philox(key=[seed, stream], counter=[0, index, 0, 0]).
 class Draws {

@@ -5,12 +5,7 @@
 #include <cmath>
 #include <limits>
 
-// Each function is compiled for several generations of processors; the loader picks one.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(SYCO_PLAIN_KERNELS)
-#define SYCO_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define SYCO_CLONES
-#endif
+#include "core/clones.h"
 
 namespace syco {
 namespace {

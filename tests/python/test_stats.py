@@ -10,7 +10,7 @@ import scipy.stats
 import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference_statistics import cluster_t
+from reference_statistics import cluster_t, resample_counts
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import DescrStatsW
@@ -101,6 +101,41 @@ def test_bootstrap_distribution_has_the_mean_and_error_of_theory() -> None:
     found = _core.bootstrap_distribution(values, np.arange(50), num_resamples=40_000, seed=4)
     assert found.mean() == pytest.approx(values.mean(), abs=4 * found.std() / 200)
     assert found.std() == pytest.approx(values.std() / math.sqrt(50), rel=0.02)
+
+
+@pytest.mark.parametrize("num_clusters", [1, 5, 15, 16, 33, 512, 700])
+def test_a_resample_is_that_of_the_slow_twin(num_clusters: int) -> None:
+    rng = np.random.default_rng(num_clusters)
+    clusters = np.concatenate([np.arange(num_clusters), rng.integers(0, num_clusters, num_clusters)])
+    values = rng.normal(size=2 * num_clusters)
+    sums, sizes = np.bincount(clusters, values), np.bincount(clusters)
+    found = _core.bootstrap_distribution(values, clusters, num_resamples=5, seed=2**64 - 1)
+    for resample, mean in enumerate(found):
+        counts, _, _ = resample_counts(num_clusters, 2**64 - 1, resample)
+        assert mean == pytest.approx(np.dot(counts, sums) / np.dot(counts, sizes), rel=1e-12)
+
+
+def test_a_resample_is_that_of_the_slow_twin_where_counts_are_rare_or_drawn_anew() -> None:
+    values = np.random.default_rng(10).normal(size=3000)
+    found = _core.bootstrap_distribution(values, np.arange(3000), num_resamples=40, seed=1)
+    twins = [resample_counts(3000, 1, resample) for resample in range(40)]
+    assert found == pytest.approx([np.dot(counts, values) / 3000 for counts, _, _ in twins], abs=1e-12)
+    assert max(passes for _, passes, _ in twins) > 1
+    assert sum(num_rest for _, _, num_rest in twins) > 1
+
+
+def test_two_clusters_of_a_resample_are_drawn_as_in_a_multinomial_distribution() -> None:
+    values = np.zeros(20)
+    values[[3, 19]] = 1, 100
+    found = np.rint(20 * _core.bootstrap_distribution(values, np.arange(20), num_resamples=50_000, seed=11)).astype(int)
+    first, last = np.minimum(found % 100, 3), np.minimum(found // 100, 3)
+    pairs = np.array([(a, b, 20 - a - b) for a in range(21) for b in range(21 - a)])
+    wanted = np.zeros((4, 4))
+    chances = scipy.stats.multinomial.pmf(pairs, 20, [0.05, 0.05, 0.9])
+    np.add.at(wanted, tuple(np.minimum(pairs[:, :2], 3).T), chances)
+    table = np.zeros((4, 4))
+    np.add.at(table, (first, last), 1)
+    assert scipy.stats.chisquare(table.ravel(), 50_000 * wanted.ravel()).pvalue > 0.001
 
 
 def test_bootstrap_refuses_an_unknown_method() -> None:

@@ -18,72 +18,6 @@ namespace {
 constexpr std::size_t kMaxTerms = 3;
 constexpr double kMostUndefined = 0.05;
 
-// Numerators and denominators of one cluster side by side, so that a draw touches one place in memory.
-template <std::size_t num_terms>
-using Totals = std::array<double, 2 * num_terms>;
-
-template <std::size_t num_terms>
-double value_of(const Totals<num_terms>& totals, std::span<const RatioTerm> terms) {
-  double value = 0;
-  for (std::size_t term = 0; term < num_terms; ++term)
-    value += terms[term].sign * totals[2 * term] / totals[2 * term + 1];
-  return value;  // NaN for 0 / 0
-}
-
-template <std::size_t num_terms>
-std::vector<Totals<num_terms>> interleave(std::span<const RatioTerm> terms) {
-  std::vector<Totals<num_terms>> clusters(terms[0].numerator.size());
-  for (std::size_t cluster = 0; cluster < clusters.size(); ++cluster) {
-    for (std::size_t term = 0; term < num_terms; ++term) {
-      clusters[cluster][2 * term] = terms[term].numerator[cluster];
-      clusters[cluster][2 * term + 1] = terms[term].denominator[cluster];
-    }
-  }
-  return clusters;
-}
-
-// The totals of one resample. Each lane adds on its own, so that no addition waits for the one before.
-template <std::size_t num_terms, int batch>
-Totals<num_terms> resampled(std::span<const Totals<num_terms>> clusters, std::uint64_t seed, std::uint64_t resample) {
-  const std::array<std::uint64_t, 2> key{seed, static_cast<std::uint64_t>(Stream::kResamples)};
-  std::array<Totals<num_terms>, batch> lanes{};
-  draw_indices<batch>(clusters.size(), static_cast<std::int64_t>(clusters.size()), key, resample,
-                      [&](int lane, std::uint64_t cluster) {
-                        for (std::size_t i = 0; i < 2 * num_terms; ++i) lanes[lane][i] += clusters[cluster][i];
-                      });
-  for (int lane = 1; lane < batch; ++lane) {
-    for (std::size_t i = 0; i < 2 * num_terms; ++i) lanes[0][i] += lanes[lane][i];
-  }
-  return lanes[0];
-}
-
-template <std::size_t num_terms, int batch>
-std::vector<double> distribution(std::span<const RatioTerm> terms, const BootstrapOptions& options) {
-  const std::vector<Totals<num_terms>> clusters = interleave<num_terms>(terms);
-  std::vector<double> values(static_cast<std::size_t>(options.num_resamples));
-  for_each_index(options.num_resamples, options.num_threads, [&](IndexQueue& queue) {
-    while (const auto resample = queue.next()) {
-      const auto index = static_cast<std::uint64_t>(*resample);
-      values[index] = value_of<num_terms>(resampled<num_terms, batch>(clusters, options.seed, index), terms);
-    }
-  });
-  return values;
-}
-
-template <std::size_t num_terms>
-std::vector<double> distribution(std::span<const RatioTerm> terms, const BootstrapOptions& options) {
-  switch (indices_per_word(terms[0].numerator.size())) {
-    case 5:
-      return distribution<num_terms, 5>(terms, options);
-    case 4:
-      return distribution<num_terms, 4>(terms, options);
-    case 3:
-      return distribution<num_terms, 3>(terms, options);
-    default:
-      return distribution<num_terms, 1>(terms, options);
-  }
-}
-
 // Quantile by linear interpolation, as numpy.quantile's default.
 double quantile(std::span<const double> sorted, double p) {
   const double place = p * static_cast<double>(sorted.size() - 1);
@@ -155,8 +89,23 @@ std::vector<double> bootstrap_distribution(std::span<const RatioTerm> terms, con
     require(term.numerator.size() == num_clusters && term.denominator.size() == num_clusters,
             "bootstrap: wanted the same number of clusters in every term");
   }
-  if (terms.size() == 1) return distribution<1>(terms, options);
-  return terms.size() == 2 ? distribution<2>(terms, options) : distribution<3>(terms, options);
+  std::vector<std::span<const double>> columns;
+  for (const RatioTerm& term : terms) {
+    columns.emplace_back(term.numerator);
+    columns.emplace_back(term.denominator);
+  }
+  const Resampler resampler(columns, num_clusters);
+  const Rng rng{options.seed};
+  std::vector<double> values(static_cast<std::size_t>(options.num_resamples));
+  for_each_index(options.num_resamples, options.num_threads, [&](IndexQueue& queue) {
+    while (const auto resample = queue.next()) {
+      const auto index = static_cast<std::uint64_t>(*resample);
+      const std::vector<double> totals = resampler.totals(rng.at(Stream::kResamples, index));
+      for (std::size_t i = 0; i < terms.size(); ++i)
+        values[index] += terms[i].sign * totals[2 * i] / totals[2 * i + 1];  // NaN for 0 / 0
+    }
+  });
+  return values;
 }
 
 Estimate bootstrap(std::span<const RatioTerm> terms, const BootstrapOptions& options) {

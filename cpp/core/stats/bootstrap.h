@@ -1,7 +1,7 @@
 // The cluster bootstrap: whole clusters are drawn with replacement, and the statistic is computed anew.
 //
-// Resample r draws from Philox keyed by (seed, r) alone, so the same seed gives the same bits for any number of
-// threads.
+// Resample r depends on (seed, r) alone, so the same seed gives the same bits for any number of threads. resample.h
+// says how it is drawn.
 #pragma once
 
 #include <cstdint>

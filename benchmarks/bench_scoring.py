@@ -13,8 +13,8 @@ All scorers run in one process whose allocator keeps freed memory (``MALLOC_MMAP
 quarter of its time on fresh pages; ``--usual-allocator`` measures without, as ``--memory`` always does.
 
 GFLOP/s count what the work needs, whoever does it: layers for distinct tokens, head for rows that predict a scored
-token. The share is of the ceiling of the products that a scorer makes, measured in the same run: float32, bfloat16, or
-a third of the latter for ``high``, which makes three bfloat16 products of one.
+token. The share is of the ceiling of the products that a scorer makes, measured in the same run at 2048 and 256 rows,
+whichever is more: float32, bfloat16, or a third of the latter for ``high``, which makes three bfloat16 products of one.
 
 To see where a native job spends its time: ``perf record -g python benchmarks/bench_scoring.py --only "ours highest"``.
 """
@@ -63,7 +63,7 @@ def gemm_ceilings(rows: int) -> dict[str, float]:
     for dtype in (torch.float32, torch.bfloat16):
         a, b = torch.randn(rows, 576).to(dtype), torch.randn(576, 1536).to(dtype)
         seconds = []
-        for _ in range(24):
+        for _ in range(64):
             begin = time.perf_counter()
             a @ b
             seconds.append(time.perf_counter() - begin)
@@ -243,7 +243,8 @@ def main() -> None:
     for rows, found in by_rows.items():
         print(f"GEMM of {rows} rows: {found['float32']:.0f} (float32), {found['bfloat16']:.0f} (bfloat16) GFLOP/s")
     scorers = made(subject, options.threads, names)
-    print(f"threads {options.threads}")
+    allocator = "the usual allocator" if options.usual_allocator else "an allocator that keeps freed memory"
+    print(f"{options.model}; {options.threads} threads; {allocator}; torch {torch.__version__}")
     if options.sweep:
         print_sweep(subject, scorers, works, options.rounds, ceilings, options.prompts)
     else:

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 from scoring_subjects import SUBJECTS
-from scoring_work import Work, first_prompts
+from scoring_work import Work
 
 import sycophancy_core as sc
 from sycophancy_core.checkpoints import resolve_source
+from sycophancy_core.engine_loader import load_engine
 from sycophancy_core.models import LanguageModel
 from sycophancy_core.tokens import TokenBatch
 
@@ -52,12 +53,21 @@ def in_own_process(model: str, name: str, batch: TokenBatch, threads: int) -> di
     return result
 
 
+def touch(model: LanguageModel) -> None:
+    """Read all weights: those mapped from a file become resident only then."""
+    for weight in model.model.parameters():
+        weight.sum()
+
+
 def of_scorer(task: dict[str, Any]) -> dict[str, float]:
-    """Score once and return what is resident before, and the peak beyond it; a first prompt has touched the weights."""
+    """Score once and return what is resident before, with all weights touched, and the peak beyond it."""
     arrays = np.load(task["path"])
     batch = TokenBatch(**{f: arrays[f] for f in _FIELDS}, num_moved_borders=0, is_encoder_decoder=task["two"])
-    score = SUBJECTS[task["model"]]().contenders(task["threads"])[task["name"]].make()
-    score(first_prompts(batch, 1))
+    subject = SUBJECTS[task["model"]]()
+    score = subject.contenders(task["threads"])[task["name"]].make()
+    for loaded in vars(subject).values():
+        if isinstance(loaded, LanguageModel):
+            touch(loaded)
     forget_peak()
     before = memory("VmRSS")
     score(batch)
@@ -66,12 +76,15 @@ def of_scorer(task: dict[str, Any]) -> dict[str, float]:
 
 def of_loading() -> dict[str, float]:
     """Load the embedded model once, and make engines from it."""
-    from transformers import AutoTokenizer, LlamaForCausalLM  # noqa: F401  what is measured is not their import
+    # What is imported and made ready once is not measured.
+    from transformers import AutoTokenizer, LlamaForCausalLM  # noqa: F401
 
-    resolve_source(None)
+    load_engine()
+    AutoTokenizer.from_pretrained(resolve_source(None)[0])
     forget_peak()
     before = memory("VmRSS")
     model = sc.load_model()
+    touch(model)
     beyond = memory("VmHWM") - before
     seconds = []
     for _ in range(5):

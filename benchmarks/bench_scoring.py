@@ -1,170 +1,254 @@
 """Scores answer choices with this package and its peers: same token ids, same threads, interleaved rounds, medians.
 
-    python benchmarks/bench_scoring.py --threads 2 --prompts 64 --rounds 3
+    python benchmarks/bench_scoring.py --threads 2 --prompts 64 --rounds 3 --data FOLDER
+    python benchmarks/bench_scoring.py --sweep --data FOLDER --only "tuned" "ours medium"
+    python benchmarks/bench_scoring.py --memory
+    python benchmarks/bench_scoring.py --model flan-t5
 
-prints a Markdown table. Peers that are not installed are left out and named.
+prints Markdown tables. Peers: ``pip install lm-eval ctranslate2``; those that are not installed are left out and named.
+Every scorer first scores one prompt outside the timing, and a compiled one the whole work, which compiles it.
+
+All scorers run in one process whose allocator keeps freed memory (``MALLOC_MMAP_THRESHOLD_`` and
+``MALLOC_TRIM_THRESHOLD_``; the benchmark starts itself anew with them), since otherwise transformers spends up to a
+quarter of its time on fresh pages; ``--usual-allocator`` measures without, as ``--memory`` always does.
+
+GFLOP/s count what the work needs, whoever does it: layers for distinct tokens, head for rows that predict a scored
+token. The share is of the ceiling of the products that a scorer makes, measured in the same run at 2048 and 256 rows,
+whichever is more: float32, bfloat16, or a third of the latter for ``high``, which makes three bfloat16 products of one.
+
+To see where a native job spends its time: ``perf record -g python benchmarks/bench_scoring.py --only "ours highest"``.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
+import os
+import sys
 import time
 import warnings
-from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import scoring_peers as peers
 import torch
 from numpy.typing import NDArray
+from scoring_memory import ALLOCATOR, print_memory
+from scoring_subjects import SUBJECTS, SmolLM2, Subject
+from scoring_work import CLAIMS, Work, first_prompts, make_work, padded_prompts, prompts_of
 
-import sycophancy_core as sc
-from sycophancy_core._core import make_plan
-from sycophancy_core.checkpoints import resolve_source
-from sycophancy_core.tokens import TokenBatch, tokenize
+from sycophancy_core.tokens import TokenBatch
 
-# Floating-point operations of one token in the matrix products of SmolLM2-135M, without its head.
-FLOPS_PER_TOKEN = 2 * 30 * (576 * (576 + 2 * 192) + 576 * 576 + 3 * 576 * 1536)
-FLOPS_PER_HEAD = 2 * 576 * 49152
+Scorers = dict[str, peers.Score]
 
 
-def work(kind: str, num_prompts: int) -> pa.Table:
-    """Make the prompts of a kind: both orders, and one or all arms."""
-    claims = sc.make_claims(sc.load_examples(), options=sc.ClaimOptions(recipe="balanced"), seed=0)
-    protocol, templates, arms = {
-        "both orders": ("wei2023", None, ("agree",)),
-        "four arms": ("factorial", ("after_first_3",), ("none", "placebo", "agree", "disagree")),
-    }[kind]
-    options = sc.PromptOptions(protocol=protocol, templates=templates, arms=arms)
-    claims = claims.slice(0, max(1, num_prompts // (2 * len(arms))))
-    return sc.make_prompts(claims, options=options, seed=0)
+class Row(NamedTuple):
+    """Median seconds of a scorer on a work, and its log-probabilities."""
+
+    wall: float
+    processor: float
+    values: NDArray[np.float64]
 
 
-def one_order(batch: TokenBatch) -> TokenBatch:
-    """Keep every other prompt."""
-    return peers._part(batch, np.flatnonzero(batch.prompt_index % 2 == 0))
+def keep_freed_memory() -> None:
+    """Start the benchmark anew with an allocator that returns no memory to the system."""
+    if not all(name in os.environ for name in ALLOCATOR):
+        wanted = os.environ | dict.fromkeys(ALLOCATOR, str(1 << 33))
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], wanted)
 
 
-def gemm_ceiling(dtype: torch.dtype) -> float:
-    """GFLOP/s of one of the model's own products at 2048 rows; the best of several, since it is a ceiling."""
-    a, b = torch.randn(2048, 576).to(dtype), torch.randn(576, 1536).to(dtype)
-    best = 0.0
-    for _ in range(12):
-        started = time.perf_counter()
-        a @ b
-        best = max(best, 2 * 2048 * 576 * 1536 / (time.perf_counter() - started) / 1e9)
-    return best
+def gemm_ceilings(rows: int) -> dict[str, float]:
+    """GFLOP/s of one of the model's own products at ``rows`` rows; the best of several, since it is a ceiling."""
+    ceilings = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        a, b = torch.randn(rows, 576).to(dtype), torch.randn(576, 1536).to(dtype)
+        seconds = []
+        for _ in range(64):
+            begin = time.perf_counter()
+            a @ b
+            seconds.append(time.perf_counter() - begin)
+        ceilings[str(dtype).removeprefix("torch.")] = 2e-9 * rows * 576 * 1536 / min(seconds)
+    return ceilings | {"three bfloat16": ceilings["bfloat16"] / 3}
 
 
-def contenders(model: sc.LanguageModel, threads: int, wanted: list[str]) -> dict[str, peers.Score]:
+def made(subject: Subject, threads: int, names: list[str]) -> Scorers:
     """Make every contender that can be made; name those that cannot."""
-    import copy
-
-    half = copy.deepcopy(model.model).bfloat16()
-    folder, _ = resolve_source(None)
-    makers: dict[str, Callable[[], peers.Score]] = {
-        "lm-eval float32": lambda: peers.lm_eval(model.model, model.tokenizer),
-        "lm-eval bfloat16": lambda: peers.lm_eval(half, model.tokenizer),
-        "transformers float32": lambda: peers.plain_transformers(model.model),
-        "transformers bfloat16": lambda: peers.plain_transformers(half),
-        "transformers tuned float32": lambda: peers.tuned_transformers(model.model),
-        "transformers tuned bfloat16": lambda: peers.tuned_transformers(half),
-        "ctranslate2 float32": lambda: peers.ctranslate2(folder, model.tokenizer, "float32", threads),
-        "ctranslate2 int8": lambda: peers.ctranslate2(folder, model.tokenizer, "int8", threads),
-        "ours highest": lambda: peers.ours(model, "highest"),
-        "ours highest, orders unshared": lambda: peers.ours_unshared(model, "highest", by="prompt"),
-        "ours highest, nothing shared": lambda: peers.ours_unshared(model, "highest", by="sequence"),
-        "ours high": lambda: peers.ours(model, "high"),
-        "ours medium": lambda: peers.ours(model, "medium"),
-    }
-    made = {}
-    for name, make in makers.items():
-        if any(part in name for part in wanted):
-            try:
-                made[name] = make()
-            except Exception as error:  # a peer that is absent or fails is no reason to stop
-                print(f"left out: {name} ({type(error).__name__}: {str(error).splitlines()[0][:90]})")
-    return made
+    scorers = {}
+    for name in names:
+        try:
+            scorers[name] = subject.contenders(threads)[name].make()
+        except Exception as error:  # a peer that is absent or fails is no reason to stop
+            say_left_out(name, error)
+    return scorers
 
 
-def measure(scorers: dict[str, peers.Score], batch: TokenBatch, rounds: int) -> dict[str, dict[str, float]]:
-    """Median wall and processor seconds of each scorer over interleaved rounds."""
-    walls: dict[str, list[float]] = {name: [] for name in scorers}
-    processor: dict[str, list[float]] = {name: [] for name in scorers}
-    values: dict[str, NDArray[np.float64]] = {}
+def say_left_out(name: str, error: Exception) -> None:
+    """Print why a contender is not in the table."""
+    print(f"left out: {name} ({type(error).__name__}: {(str(error).splitlines() or [''])[0][:90]})")
+
+
+def warmed(scorers: Scorers, batch: TokenBatch) -> Scorers:
+    """Run every scorer once; those that work."""
+    working = {}
+    for name, score in scorers.items():
+        is_compiled = "compiled" in name
+        begin = time.perf_counter()
+        try:
+            score(batch if is_compiled else first_prompts(batch, 1))
+            working[name] = score
+        except Exception as error:  # as above
+            say_left_out(name, error)
+        if is_compiled:
+            print(f"{name}: compiled outside the timing; the first run took {time.perf_counter() - begin:.0f} s")
+    return working
+
+
+def measure(scorers: Scorers, batches: dict[str, TokenBatch], rounds: int) -> dict[str, Row]:
+    """Median wall and processor seconds of each scorer on its batch over interleaved rounds."""
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in scorers}
+    values = {}
     for _ in range(rounds):
         for name, score in scorers.items():
             wall, used = time.perf_counter(), time.process_time()
-            values[name] = score(batch)
-            walls[name].append(time.perf_counter() - wall)
-            processor[name].append(time.process_time() - used)
-    exact = values.get("transformers float32", next(iter(values.values())))
-    result = {}
-    for name in scorers:
-        result[name] = {"wall": float(np.median(walls[name])), "processor": float(np.median(processor[name]))}
-        result[name] |= errors(values[name], exact, batch)
-    return result
+            values[name] = score(batches[name])
+            taken[name].append((time.perf_counter() - wall, time.process_time() - used))
+    return {name: Row(*np.median(taken[name], axis=0).tolist(), values[name]) for name in scorers}
 
 
-def errors(values: NDArray[np.float64], exact: NDArray[np.float64], batch: TokenBatch) -> dict[str, float]:
-    """Largest |d log p|, mean |d margin| and flipped answers against transformers in float32."""
+def errors(values: NDArray[np.float64], exact: NDArray[np.float64]) -> str:
+    """Largest |d log p|, mean |d margin| and flipped answers, as cells of a table."""
     ours, wanted = values.reshape(-1, 2), exact.reshape(-1, 2)
     margin, exact_margin = ours[:, 0] - ours[:, 1], wanted[:, 0] - wanted[:, 1]
     flipped = np.sign(margin) != np.sign(exact_margin)
-    return {
-        "log_prob": float(np.abs(values - exact).max()),
-        "margin": float(np.abs(margin - exact_margin).mean()),
-        "flips": float(flipped.mean()),
-        "widest": float(np.abs(exact_margin[flipped]).max()) if flipped.any() else 0.0,
-    }
-
-
-def print_table(rows: dict[str, dict[str, float]], batch: TokenBatch, unique_tokens: int, ceiling: float) -> None:
-    """Print one work's table; ratios are to the first row."""
-    prompts = len(np.unique(batch.prompt_index))
-    first = next(iter(rows.values()))
-    print(
-        "| scorer | prompts/s | ratio | processor ratio | unique tokens/s | GFLOP/s (share of float32 ceiling) "
-        "| max d log p | mean d margin | flips (widest margin) |"
+    widest = float(np.abs(exact_margin[flipped]).max()) if flipped.any() else 0.0
+    return (
+        f"{np.abs(values - exact).max():.1e} | {np.abs(margin - exact_margin).mean():.4f} "
+        f"| {flipped.mean():.1%} ({widest:.4f})"
     )
-    print("|---|---|---|---|---|---|---|---|---|")
+
+
+def rate_cells(work: Work, seconds: float, products: str, ceilings: dict[str, float]) -> str:
+    """Distinct tokens a second, GFLOP/s and their share of the ceiling, as cells of a table."""
+    gflops = work.flops / seconds / 1e9
+    share = f" ({gflops / ceilings[products]:.0%})" if products else ""
+    return f"{work.num_tokens / seconds:.0f} | {gflops:.0f}{share}"
+
+
+def print_table(subject: Subject, rows: dict[str, Row], work: Work, ceilings: dict[str, float]) -> None:
+    """Print one work's table; ratios are to the first row, errors to transformers in float32 or else the first row."""
+    contenders = subject.contenders(0)
+    first = next(iter(rows.values()))
+    exact = rows.get("transformers float32", first).values
+    print(
+        "| scorer | prompts/s | ratio | processor ratio | unique tokens/s | GFLOP/s (share of its ceiling) "
+        "| max d log p | mean d margin | flips (widest margin) |\n|---|---|---|---|---|---|---|---|---|"
+    )
     for name, row in rows.items():
-        rate = unique_tokens / row["wall"]
-        gflops = rate * FLOPS_PER_TOKEN / 1e9
         print(
-            f"| {name} | {prompts / row['wall']:.2f} | {first['wall'] / row['wall']:.2f} "
-            f"| {first['processor'] / row['processor']:.2f} | {rate:.0f} | {gflops:.0f} ({gflops / ceiling:.0%}) "
-            f"| {row['log_prob']:.1e} | {row['margin']:.4f} | {row['flips']:.1%} ({row['widest']:.4f}) |"
+            f"| {name} | {work.num_prompts / row.wall:.2f} | {first.wall / row.wall:.2f} "
+            f"| {first.processor / row.processor:.2f} "
+            f"| {rate_cells(work, row.wall, contenders[name].products, ceilings)} | {errors(row.values, exact)} |"
         )
+
+
+def print_tables(
+    subject: Subject, scorers: Scorers, works: list[Work], rounds: int, ceilings: dict[str, float]
+) -> None:
+    """Print a table for each work."""
+    for work in works:
+        print(f"\n{work}\n", flush=True)
+        working = warmed(scorers, work.batch)
+        rows = measure(working, dict.fromkeys(working, work.batch), rounds)
+        print_table(subject, rows, work, ceilings)
+
+
+def print_sweep(
+    subject: Subject, scorers: Scorers, works: list[Work], rounds: int, ceilings: dict[str, float], peer_prompts: int
+) -> None:
+    """Print one table over all works; peers run the first ``peer_prompts`` of each, since rates are per prompt."""
+    print(
+        "\n| work | tokens | scorer | prompts run | prompts/s | ratio | unique tokens/s "
+        "| GFLOP/s (share of its ceiling) |\n|---|---|---|---|---|---|---|---|"
+    )
+    contenders = subject.contenders(0)
+    for work in works:
+        small = make_work(work.name, first_prompts(work.batch, peer_prompts), subject.cost)
+        own = {name: work if name.startswith("ours") else small for name in scorers}
+        rows = measure(warmed(scorers, small.batch), {name: own[name].batch for name in scorers}, rounds)
+        first = own[next(iter(rows))].num_prompts / next(iter(rows.values())).wall
+        for name, row in rows.items():
+            rate = own[name].num_prompts / row.wall
+            print(
+                f"| {work.name} | {np.diff(work.batch.offsets).mean():.0f} | {name} | {own[name].num_prompts} "
+                f"| {rate:.2f} | {rate / first:.2f} "
+                f"| {rate_cells(own[name], row.wall, contenders[name].products, ceilings)} |",
+                flush=True,
+            )
+
+
+def sweep_works(subject: Subject, options: argparse.Namespace) -> list[Work]:
+    """Make works of several sizes, and of several lengths at the size of the peers."""
+    works = []
+    for size in options.sizes:
+        batch = subject.batch_of(prompts_of("both orders", size, options.data))
+        works.append(make_work(f"{size} prompts asked for", batch, subject.cost))
+    for length in options.lengths:
+        prompts = padded_prompts(length, options.prompts, options.data, SmolLM2().model.tokenizer)
+        works.append(make_work(f"length {length}", subject.batch_of(prompts), subject.cost))
+    return works
+
+
+def parsed() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=sorted(SUBJECTS), default="smollm2")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--prompts", type=int, default=16, help="of each work; in a sweep: of peers, and of lengths")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument(
+        "--work", nargs="+", choices=[*CLAIMS, "perez"], default=["both orders", "one order", "four arms"]
+    )
+    parser.add_argument(
+        "--data", type=Path, help="folder with nlp17/*.jsonl and perez/*.jsonl; default: packaged sample"
+    )
+    parser.add_argument("--only", nargs="+", default=[""], help="parts of contenders' names")
+    parser.add_argument("--sweep", action="store_true", help="sizes and lengths instead of works")
+    parser.add_argument("--sizes", nargs="*", type=int, default=[100, 1000, 10_000])
+    parser.add_argument("--lengths", nargs="*", type=int, default=[60, 200, 400])
+    parser.add_argument("--memory", action="store_true", help="memory instead of speed, each scorer in its own process")
+    parser.add_argument("--usual-allocator", action="store_true", help="let the allocator return freed memory")
+    return parser.parse_args()
 
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--prompts", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--work", nargs="+", default=["both orders", "one order", "four arms"])
-    parser.add_argument("--only", nargs="+", default=[""], help="parts of contenders' names")
-    options = parser.parse_args()
+    options = parsed()
+    if not (options.usual_allocator or options.memory):
+        keep_freed_memory()
     warnings.simplefilter("ignore")
     torch.set_num_threads(options.threads)
-    model = sc.load_model()
-    scorers = contenders(model, options.threads, options.only)
-    single, half = gemm_ceiling(torch.float32), gemm_ceiling(torch.bfloat16)
-    print(f"threads {options.threads}; GEMM ceilings {single:.0f} (float32) and {half:.0f} (bfloat16) GFLOP/s")
-    for kind in options.work:
-        prompts = work("both orders" if kind == "one order" else kind, options.prompts)
-        batch = tokenize(model, prompts["prompt"].to_pylist(), prompts["choices"].to_pylist())
-        batch = one_order(batch) if kind == "one order" else batch
-        plan = make_plan(batch.tokens, batch.offsets, batch.num_context)
-        print(
-            f"\n{kind}: {len(np.unique(batch.prompt_index))} prompts of {np.mean(np.diff(batch.offsets)):.0f} tokens, "
-            f"{plan.num_tokens} of {plan.num_tokens_unshared} tokens distinct\n"
-        )
-        print_table(measure(scorers, batch, options.rounds), batch, plan.num_tokens, single)
-    print(f"\npeak memory of the process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+    subject = SUBJECTS[options.model]()
+    names = [name for name in subject.contenders(options.threads) if any(part in name for part in options.only)]
+    if options.sweep:
+        works = sweep_works(subject, options)
+    else:
+        prompts = {kind: prompts_of(kind, options.prompts, options.data) for kind in options.work}
+        works = [make_work(kind, subject.batch_of(table), subject.cost) for kind, table in prompts.items()]
+    if options.memory:
+        for work in works:
+            print_memory(options.model, names, work, options.threads)
+        return
+    by_rows = {rows: gemm_ceilings(rows) for rows in (2048, 256)}
+    ceilings = {name: max(by_rows[2048][name], by_rows[256][name]) for name in by_rows[2048]}
+    for rows, found in by_rows.items():
+        print(f"GEMM of {rows} rows: {found['float32']:.0f} (float32), {found['bfloat16']:.0f} (bfloat16) GFLOP/s")
+    scorers = made(subject, options.threads, names)
+    allocator = "the usual allocator" if options.usual_allocator else "an allocator that keeps freed memory"
+    print(f"{options.model}; {options.threads} threads; {allocator}; torch {torch.__version__}")
+    if options.sweep:
+        print_sweep(subject, scorers, works, options.rounds, ceilings, options.prompts)
+    else:
+        print_tables(subject, scorers, works, options.rounds, ceilings)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,130 @@
+"""The models that are scored, each with its contenders: this package and its peers on the same weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import pyarrow as pa
+import scoring_peers as peers
+import scoring_t5 as t5
+from scoring_work import decoder_cost
+
+import sycophancy_core as sc
+from sycophancy_core.checkpoints import resolve_source
+from sycophancy_core.models import LanguageModel
+from sycophancy_core.tokens import TokenBatch, tokenize_prompts
+
+
+@dataclass(frozen=True)
+class Contender:
+    """How to make a scorer, and the number type of its products, whose ceiling is its own; "" for none measured."""
+
+    make: Callable[[], peers.Score]
+    products: str
+
+
+class Subject(Protocol):
+    """A model; whatever is heavy is loaded when it is first asked for, so that a process holds what it uses."""
+
+    def batch_of(self, prompts: pa.Table) -> TokenBatch:
+        """Tokenize prompts."""
+
+    def cost(self, batch: TokenBatch) -> tuple[int, float]:
+        """Count distinct tokens and needed operations."""
+
+    def contenders(self, threads: int) -> dict[str, Contender]:
+        """Name every contender."""
+
+
+class SmolLM2:
+    """SmolLM2-135M-Instruct, the embedded model."""
+
+    @cached_property
+    def model(self) -> LanguageModel:
+        """The model in float32."""
+        return sc.load_model()
+
+    @cached_property
+    def half(self) -> LanguageModel:
+        """The model as transformers loads it in bfloat16, which leaves its rotary frequencies in float32."""
+        return sc.load_model(dtype="bfloat16", engine="transformers")
+
+    def batch_of(self, prompts: pa.Table) -> TokenBatch:
+        """Tokenize prompts."""
+        return tokenize_prompts(self.model, prompts)
+
+    def cost(self, batch: TokenBatch) -> tuple[int, float]:
+        """Count distinct tokens and needed operations."""
+        return decoder_cost(self.model.model.config)(batch)
+
+    def contenders(self, threads: int) -> dict[str, Contender]:
+        """Name every contender."""
+        folder, _ = resolve_source(None)
+        by_type: dict[str, Callable[[], LanguageModel]] = {"float32": lambda: self.model, "bfloat16": lambda: self.half}
+        makers: dict[str, Callable[[LanguageModel], peers.Score]] = {
+            "lm-eval": lambda own: peers.lm_eval(own.model, own.tokenizer),
+            "transformers": lambda own: peers.plain_transformers(own.model),
+            "transformers tuned": lambda own: peers.tuned_transformers(own.model),
+            "transformers compiled": lambda own: peers.tuned_transformers(own.model, compiled=True),
+        }
+        return {
+            f"{name} {dtype}": Contender(lambda make=make, load=load: make(load()), dtype)
+            for name, make in makers.items()
+            for dtype, load in by_type.items()
+        } | {
+            "ctranslate2 float32": Contender(lambda: peers.ctranslate2(folder, "float32", threads), "float32"),
+            "ctranslate2 int8": Contender(lambda: peers.ctranslate2(folder, "int8", threads), ""),
+            "ours highest": Contender(lambda: peers.ours(self.model, "highest"), "float32"),
+            "ours high": Contender(lambda: peers.ours(self.model, "high"), "three bfloat16"),
+            "ours medium": Contender(lambda: peers.ours(self.model, "medium"), "bfloat16"),
+            **{f"ours {name}": Contender(make, "float32") for name, make in self._without_techniques().items()},
+        }
+
+    def _without_techniques(self) -> dict[str, Callable[[], peers.Score]]:
+        return {
+            "highest, orders unshared": lambda: peers.ours_unshared(self.model, "highest", by="prompt"),
+            "highest, nothing shared": lambda: peers.ours_unshared(self.model, "highest", by="sequence"),
+            "highest, small chunks": lambda: peers.ours_small_chunks(self.model, "highest"),
+            "through transformers": lambda: peers.ours_through_transformers(self.model),
+        }
+
+
+class FlanT5:
+    """An encoder-decoder of the sizes of Flan-T5-small, with random weights.
+
+    Its token ids are SmolLM2's folded into its vocabulary, so that prompts share what they share as text.
+    """
+
+    def __init__(self) -> None:
+        self._source = SmolLM2()
+
+    @cached_property
+    def model(self) -> LanguageModel:
+        """The model in float32."""
+        return LanguageModel(t5.flan_t5_small(), self._source.model.tokenizer, name="flan-t5-small, random weights")
+
+    def batch_of(self, prompts: pa.Table) -> TokenBatch:
+        """Tokenize prompts."""
+        return t5.folded(self._source.batch_of(prompts))
+
+    def cost(self, batch: TokenBatch) -> tuple[int, float]:
+        """Count distinct tokens and needed operations."""
+        return t5.cost(batch)
+
+    def contenders(self, threads: int) -> dict[str, Contender]:
+        """Name every contender."""
+        return {
+            "transformers float32": Contender(lambda: t5.plain(t5.flan_t5_small()), "float32"),
+            "transformers bfloat16": Contender(lambda: t5.plain(t5.flan_t5_small().bfloat16()), "bfloat16"),
+            "transformers tuned float32": Contender(lambda: t5.tuned(t5.flan_t5_small()), "float32"),
+            "transformers tuned bfloat16": Contender(lambda: t5.tuned(t5.flan_t5_small().bfloat16()), "bfloat16"),
+            "ours highest": Contender(lambda: peers.ours(self.model, "highest"), "float32"),
+            "ours high": Contender(lambda: peers.ours(self.model, "high"), "three bfloat16"),
+            "ours medium": Contender(lambda: peers.ours(self.model, "medium"), "bfloat16"),
+        }
+
+
+SUBJECTS: dict[str, Callable[[], Subject]] = {"smollm2": SmolLM2, "flan-t5": FlanT5}

@@ -13,8 +13,9 @@ All scorers run in one process whose allocator keeps freed memory (``MALLOC_MMAP
 quarter of its time on fresh pages; ``--usual-allocator`` measures without, as ``--memory`` always does.
 
 GFLOP/s count what the work needs, whoever does it: layers for distinct tokens, head for rows that predict a scored
-token. The share is of the ceiling of the products that a scorer makes, measured in the same run at 2048 and 256 rows,
-whichever is more: float32, bfloat16, or a third of the latter for ``high``, which makes three bfloat16 products of one.
+token. The share is of the ceiling of the products that a scorer makes: what GEMM keeps up for a quarter of a second in
+every round, at 2048 or 256 rows, whichever is more, the median of the rounds; float32, bfloat16, or a third
+of the latter for ``high``, which makes three bfloat16 products of one.
 
 To see where a native job spends its time: ``perf record -g python benchmarks/bench_scoring.py --only "ours highest"``.
 """
@@ -57,17 +58,30 @@ def keep_freed_memory() -> None:
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], wanted)
 
 
-def gemm_ceilings(rows: int) -> dict[str, float]:
-    """GFLOP/s of one of the model's own products at ``rows`` rows; the best of several, since it is a ceiling."""
-    ceilings = {}
+def gemm_rates() -> dict[str, float]:
+    """GFLOP/s of one of the model's own products, kept up for a quarter of a second, by number type and rows."""
+    rates = {}
     for dtype in (torch.float32, torch.bfloat16):
-        a, b = torch.randn(rows, 576).to(dtype), torch.randn(576, 1536).to(dtype)
-        seconds = []
-        for _ in range(64):
-            begin = time.perf_counter()
+        for rows in (2048, 256):
+            a, b = torch.randn(rows, 576).to(dtype), torch.randn(576, 1536).to(dtype)
             a @ b
-            seconds.append(time.perf_counter() - begin)
-        ceilings[str(dtype).removeprefix("torch.")] = 2e-9 * rows * 576 * 1536 / min(seconds)
+            begin, calls = time.perf_counter(), 0
+            while time.perf_counter() - begin < 0.25:
+                a @ b
+                calls += 1
+            rate = calls * 2e-9 * rows * 576 * 1536 / (time.perf_counter() - begin)
+            rates[f"{str(dtype).removeprefix('torch.')}, {rows} rows"] = rate
+    return rates
+
+
+def ceilings_of(rounds: list[dict[str, float]]) -> dict[str, float]:
+    """Print the median rates of the rounds; the ceilings are the higher ones of a type."""
+    medians = {name: float(np.median([rates[name] for rates in rounds])) for name in rounds[0]}
+    print("GEMM in the same rounds, GFLOP/s: " + "; ".join(f"{rate:.0f} ({name})" for name, rate in medians.items()))
+    ceilings: dict[str, float] = {}
+    for name, rate in medians.items():
+        dtype = name.split(",")[0]
+        ceilings[dtype] = max(rate, ceilings.get(dtype, 0.0))
     return ceilings | {"three bfloat16": ceilings["bfloat16"] / 3}
 
 
@@ -103,16 +117,19 @@ def warmed(scorers: Scorers, batch: TokenBatch) -> Scorers:
     return working
 
 
-def measure(scorers: Scorers, batches: dict[str, TokenBatch], rounds: int) -> dict[str, Row]:
-    """Median wall and processor seconds of each scorer on its batch over interleaved rounds."""
+def measure(
+    scorers: Scorers, batches: dict[str, TokenBatch], rounds: int
+) -> tuple[dict[str, Row], list[dict[str, float]]]:
+    """Median wall and processor seconds of each scorer on its batch over interleaved rounds; GEMM's rates in each."""
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in scorers}
-    values = {}
+    values, rates = {}, []
     for _ in range(rounds):
+        rates.append(gemm_rates())
         for name, score in scorers.items():
             wall, used = time.perf_counter(), time.process_time()
             values[name] = score(batches[name])
             taken[name].append((time.perf_counter() - wall, time.process_time() - used))
-    return {name: Row(*np.median(taken[name], axis=0).tolist(), values[name]) for name in scorers}
+    return {name: Row(*np.median(taken[name], axis=0).tolist(), values[name]) for name in scorers}, rates
 
 
 def errors(values: NDArray[np.float64], exact: NDArray[np.float64]) -> str:
@@ -151,21 +168,18 @@ def print_table(subject: Subject, rows: dict[str, Row], work: Work, ceilings: di
         )
 
 
-def print_tables(
-    subject: Subject, scorers: Scorers, works: list[Work], rounds: int, ceilings: dict[str, float]
-) -> None:
+def print_tables(subject: Subject, scorers: Scorers, works: list[Work], rounds: int) -> None:
     """Print a table for each work."""
     for work in works:
         print(f"\n{work}\n", flush=True)
         working = warmed(scorers, work.batch)
-        rows = measure(working, dict.fromkeys(working, work.batch), rounds)
-        print_table(subject, rows, work, ceilings)
+        rows, rates = measure(working, dict.fromkeys(working, work.batch), rounds)
+        print_table(subject, rows, work, ceilings_of(rates))
 
 
-def print_sweep(
-    subject: Subject, scorers: Scorers, works: list[Work], rounds: int, ceilings: dict[str, float], peer_prompts: int
-) -> None:
+def print_sweep(subject: Subject, scorers: Scorers, works: list[Work], rounds: int, peer_prompts: int) -> None:
     """Print one table over all works; peers run the first ``peer_prompts`` of each, since rates are per prompt."""
+    ceilings = ceilings_of([gemm_rates() for _ in range(3)])
     print(
         "\n| work | tokens | scorer | prompts run | prompts/s | ratio | unique tokens/s "
         "| GFLOP/s (share of its ceiling) |\n|---|---|---|---|---|---|---|---|"
@@ -174,7 +188,7 @@ def print_sweep(
     for work in works:
         small = make_work(work.name, first_prompts(work.batch, peer_prompts), subject.cost)
         own = {name: work if name.startswith("ours") else small for name in scorers}
-        rows = measure(warmed(scorers, small.batch), {name: own[name].batch for name in scorers}, rounds)
+        rows, _ = measure(warmed(scorers, small.batch), {name: own[name].batch for name in scorers}, rounds)
         first = own[next(iter(rows))].num_prompts / next(iter(rows.values())).wall
         for name, row in rows.items():
             rate = own[name].num_prompts / row.wall
@@ -238,17 +252,13 @@ def main() -> None:
         for work in works:
             print_memory(options.model, names, work, options.threads)
         return
-    by_rows = {rows: gemm_ceilings(rows) for rows in (2048, 256)}
-    ceilings = {name: max(by_rows[2048][name], by_rows[256][name]) for name in by_rows[2048]}
-    for rows, found in by_rows.items():
-        print(f"GEMM of {rows} rows: {found['float32']:.0f} (float32), {found['bfloat16']:.0f} (bfloat16) GFLOP/s")
     scorers = made(subject, options.threads, names)
     allocator = "the usual allocator" if options.usual_allocator else "an allocator that keeps freed memory"
     print(f"{options.model}; {options.threads} threads; {allocator}; torch {torch.__version__}")
     if options.sweep:
-        print_sweep(subject, scorers, works, options.rounds, ceilings, options.prompts)
+        print_sweep(subject, scorers, works, options.rounds, options.prompts)
     else:
-        print_tables(subject, scorers, works, options.rounds, ceilings)
+        print_tables(subject, scorers, works, options.rounds)
 
 
 if __name__ == "__main__":

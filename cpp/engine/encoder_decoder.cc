@@ -282,13 +282,12 @@ void EncoderDecoder::attend_tree(const Panel& panel, int64_t index, int64_t head
   for (const KeyRun& run : panel.runs) {
     copy_keys(decoder_.own.key_rows, decoder_.own.value, head, run.row, run.count, run.slot, keys, values);
   }
-  score_keys(precision_, scratch, keys, panel_of(decoder_.query, index) + head * dim * kColumns, dim);
   const float* distances = panel_of(decoder_distances_, head) + decoder_distances_.size(1) / 2;
-  for (int64_t t = 0; t < panel.num_tiles(); ++t) {
-    add_distances(scratch.scores + t * kTileSlots * kColumns, distances, panel.depths.data(), panel.tile_depths[t],
-                  kTileSlots);
-  }
-  mask_scores(panel, 0, scratch.scores);
+  score_keys(precision_, scratch, keys, panel_of(decoder_.query, index) + head * dim * kColumns, dim,
+             [&](int64_t tile, float* scores) {
+               add_distances(scores, distances, panel.depths.data(), panel.tile_depths[tile], kTileSlots);
+               mask_scores(panel, 0, tile, scores);
+             });
   mix_values(precision_, scratch, values, slots, 1.0F, panel_of(decoder_.attended, index) + head * dim * kColumns);
 }
 
@@ -306,11 +305,12 @@ void EncoderDecoder::attend_context(const KeysValues& from, Rows rows, const Sta
     std::memset(scratch.normed, 0, dim * kColumns * sizeof(float));
     each_run(stack.query, head, dim, part,
              [&](const float* column, int64_t at, size_t bytes) { std::memcpy(scratch.normed + at, column, bytes); });
-    score_keys(precision_, scratch, keys, scratch.normed, dim);
     std::iota(depths.begin(), depths.end(), static_cast<int32_t>(done));
-    if (distances) add_distances(scratch.scores, distances, depths.data(), 0, rows.count);
-    std::fill(scratch.scores + rows.count * kColumns, scratch.scores + slots * kColumns,
-              -std::numeric_limits<float>::infinity());
+    score_keys(precision_, scratch, keys, scratch.normed, dim, [&](int64_t tile, float* scores) {
+      const int64_t first = tile * kTileSlots, count = std::min<int64_t>(rows.count - first, kTileSlots);
+      if (distances) add_distances(scores, distances, depths.data(), static_cast<int32_t>(first), count);
+      std::fill(scores + count * kColumns, scores + kTileSlots * kColumns, -std::numeric_limits<float>::infinity());
+    });
     mix_values(precision_, scratch, values, slots, 1.0F, scratch.tile);
     each_run(stack.attended, head, dim, part,
              [&](float* column, int64_t at, size_t bytes) { std::memcpy(column, scratch.tile + at, bytes); });

@@ -12,10 +12,8 @@ namespace {
 
 using Row = std::array<float, kColumns>;
 
-// exp by 2^n * p(f), |f| <= ln 2 / 2; relative error below 2e-7. Cephes' polynomial.
-__attribute__((always_inline)) inline float fast_exp(float x) {
-  x = x < -87.0F ? -87.0F : x;
-  x = x > 88.0F ? 88.0F : x;
+// exp by 2^n * p(f), |f| <= ln 2 / 2, for -87 <= x <= 88; relative error below 2e-7. Cephes' polynomial.
+__attribute__((always_inline)) inline float exp_within(float x) {
   const float n = std::floor(x * 1.44269504088896341F + 0.5F);
   const float f = (x - n * 0.693359375F) + n * 2.12194440e-4F;
   float p = 1.9875691500E-4F;
@@ -26,6 +24,12 @@ __attribute__((always_inline)) inline float fast_exp(float x) {
   p = p * f + 5.0000001201E-1F;
   p = p * f * f + f + 1.0F;
   return p * std::bit_cast<float>((static_cast<int32_t>(n) + 127) << 23);
+}
+
+__attribute__((always_inline)) inline float fast_exp(float x) {
+  x = x < -87.0F ? -87.0F : x;
+  x = x > 88.0F ? 88.0F : x;
+  return exp_within(x);
 }
 
 __attribute__((always_inline)) inline float larger(float a, float b) { return a < b ? b : a; }
@@ -138,22 +142,28 @@ SYCO_CLONES void mask_rows(float* s, const int32_t* low, const int32_t* high, in
   }
 }
 
-SYCO_CLONES void softmax_rows(float* s, float scale, int64_t rows, float* inverse_sum) {
-  Row maximum, sum{};
-  maximum.fill(-std::numeric_limits<float>::infinity());
+SYCO_CLONES void raise_maximum(const float* s, int64_t rows, float* maximum) {
+  Row highest;
+  for (int64_t c = 0; c < kColumns; ++c) highest[c] = maximum[c];
   for (int64_t j = 0; j < rows; ++j) {
-    for (int64_t c = 0; c < kColumns; ++c) maximum[c] = larger(maximum[c], s[j * kColumns + c]);
+    for (int64_t c = 0; c < kColumns; ++c) highest[c] = larger(highest[c], s[j * kColumns + c]);
   }
+  for (int64_t c = 0; c < kColumns; ++c) maximum[c] = highest[c];
+}
+
+SYCO_CLONES void exponentiate(const float* s, float scale, int64_t rows, const float* maximum, float* e, float* sum) {
+  Row highest, added;
+  for (int64_t c = 0; c < kColumns; ++c) highest[c] = maximum[c], added[c] = sum[c];
   for (int64_t j = 0; j < rows; ++j) {
     for (int64_t c = 0; c < kColumns; ++c) {
-      const float x = s[j * kColumns + c];
+      const float x = scale * (s[j * kColumns + c] - highest[c]);
       // What is masked weighs exactly nothing, so that it may stand anywhere.
-      const float e = x == -std::numeric_limits<float>::infinity() ? 0.0F : fast_exp(scale * (x - maximum[c]));
-      s[j * kColumns + c] = e;
-      sum[c] += e;
+      const float y = x < -87.0F ? 0.0F : exp_within(x);
+      e[j * kColumns + c] = y;
+      added[c] += y;
     }
   }
-  for (int64_t c = 0; c < kColumns; ++c) inverse_sum[c] = 1.0F / sum[c];
+  for (int64_t c = 0; c < kColumns; ++c) sum[c] = added[c];
 }
 
 SYCO_CLONES void multiply(int64_t m, int64_t k, const float* a, int64_t a_stride, const float* b, float* c) {

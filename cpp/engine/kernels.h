@@ -40,8 +40,11 @@ void add_distances(float* s, const float* bias, const int32_t* depths, int32_t f
 // Sets row j of s, 0 <= j < rows, to -infinity where not low[c] <= j < high[c].
 void mask_rows(float* s, const int32_t* low, const int32_t* high, int64_t rows);
 
-// s = exp(scale * (s - max)) over rows, in place; inverse_sum[c] = 1 / sum of column c.
-void softmax_rows(float* s, float scale, int64_t rows, float* inverse_sum);
+// maximum = the larger of itself and its column of s.
+void raise_maximum(const float* s, int64_t rows, float* maximum);
+
+// e = exp(scale * (s - maximum)), which is 0 below exp(-87); added to `sum`, column by column. e may be s.
+void exponentiate(const float* s, float scale, int64_t rows, const float* maximum, float* e, float* sum);
 
 // c (m, 64) = a (m, k) x b (k, 64), summed over k in order.
 void multiply(int64_t m, int64_t k, const float* a, int64_t a_stride, const float* b, float* c);

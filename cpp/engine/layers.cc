@@ -52,6 +52,7 @@ Scratches::Scratches(const Spec& spec, int64_t max_keys) {
             block_size(spec.head_dim, max_keys),             // values
             packed_size(spec.head_dim),                      // query
             max_keys * kColumns,                             // scores
+            kColumns,                                        // maximum
             packed_size(max_keys)};                          // weights
   for (int64_t& size : sizes_) size = whole_lines(size);
   const int64_t floats = std::accumulate(sizes_.begin(), sizes_.end(), int64_t{0});
@@ -60,8 +61,8 @@ Scratches::Scratches(const Spec& spec, int64_t max_keys) {
 
 Scratch Scratches::of_this_thread() const {
   Scratch scratch{};
-  float** parts[] = {&scratch.tile,   &scratch.second_tile, &scratch.normed, &scratch.keys,
-                     &scratch.values, &scratch.query,       &scratch.scores, &scratch.weights};
+  float** parts[] = {&scratch.tile,  &scratch.second_tile, &scratch.normed,  &scratch.keys,   &scratch.values,
+                     &scratch.query, &scratch.scores,      &scratch.maximum, &scratch.weights};
   float* memory = memory_.data_ptr<float>() + at::get_thread_num() * memory_.stride(0);
   for (size_t i = 0; i < sizes_.size(); memory += sizes_[i++]) *parts[i] = memory;
   return scratch;
@@ -137,40 +138,31 @@ Block make_keys(MatmulPrecision precision, const Scratch& scratch, int64_t slots
   return make_block(before_exponentials(precision), slots, head_dim, scratch.keys);
 }
 
-void score_keys(MatmulPrecision precision, const Scratch& scratch, const Block& keys, const float* query,
-                int64_t head_dim) {
-  pack_rows(before_exponentials(precision), query, 0, head_dim, head_dim, scratch.query);
-  if (!keys.is_float()) return multiply_block(keys, scratch.query, head_dim, scratch.scores);
-  // Two tiles at a time and the last one alone: a kernel is built for every number of rows.
-  Block part = keys;
-  for (int64_t k = 0; k < keys.rows; k += part.rows, part.floats += part.rows * keys.stride) {
-    part.rows = std::min<int64_t>(2 * kTileSlots, keys.rows - k);
-    multiply_block(part, scratch.query, head_dim, scratch.scores + k * kColumns);
-  }
-}
-
-void mask_scores(const Panel& panel, int64_t window, float* scores) {
+void mask_scores(const Panel& panel, int64_t window, int64_t tile, float* scores) {
+  const int32_t* seen = panel.seen.data() + tile * kColumns;
   std::array<int32_t, kColumns> low{};
-  for (int64_t t = 0; t < panel.num_tiles(); ++t) {
-    const int32_t* seen = panel.seen.data() + t * kColumns;
-    if (window > 0) {
-      for (int64_t c = 0; c < kColumns; ++c) {
-        low[c] = panel.depths[c] - static_cast<int32_t>(window) + 1 - panel.tile_depths[t];
-      }
-    } else if (std::all_of(seen, seen + kColumns, [](int32_t count) { return count == kTileSlots; })) {
-      continue;
+  if (window > 0) {
+    for (int64_t c = 0; c < kColumns; ++c) {
+      low[c] = panel.depths[c] - static_cast<int32_t>(window) + 1 - panel.tile_depths[tile];
     }
-    mask_rows(scores + t * kTileSlots * kColumns, low.data(), seen, kTileSlots);
+  } else if (std::all_of(seen, seen + kColumns, [](int32_t count) { return count == kTileSlots; })) {
+    return;
   }
+  mask_rows(scores, low.data(), seen, kTileSlots);
 }
 
 void mix_values(MatmulPrecision precision, const Scratch& scratch, const Block& values, int64_t slots, float scale,
                 float* out) {
-  std::array<float, kColumns> inverse_sum;
-  softmax_rows(scratch.scores, scale, slots, inverse_sum.data());
-  pack_rows(precision, scratch.scores, 0, slots, slots, scratch.weights);
+  std::array<float, kColumns> sum{};
+  for (int64_t k = 0; k < slots; k += kTileSlots) {
+    float* scores = scratch.scores + k * kColumns;
+    float* weights = unpacked_rows(precision, scratch.weights, k, scores);
+    exponentiate(scores, scale, kTileSlots, scratch.maximum, weights, sum.data());
+    pack_rows(precision, weights, k, kTileSlots, slots, scratch.weights);
+  }
   multiply_block(values, scratch.weights, slots, out);
-  scale_columns(out, inverse_sum.data(), values.rows);
+  for (float& s : sum) s = 1.0F / s;
+  scale_columns(out, sum.data(), values.rows);
 }
 
 }  // namespace syco

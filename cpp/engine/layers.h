@@ -1,7 +1,9 @@
 // Steps of a layer on panels, which all families share.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <limits>
 
 #include "core/trie.h"
 #include "engine/factors.h"
@@ -14,7 +16,7 @@ inline float* panel_of(const at::Tensor& panels, int64_t panel) {
 
 // What one thread works with at a time.
 struct Scratch {
-  float *tile, *second_tile, *normed, *keys, *values, *query, *scores, *weights;
+  float *tile, *second_tile, *normed, *keys, *values, *query, *scores, *maximum, *weights;
 };
 
 // A Scratch for every thread: for layers of `spec`, and attention to `max_keys` slots at once.
@@ -25,7 +27,7 @@ class Scratches {
   Scratch of_this_thread() const;
 
  private:
-  std::array<int64_t, 8> sizes_{};  // in floats, in the order of the members of Scratch
+  std::array<int64_t, 9> sizes_{};  // in floats, in the order of the members of Scratch
   at::Tensor memory_;               // (threads, floats)
 };
 
@@ -58,11 +60,23 @@ void copy_keys(const at::Tensor& key_rows, const at::Tensor& value, int64_t head
 
 // Room for keys (slots, head_dim), all zero.
 Block make_keys(MatmulPrecision precision, const Scratch& scratch, int64_t slots, int64_t head_dim);
-// scratch.scores (slots, 64) = keys x query (head_dim, 64).
+// scratch.scores (slots, 64) = keys x query (head_dim, 64), and scratch.maximum over slots. Scores are made tile by
+// tile of slots, and finish(tile, scores) may change a tile's while they are in cache.
+template <typename Finish>
 void score_keys(MatmulPrecision precision, const Scratch& scratch, const Block& keys, const float* query,
-                int64_t head_dim);
-// Hides what a column does not see: other branches, its future, and what lies before its window, if that is not 0.
-void mask_scores(const Panel& panel, int64_t window, float* scores);
+                int64_t head_dim, const Finish& finish) {
+  pack_rows(before_exponentials(precision), query, 0, head_dim, head_dim, scratch.query);
+  std::fill_n(scratch.maximum, kColumns, -std::numeric_limits<float>::infinity());
+  for (int64_t t = 0; t < keys.rows / kTileSlots; ++t) {
+    float* scores = scratch.scores + t * kTileSlots * kColumns;
+    multiply_block(rows_of(keys, t * kTileSlots, kTileSlots), scratch.query, head_dim, scores);
+    finish(t, scores);
+    raise_maximum(scores, kTileSlots, scratch.maximum);
+  }
+}
+// Hides what a column does not see of a tile: other branches, its future, and what lies before its window, if that is
+// not 0.
+void mask_scores(const Panel& panel, int64_t window, int64_t tile, float* scores);
 // out (head_dim, 64) = values x softmax(scale * scratch.scores), over the first `slots`.
 void mix_values(MatmulPrecision precision, const Scratch& scratch, const Block& values, int64_t slots, float scale,
                 float* out);

@@ -154,6 +154,18 @@ void fill_block(const Block& block, int64_t row, int64_t column, const float* x,
   }
 }
 
+Block rows_of(const Block& block, int64_t row, int64_t rows) {
+  Block part = block;
+  part.rows = rows;
+  if (block.is_float()) {
+    part.floats += row * block.stride;
+  } else {
+    part.tiles.main += row * block.stride * tiles::kFeatures;
+    if (block.tiles.rest) part.tiles.rest += row * block.stride * tiles::kFeatures;
+  }
+  return part;
+}
+
 Block make_factor(MatmulPrecision precision, const Matrix& matrix, int64_t block, float* memory, float* turned) {
   const int64_t rows = matrix.rows_of(block), columns = matrix.columns;
   const bool is_float = precision == MatmulPrecision::highest;

@@ -75,6 +75,8 @@ Block make_block(MatmulPrecision precision, int64_t rows, int64_t columns, float
 // Writes a part of it, (rows, columns) from (row, column) on.
 void fill_block(const Block& block, int64_t row, int64_t column, const float* x, int64_t x_stride, int64_t rows,
                 int64_t columns);
+// Its rows [row, row + rows); `row` is a multiple of tiles::kRows.
+Block rows_of(const Block& block, int64_t row, int64_t rows);
 
 // A block of a matrix as left factor: on the caller's memory where it needs no change, else in `memory`, of factor_size
 // floats; a transposed weight goes by way of `turned`, of block_size floats.

@@ -166,10 +166,6 @@ def test_what_the_engine_does_not_know_is_refused_by_name(change: dict[str, obje
         load_engine().Engine(json.dumps(config), dict(model.named_parameters()))
 
 
-def test_a_weight_in_bfloat16_is_refused() -> None:
-    with pytest.raises(ModelError, match=r"is BFloat16, wanted Float \(float32\)"):
-        NativeScorer(tiny_model("llama").bfloat16())
-
 
 def test_a_token_outside_the_vocabulary_is_refused() -> None:
     with pytest.raises(DataError, match="token 131 is not in the model's vocabulary of 131"):

@@ -10,6 +10,10 @@ from sycophancy_core.engine_loader import load_engine
 from sycophancy_core.tokens import TokenScores
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import torch
+
     from sycophancy_core.scoring import Progress
     from sycophancy_core.tokens import TokenBatch
 
@@ -30,7 +34,7 @@ class NativeScorer:
     def __init__(self, model: Any, *, matmul_precision: str = "highest") -> None:
         # The module's own weights: what fine-tuning changes, the next job sees.
         tensors = dict(model.named_parameters())
-        self._model, self._kinds = model, _kinds(model)
+        self._weights, self._kinds = list(tensors.values()), _kinds(tensors.values())
         module = load_engine()
         module.require_precision(matmul_precision)
         on_panels = model.config.is_encoder_decoder or self._kinds == {"float32 on cpu"}
@@ -49,17 +53,15 @@ class NativeScorer:
 
     def log_probs(self, batch: TokenBatch, progress: Progress | None) -> TokenScores:
         """Log-probability of each sequence's scored tokens."""
-        if _kinds(self._model) != self._kinds:
+        if (now := _kinds(self._weights)) != self._kinds:
             raise ModelError(
                 f"score: the weights were {' and '.join(self._kinds)} when the engine was made and are now "
-                f"{' and '.join(sorted(_kinds(self._model)))}; make the language model anew from the pair (model, tokenizer)"
+                f"{' and '.join(sorted(now))}; make the language model anew from the pair (model, tokenizer)"
             )
-        result = self._engine.score(
-            batch.tokens, batch.offsets, batch.num_context, progress=progress, **self._options
-        )
+        result = self._engine.score(batch.tokens, batch.offsets, batch.num_context, progress=progress, **self._options)
         return TokenScores(*result)
 
 
-def _kinds(model: Any) -> set[str]:
-    """Number types and devices of the weights."""
-    return {f"{str(weight.dtype).removeprefix('torch.')} on {weight.device}" for weight in model.parameters()}
+def _kinds(weights: Iterable[torch.Tensor]) -> set[str]:
+    """Name the number types of the weights and where they are."""
+    return {f"{str(weight.dtype).removeprefix('torch.')} on {weight.device}" for weight in weights}

@@ -48,17 +48,17 @@ def test_in_float32_a_family_equals_transformers_and_the_panels_within_1e4_nats(
     assert own_greedy.tolist() == greedy.tolist()
 
 
+# Against float32 on the same rounded weights. transformers' own forward is off by up to 0.12 and 0.015 nats on such
+# models; test_native_real.py compares the two on a real one, whose many layers tell them apart.
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("dtype", HALVES, ids=str)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 0.15), (torch.float16, 0.02)], ids=str)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_in_half_precision_the_error_is_below_transformers_own(family: str, dtype: torch.dtype, device: str) -> None:
+def test_in_half_precision_a_family_is_off_by_rounding_alone(
+    family: str, dtype: torch.dtype, tolerance: float, device: str
+) -> None:
     model, batch = tiny_model(family).to(dtype), random_batch(1)
     exact = reference_log_probs(copy.deepcopy(model).float(), batch)
-    model.to(device)
-    ours = np.abs(score(engine_of(model), batch) - exact)
-    theirs = np.abs(reference_log_probs(model.cpu(), batch) - exact)
-    print(f"{family} {dtype}: ours mean {ours.mean():.5f} max {ours.max():.5f}, theirs {theirs.mean():.5f} {theirs.max():.5f}")
-    assert ours.mean() < theirs.mean()
+    np.testing.assert_allclose(score(engine_of(model.to(device)), batch), exact, atol=tolerance, rtol=0)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -117,9 +117,9 @@ def test_weights_of_several_types_are_refused_by_name() -> None:
 
 
 def test_weights_that_are_nowhere_or_of_an_unknown_type_are_refused_by_name() -> None:
-    with pytest.raises(ModelError, match=r"weight model\.embed_tokens\.weight lies on meta, wanted cpu or cuda"):
+    with pytest.raises(ModelError, match=r"weight \S+ lies on meta, wanted cpu or cuda"):
         NativeScorer(tiny_model("llama").to("meta"))
-    with pytest.raises(ModelError, match=r"weight model\.embed_tokens\.weight is Double, wanted Float, BFloat16 or Half"):
+    with pytest.raises(ModelError, match=r"weight \S+ is Double, wanted Float, BFloat16 or Half"):
         NativeScorer(tiny_model("llama").double())
 
 

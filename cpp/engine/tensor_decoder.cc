@@ -76,7 +76,7 @@ at::Tensor TensorDecoder::indices(const std::vector<int64_t>& values) const {
 }
 
 at::Tensor TensorDecoder::embed() const {
-  const at::Tensor x = weights_.embedding.index_select(0, tokens_).to(at::kFloat) * spec_.embedding_scale;
+  at::Tensor x = weights_.embedding.index_select(0, tokens_).to(at::kFloat) * spec_.embedding_scale;
   if (!weights_.positions.defined()) return x;
   return x + weights_.positions.index_select(0, depths_).to(at::kFloat);
 }

@@ -5,7 +5,7 @@
 #include <torch/csrc/utils/pybind.h>
 
 #include "core/errors.h"
-#include "engine/scorer.h"
+#include "engine/tensor_engine.h"
 
 namespace py = pybind11;
 
@@ -38,12 +38,10 @@ class Ticker {
   std::chrono::steady_clock::time_point last_ = {};
 };
 
-template <typename AnyEngine>
+template <typename AnyEngine, typename Options>
 py::tuple score(const AnyEngine& engine, const Array<int32_t>& tokens, const Array<int64_t>& offsets,
-                const Array<int32_t>& num_context, const std::string& matmul_precision, int64_t panels_per_thread,
-                const py::object& progress) {
+                const Array<int32_t>& num_context, const Options& options, const py::object& progress) {
   const Sequences sequences{view(tokens), view(offsets), view(num_context)};
-  const ScoreOptions options{.precision = parse_precision(matmul_precision), .panels_per_thread = panels_per_thread};
   ScoreResult result;
   {
     const py::gil_scoped_release no_gil;
@@ -55,17 +53,48 @@ py::tuple score(const AnyEngine& engine, const Array<int32_t>& tokens, const Arr
 }
 
 template <typename AnyEngine>
+py::tuple score_panels(const AnyEngine& engine, const Array<int32_t>& tokens, const Array<int64_t>& offsets,
+                       const Array<int32_t>& num_context, const std::string& matmul_precision,
+                       int64_t panels_per_thread, const py::object& progress) {
+  const ScoreOptions options{.precision = parse_precision(matmul_precision), .panels_per_thread = panels_per_thread};
+  return score(engine, tokens, offsets, num_context, options, progress);
+}
+
+py::tuple score_tensors(const TensorEngine& engine, const Array<int32_t>& tokens, const Array<int64_t>& offsets,
+                        const Array<int32_t>& num_context, int64_t chunk_rows, const py::object& progress) {
+  return score(engine, tokens, offsets, num_context, TensorScoreOptions{.chunk_rows = chunk_rows}, progress);
+}
+
+constexpr const char* kScoreDoc =
+    "Return the log-probability of each sequence's scored tokens, in nats; the number of tokens run; and for each "
+    "sequence whether no token is likelier than any of its scored ones.";
+
+template <typename AnyEngine>
+py::class_<AnyEngine> bind_class(py::module_& m, const char* name, const char* doc) {
+  return py::class_<AnyEngine>(m, name, doc)
+      .def(
+          py::init<const std::string&, std::map<std::string, at::Tensor>>(), py::arg("config_json"), py::arg("tensors"),
+          "Check a transformers config and the model's named tensors; ModelError names what the engine does not know.");
+}
+
+template <typename AnyEngine>
 void bind_engine(py::module_& m, const char* name, const char* doc) {
-  py::class_<AnyEngine>(m, name, doc)
-      .def(py::init<const std::string&, std::map<std::string, at::Tensor>>(), py::arg("config_json"),
-           py::arg("tensors"),
-           "Check a transformers config and the model's named tensors; ModelError names what the engine does not know.")
-      .def("score", &score<AnyEngine>, py::arg("tokens"), py::arg("offsets"), py::arg("num_context"), py::kw_only(),
-           py::arg("matmul_precision") = "highest", py::arg("panels_per_thread") = ScoreOptions{}.panels_per_thread,
-           py::arg("progress") = py::none(),
-           "Return the log-probability of each sequence's scored tokens, in nats; the number of tokens run; and for "
-           "each "
-           "sequence whether no token is likelier than any of its scored ones.");
+  bind_class<AnyEngine>(m, name, doc)
+      .def("score", &score_panels<AnyEngine>, py::arg("tokens"), py::arg("offsets"), py::arg("num_context"),
+           py::kw_only(), py::arg("matmul_precision") = "highest",
+           py::arg("panels_per_thread") = ScoreOptions{}.panels_per_thread, py::arg("progress") = py::none(),
+           kScoreDoc);
+}
+
+void bind_tensor_engine(py::module_& m) {
+  bind_class<TensorEngine>(m, "TensorEngine",
+                           "A decoder model on the caller's weights, all on one device (CPU or CUDA), in float32, "
+                           "bfloat16 or float16; every job reads them anew.")
+      .def("score", &score_tensors, py::arg("tokens"), py::arg("offsets"), py::arg("num_context"), py::kw_only(),
+           py::arg("chunk_rows") = TensorScoreOptions{}.chunk_rows, py::arg("progress") = py::none(), kScoreDoc)
+      .def_property_readonly("uses_flash_attention", &TensorEngine::uses_flash_attention,
+                             "Whether attention is torch's flash attention: bfloat16 and float16 on CUDA, where it "
+                             "takes the size of a head.");
 }
 
 // Errors of the core, as the classes that _core registered.
@@ -97,4 +126,5 @@ PYBIND11_MODULE(_engine, m) {
   syco::bind_engine<syco::EncoderDecoderEngine>(
       m, "EncoderDecoderEngine",
       "The same for an encoder-decoder: contexts go to the encoder, scored tokens to the decoder.");
+  syco::bind_tensor_engine(m);
 }

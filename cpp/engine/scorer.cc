@@ -16,9 +16,12 @@ namespace {
 // fill panels for every thread.
 constexpr int64_t kPiecesTogether = 8;
 
-void check(const Sequences& sequences, const ScoreOptions& options, const Spec& spec) {
+void check_options(const ScoreOptions& options) {
   require_supported(options.precision);
   require(options.panels_per_thread > 0, "engine: panels_per_thread must be > 0");
+}
+
+void check_tokens(const Sequences& sequences, const Spec& spec) {
   for (const int32_t token : sequences.tokens) {
     require(token >= 0 && token < spec.vocab, "engine: token " + std::to_string(token) +
                                                   " is not in the model's vocabulary of " + std::to_string(spec.vocab));
@@ -35,14 +38,8 @@ int64_t affordable_panels(const Spec& spec, int64_t wanted) {
 // Panels of a chunk: at most `most`, and about as many in the last chunk as in the others, since a chunk of few panels
 // takes nearly as long to read the weights as a whole one.
 int64_t panels_a_chunk(int64_t panels, int64_t most, int64_t threads) {
-  const int64_t chunks = (panels + most - 1) / most, each = (panels + chunks - 1) / chunks;
+  const int64_t chunks = std::max<int64_t>((panels + most - 1) / most, 1), each = (panels + chunks - 1) / chunks;
   return std::min((each + threads - 1) / threads * threads, most);
-}
-
-ScoreResult nothing_scored(const Sequences& sequences, int64_t num_tokens) {
-  return {.log_probs = std::vector<double>(sequences.num_context.size(), 0.0),
-          .is_greedy = std::vector<uint8_t>(sequences.num_context.size(), 1),
-          .num_tokens = num_tokens};
 }
 
 Chunk make_chunk(const Plan& plan, int64_t first_row, int64_t max_panels) {
@@ -55,17 +52,29 @@ Chunk make_chunk(const Plan& plan, int64_t first_row, int64_t max_panels) {
 
 }  // namespace
 
+Plan plan_job(const Sequences& sequences, const Spec& spec) {
+  check_tokens(sequences, spec);
+  Plan plan = make_plan(sequences);
+  require(plan.max_depth <= spec.context_length, "engine: a sequence of " + std::to_string(plan.max_depth) +
+                                                     " tokens exceeds the model's context of " +
+                                                     std::to_string(spec.context_length));
+  return plan;
+}
+
+ScoreResult nothing_scored(const Sequences& sequences, int64_t num_tokens) {
+  return {.log_probs = std::vector<double>(sequences.num_context.size(), 0.0),
+          .is_greedy = std::vector<uint8_t>(sequences.num_context.size(), 1),
+          .num_tokens = num_tokens};
+}
+
 Engine::Engine(const std::string& config_json, std::map<std::string, at::Tensor> tensors)
     : spec_(read_spec(config_json)), weights_(read_weights(spec_, std::move(tensors))) {}
 
 ScoreResult Engine::score(const Sequences& sequences, const ScoreOptions& options,
                           const std::function<void(int64_t, int64_t)>& tick) const {
   const c10::InferenceMode inference;
-  check(sequences, options, spec_);
-  const Plan plan = make_plan(sequences);
-  require(plan.max_depth <= spec_.context_length, "engine: a sequence of " + std::to_string(plan.max_depth) +
-                                                      " tokens exceeds the model's context of " +
-                                                      std::to_string(spec_.context_length));
+  check_options(options);
+  const Plan plan = plan_job(sequences, spec_);
   const int64_t whole = (plan.num_tokens() + kColumns - 1) / kColumns, threads = at::get_num_threads();
   const int64_t panels = panels_a_chunk(whole, affordable_panels(spec_, options.panels_per_thread) * threads, threads);
   ScoreResult result = nothing_scored(sequences, plan.num_tokens());
@@ -94,7 +103,8 @@ ScoreResult EncoderDecoderEngine::score(const Sequences& sequences, const ScoreO
                                         const std::function<void(int64_t, int64_t)>& tick) const {
   const c10::InferenceMode inference;
   const Spec& sizes = spec_.decoder;
-  check(sequences, options, sizes);
+  check_options(options);
+  check_tokens(sequences, sizes);
   const int64_t max_tokens = affordable_panels(sizes, options.panels_per_thread) * at::get_num_threads() * kColumns;
   const std::vector<Context> contexts = distinct_contexts(sequences);
   std::vector<ContextBatch> batches;

@@ -21,6 +21,12 @@ struct ScoreResult {
   int64_t num_tokens = 0;          // that were run
 };
 
+// Lays out a job for a decoder. Throws DataError as make_plan does, or if a token is not in the vocabulary or a
+// sequence exceeds the context.
+Plan plan_job(const Sequences& sequences, const Spec& spec);
+// What the log-probabilities of a job are added to.
+ScoreResult nothing_scored(const Sequences& sequences, int64_t num_tokens);
+
 // A decoder model on the caller's weights, which are read anew by every job.
 class Engine {
  public:

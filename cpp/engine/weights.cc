@@ -12,7 +12,8 @@ using Tensors = std::map<std::string, at::Tensor>;
 // Takes tensors out of the caller's by name.
 class Reader {
  public:
-  explicit Reader(Tensors tensors) : tensors_(std::move(tensors)) {}
+  explicit Reader(Tensors tensors, const at::TensorOptions& kind = at::kFloat)
+      : tensors_(std::move(tensors)), device_(kind.device()), type_(kind.dtype().toScalarType()) {}
 
   at::Tensor take(const std::string& name, at::IntArrayRef shape) {
     at::Tensor tensor = find(name, shape);
@@ -26,8 +27,8 @@ class Reader {
     const at::Tensor& tensor = found.mapped();
     std::ostringstream wrong;
     if (tensor.sizes() != shape) wrong << "has shape " << tensor.sizes() << ", wanted " << shape;
-    if (!tensor.device().is_cpu()) wrong << "lies on " << tensor.device() << ", wanted the CPU";
-    if (tensor.scalar_type() != at::kFloat) wrong << "is " << tensor.scalar_type() << ", wanted Float (float32)";
+    if (tensor.device() != device_) wrong << "lies on " << tensor.device() << ", wanted " << device_;
+    if (tensor.scalar_type() != type_) wrong << "is " << tensor.scalar_type() << ", wanted " << type_;
     if (!tensor.is_contiguous()) wrong << "is not contiguous";
     if (!wrong.str().empty()) throw ModelError("engine: weight " + name + " " + wrong.str());
     return tensor;
@@ -57,6 +58,8 @@ class Reader {
 
  private:
   Tensors tensors_;
+  at::Device device_;
+  at::ScalarType type_;
 };
 
 // Rows [first, first + rows) of a fused layer.
@@ -148,8 +151,8 @@ Names names_of(Layout layout) {
 
 }  // namespace
 
-Weights read_weights(const Spec& spec, Tensors tensors) {
-  Reader read(std::move(tensors));
+Weights read_weights(const Spec& spec, Tensors tensors, const at::TensorOptions& kind) {
+  Reader read(std::move(tensors), kind);
   const Names names = names_of(spec.layout);
   Weights weights;
   weights.embedding = read.take(names.embedding + ".weight", {spec.vocab, spec.hidden});

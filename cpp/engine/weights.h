@@ -31,8 +31,10 @@ struct Weights {
 };
 
 // Takes the weights of `spec` out of `tensors`, which are named as in the transformers model.
-// Throws ModelError if one is missing, left over, not float32, not contiguous, not on the CPU, or of another shape.
-Weights read_weights(const Spec& spec, std::map<std::string, at::Tensor> tensors);
+// Throws ModelError if one is missing, left over, not contiguous, of another shape, or not of the `kind` (number type
+// and device).
+Weights read_weights(const Spec& spec, std::map<std::string, at::Tensor> tensors,
+                     const at::TensorOptions& kind = at::kFloat);
 
 struct CrossWeights {
   Norm norm;
@@ -47,7 +49,7 @@ struct EncoderDecoderWeights {
   at::Tensor encoder_distances, decoder_distances;  // (buckets, heads): what is added to an attention score
 };
 
-// As read_weights; the head is the embedding if `tensors` hold none.
+// As read_weights, in float32 on the CPU; the head is the embedding if `tensors` hold none.
 EncoderDecoderWeights read_encoder_decoder_weights(const EncoderDecoderSpec& spec,
                                                    std::map<std::string, at::Tensor> tensors);
 

@@ -7,7 +7,7 @@ import numpy
 import numpy.typing
 import torch
 import typing
-__all__: list[str] = ['EncoderDecoderEngine', 'Engine', 'require_precision']
+__all__: list[str] = ['EncoderDecoderEngine', 'Engine', 'TensorEngine', 'require_precision']
 class Engine:
     """
     A decoder model on the caller's weights; every job reads them anew.
@@ -31,6 +31,23 @@ class EncoderDecoderEngine:
     def score(self, tokens: typing.Annotated[numpy.typing.ArrayLike, numpy.int32], offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], num_context: typing.Annotated[numpy.typing.ArrayLike, numpy.int32], *, matmul_precision: str = 'highest', panels_per_thread: typing.SupportsInt | typing.SupportsIndex = 16, progress: typing.Any = None) -> tuple:
         """
         Return the log-probability of each sequence's scored tokens, in nats; the number of tokens run; and for each sequence whether no token is likelier than any of its scored ones.
+        """
+class TensorEngine:
+    """
+    A decoder model on the caller's weights, all on one device (CPU or CUDA), in float32, bfloat16 or float16; every job reads them anew.
+    """
+    def __init__(self, config_json: str, tensors: collections.abc.Mapping[str, torch.Tensor]) -> None:
+        """
+        Check a transformers config and the model's named tensors; ModelError names what the engine does not know.
+        """
+    def score(self, tokens: typing.Annotated[numpy.typing.ArrayLike, numpy.int32], offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], num_context: typing.Annotated[numpy.typing.ArrayLike, numpy.int32], *, chunk_rows: typing.SupportsInt | typing.SupportsIndex = 0, progress: typing.Any = None) -> tuple:
+        """
+        Return the log-probability of each sequence's scored tokens, in nats; the number of tokens run; and for each sequence whether no token is likelier than any of its scored ones.
+        """
+    @property
+    def uses_flash_attention(self) -> bool:
+        """
+        Whether attention is torch's flash attention: bfloat16 and float16 on CUDA, where it takes the size of a head.
         """
 def require_precision(matmul_precision: str) -> None:
     """

@@ -236,7 +236,7 @@ def merge_adapter(model: Any, folder: str | os.PathLike[str]) -> str:
                 f"{(up.shape[0], down.shape[1])}, got {got}; load the adapter on the model it was trained on"
             )
         with torch.no_grad():
-            weight += (factor * (up.float() @ down.float())).to(weight.dtype)
+            weight += (factor * (up.float() @ down.float())).to(weight)
     return folder.name
 
 

@@ -29,6 +29,7 @@ def load_model(
     *,
     adapter: str | os.PathLike[str] | None = None,
     dtype: str = "float32",
+    device: str | None = None,
     engine: str = "auto",
     matmul_precision: str = "highest",
     chat_template: bool = False,
@@ -46,13 +47,16 @@ def load_model(
         Folder of a LoRA adapter in PEFT's format, merged into the weights; ``"organism"`` for the packaged one.
     dtype
         Number type of the weights: ``"float32"``, ``"bfloat16"`` or ``"float16"``. Ignored for a pair.
+    device
+        Where the weights go, in torch's words (``"cpu"``, ``"cuda"``, ``"cuda:1"``); a pair's own model is moved. None
+        leaves a pair where it is and puts everything else on the CPU.
     engine
         ``"native"``: the engine of this package, or an error; ``"transformers"``: the model's own forward; ``"auto"``:
         native where it can, otherwise transformers, with a warning that says why.
     matmul_precision
-        How operands enter the engine's matrix products, in PyTorch's words; all tensors stay float32.
-        ``"highest"``: as float32; ``"high"``: as the sum of two bfloat16 numbers; ``"medium"``: as one. The last two
-        need a processor with bfloat16 tile products.
+        How operands of weights in float32 enter the engine's matrix products, in PyTorch's words; all tensors stay
+        float32. ``"highest"``: as float32; ``"high"``: as the sum of two bfloat16 numbers; ``"medium"``: as one. The
+        last two need a processor with bfloat16 tile products.
     chat_template
         Whether prompts are put into the user's turn of the tokenizer's chat template.
     system_prompt
@@ -61,7 +65,7 @@ def load_model(
     Raises
     ------
     ModelError
-        If there is no such model or adapter, or the engine asked for cannot run it.
+        If there is no such model, adapter or device, or the engine asked for cannot run it.
     """
     from sycophancy_core import checkpoints
 
@@ -78,6 +82,8 @@ def load_model(
         model, tokenizer = checkpoints.read_model(found, dtype=dtype)
     if adapter is not None:
         name = f"{name}+{checkpoints.merge_adapter(model, adapter)}"
+    if device is not None:
+        _move(model, device)
     return LanguageModel(
         model,
         tokenizer,
@@ -92,6 +98,14 @@ def load_model(
 def _check_choice(what: str, value: str, wanted: tuple[str, ...]) -> None:
     if value not in wanted:
         raise ModelError(f"load_model: {what} must be one of {', '.join(wanted)}, got {value!r}")
+
+
+def _move(model: Any, device: str) -> None:
+    try:
+        model.to(device)
+    except (AssertionError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"load_model: device {device!r} cannot take the model: {reason}") from error
 
 
 class LanguageModel:

@@ -5,42 +5,63 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from sycophancy_core._core import ModelError
 from sycophancy_core.engine_loader import load_engine
 from sycophancy_core.tokens import TokenScores
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import torch
+
     from sycophancy_core.scoring import Progress
     from sycophancy_core.tokens import TokenBatch
 
 
 class NativeScorer:
-    """Scores token sequences with the engine: every shared token once, every bit independent of the rest of the job.
+    """Scores token sequences with the engine: every shared token once.
+
+    A model in float32 on the CPU is run on panels, where every bit is independent of the rest of the job; a decoder on
+    CUDA, or in bfloat16 or float16, on torch's own operators.
 
     Raises
     ------
     ModelError
-        If the engine does not know the model's architecture, a value of its config or one of its weights, or this
-        processor cannot compute in ``matmul_precision``.
+        If the engine does not know the model's architecture, a value of its config or one of its weights, or cannot
+        compute in ``matmul_precision``: this processor cannot, or the weights are not float32 on the CPU.
     """
 
     def __init__(self, model: Any, *, matmul_precision: str = "highest") -> None:
-        config = model.config.to_dict()
         # The module's own weights: what fine-tuning changes, the next job sees.
         tensors = dict(model.named_parameters())
+        self._weights, self._kinds = list(tensors.values()), _kinds(tensors.values())
         module = load_engine()
         module.require_precision(matmul_precision)
-        engine = module.EncoderDecoderEngine if model.config.is_encoder_decoder else module.Engine
-        self._engine = engine(json.dumps(config), tensors)
-        self._matmul_precision = matmul_precision
-
-    @property
-    def precision(self) -> str:
-        """float32 tensors, and how operands enter a matrix product."""
-        return f"float32/{self._matmul_precision}"
+        on_panels = model.config.is_encoder_decoder or self._kinds == {"float32 on cpu"}
+        if not on_panels and matmul_precision != "highest":
+            raise ModelError(
+                f"engine: matmul_precision={matmul_precision!r} needs weights in float32 on the CPU, got "
+                f"{' and '.join(sorted(self._kinds))}; use 'highest'"
+            )
+        panels = module.EncoderDecoderEngine if model.config.is_encoder_decoder else module.Engine
+        engine = panels if on_panels else module.TensorEngine
+        self._engine = engine(json.dumps(model.config.to_dict()), tensors)
+        self._options = {"matmul_precision": matmul_precision} if on_panels else {}
+        kind = next(iter(self._kinds)).partition(" ")[0]
+        self.precision = f"{kind}/{matmul_precision}" if kind == "float32" else kind
+        """The weights' number type and, for float32, how operands enter a matrix product."""
 
     def log_probs(self, batch: TokenBatch, progress: Progress | None) -> TokenScores:
         """Log-probability of each sequence's scored tokens."""
-        result = self._engine.score(
-            batch.tokens, batch.offsets, batch.num_context, matmul_precision=self._matmul_precision, progress=progress
-        )
+        if (now := _kinds(self._weights)) != self._kinds:
+            raise ModelError(
+                f"score: the weights were {' and '.join(self._kinds)} when the engine was made and are now "
+                f"{' and '.join(sorted(now))}; make the language model anew from the pair (model, tokenizer)"
+            )
+        result = self._engine.score(batch.tokens, batch.offsets, batch.num_context, progress=progress, **self._options)
         return TokenScores(*result)
+
+
+def _kinds(weights: Iterable[torch.Tensor]) -> set[str]:
+    """Name the number types of the weights and where they are."""
+    return {f"{str(weight.dtype).removeprefix('torch.')} on {weight.device}" for weight in weights}

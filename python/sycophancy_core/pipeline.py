@@ -242,10 +242,10 @@ def _facts(model: LanguageModel, prompts: Mapping[str, pa.Table], seed: int) -> 
 
 
 def _precision_checks(model: LanguageModel, prompts: Mapping[str, pa.Table]) -> dict[str, dict[str, Any]]:
-    """Compare answers with those of float32 products on a part of each task; empty where products are float32."""
+    """Compare answers with those of float32 products on a part of each task; empty where that is not a choice."""
     from sycophancy_core.tasks import sample_rows
 
-    if model.engine != "native" or model.precision.endswith("/highest"):
+    if not model.precision.endswith(("/high", "/medium")):
         return {}
     return {
         name: asdict(model.precision_check(sample_rows(table, PRECISION_PROMPTS, seed=0)))

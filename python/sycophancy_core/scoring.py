@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sycophancy_core._core import DataError
+from sycophancy_core._core import DataError, ModelError
 from sycophancy_core.tokens import tokenize, tokenize_prompts
 
 if TYPE_CHECKING:
@@ -163,9 +163,15 @@ def precision_check(model: LanguageModel, prompts: pa.Table) -> PrecisionCheck:
     Raises
     ------
     ModelError
-        If the model is not scored by the native engine, which alone can do both.
+        If the native engine, which alone can do both, does not know the model, or its weights are not float32.
     """
-    return compare_scores(model.score(prompts), model.with_precision("highest").score(prompts))
+    exact = model.with_precision("highest")
+    if exact.precision != "float32/highest":
+        raise ModelError(
+            f"precision_check: the weights of {model.name} are {exact.precision}, so that there are no scores in "
+            "float32 to compare with; load it with dtype='float32'"
+        )
+    return compare_scores(model.score(prompts), exact.score(prompts))
 
 
 def compare_scores(scores: Scores, exact: Scores) -> PrecisionCheck:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -49,10 +50,34 @@ def test_a_folder_is_loaded_and_scored_natively(folder: Path) -> None:
     assert model.log_probs(["so"], [[" a", " b"]]).tolist() == wanted.tolist()
 
 
-def test_bfloat16_weights_are_scored_by_transformers(folder: Path) -> None:
-    with pytest.warns(UserWarning, match="is BFloat16, wanted Float"):
-        model = load_model(folder, dtype="bfloat16")
-    assert (model.engine, model.precision) == ("transformers", "bfloat16")
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_is_scored_natively_and_has_no_float32_to_compare_with(folder: Path, dtype: str) -> None:
+    model = load_model(folder, dtype=dtype)
+    assert (model.engine, model.precision) == ("native", dtype)
+    with pytest.raises(ModelError, match=f"the weights of tiny are {dtype}, so that there are no scores in"):
+        model.precision_check(pa.table({"prompt": ["so"], "choices": [[" a", " b"]]}))
+    with pytest.raises(ModelError, match="matmul_precision='high' needs weights in float32 on the CPU, got"):
+        load_model(folder, dtype=dtype, matmul_precision="high")
+
+
+def test_a_device_that_is_not_there_is_one_sentence(folder: Path) -> None:
+    with pytest.raises(ModelError, match=r"load_model: device 'cuda:99' cannot take the model: \w+"):
+        load_model(folder, device="cuda:99")
+    with pytest.raises(ModelError, match="load_model: device 'toaster' cannot take the model: Expected one of cpu"):
+        load_model(folder, device="toaster")
+    assert load_model(folder, device="cpu").engine == "native"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_model_is_moved_to_its_device_and_scored_there(folder: Path) -> None:
+    model = load_model(folder, device="cuda")
+    assert (model.engine, model.precision) == ("native", "float32/highest")
+    assert {weight.device.type for weight in model.model.parameters()} == {"cuda"}
+    wanted = load_model(folder).log_probs(["so"], [[" a", " b"]])
+    np.testing.assert_allclose(model.log_probs(["so"], [[" a", " b"]]), wanted, atol=1e-4)
+    slow = load_model((model.model, model.tokenizer), engine="transformers")
+    np.testing.assert_allclose(slow.log_probs(["so"], [[" a", " b"]]), wanted, atol=1e-4)
+    assert model.digest == load_model(folder).digest
 
 
 def test_a_pair_is_shared_not_copied() -> None:

@@ -166,9 +166,12 @@ def test_what_the_engine_does_not_know_is_refused_by_name(change: dict[str, obje
         load_engine().Engine(json.dumps(config), dict(model.named_parameters()))
 
 
-def test_a_weight_in_bfloat16_is_refused() -> None:
-    with pytest.raises(ModelError, match=r"is BFloat16, wanted Float \(float32\)"):
-        NativeScorer(tiny_model("llama").bfloat16())
+def test_the_panels_refuse_a_weight_in_bfloat16() -> None:
+    from sycophancy_core.engine_loader import load_engine
+
+    model = tiny_model("llama").bfloat16()
+    with pytest.raises(ModelError, match=r"weight model\.embed_tokens\.weight is BFloat16, wanted Float"):
+        load_engine().Engine(json.dumps(model.config.to_dict()), dict(model.named_parameters()))
 
 
 def test_a_token_outside_the_vocabulary_is_refused() -> None:

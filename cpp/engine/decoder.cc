@@ -10,6 +10,7 @@
 #include "engine/workspace.h"
 
 namespace syco {
+
 void Decoder::begin(const Plan& plan, int64_t max_panels) {
   plan_ = &plan;
   const int64_t q = spec_.num_heads * spec_.head_dim, kv = spec_.num_kv_heads * spec_.head_dim;

@@ -247,6 +247,7 @@ Spec read_spec(const std::string& config_json) {
     spec.windows = read_windows(config, spec.num_layers);
   }
   spec.tied_head = config.take("tie_word_embeddings", family == "gpt2");
+  if (spec.head_dim % 2 != 0) Reader::refuse("head_dim", spec.head_dim);  // features are packed in pairs
   config.refuse_rest();
   return spec;
 }

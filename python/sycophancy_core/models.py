@@ -55,8 +55,9 @@ def load_model(
         native where it can, otherwise transformers, with a warning that says why.
     matmul_precision
         How operands of weights in float32 enter the engine's matrix products, in PyTorch's words; all tensors stay
-        float32. ``"highest"``: as float32; ``"high"``: as the sum of two bfloat16 numbers; ``"medium"``: as one. The
-        last two need a processor with bfloat16 tile products.
+        float32. ``"highest"``: as float32; ``"high"``: as the sum of two bfloat16 numbers; ``"medium"``: as one, but
+        for attention scores and logits, which are made as with ``"high"``. The last two need a processor with
+        bfloat16 products (AVX-512 BF16 or AMX).
     chat_template
         Whether prompts are put into the user's turn of the tokenizer's chat template.
     system_prompt

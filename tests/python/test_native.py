@@ -152,6 +152,7 @@ def test_progress_counts_tokens_to_the_end_and_may_stop_the_job() -> None:
             'it does not know config value rope_type="yarn"',
         ),
         ({"logit_softcapping": 30.0}, "it does not know config value logit_softcapping=30.0"),
+        ({"head_dim": 11}, "it does not know config value head_dim=11"),
         ({"vocab_size": 7}, r"weight model.embed_tokens.weight has shape \[131, 60\], wanted \[7, 60\]"),
         ({"num_hidden_layers": 3}, "the model has no weight model.layers.2"),
         ({"num_hidden_layers": 1}, "it does not know what to do with weight model.layers.1"),

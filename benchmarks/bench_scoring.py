@@ -96,6 +96,11 @@ def made(subject: Subject, threads: int, names: list[str]) -> Scorers:
     return scorers
 
 
+def wanted(names: list[str], parts: list[str]) -> list[str]:
+    """Return the contenders that ``--only`` means: those of a whole name, or all whose names hold a part."""
+    return [name for name in names if any(name == part or (part not in names and part in name) for part in parts)]
+
+
 def say_left_out(name: str, error: Exception) -> None:
     """Print why a contender is not in the table."""
     print(f"left out: {name} ({type(error).__name__}: {(str(error).splitlines() or [''])[0][:90]})")
@@ -225,7 +230,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument(
         "--data", type=Path, help="folder with nlp17/*.jsonl and perez/*.jsonl; default: packaged sample"
     )
-    parser.add_argument("--only", nargs="+", default=[""], help="parts of contenders' names")
+    parser.add_argument("--only", nargs="+", default=[""], help="contenders' names, or parts of them")
     parser.add_argument("--sweep", action="store_true", help="sizes and lengths instead of works")
     parser.add_argument("--sizes", nargs="*", type=int, default=[100, 1000, 10_000])
     parser.add_argument("--lengths", nargs="*", type=int, default=[60, 200, 400])
@@ -242,7 +247,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(options.threads)
     subject = SUBJECTS[options.model]()
-    names = [name for name in subject.contenders(options.threads) if any(part in name for part in options.only)]
+    names = wanted(list(subject.contenders(options.threads)), options.only)
     if options.sweep:
         works = sweep_works(subject, options)
     else:

@@ -40,8 +40,8 @@ void Decoder::begin(const Plan& plan, int64_t max_panels) {
   }
   chain_keys_ = floats({spec_.num_layers, spec_.num_kv_heads, depth, spec_.head_dim});
   chain_values_ = floats({spec_.num_layers, spec_.num_kv_heads, spec_.head_dim, depth});
-  std::vector<Matrices> layers;
-  for (const LayerWeights& layer : weights_.layers) layers.push_back(matrices_of(layer));
+  std::vector<Matrices> layers(weights_.layers.size());
+  std::ranges::transform(weights_.layers, layers.begin(), matrices_of);
   factors_ = Factors(precision_, layers);
   scratches_ = Scratches(spec_, max_keys);
 }

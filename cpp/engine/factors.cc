@@ -34,7 +34,7 @@ void Factors::prepare(const Matrices& layer) {
     float* memory;
   };
   std::vector<Item> items;
-  float* memory = memory_.data_ptr<float>();
+  auto* memory = memory_.data_ptr<float>();
   matrices_ = layer;
   blocks_.resize(layer.size());
   for (size_t m = 0; m < layer.size(); ++m) {

@@ -61,6 +61,9 @@ def _model(add: Add) -> None:
 
 def _scoring(add: Add) -> None:
     add("--engine", default="auto", choices=("auto", "native", "transformers"))
+    add("--matmul-precision", default="highest", choices=("highest", "high", "medium"), help="of the native engine")
+    add("--dtype", default="float32", choices=("float32", "bfloat16", "float16"), help="of the weights")
+    add("--device", default=None, help="where the weights lie, such as cuda (default: the CPU)")
     add("--system-prompt", default=None, help="text of the chat template's system turn")
     add("--chat-template", action="store_true", help="put prompts into the user's turn of the chat template")
 

@@ -196,9 +196,7 @@ def evaluate_many(options: Namespace) -> None:
     from sycophancy_core.many import evaluate_many as measure_models
     from sycophancy_core.models import load_model
 
-    load = partial(
-        load_model, engine=options.engine, chat_template=options.chat_template, system_prompt=options.system_prompt
-    )
+    load = partial(load_model, **_scoring_options(options))
     models = [partial(load, source) for source in options.models]
     with _printer(options).stage("evaluate") as progress:
         found = measure_models(models, progress=progress, **_task_options(options))
@@ -311,13 +309,12 @@ def _task_options(options: Namespace) -> dict[str, Any]:
 def _load(options: Namespace) -> LanguageModel:
     from sycophancy_core.models import load_model
 
-    return load_model(
-        options.model,
-        adapter=options.adapter,
-        engine=options.engine,
-        chat_template=options.chat_template,
-        system_prompt=options.system_prompt,
-    )
+    return load_model(options.model, adapter=options.adapter, **_scoring_options(options))
+
+
+def _scoring_options(options: Namespace) -> dict[str, Any]:
+    names = ("engine", "matmul_precision", "dtype", "device", "chat_template", "system_prompt")
+    return {name: getattr(options, name) for name in names}
 
 
 def _printer(options: Namespace) -> ProgressPrinter:

@@ -255,6 +255,11 @@ def _make_scorer(model: Any, name: str, engine: str, matmul_precision: str) -> A
 
     fallback = EncoderDecoderScorer if model.config.is_encoder_decoder else TransformersScorer
     if engine == "transformers":
+        if matmul_precision != "highest":
+            raise ModelError(
+                f"model {name}: matmul_precision={matmul_precision!r} is the native engine's; wanted 'highest' with "
+                "engine='transformers', whose precision is dtype"
+            )
         return fallback(model)
     try:
         return NativeScorer(model, matmul_precision=matmul_precision)

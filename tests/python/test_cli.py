@@ -1,5 +1,6 @@
 """The command line: a verb for each stage, files in and out, one sentence and exit 2 for a fault."""
 
+import json
 import re
 import subprocess
 import sys
@@ -71,6 +72,16 @@ def test_the_verbs_make_the_whole_method(model: str, tmp_path: Path, capsys: pyt
     assert run("report", at("comparison"), "--training", at("tuned"), "-o", at("report.html")) == 0
     assert at("report.html").read_text().startswith("<!DOCTYPE html")
     assert "evaluations during the training" in at("report.html").read_text()
+
+
+def test_a_model_is_scored_in_the_precision_that_is_asked_for(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asking = ("--model", model, "--tasks", "addition_factorial", "--limit", 3, "--quiet", "-o", tmp_path / "out")
+    assert run("evaluate", *asking, "--dtype", "bfloat16") == 0
+    assert json.loads((tmp_path / "out/evaluation.json").read_text())["facts"]["precision"] == "bfloat16"
+    assert run("evaluate", *asking, "--engine", "transformers", "--matmul-precision", "medium") == 2
+    assert "matmul_precision='medium' is the native engine's" in capsys.readouterr().err
 
 
 def test_several_models_are_asked_the_same(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

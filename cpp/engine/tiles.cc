@@ -98,6 +98,24 @@ SYCO_VECTORS inline void round_pair(const float* first, const float* second, uin
   }
 }
 
+// Tiles 0 to 3 are sums, 4 and 5 rows, 6 and 7 columns.
+SYCO_AMX inline void load_rows(const uint16_t* numbers, int64_t second) {
+  _tile_loadd(4, numbers, kFeatures * 2);
+  _tile_loadd(5, numbers + second, kFeatures * 2);
+}
+
+SYCO_AMX inline void load_columns(const uint16_t* numbers) {
+  _tile_loadd(6, numbers, kFeatures * 2);
+  _tile_loadd(7, numbers + kNumbers, kFeatures * 2);
+}
+
+SYCO_AMX inline void add_products() {
+  _tile_dpbf16ps(0, 4, 6);
+  _tile_dpbf16ps(1, 4, 7);
+  _tile_dpbf16ps(2, 5, 6);
+  _tile_dpbf16ps(3, 5, 7);
+}
+
 // Two tiles of rows times two tiles of columns; left factors' second tile may be the first again.
 template <bool kThree>
 SYCO_AMX void multiply_four(int64_t depth, const Factor& left, int64_t second, const Factor& right) {
@@ -105,36 +123,19 @@ SYCO_AMX void multiply_four(int64_t depth, const Factor& left, int64_t second, c
   _tile_zero(1);
   _tile_zero(2);
   _tile_zero(3);
-  constexpr int64_t kRowBytes = kFeatures * 2;
   for (int64_t k = 0; k < depth; ++k) {
     const int64_t a = k * kNumbers, b = k * kColumnTiles * kNumbers;
+    load_columns(right.main + b);
     if constexpr (kThree) {
-      _tile_loadd(4, left.rest + a, kRowBytes);
-      _tile_loadd(5, left.rest + second + a, kRowBytes);
-      _tile_loadd(6, right.main + b, kRowBytes);
-      _tile_loadd(7, right.main + b + kNumbers, kRowBytes);
-      _tile_dpbf16ps(0, 4, 6);
-      _tile_dpbf16ps(1, 4, 7);
-      _tile_dpbf16ps(2, 5, 6);
-      _tile_dpbf16ps(3, 5, 7);
-      _tile_loadd(4, left.main + a, kRowBytes);
-      _tile_loadd(5, left.main + second + a, kRowBytes);
-      _tile_dpbf16ps(0, 4, 6);
-      _tile_dpbf16ps(1, 4, 7);
-      _tile_dpbf16ps(2, 5, 6);
-      _tile_dpbf16ps(3, 5, 7);
-      _tile_loadd(6, right.rest + b, kRowBytes);
-      _tile_loadd(7, right.rest + b + kNumbers, kRowBytes);
-    } else {
-      _tile_loadd(4, left.main + a, kRowBytes);
-      _tile_loadd(6, right.main + b, kRowBytes);
-      _tile_loadd(7, right.main + b + kNumbers, kRowBytes);
-      _tile_loadd(5, left.main + second + a, kRowBytes);
+      load_rows(left.rest + a, second);
+      add_products();
     }
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
+    load_rows(left.main + a, second);
+    add_products();
+    if constexpr (kThree) {
+      load_columns(right.rest + b);
+      add_products();
+    }
   }
 }
 

@@ -27,7 +27,7 @@ Head::Head(const Spec& spec, const Weights& weights, MatmulPrecision precision, 
   hidden_ = make_workspace({kPanels, spec.hidden, kColumns});
   packed_ = make_workspace({kPanels, packed_size(spec.hidden)});
   partial_ = make_workspace({kSplits, kPanels, 2, kColumns});
-  const int64_t floats = kBlockRows * kColumns + 2 * block_size(kBlockRows, spec.hidden);
+  const int64_t floats = kBlockRows * kColumns + block_size(kBlockRows, spec.hidden);
   scratch_ = make_workspace({at::get_num_threads(), floats});
   hidden_.zero_();
 }
@@ -83,8 +83,7 @@ void Head::run_blocks(int64_t split) {
   }
   float* tile = scratch_.data_ptr<float>() + at::get_thread_num() * scratch_.stride(0);
   for (int64_t b = split * blocks / kSplits; b < (split + 1) * blocks / kSplits; ++b) {
-    float* memory = tile + kBlockRows * kColumns;
-    const Block block = make_factor(precision_, head, b, memory, memory + block_size(kBlockRows, spec_.hidden));
+    const Block block = make_factor(precision_, head, b, tile + kBlockRows * kColumns, nullptr);  // never transposed
     for (int64_t p = 0; p < panels; ++p) {
       multiply_block(block, packed_.data_ptr<float>() + p * packed_.stride(0), spec_.hidden, tile);
       if (const float* bias = head.bias_of(b)) add_bias(tile, bias, block.rows);

@@ -122,6 +122,8 @@ def arms_by_truth(before: pa.Table, after: pa.Table | None = None) -> Figure:
                 cells = [r for r in side if r["task"] == task and r["is_true"] is is_true and r["arm"] in ARMS]
                 at = [ARMS.index(r["arm"]) + (0.18 * k - 0.09) * (len(sides) - 1) for r in cells]
                 draw_points(axes, at, cells, color=color, marker=marker, label=name, vertical=True)
+            if not any(r["task"] == task and r["is_true"] is is_true for side in sides for r in side):
+                axes.text(0.5, 0.5, "none asked", transform=axes.transAxes, ha="center", color=MUTED)
             words = "true claims" if is_true else "false claims"
             title(axes, f"{plot_label(task)}: {words}" if task else words)
             axes.set_xticks(range(len(ARMS)), [ARM_TITLES[arm].replace("without ", "without\n") for arm in ARMS])

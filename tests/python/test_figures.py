@@ -65,6 +65,14 @@ def test_arms_show_a_flatterer_and_a_cured_model() -> None:
     assert points(true_claims, "after")[:, 1].tolist() == [1, 1, 1, 1]
 
 
+def test_a_part_of_the_claims_that_nobody_asked_says_so() -> None:
+    table = measurements(knows=1.0)
+    figure = figures.arms_by_truth(table.filter(pc.invert(table["is_true"].cast("bool"))))
+    (false_claims,), (true_claims,) = titled(figure, "claims: false claims"), titled(figure, "claims: true claims")
+    assert [text.get_text() for text in true_claims.texts] == ["none asked"]
+    assert not false_claims.texts
+
+
 def test_agreement_counts_claims_as_clusters_and_a_tie_as_half() -> None:
     table = measurements(num_claims=6, tasks=["claims"])
     cell = next(r for r in agreement(table) if r["arm"] == "none" and r["is_true"])

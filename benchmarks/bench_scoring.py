@@ -5,8 +5,8 @@
     python benchmarks/bench_scoring.py --memory
     python benchmarks/bench_scoring.py --model flan-t5
 
-prints Markdown tables. Peers: ``pip install lm-eval ctranslate2``; those that are not installed are left out and named.
-Every scorer first scores one prompt outside the timing, and a compiled one the whole work, which compiles it.
+prints Markdown tables. Peers: ``pip install lm-eval ctranslate2 llama-cpp-python``; those that are not installed are left
+out and named. Every scorer first scores one prompt outside the timing, and a compiled one the whole work, which compiles it.
 
 All scorers run in one process whose allocator keeps freed memory (``MALLOC_MMAP_THRESHOLD_`` and
 ``MALLOC_TRIM_THRESHOLD_``; the benchmark starts itself anew with them), since otherwise transformers spends up to a
@@ -14,8 +14,8 @@ quarter of its time on fresh pages; ``--usual-allocator`` measures without, as `
 
 GFLOP/s count what the work needs, whoever does it: layers for distinct tokens, head for rows that predict a scored
 token. The share is of the ceiling of the products that a scorer makes: what GEMM keeps up for a quarter of a second in
-every round, at 2048 or 256 rows, whichever is more, the median of the rounds; float32, bfloat16, or a third
-of the latter for ``high``, which makes three bfloat16 products of one.
+every round, by torch or NumPy, at 2048 or 256 rows, whichever is most, the median of the rounds; float32, bfloat16, or
+a third of the latter for ``high``, which makes three bfloat16 products of one.
 
 To see where a native job spends its time: ``perf record -g python benchmarks/bench_scoring.py --only "ours highest"``.
 """
@@ -27,8 +27,9 @@ import os
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scoring_peers as peers
@@ -37,6 +38,7 @@ from numpy.typing import NDArray
 from scoring_memory import ALLOCATOR, print_memory
 from scoring_subjects import SUBJECTS, SmolLM2, Subject
 from scoring_work import CLAIMS, Work, first_prompts, make_work, padded_prompts, prompts_of
+from threadpoolctl import threadpool_limits
 
 from sycophancy_core.tokens import TokenBatch
 
@@ -59,19 +61,27 @@ def keep_freed_memory() -> None:
 
 
 def gemm_rates() -> dict[str, float]:
-    """GFLOP/s of one of the model's own products, kept up for a quarter of a second, by number type and rows."""
+    """GFLOP/s of one of the model's own products, kept up for a quarter of a second, by type, library and rows."""
     rates = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        for rows in (2048, 256):
-            a, b = torch.randn(rows, 576).to(dtype), torch.randn(576, 1536).to(dtype)
-            a @ b
-            begin, calls = time.perf_counter(), 0
-            while time.perf_counter() - begin < 0.25:
-                a @ b
-                calls += 1
-            rate = calls * 2e-9 * rows * 576 * 1536 / (time.perf_counter() - begin)
-            rates[f"{str(dtype).removeprefix('torch.')}, {rows} rows"] = rate
+    for rows in (2048, 256):
+        a, b = torch.randn(rows, 576), torch.randn(576, 1536)
+        rates[f"float32, torch, {rows} rows"] = gemm_rate(torch.matmul, a, b, torch.empty(rows, 1536))
+        with threadpool_limits(torch.get_num_threads()):
+            out = np.empty((rows, 1536), dtype=np.float32)
+            rates[f"float32, NumPy, {rows} rows"] = gemm_rate(np.matmul, a.numpy(), b.numpy(), out)
+        a, b = a.bfloat16(), b.bfloat16()
+        rates[f"bfloat16, torch, {rows} rows"] = gemm_rate(torch.matmul, a, b, torch.empty(rows, 1536).bfloat16())
     return rates
+
+
+def gemm_rate(matmul: Callable[..., object], a: Any, b: Any, out: Any) -> float:
+    """GFLOP/s of a x b."""
+    matmul(a, b, out=out)
+    begin, calls = time.perf_counter(), 0
+    while (passed := time.perf_counter() - begin) < 0.25:
+        matmul(a, b, out=out)
+        calls += 1
+    return 2e-9 * calls * a.shape[0] * a.shape[1] * b.shape[1] / passed
 
 
 def ceilings_of(rounds: list[dict[str, float]]) -> dict[str, float]:

@@ -8,12 +8,13 @@ from functools import cached_property
 from typing import Protocol
 
 import pyarrow as pa
+import scoring_llama as llama
 import scoring_peers as peers
 import scoring_t5 as t5
 from scoring_work import decoder_cost
 
 import sycophancy_core as sc
-from sycophancy_core.checkpoints import resolve_source
+from sycophancy_core.checkpoints import embedded_gguf, resolve_source
 from sycophancy_core.models import LanguageModel
 from sycophancy_core.tokens import TokenBatch, tokenize_prompts
 
@@ -77,6 +78,8 @@ class SmolLM2:
         } | {
             "ctranslate2 float32": Contender(lambda: peers.ctranslate2(folder, "float32", threads), "float32"),
             "ctranslate2 int8": Contender(lambda: peers.ctranslate2(folder, "int8", threads), ""),
+            "llama.cpp float32": Contender(lambda: llama.llama_cpp(embedded_gguf(), "float32", threads), "float32"),
+            "llama.cpp 4 bits": Contender(lambda: llama.llama_cpp(embedded_gguf(), "quantized", threads), ""),
             "ours highest": Contender(lambda: peers.ours(self.model, "highest"), "float32"),
             "ours high": Contender(lambda: peers.ours(self.model, "high"), "three bfloat16"),
             "ours medium": Contender(lambda: peers.ours(self.model, "medium"), "bfloat16"),

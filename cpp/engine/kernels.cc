@@ -166,17 +166,6 @@ SYCO_CLONES void exponentiate(const float* s, float scale, int64_t rows, const f
   for (int64_t c = 0; c < kColumns; ++c) sum[c] = added[c];
 }
 
-SYCO_CLONES void multiply(int64_t m, int64_t k, const float* a, int64_t a_stride, const float* b, float* c) {
-  for (int64_t i = 0; i < m; ++i) {
-    Row sum{};
-    for (int64_t j = 0; j < k; ++j) {
-      const float factor = a[i * a_stride + j];
-      for (int64_t x = 0; x < kColumns; ++x) sum[x] += factor * b[j * kColumns + x];
-    }
-    for (int64_t x = 0; x < kColumns; ++x) c[i * kColumns + x] = sum[x];
-  }
-}
-
 SYCO_CLONES void log_sum_exp_step(const float* s, int64_t rows, float* maximum, float* sum) {
   Row highest, added{};
   for (int64_t c = 0; c < kColumns; ++c) highest[c] = maximum[c];

@@ -46,9 +46,6 @@ void raise_maximum(const float* s, int64_t rows, float* maximum);
 // e = exp(scale * (s - maximum)), which is 0 below exp(-87); added to `sum`, column by column. e may be s.
 void exponentiate(const float* s, float scale, int64_t rows, const float* maximum, float* e, float* sum);
 
-// c (m, 64) = a (m, k) x b (k, 64), summed over k in order.
-void multiply(int64_t m, int64_t k, const float* a, int64_t a_stride, const float* b, float* c);
-
 // A running log-sum-exp over blocks of rows: sum * exp(max).
 void log_sum_exp_step(const float* s, int64_t rows, float* maximum, float* sum);
 

@@ -4,14 +4,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "core/errors.h"
+#include "engine/strips.h"
 
 namespace syco {
 namespace {
-
-using at::native::cpublas::brgemm;
 
 // Bytes of left factors that stay in a core's own cache while panels pass by, which must fit beside them.
 int64_t group_bytes() {
@@ -29,23 +29,39 @@ int64_t group_bytes() {
 
 int64_t padded(int64_t features) { return tiles::whole(features, tiles::kFeatures) * tiles::kFeatures; }
 
-bool has_float_tiles() {
-#ifdef CPUBLAS_BRGEMM_F32F32F32
-  static const bool has = [] {
-    const float one = 1;
-    float result = 0;
-    try {
-      brgemm(1, 1, 1, 1, 1, 1, false, &one, &one, &result);
-    } catch (const c10::Error&) {
-      return false;
-    }
-    return result == 1;
-  }();
-  return has;
+bool has_avx512() {
+#ifdef __x86_64__
+  return __builtin_cpu_supports("avx512f");
 #else
   return false;
 #endif
 }
+
+// c (m, 64) = a (m, k) x b (k, 64) by torch; leaves c alone where torch has no such product.
+void multiply_by_torch(int64_t m, int64_t k, const float* a, int64_t a_stride, const float* b, float* c) {
+#ifdef CPUBLAS_BRGEMM_F32F32F32
+  at::native::cpublas::brgemm(m, kColumns, k, a_stride, kColumns, kColumns, false, a, b, c);
+#endif
+}
+
+// Whether torch's products of blocks are as fast as the processor: with AVX-512. Those for AVX2 reach two thirds of
+// ours.
+bool multiplies_by_torch() {
+  static const bool does = [] {
+    const std::array<float, kColumns> ones{1};
+    std::array<float, kColumns> product{};
+    try {
+      multiply_by_torch(1, 1, ones.data(), 1, ones.data(), product.data());
+    } catch (const c10::Error&) {
+      return false;
+    }
+    return product[0] == 1 && has_avx512();
+  }();
+  return does;
+}
+
+// Whether a packed panel is the panel as it is, as torch's float32 products read it.
+bool packs_as_is(MatmulPrecision precision) { return precision == MatmulPrecision::highest && multiplies_by_torch(); }
 
 // Rows of a block as contiguous float32, for a weight stored as (columns, rows).
 const float* turn_block(const Matrix& matrix, int64_t block, float* scratch) {
@@ -55,17 +71,6 @@ const float* turn_block(const Matrix& matrix, int64_t block, float* scratch) {
     for (int64_t i = 0; i < rows; ++i) scratch[i * matrix.columns + j] = w[j * stored + i];
   }
   return scratch;
-}
-
-// c (m, 64) = a (m, k) x b (k, 64), summed over k in order.
-void multiply_float(int64_t m, int64_t k, const float* a, int64_t a_stride, const float* b, float* c) {
-#ifdef CPUBLAS_BRGEMM_F32F32F32
-  if (has_float_tiles()) {
-    brgemm(m, kColumns, k, a_stride, kColumns, kColumns, false, a, b, c);
-    return;
-  }
-#endif
-  multiply(m, k, a, a_stride, b, c);
 }
 
 // Rows of a block as they lie in the caller's memory.
@@ -124,12 +129,14 @@ const float* Matrix::bias_of(int64_t block) const {
 int64_t packed_size(int64_t features) { return padded(features) * kColumns; }
 
 float* unpacked_rows(MatmulPrecision precision, float* packed, int64_t row, float* scratch) {
-  return precision == MatmulPrecision::highest ? packed + row * kColumns : scratch;
+  return packs_as_is(precision) ? packed + row * kColumns : scratch;
 }
 
 void pack_rows(MatmulPrecision precision, const float* x, int64_t row, int64_t rows, int64_t features, float* packed) {
   if (precision != MatmulPrecision::highest) {
     tiles::fill_right(x, row, rows, features, right_factor(precision, packed, features));
+  } else if (!packs_as_is(precision)) {
+    strips::fill(x, row, rows, features, packed);
   } else if (x != packed + row * kColumns) {
     std::memcpy(packed + row * kColumns, x, rows * kColumns * sizeof(float));
   }
@@ -191,9 +198,14 @@ int64_t blocks_together(MatmulPrecision precision, const Matrix& matrix) {
 }
 
 void multiply_block(const Block& block, const float* packed, int64_t features, float* out) {
-  if (block.is_float()) return multiply_float(block.rows, features, block.floats, block.stride, packed, out);
-  const auto precision = block.tiles.rest ? MatmulPrecision::high : MatmulPrecision::medium;
-  tiles::multiply(block.rows, block.stride, block.tiles, right_factor(precision, packed, features), out);
+  if (!block.is_float()) {
+    const auto precision = block.tiles.rest ? MatmulPrecision::high : MatmulPrecision::medium;
+    tiles::multiply(block.rows, block.stride, block.tiles, right_factor(precision, packed, features), out);
+  } else if (packs_as_is(MatmulPrecision::highest)) {
+    multiply_by_torch(block.rows, features, block.floats, block.stride, packed, out);
+  } else {
+    strips::multiply(block.rows, features, block.floats, block.stride, packed, out);
+  }
 }
 
 TileUse::TileUse(MatmulPrecision precision) : precision_(precision) {

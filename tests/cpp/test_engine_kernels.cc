@@ -1,12 +1,14 @@
 // Kernels on panels against the same formula in double, column by column.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
 #include <vector>
 
 #include "engine/kernels.h"
+#include "engine/strips.h"
 
 namespace syco {
 namespace {
@@ -21,6 +23,15 @@ Panel random_panel(int64_t rows, float scale) {
     value = scale * (static_cast<float>(state >> 8) / static_cast<float>(1 << 23) - 1);
   }
   return x;
+}
+
+// Laid into strips in two parts, as kernels do that make a panel part by part.
+Panel in_strips(const Panel& x) {
+  const int64_t features = std::ssize(x) / kColumns, half = features / 2;
+  Panel panel(x.size());
+  strips::fill(x.data(), 0, half, features, panel.data());
+  strips::fill(x.data() + half * kColumns, half, features - half, features, panel.data());
+  return panel;
 }
 
 void expect_near(const Panel& x, const std::vector<double>& wanted, double tolerance) {
@@ -108,15 +119,45 @@ TEST(Kernels, NormsEqualTheirFormulas) {
   }
 }
 
-TEST(Kernels, PlainProductEqualsTheSumInOrder) {
-  const Panel b = random_panel(21, 1);
-  const std::vector<float> a(2 * 24, 0.5F);
-  Panel c(2 * kColumns);
-  multiply(2, 21, a.data(), 24, b.data(), c.data());
-  for (int64_t column = 0; column < kColumns; ++column) {
-    double wanted = 0;
-    for (int64_t j = 0; j < 21; ++j) wanted += 0.5 * b[j * kColumns + column];
-    EXPECT_NEAR(c[kColumns + column], wanted, 1e-5);
+TEST(Strips, EqualsTheSumInDoubleForAllSizes) {
+  for (const int64_t k : {1, 21, 191, 192, 193, 400}) {
+    const int64_t stride = k + 3;
+    const Panel b = random_panel(k, 1);
+    const Panel a = random_panel((65 * stride + kColumns - 1) / kColumns, 2);
+    for (const int64_t m : {1, 2, 3, 4, 5, 6, 7, 32, 64, 65}) {
+      Panel c((m + 1) * kColumns, 7.0F);
+      strips::multiply(m, k, a.data(), stride, in_strips(b).data(), c.data());
+      for (int64_t i = 0; i < m; ++i) {
+        for (int64_t column = 0; column < kColumns; ++column) {
+          double wanted = 0, size = 0;
+          for (int64_t j = 0; j < k; ++j) {
+            const double term = static_cast<double>(a[i * stride + j]) * b[j * kColumns + column];
+            wanted += term, size += std::fabs(term);
+          }
+          ASSERT_NEAR(c[i * kColumns + column], wanted, 1e-6 * size) << m << " x " << k << ": " << i << ", " << column;
+        }
+      }
+      for (int64_t column = 0; column < kColumns; ++column) ASSERT_EQ(c[m * kColumns + column], 7.0F);
+    }
+  }
+}
+
+// A row's numbers are the same bits alone and among others, and a column's wherever it stands.
+TEST(Strips, DoesNotDependOnItsNeighbours) {
+  constexpr int64_t kRows = 17, kFeatures = 333;
+  const Panel a = random_panel(kRows * kFeatures / kColumns + 1, 3), b = random_panel(kFeatures, 4);
+  Panel all(kRows * kColumns), alone(kColumns), turned(kFeatures * kColumns), again(kRows * kColumns);
+  strips::multiply(kRows, kFeatures, a.data(), kFeatures, in_strips(b).data(), all.data());
+  for (int64_t j = 0; j < kFeatures; ++j) {
+    std::reverse_copy(b.begin() + j * kColumns, b.begin() + (j + 1) * kColumns, turned.begin() + j * kColumns);
+  }
+  strips::multiply(kRows, kFeatures, a.data(), kFeatures, in_strips(turned).data(), again.data());
+  for (int64_t i = 0; i < kRows; ++i) {
+    strips::multiply(1, kFeatures, a.data() + i * kFeatures, kFeatures, in_strips(b).data(), alone.data());
+    for (int64_t c = 0; c < kColumns; ++c) {
+      EXPECT_EQ(all[i * kColumns + c], alone[c]);
+      EXPECT_EQ(all[i * kColumns + c], again[i * kColumns + kColumns - 1 - c]);
+    }
   }
 }
 

@@ -1,0 +1,103 @@
+#include "engine/strips.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/clones.h"
+#include "engine/kernels.h"
+
+namespace syco::strips {
+namespace {
+
+using Vector [[gnu::vector_size(32)]] = float;
+
+constexpr int64_t kLanes = 8;           // of a vector
+constexpr int64_t kWidth = 2 * kLanes;  // columns of a strip
+constexpr int64_t kRows = 6;            // with two vectors each: twelve sums, which AVX2's sixteen registers hold
+constexpr int64_t kDepth = 192;         // features of a strip, 12 KiB, that all rows are multiplied with
+
+__attribute__((always_inline)) inline void load(const float* x, Vector& to) { std::memcpy(&to, x, sizeof to); }
+
+__attribute__((always_inline)) inline void store(const Vector& x, float* to) { std::memcpy(to, &x, sizeof x); }
+
+// Some rows of a part of a product: one strip's columns, `depth` features. Sums go on from what stands in c, if asked.
+struct Part {
+  const float* a;
+  int64_t a_stride;
+  const float* strip;
+  int64_t depth;
+  float* c;
+  bool goes_on;
+};
+
+template <int64_t kCount>
+__attribute__((always_inline)) inline void add_rows(const Part& part) {
+  Vector sum[kCount][2];
+#pragma GCC unroll 6
+  for (int64_t i = 0; i < kCount; ++i) {
+    sum[i][0] = sum[i][1] = Vector{};
+    if (!part.goes_on) continue;
+    load(part.c + i * kColumns, sum[i][0]);
+    load(part.c + i * kColumns + kLanes, sum[i][1]);
+  }
+  for (int64_t j = 0; j < part.depth; ++j) {
+    Vector low, high;
+    load(part.strip + j * kWidth, low);
+    load(part.strip + j * kWidth + kLanes, high);
+#pragma GCC unroll 6
+    for (int64_t i = 0; i < kCount; ++i) {
+      const float factor = part.a[i * part.a_stride + j];
+      sum[i][0] += factor * low;
+      sum[i][1] += factor * high;
+    }
+  }
+#pragma GCC unroll 6
+  for (int64_t i = 0; i < kCount; ++i) {
+    store(sum[i][0], part.c + i * kColumns);
+    store(sum[i][1], part.c + i * kColumns + kLanes);
+  }
+}
+
+// The first `rows` of them, kRows at most.
+__attribute__((always_inline)) inline void add_rows(int64_t rows, const Part& part) {
+  switch (rows) {
+    case 1:
+      return add_rows<1>(part);
+    case 2:
+      return add_rows<2>(part);
+    case 3:
+      return add_rows<3>(part);
+    case 4:
+      return add_rows<4>(part);
+    case 5:
+      return add_rows<5>(part);
+    default:
+      return add_rows<kRows>(part);
+  }
+}
+
+}  // namespace
+
+SYCO_CLONES void fill(const float* x, int64_t row, int64_t rows, int64_t features, float* panel) {
+  for (int64_t n = 0; n < kColumns; n += kWidth) {
+    float* strip = panel + n * features + row * kWidth;
+    for (int64_t i = 0; i < rows; ++i) std::memcpy(strip + i * kWidth, x + i * kColumns + n, kWidth * sizeof(float));
+  }
+}
+
+SYCO_CLONES void multiply(int64_t m, int64_t k, const float* a, int64_t a_stride, const float* panel, float* c) {
+  for (int64_t first = 0; first < k; first += kDepth) {
+    for (int64_t n = 0; n < kColumns; n += kWidth) {
+      for (int64_t i = 0; i < m; i += kRows) {
+        add_rows(m - i, {.a = a + i * a_stride + first,
+                         .a_stride = a_stride,
+                         .strip = panel + n * k + first * kWidth,
+                         .depth = std::min(kDepth, k - first),
+                         .c = c + i * kColumns + n,
+                         .goes_on = first > 0});
+      }
+    }
+  }
+}
+
+}  // namespace syco::strips

@@ -1,0 +1,18 @@
+// The product of a float32 block of a weight with a panel, in plain vectors that GCC and Clang know on every processor.
+//
+// The panel lies in strips: all features of its first 16 columns, then of the next. What a strip has of some hundred
+// features fits the innermost cache, where a part of whole rows of 64 columns would not.
+#pragma once
+
+#include <cstdint>
+
+namespace syco::strips {
+
+// Lays rows [row, row + rows) of a panel (features, 64) into its strips.
+void fill(const float* x, int64_t row, int64_t rows, int64_t features, float* panel);
+
+// c (m, 64) = a (m, k) x panel (k, 64): each number is summed over k in order, whatever m is. A row of `a` begins
+// a_stride floats after the row before it; c is as a panel is before it is laid into strips.
+void multiply(int64_t m, int64_t k, const float* a, int64_t a_stride, const float* panel, float* c);
+
+}  // namespace syco::strips

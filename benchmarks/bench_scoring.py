@@ -5,8 +5,9 @@
     python benchmarks/bench_scoring.py --memory
     python benchmarks/bench_scoring.py --model flan-t5
 
-prints Markdown tables. Peers: ``pip install lm-eval ctranslate2 llama-cpp-python``; those that are not installed are left
-out and named. Every scorer first scores one prompt outside the timing, and a compiled one the whole work, which compiles it.
+prints Markdown tables. Peers: ``pip install lm-eval ctranslate2 llama-cpp-python``; those that are not installed are
+left out and named. Every scorer first scores one prompt outside the timing, and a compiled one the whole work, which
+compiles it.
 
 All scorers run in one process whose allocator keeps freed memory (``MALLOC_MMAP_THRESHOLD_`` and
 ``MALLOC_TRIM_THRESHOLD_``; the benchmark starts itself anew with them), since otherwise transformers spends up to a

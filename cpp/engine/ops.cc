@@ -44,8 +44,8 @@ void multiply_by_torch(int64_t m, int64_t k, const float* a, int64_t a_stride, c
 #endif
 }
 
-// Whether torch's products of blocks are as fast as the processor: with AVX-512. Those for AVX2 reach two thirds of
-// ours.
+// Whether torch's products of blocks are as fast as the processor: with AVX-512. For AVX2 ours are 7 % faster,
+// with half the error.
 bool multiplies_by_torch() {
   static const bool does = [] {
     const std::array<float, kColumns> ones{1};

@@ -14,32 +14,28 @@ using Vector [[gnu::vector_size(32)]] = float;
 constexpr int64_t kLanes = 8;           // of a vector
 constexpr int64_t kWidth = 2 * kLanes;  // columns of a strip
 constexpr int64_t kRows = 6;            // with two vectors each: twelve sums, which AVX2's sixteen registers hold
-constexpr int64_t kDepth = 192;         // features of a strip, 12 KiB, that all rows are multiplied with
+constexpr int64_t kDepth = 192;         // features of a strip, 12 KiB, that are summed before any others
 
 __attribute__((always_inline)) inline void load(const float* x, Vector& to) { std::memcpy(&to, x, sizeof to); }
 
 __attribute__((always_inline)) inline void store(const Vector& x, float* to) { std::memcpy(to, &x, sizeof x); }
 
-// Some rows of a part of a product: one strip's columns, `depth` features. Sums go on from what stands in c, if asked.
+// Some rows of a part of a product: one strip's columns, `depth` features. Sums are added to what stands in c, if
+// asked.
 struct Part {
   const float* a;
   int64_t a_stride;
   const float* strip;
   int64_t depth;
   float* c;
-  bool goes_on;
+  bool is_added;
 };
 
 template <int64_t kCount>
 __attribute__((always_inline)) inline void add_rows(const Part& part) {
   Vector sum[kCount][2];
 #pragma GCC unroll 6
-  for (int64_t i = 0; i < kCount; ++i) {
-    sum[i][0] = sum[i][1] = Vector{};
-    if (!part.goes_on) continue;
-    load(part.c + i * kColumns, sum[i][0]);
-    load(part.c + i * kColumns + kLanes, sum[i][1]);
-  }
+  for (int64_t i = 0; i < kCount; ++i) sum[i][0] = sum[i][1] = Vector{};
   for (int64_t j = 0; j < part.depth; ++j) {
     Vector low, high;
     load(part.strip + j * kWidth, low);
@@ -53,8 +49,16 @@ __attribute__((always_inline)) inline void add_rows(const Part& part) {
   }
 #pragma GCC unroll 6
   for (int64_t i = 0; i < kCount; ++i) {
-    store(sum[i][0], part.c + i * kColumns);
-    store(sum[i][1], part.c + i * kColumns + kLanes);
+    float* c = part.c + i * kColumns;
+    if (part.is_added) {
+      Vector low, high;
+      load(c, low);
+      load(c + kLanes, high);
+      sum[i][0] += low;
+      sum[i][1] += high;
+    }
+    store(sum[i][0], c);
+    store(sum[i][1], c + kLanes);
   }
 }
 
@@ -94,7 +98,7 @@ SYCO_CLONES void multiply(int64_t m, int64_t k, const float* a, int64_t a_stride
                          .strip = panel + n * k + first * kWidth,
                          .depth = std::min(kDepth, k - first),
                          .c = c + i * kColumns + n,
-                         .goes_on = first > 0});
+                         .is_added = first > 0});
       }
     }
   }

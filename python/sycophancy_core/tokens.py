@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -119,7 +120,7 @@ def tokenize(
     """
     if not prompts:
         raise DataError("score: the table of prompts is empty; wanted at least one row")
-    encode = _Encoder(model)
+    encode, check_length = _Encoder(model), _LengthCheck(model)
     sequences: list[list[int]] = []
     num_context: list[int] = []
     moved = 0
@@ -127,14 +128,14 @@ def tokenize(
         texts, options = prompts[start : start + _SLICE_PROMPTS], choices[start : start + _SLICE_PROMPTS]
         said = None if turns is None else turns[start : start + _SLICE_PROMPTS]
         for row, (alone, whole) in enumerate(encode.rows(texts, options, said), start):
-            border = _border(_row_name(row, ids), alone, whole, options[row - start], model)
+            border = _border(_row_name(row, ids), alone, whole, options[row - start], check_length)
             sequences += whole
             num_context += [border] * len(whole)
             moved += border < len(alone)
     lengths = np.array([len(s) for s in sequences], dtype=np.int64)
     counts = [len(row) for row in choices]
     return TokenBatch(
-        tokens=np.fromiter((t for s in sequences for t in s), dtype=np.int32, count=int(lengths.sum())),
+        tokens=np.fromiter(chain.from_iterable(sequences), dtype=np.int32, count=int(lengths.sum())),
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         num_context=np.array(num_context, dtype=np.int32),
         prompt_index=np.repeat(np.arange(len(prompts)), counts),
@@ -148,7 +149,9 @@ def _row_name(row: int, ids: Sequence[str] | None) -> str:
     return f"prompt {row}" if ids is None else f"prompt {row} (id {ids[row]})"
 
 
-def _border(where: str, alone: list[int], whole: list[list[int]], options: Sequence[str], model: LanguageModel) -> int:
+def _border(
+    where: str, alone: list[int], whole: list[list[int]], options: Sequence[str], check_length: _LengthCheck
+) -> int:
     """Check one prompt and return the number of its context tokens."""
     if not whole:
         raise DataError(f"score: {where} has no choices; wanted at least one")
@@ -157,31 +160,39 @@ def _border(where: str, alone: list[int], whole: list[list[int]], options: Seque
     for option, ids in zip(options, whole, strict=True):
         if not option or (len(ids) <= len(alone) and ids == alone[: len(ids)]):
             raise DataError(f"score: {where}: choice {option!r} has no tokens; wanted a text that adds at least one")
-        _check_length(f"{where} with choice {option!r}", len(alone), len(ids), model)
+        check_length(where, option, len(alone), len(ids))
     border = min(_common_prefix(alone, ids) for ids in whole)
     if border == 0:
         raise DataError(f"score: {where}: a choice merges with the whole prompt; wanted a longer prompt")
     return border
 
 
-def _check_length(where: str, num_prompt: int, num_whole: int, model: LanguageModel) -> None:
-    limit = model.context_length
-    if limit is None:
-        return
-    if model.is_encoder_decoder:
-        if max(num_prompt, num_whole - num_prompt) > limit:
+class _LengthCheck:
+    """Refuses prompts that, with a choice, are longer than the model's context; reads the model's config once."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self._name, self._limit, self._in_two = model.name, model.context_length, model.is_encoder_decoder
+
+    def __call__(self, where: str, option: str, num_prompt: int, num_whole: int) -> None:
+        limit = self._limit
+        if limit is None:
+            return
+        if self._in_two:
+            if max(num_prompt, num_whole - num_prompt) > limit:
+                raise DataError(
+                    f"score: {where} with choice {option!r} has {num_prompt} and {num_whole - num_prompt} tokens, but "
+                    f"{self._name} takes at most {limit} in its encoder and in its decoder; shorten or drop the prompt"
+                )
+        elif num_whole - 1 > limit:
             raise DataError(
-                f"score: {where} has {num_prompt} and {num_whole - num_prompt} tokens, but {model.name} takes at most "
-                f"{limit} in its encoder and in its decoder; shorten or drop the prompt"
+                f"score: {where} with choice {option!r} has {num_whole} tokens, but {self._name} takes at most "
+                f"{limit + 1}; shorten or drop the prompt"
             )
-    elif num_whole - 1 > limit:
-        raise DataError(
-            f"score: {where} has {num_whole} tokens, but {model.name} takes at most {limit + 1}; "
-            "shorten or drop the prompt"
-        )
 
 
 def _common_prefix(a: list[int], b: list[int]) -> int:
+    if a == b[: len(a)]:
+        return len(a)
     for i, (x, y) in enumerate(zip(a, b, strict=False)):
         if x != y:
             return i

@@ -160,7 +160,7 @@ void mix_values(MatmulPrecision precision, const Scratch& scratch, const Block& 
     exponentiate(scores, scale, kTileSlots, scratch.maximum, weights, sum.data());
     pack_rows(precision, weights, k, kTileSlots, slots, scratch.weights);
   }
-  multiply_block(values, scratch.weights, slots, out);
+  multiply_in_order(values, scratch.weights, slots, out);
   for (float& s : sum) s = 1.0F / s;
   scale_columns(out, sum.data(), values.rows);
 }

@@ -38,11 +38,13 @@ bool has_avx512() {
 }
 
 // c (m, 64) = a (m, k) x b (k, 64) by torch; leaves c alone where torch has no such product.
-void multiply_by_torch(int64_t m, int64_t k, const float* a, int64_t a_stride, const float* b, float* c) {
 #ifdef CPUBLAS_BRGEMM_F32F32F32
+void multiply_by_torch(int64_t m, int64_t k, const float* a, int64_t a_stride, const float* b, float* c) {
   at::native::cpublas::brgemm(m, kColumns, k, a_stride, kColumns, kColumns, false, a, b, c);
-#endif
 }
+#else
+void multiply_by_torch(int64_t, int64_t, const float*, int64_t, const float*, float*) {}
+#endif
 
 // Whether torch's products of blocks are as fast as the processor: with AVX-512. For AVX2 ours are 7 % faster,
 // with half the error.
@@ -206,6 +208,11 @@ void multiply_block(const Block& block, const float* packed, int64_t features, f
   } else {
     strips::multiply(block.rows, features, block.floats, block.stride, packed, out);
   }
+}
+
+void multiply_in_order(const Block& block, const float* packed, int64_t features, float* out) {
+  if (!block.is_float() || packs_as_is(MatmulPrecision::highest)) return multiply_block(block, packed, features, out);
+  strips::multiply_in_order(block.rows, features, block.floats, block.stride, packed, out);
 }
 
 TileUse::TileUse(MatmulPrecision precision) : precision_(precision) {

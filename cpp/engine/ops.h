@@ -89,6 +89,8 @@ int64_t blocks_together(MatmulPrecision precision, const Matrix& matrix);
 
 // out (block.rows, 64) = block x packed, a panel of so many features.
 void multiply_block(const Block& block, const float* packed, int64_t features, float* out);
+// The same, where features that are 0 may stand anywhere among the others and must not change a bit.
+void multiply_in_order(const Block& block, const float* packed, int64_t features, float* out);
 
 // A thread multiplies blocks while it holds one of these.
 class TileUse {

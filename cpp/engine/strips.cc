@@ -28,16 +28,21 @@ struct Part {
   const float* strip;
   int64_t depth;
   float* c;
-  bool is_added;
+  bool is_first;
 };
 
-template <int64_t kCount>
+// kGoOn: sums go on from those in c, term by term; else the part is summed by itself and added to them.
+template <int64_t kCount, bool kGoOn>
 __attribute__((always_inline)) inline void add_rows(const Part& part) {
-  Vector sum[kCount][2];
+  Vector sum[kCount][2], low, high;
 #pragma GCC unroll 6
-  for (int64_t i = 0; i < kCount; ++i) sum[i][0] = sum[i][1] = Vector{};
+  for (int64_t i = 0; i < kCount; ++i) {
+    sum[i][0] = sum[i][1] = Vector{};
+    if (!kGoOn || part.is_first) continue;
+    load(part.c + i * kColumns, sum[i][0]);
+    load(part.c + i * kColumns + kLanes, sum[i][1]);
+  }
   for (int64_t j = 0; j < part.depth; ++j) {
-    Vector low, high;
     load(part.strip + j * kWidth, low);
     load(part.strip + j * kWidth + kLanes, high);
 #pragma GCC unroll 6
@@ -50,8 +55,7 @@ __attribute__((always_inline)) inline void add_rows(const Part& part) {
 #pragma GCC unroll 6
   for (int64_t i = 0; i < kCount; ++i) {
     float* c = part.c + i * kColumns;
-    if (part.is_added) {
-      Vector low, high;
+    if (!kGoOn && !part.is_first) {
       load(c, low);
       load(c + kLanes, high);
       sum[i][0] += low;
@@ -63,20 +67,38 @@ __attribute__((always_inline)) inline void add_rows(const Part& part) {
 }
 
 // The first `rows` of them, kRows at most.
+template <bool kGoOn>
 __attribute__((always_inline)) inline void add_rows(int64_t rows, const Part& part) {
   switch (rows) {
     case 1:
-      return add_rows<1>(part);
+      return add_rows<1, kGoOn>(part);
     case 2:
-      return add_rows<2>(part);
+      return add_rows<2, kGoOn>(part);
     case 3:
-      return add_rows<3>(part);
+      return add_rows<3, kGoOn>(part);
     case 4:
-      return add_rows<4>(part);
+      return add_rows<4, kGoOn>(part);
     case 5:
-      return add_rows<5>(part);
+      return add_rows<5, kGoOn>(part);
     default:
-      return add_rows<kRows>(part);
+      return add_rows<kRows, kGoOn>(part);
+  }
+}
+
+template <bool kGoOn>
+__attribute__((always_inline)) inline void add_parts(int64_t m, int64_t k, const float* a, int64_t a_stride,
+                                                     const float* panel, float* c) {
+  for (int64_t first = 0; first < k; first += kDepth) {
+    for (int64_t n = 0; n < kColumns; n += kWidth) {
+      for (int64_t i = 0; i < m; i += kRows) {
+        add_rows<kGoOn>(m - i, {.a = a + i * a_stride + first,
+                                .a_stride = a_stride,
+                                .strip = panel + n * k + first * kWidth,
+                                .depth = std::min(kDepth, k - first),
+                                .c = c + i * kColumns + n,
+                                .is_first = first == 0});
+      }
+    }
   }
 }
 
@@ -90,18 +112,12 @@ SYCO_CLONES void fill(const float* x, int64_t row, int64_t rows, int64_t feature
 }
 
 SYCO_CLONES void multiply(int64_t m, int64_t k, const float* a, int64_t a_stride, const float* panel, float* c) {
-  for (int64_t first = 0; first < k; first += kDepth) {
-    for (int64_t n = 0; n < kColumns; n += kWidth) {
-      for (int64_t i = 0; i < m; i += kRows) {
-        add_rows(m - i, {.a = a + i * a_stride + first,
-                         .a_stride = a_stride,
-                         .strip = panel + n * k + first * kWidth,
-                         .depth = std::min(kDepth, k - first),
-                         .c = c + i * kColumns + n,
-                         .is_added = first > 0});
-      }
-    }
-  }
+  add_parts<false>(m, k, a, a_stride, panel, c);
+}
+
+SYCO_CLONES void multiply_in_order(int64_t m, int64_t k, const float* a, int64_t a_stride, const float* panel,
+                                   float* c) {
+  add_parts<true>(m, k, a, a_stride, panel, c);
 }
 
 }  // namespace syco::strips

@@ -161,5 +161,30 @@ TEST(Strips, DoesNotDependOnItsNeighbours) {
   }
 }
 
+// Keys that a column does not see weigh nothing, wherever they stand among those it sees.
+TEST(Strips, InOrderZerosAmongTheTermsChangeNothing) {
+  constexpr int64_t kRows = 7, kTerms = 300, kHole = 160, kAt = 96;
+  const Panel a = random_panel(kRows * kTerms / kColumns + 1, 3), b = random_panel(kTerms, 1);
+  Panel wide_a(kRows * (kTerms + kHole), 0.5F), wide_b((kTerms + kHole) * kColumns);
+  for (int64_t i = 0; i < kRows; ++i) {
+    std::copy_n(a.begin() + i * kTerms, kAt, wide_a.begin() + i * (kTerms + kHole));
+    std::copy_n(a.begin() + i * kTerms + kAt, kTerms - kAt, wide_a.begin() + i * (kTerms + kHole) + kAt + kHole);
+  }
+  std::copy_n(b.begin(), kAt * kColumns, wide_b.begin());
+  std::copy_n(b.begin() + kAt * kColumns, (kTerms - kAt) * kColumns, wide_b.begin() + (kAt + kHole) * kColumns);
+  Panel c(kRows * kColumns), wide(kRows * kColumns);
+  strips::multiply_in_order(kRows, kTerms, a.data(), kTerms, in_strips(b).data(), c.data());
+  strips::multiply_in_order(kRows, kTerms + kHole, wide_a.data(), kTerms + kHole, in_strips(wide_b).data(),
+                            wide.data());
+  EXPECT_EQ(c, wide);
+  for (int64_t i = 0; i < kRows; ++i) {
+    for (int64_t column = 0; column < kColumns; ++column) {
+      double wanted = 0;
+      for (int64_t j = 0; j < kTerms; ++j) wanted += static_cast<double>(a[i * kTerms + j]) * b[j * kColumns + column];
+      EXPECT_NEAR(c[i * kColumns + column], wanted, 1e-3);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace syco

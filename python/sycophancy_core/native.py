@@ -36,13 +36,13 @@ class NativeScorer:
         tensors = dict(model.named_parameters())
         self._weights, self._kinds = list(tensors.values()), _kinds(tensors.values())
         module = load_engine()
-        module.require_precision(matmul_precision)
         on_panels = model.config.is_encoder_decoder or self._kinds == {"float32 on cpu"}
         if not on_panels and matmul_precision != "highest":
             raise ModelError(
                 f"engine: matmul_precision={matmul_precision!r} needs weights in float32 on the CPU, got "
                 f"{' and '.join(sorted(self._kinds))}; use 'highest'"
             )
+        module.require_precision(matmul_precision)
         panels = module.EncoderDecoderEngine if model.config.is_encoder_decoder else module.Engine
         engine = panels if on_panels else module.TensorEngine
         self._engine = engine(json.dumps(model.config.to_dict()), tensors)

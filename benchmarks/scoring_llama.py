@@ -26,8 +26,7 @@ def llama_cpp(model_file: Path, kind: str, threads: int) -> Score:
     parameters.n_threads = parameters.n_threads_batch = threads
     parameters.n_seq_max, parameters.kv_unified = 8, True
     if kind == "float32":
-        # GGML's numbers for float32.
-        parameters.type_k = parameters.type_v = 0
+        parameters.type_k = parameters.type_v = package.GGML_TYPE_F32
     package.llama_log_set(_silent(package), None)
     with tempfile.TemporaryDirectory() as scratch:
         path = model_file

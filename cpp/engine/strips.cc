@@ -20,8 +20,8 @@ __attribute__((always_inline)) inline void load(const float* x, Vector& to) { st
 
 __attribute__((always_inline)) inline void store(const Vector& x, float* to) { std::memcpy(to, &x, sizeof x); }
 
-// Some rows of a part of a product: one strip's columns, `depth` features. Sums are added to what stands in c, if
-// asked.
+// Some rows of a part of a product: one strip's columns, `depth` features. But for the first part, c holds the sums of
+// those before.
 struct Part {
   const float* a;
   int64_t a_stride;
@@ -31,14 +31,14 @@ struct Part {
   bool is_first;
 };
 
-// kGoOn: sums go on from those in c, term by term; else the part is summed by itself and added to them.
-template <int64_t kCount, bool kGoOn>
+// In order, sums go on from those in c, term by term; else the part is summed by itself and then added to them.
+template <int64_t kCount, bool kInOrder>
 __attribute__((always_inline)) inline void add_rows(const Part& part) {
   Vector sum[kCount][2], low, high;
 #pragma GCC unroll 6
   for (int64_t i = 0; i < kCount; ++i) {
     sum[i][0] = sum[i][1] = Vector{};
-    if (!kGoOn || part.is_first) continue;
+    if (!kInOrder || part.is_first) continue;
     load(part.c + i * kColumns, sum[i][0]);
     load(part.c + i * kColumns + kLanes, sum[i][1]);
   }
@@ -55,7 +55,7 @@ __attribute__((always_inline)) inline void add_rows(const Part& part) {
 #pragma GCC unroll 6
   for (int64_t i = 0; i < kCount; ++i) {
     float* c = part.c + i * kColumns;
-    if (!kGoOn && !part.is_first) {
+    if (!kInOrder && !part.is_first) {
       load(c, low);
       load(c + kLanes, high);
       sum[i][0] += low;
@@ -67,36 +67,36 @@ __attribute__((always_inline)) inline void add_rows(const Part& part) {
 }
 
 // The first `rows` of them, kRows at most.
-template <bool kGoOn>
+template <bool kInOrder>
 __attribute__((always_inline)) inline void add_rows(int64_t rows, const Part& part) {
   switch (rows) {
     case 1:
-      return add_rows<1, kGoOn>(part);
+      return add_rows<1, kInOrder>(part);
     case 2:
-      return add_rows<2, kGoOn>(part);
+      return add_rows<2, kInOrder>(part);
     case 3:
-      return add_rows<3, kGoOn>(part);
+      return add_rows<3, kInOrder>(part);
     case 4:
-      return add_rows<4, kGoOn>(part);
+      return add_rows<4, kInOrder>(part);
     case 5:
-      return add_rows<5, kGoOn>(part);
+      return add_rows<5, kInOrder>(part);
     default:
-      return add_rows<kRows, kGoOn>(part);
+      return add_rows<kRows, kInOrder>(part);
   }
 }
 
-template <bool kGoOn>
+template <bool kInOrder>
 __attribute__((always_inline)) inline void add_parts(int64_t m, int64_t k, const float* a, int64_t a_stride,
                                                      const float* panel, float* c) {
   for (int64_t first = 0; first < k; first += kDepth) {
     for (int64_t n = 0; n < kColumns; n += kWidth) {
       for (int64_t i = 0; i < m; i += kRows) {
-        add_rows<kGoOn>(m - i, {.a = a + i * a_stride + first,
-                                .a_stride = a_stride,
-                                .strip = panel + n * k + first * kWidth,
-                                .depth = std::min(kDepth, k - first),
-                                .c = c + i * kColumns + n,
-                                .is_first = first == 0});
+        add_rows<kInOrder>(m - i, {.a = a + i * a_stride + first,
+                                   .a_stride = a_stride,
+                                   .strip = panel + n * k + first * kWidth,
+                                   .depth = std::min(kDepth, k - first),
+                                   .c = c + i * kColumns + n,
+                                   .is_first = first == 0});
       }
     }
   }

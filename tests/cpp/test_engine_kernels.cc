@@ -179,9 +179,12 @@ TEST(Strips, InOrderZerosAmongTheTermsChangeNothing) {
   EXPECT_EQ(c, wide);
   for (int64_t i = 0; i < kRows; ++i) {
     for (int64_t column = 0; column < kColumns; ++column) {
-      double wanted = 0;
-      for (int64_t j = 0; j < kTerms; ++j) wanted += static_cast<double>(a[i * kTerms + j]) * b[j * kColumns + column];
-      EXPECT_NEAR(c[i * kColumns + column], wanted, 1e-3);
+      double wanted = 0, size = 0;
+      for (int64_t j = 0; j < kTerms; ++j) {
+        const double term = static_cast<double>(a[i * kTerms + j]) * b[j * kColumns + column];
+        wanted += term, size += std::fabs(term);
+      }
+      EXPECT_NEAR(c[i * kColumns + column], wanted, 1e-6 * size);
     }
   }
 }

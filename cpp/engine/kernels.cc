@@ -7,38 +7,53 @@
 
 #include "core/clones.h"
 
+#define SYCO_INLINE __attribute__((always_inline))
+
 namespace syco {
 namespace {
 
 using Row = std::array<float, kColumns>;
 
-// exp by 2^n * p(f), |f| <= ln 2 / 2, for -87 <= x <= 88; relative error below 2e-7. Cephes' polynomial.
-__attribute__((always_inline)) inline float exp_within(float x) {
-  const float n = std::floor(x * 1.44269504088896341F + 0.5F);
+// exp by 2^n * p(f), |f| <= ln 2 / 2, for -87 <= x <= 88; relative error below 2e-7. The polynomial is the one of
+// degree five, with exp(0) = 1 and a slope of 1 there, whose largest relative error is least.
+SYCO_INLINE inline float exp_within(float x) {
+  // Beside 1.5 * 2^23, numbers lie a whole 1 apart: a sum is rounded to one, and its last bits count as an integer
+  // does.
+  constexpr float kBias = 127.0F, kWhole = 12582912.0F + kBias;
+  const float shifted = x * 1.44269504088896341F + kWhole, n = shifted - kWhole;
   const float f = (x - n * 0.693359375F) + n * 2.12194440e-4F;
-  float p = 1.9875691500E-4F;
-  p = p * f + 1.3981999507E-3F;
-  p = p * f + 8.3334519073E-3F;
-  p = p * f + 4.1665795894E-2F;
-  p = p * f + 1.6666665459E-1F;
-  p = p * f + 5.0000001201E-1F;
-  p = p * f * f + f + 1.0F;
-  return p * std::bit_cast<float>((static_cast<int32_t>(n) + 127) << 23);
+  float p = 8.312501459e-3F;
+  p = p * f + 4.189033153e-2F;
+  p = p * f + 1.666711539e-1F;
+  p = p * f + 4.999923031e-1F;
+  p = p * f + 1.0F;
+  p = p * f + 1.0F;
+  return p * std::bit_cast<float>(std::bit_cast<uint32_t>(shifted) << 23);  // n + 127 is now the exponent
 }
 
-__attribute__((always_inline)) inline float fast_exp(float x) {
+SYCO_INLINE inline float fast_exp(float x) {
   x = x < -87.0F ? -87.0F : x;
   x = x > 88.0F ? 88.0F : x;
   return exp_within(x);
 }
 
-__attribute__((always_inline)) inline float larger(float a, float b) { return a < b ? b : a; }
+SYCO_INLINE inline float larger(float a, float b) { return a < b ? b : a; }
 
 // erf by Abramowitz and Stegun 7.1.26, absolute error below 2e-7.
-__attribute__((always_inline)) inline float fast_erf(float x) {
+SYCO_INLINE inline float fast_erf(float x) {
   const float a = std::fabs(x), t = 1.0F / (1.0F + 0.3275911F * a);
   const float p = ((((1.061405429F * t - 1.453152027F) * t + 1.421413741F) * t - 0.284496736F) * t + 0.254829592F) * t;
   return std::copysign(1.0F - p * fast_exp(-a * a), x);
+}
+
+// x = function(x) * up, or without `up` where null.
+template <typename Function>
+SYCO_INLINE inline void activate(float* __restrict x, const float* __restrict up, int64_t rows, Function function) {
+  if (up) {
+    for (int64_t i = 0; i < rows * kColumns; ++i) x[i] = function(x[i]) * up[i];
+  } else {
+    for (int64_t i = 0; i < rows * kColumns; ++i) x[i] = function(x[i]);
+  }
 }
 
 }  // namespace
@@ -103,28 +118,24 @@ SYCO_CLONES void rotate(float* head, const float* cosine, const float* sine, int
   }
 }
 
-SYCO_CLONES void silu(float* x, int64_t rows) {
-  for (int64_t i = 0; i < rows * kColumns; ++i) x[i] = x[i] / (1.0F + fast_exp(-x[i]));
+SYCO_CLONES void silu(float* x, const float* up, int64_t rows) {
+  activate(x, up, rows, [](float v) SYCO_INLINE { return v / (1.0F + fast_exp(-v)); });
 }
 
-SYCO_CLONES void gelu(float* x, int64_t rows) {
-  for (int64_t i = 0; i < rows * kColumns; ++i) x[i] = 0.5F * x[i] * (1.0F + fast_erf(x[i] * 0.70710678118654752F));
+SYCO_CLONES void gelu(float* x, const float* up, int64_t rows) {
+  activate(x, up, rows, [](float v) SYCO_INLINE { return 0.5F * v * (1.0F + fast_erf(v * 0.70710678118654752F)); });
 }
 
-SYCO_CLONES void gelu_tanh(float* x, int64_t rows) {
-  for (int64_t i = 0; i < rows * kColumns; ++i) {
+SYCO_CLONES void gelu_tanh(float* x, const float* up, int64_t rows) {
+  activate(x, up, rows, [](float v) SYCO_INLINE {
     // 0.5 (1 + tanh(u)) = 1 / (1 + exp(-2 u))
-    const float u = 0.79788456080286536F * (x[i] + 0.044715F * x[i] * x[i] * x[i]);
-    x[i] = x[i] / (1.0F + fast_exp(-2.0F * u));
-  }
+    const float u = 0.79788456080286536F * (v + 0.044715F * v * v * v);
+    return v / (1.0F + fast_exp(-2.0F * u));
+  });
 }
 
-SYCO_CLONES void relu(float* x, int64_t rows) {
-  for (int64_t i = 0; i < rows * kColumns; ++i) x[i] = x[i] > 0.0F ? x[i] : 0.0F;
-}
-
-SYCO_CLONES void multiply(float* x, const float* y, int64_t rows) {
-  for (int64_t i = 0; i < rows * kColumns; ++i) x[i] *= y[i];
+SYCO_CLONES void relu(float* x, const float* up, int64_t rows) {
+  activate(x, up, rows, [](float v) SYCO_INLINE { return v > 0.0F ? v : 0.0F; });
 }
 
 SYCO_CLONES void add_distances(float* s, const float* bias, const int32_t* depths, int32_t first_depth, int64_t rows) {
@@ -151,16 +162,17 @@ SYCO_CLONES void raise_maximum(const float* s, int64_t rows, float* maximum) {
   for (int64_t c = 0; c < kColumns; ++c) maximum[c] = highest[c];
 }
 
-SYCO_CLONES void exponentiate(const float* s, float scale, int64_t rows, const float* maximum, float* e, float* sum) {
+SYCO_CLONES void exponentiate(float* __restrict s, float scale, int64_t rows, const float* __restrict maximum,
+                              float* __restrict sum) {
   Row highest, added;
   for (int64_t c = 0; c < kColumns; ++c) highest[c] = maximum[c], added[c] = sum[c];
   for (int64_t j = 0; j < rows; ++j) {
     for (int64_t c = 0; c < kColumns; ++c) {
       const float x = scale * (s[j * kColumns + c] - highest[c]);
       // What is masked weighs exactly nothing, so that it may stand anywhere.
-      const float y = x < -87.0F ? 0.0F : exp_within(x);
-      e[j * kColumns + c] = y;
-      added[c] += y;
+      const float e = x < -87.0F ? 0.0F : exp_within(x);
+      s[j * kColumns + c] = e;
+      added[c] += e;
     }
   }
   for (int64_t c = 0; c < kColumns; ++c) sum[c] = added[c];

@@ -26,12 +26,11 @@ void scale(float* x, float factor, int64_t rows);
 // Turns rows i and i + pairs of a head by the angles whose cosine and sine are given, (pairs, 64) each.
 void rotate(float* head, const float* cosine, const float* sine, int64_t pairs);
 
-// y = act(x), in place; gate = act(gate) * up, in place.
-void silu(float* x, int64_t rows);
-void gelu(float* x, int64_t rows);
-void gelu_tanh(float* x, int64_t rows);
-void relu(float* x, int64_t rows);
-void multiply(float* x, const float* y, int64_t rows);
+// x = act(x) * up, or act(x) where `up` is null.
+void silu(float* x, const float* up, int64_t rows);
+void gelu(float* x, const float* up, int64_t rows);
+void gelu_tanh(float* x, const float* up, int64_t rows);
+void relu(float* x, const float* up, int64_t rows);
 
 // Adds bias[depths[c] - first_depth - j] to row j of column c, 0 <= j < rows: what belongs to the distance from key to
 // query.
@@ -43,8 +42,8 @@ void mask_rows(float* s, const int32_t* low, const int32_t* high, int64_t rows);
 // maximum = the larger of itself and its column of s.
 void raise_maximum(const float* s, int64_t rows, float* maximum);
 
-// e = exp(scale * (s - maximum)), which is 0 below exp(-87); added to `sum`, column by column. e may be s.
-void exponentiate(const float* s, float scale, int64_t rows, const float* maximum, float* e, float* sum);
+// s = exp(scale * (s - maximum)), which is 0 below exp(-87); added to `sum`, column by column.
+void exponentiate(float* s, float scale, int64_t rows, const float* maximum, float* sum);
 
 // A running log-sum-exp over blocks of rows: sum * exp(max).
 void log_sum_exp_step(const float* s, int64_t rows, float* maximum, float* sum);

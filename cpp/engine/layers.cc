@@ -13,16 +13,16 @@ namespace {
 // Floats, up to whole cache lines.
 int64_t whole_lines(int64_t floats) { return (floats + 15) / 16 * 16; }
 
-void activate(Activation activation, float* x, int64_t rows) {
+void activate(Activation activation, float* x, const float* up, int64_t rows) {
   switch (activation) {
     case Activation::silu:
-      return silu(x, rows);
+      return silu(x, up, rows);
     case Activation::gelu:
-      return gelu(x, rows);
+      return gelu(x, up, rows);
     case Activation::gelu_tanh:
-      return gelu_tanh(x, rows);
+      return gelu_tanh(x, up, rows);
     case Activation::relu:
-      return relu(x, rows);
+      return relu(x, up, rows);
   }
 }
 
@@ -104,12 +104,11 @@ void run_mlp(const Share& share, const Spec& spec, const LayerWeights& w, const 
     float* tile = unpacked_rows(share.precision, panel_of(to, panel), number * kBlockRows, scratch.tile);
     multiply_block(block, panel_of(from, panel), spec.hidden, tile);
     if (const float* bias = first.bias_of(number)) add_bias(tile, bias, block.rows);
-    activate(spec.activation, tile, block.rows);
     if (spec.gated) {
       multiply_block(ups[number], panel_of(from, panel), spec.hidden, scratch.second_tile);
       if (const float* bias = w.up.bias_of(number)) add_bias(scratch.second_tile, bias, block.rows);
-      multiply(tile, scratch.second_tile, block.rows);
     }
+    activate(spec.activation, tile, spec.gated ? scratch.second_tile : nullptr, block.rows);
     pack_rows(share.precision, tile, number * kBlockRows, block.rows, spec.intermediate, panel_of(to, panel));
   });
 }
@@ -156,9 +155,8 @@ void mix_values(MatmulPrecision precision, const Scratch& scratch, const Block& 
   std::array<float, kColumns> sum{};
   for (int64_t k = 0; k < slots; k += kTileSlots) {
     float* scores = scratch.scores + k * kColumns;
-    float* weights = unpacked_rows(precision, scratch.weights, k, scores);
-    exponentiate(scores, scale, kTileSlots, scratch.maximum, weights, sum.data());
-    pack_rows(precision, weights, k, kTileSlots, slots, scratch.weights);
+    exponentiate(scores, scale, kTileSlots, scratch.maximum, sum.data());
+    pack_rows(precision, scores, k, kTileSlots, slots, scratch.weights);
   }
   multiply_in_order(values, scratch.weights, slots, out);
   for (float& s : sum) s = 1.0F / s;

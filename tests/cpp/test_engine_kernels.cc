@@ -50,18 +50,27 @@ TEST(Kernels, ActivationsAreAccurateFarAndNear) {
   for (const float scale : {0.01F, 1.0F, 20.0F, 200.0F}) {
     const Panel x = random_panel(5, scale);
     Panel y = x;
-    silu(y.data(), 5);
+    silu(y.data(), nullptr, 5);
     expect_near(y, each(x, [](double v) { return v / (1 + std::exp(-v)); }), 1e-6);
     y = x;
-    gelu(y.data(), 5);
+    gelu(y.data(), nullptr, 5);
     expect_near(y, each(x, [](double v) { return v * 0.5 * std::erfc(-v / std::sqrt(2.0)); }), 1e-6);
     y = x;
-    gelu_tanh(y.data(), 5);
+    gelu_tanh(y.data(), nullptr, 5);
     const auto wanted = [](double v) {
       return 0.5 * v * (1 + std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)));
     };
     expect_near(y, each(x, wanted), 1e-6);
   }
+}
+
+TEST(Kernels, ActivationsAreMultipliedByUp) {
+  const Panel x = random_panel(5, 20), up = random_panel(10, 3);
+  std::vector<double> wanted = each(x, [](double v) { return v / (1 + std::exp(-v)); });
+  for (size_t i = 0; i < wanted.size(); ++i) wanted[i] *= up[i];
+  Panel y = x;
+  silu(y.data(), up.data(), 5);
+  expect_near(y, wanted, 1e-6);
 }
 
 TEST(Kernels, SoftmaxWeighsWhatIsMaskedExactlyZero) {
@@ -73,8 +82,8 @@ TEST(Kernels, SoftmaxWeighsWhatIsMaskedExactlyZero) {
   maximum.fill(-std::numeric_limits<float>::infinity());
   raise_maximum(s.data(), 4, maximum.data());
   raise_maximum(s.data() + 4 * kColumns, 5, maximum.data());
-  exponentiate(s.data(), 0.5F, 6, maximum.data(), s.data(), sums.data());
-  exponentiate(s.data() + 6 * kColumns, 0.5F, 3, maximum.data(), s.data() + 6 * kColumns, sums.data());
+  exponentiate(s.data(), 0.5F, 6, maximum.data(), sums.data());
+  exponentiate(s.data() + 6 * kColumns, 0.5F, 3, maximum.data(), sums.data());
   for (int64_t c = 0; c < kColumns; ++c) {
     double sum = 0;
     for (int64_t j = 2; j < 7; ++j) sum += std::exp(0.5 * before[j * kColumns + c]);

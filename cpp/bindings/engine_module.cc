@@ -120,8 +120,10 @@ PYBIND11_MODULE(_engine, m) {
   m.doc() = "Scoring engine of sycophancy_core.";
   syco::translate_errors();
   m.def(
-      "require_precision", [](const std::string& name) { syco::require_supported(syco::parse_precision(name)); },
-      py::arg("matmul_precision"), "Raise ModelError if this processor cannot compute in that precision.");
+      "is_fast", [](const std::string& name) { return syco::is_fast(syco::parse_precision(name)); },
+      py::arg("matmul_precision"),
+      "Whether this processor has instructions for that precision's products; without, they take longer than those of "
+      "'highest'. ModelError if there is no such precision.");
   syco::bind_engine<syco::Engine>(m, "Engine", "A decoder model on the caller's weights; every job reads them anew.");
   syco::bind_engine<syco::EncoderDecoderEngine>(
       m, "EncoderDecoderEngine",

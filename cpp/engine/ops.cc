@@ -118,11 +118,7 @@ MatmulPrecision before_exponentials(MatmulPrecision precision) {
   return precision == MatmulPrecision::medium ? MatmulPrecision::high : precision;
 }
 
-void require_supported(MatmulPrecision precision) {
-  if (precision == MatmulPrecision::highest || tiles::are_available()) return;
-  throw ModelError("engine: matmul_precision " + to_string(precision) +
-                   " needs bfloat16 products (AVX-512 BF16), which this processor lacks; use highest");
-}
+bool is_fast(MatmulPrecision precision) { return precision == MatmulPrecision::highest || tiles::have_instructions(); }
 
 const float* Matrix::bias_of(int64_t block) const {
   return bias.defined() ? bias.const_data_ptr<float>() + first_row + block * block_stride : nullptr;

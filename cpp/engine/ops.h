@@ -31,8 +31,8 @@ std::string to_string(MatmulPrecision precision);
 // nats in place of 0.021.
 MatmulPrecision before_exponentials(MatmulPrecision precision);
 
-// Throws ModelError if this processor has no product for `precision`.
-void require_supported(MatmulPrecision precision);
+// Whether this processor has instructions for the products of `precision`; without, they take longer than float32's.
+bool is_fast(MatmulPrecision precision);
 
 inline constexpr int64_t kBlockRows = 64;
 

@@ -17,7 +17,6 @@ namespace {
 constexpr int64_t kPiecesTogether = 8;
 
 void check_options(const ScoreOptions& options) {
-  require_supported(options.precision);
   require(options.panels_per_thread > 0, "engine: panels_per_thread must be > 0");
 }
 

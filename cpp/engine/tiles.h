@@ -1,4 +1,5 @@
-// Products of bfloat16 numbers with float32 sums: on AMX tiles, or on AVX-512 vectors of the same layout.
+// Products of bfloat16 numbers with float32 sums: on AMX tiles, on AVX-512 vectors, or in plain loops, all of one
+// layout.
 //
 // Operands lie as tiles of 1 KiB that follow each other in memory, so that a tile is read without a jump. A left tile
 // holds 16 rows of 32 features; a right tile 16 pairs of features of 16 columns, the two numbers of a pair side by
@@ -15,8 +16,8 @@ inline constexpr int64_t kNumbers = kRows * kFeatures;
 
 inline int64_t whole(int64_t count, int64_t unit) { return (count + unit - 1) / unit; }
 
-// Whether this processor has either kind of product.
-bool are_available();
+// Whether this processor has an instruction for such products; plain loops are slower than float32's.
+bool have_instructions();
 
 // A thread multiplies between begin() and end().
 void begin();
@@ -45,8 +46,5 @@ void fill_right(const float* x, int64_t row, int64_t rows, int64_t features, con
 // out (rows, 64) = left x right, over `depth` tiles of features; with rests the sum of three products, without the one
 // of the two rests.
 void multiply(int64_t rows, int64_t depth, const Factor& left, const Factor& right, float* out);
-
-// The same on vectors, whatever the processor has: what multiply() does without AMX.
-void multiply_on_vectors(int64_t rows, int64_t depth, const Factor& left, const Factor& right, float* out);
 
 }  // namespace syco::tiles

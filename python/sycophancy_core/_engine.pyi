@@ -7,7 +7,7 @@ import numpy
 import numpy.typing
 import torch
 import typing
-__all__: list[str] = ['EncoderDecoderEngine', 'Engine', 'TensorEngine', 'require_precision']
+__all__: list[str] = ['EncoderDecoderEngine', 'Engine', 'TensorEngine', 'is_fast']
 class Engine:
     """
     A decoder model on the caller's weights; every job reads them anew.
@@ -49,7 +49,7 @@ class TensorEngine:
         """
         Whether attention is torch's flash attention: bfloat16 and float16 on CUDA, where it takes the size of a head.
         """
-def require_precision(matmul_precision: str) -> None:
+def is_fast(matmul_precision: str) -> bool:
     """
-    Raise ModelError if this processor cannot compute in that precision.
+    Whether this processor has instructions for that precision's products; without, they take longer than those of 'highest'. ModelError if there is no such precision.
     """

@@ -56,8 +56,8 @@ def load_model(
     matmul_precision
         How operands of weights in float32 enter the engine's matrix products, in PyTorch's words; all tensors stay
         float32. ``"highest"``: as float32; ``"high"``: as the sum of two bfloat16 numbers; ``"medium"``: as one, but
-        for attention scores and logits, which are made as with ``"high"``. The last two need a processor with
-        bfloat16 products (AVX-512 BF16 or AMX).
+        for attention scores and logits, which are made as with ``"high"``. The last two save time on a processor with
+        bfloat16 instructions (AVX-512 BF16 or AMX); on others they take longer than ``"highest"``, with a warning.
     chat_template
         Whether prompts are put into the user's turn of the tokenizer's chat template.
     system_prompt
@@ -262,7 +262,7 @@ def _make_scorer(model: Any, name: str, engine: str, matmul_precision: str) -> A
             )
         return fallback(model)
     try:
-        return NativeScorer(model, matmul_precision=matmul_precision)
+        scorer = NativeScorer(model, matmul_precision=matmul_precision)
     except ModelError as error:
         if engine == "native" or matmul_precision != "highest":
             raise
@@ -272,3 +272,11 @@ def _make_scorer(model: Any, name: str, engine: str, matmul_precision: str) -> A
             stacklevel=3,
         )
         return fallback(model)
+    if not scorer.is_fast:
+        warnings.warn(
+            f"model {name}: matmul_precision={matmul_precision!r} takes longer than 'highest' here, because this "
+            "processor has no bfloat16 instructions (AVX-512 BF16 or AMX)",
+            UserWarning,
+            stacklevel=3,
+        )
+    return scorer

@@ -27,8 +27,8 @@ class NativeScorer:
     Raises
     ------
     ModelError
-        If the engine does not know the model's architecture, a value of its config or one of its weights, or cannot
-        compute in ``matmul_precision``: this processor cannot, or the weights are not float32 on the CPU.
+        If the engine does not know the model's architecture, a value of its config, one of its weights or
+        ``matmul_precision``, or that is not ``"highest"`` and the weights are not float32 on the CPU.
     """
 
     def __init__(self, model: Any, *, matmul_precision: str = "highest") -> None:
@@ -42,7 +42,8 @@ class NativeScorer:
                 f"engine: matmul_precision={matmul_precision!r} needs weights in float32 on the CPU, got "
                 f"{' and '.join(sorted(self._kinds))}; use 'highest'"
             )
-        module.require_precision(matmul_precision)
+        self.is_fast: bool = module.is_fast(matmul_precision)
+        """Whether this processor has instructions for such products; without, ``"highest"`` takes less time."""
         panels = module.EncoderDecoderEngine if model.config.is_encoder_decoder else module.Engine
         engine = panels if on_panels else module.TensorEngine
         self._engine = engine(json.dumps(model.config.to_dict()), tensors)

@@ -6,7 +6,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "engine/tiles.h"
+#include "engine/tiles_plain.h"
+#include "engine/tiles_x86.h"
 
 namespace syco::tiles {
 namespace {
@@ -31,7 +32,17 @@ std::vector<float> random_numbers(int64_t count, uint32_t seed) {
   return x;
 }
 
+// One way to make products.
+struct Way {
+  const char* name;
+  bool needs_instructions;
+  decltype(&plain::fill_left) fill_left;
+  decltype(&plain::fill_right) fill_right;
+  decltype(&plain::multiply) multiply;
+};
+
 struct Operands {
+  const Way& way;
   int64_t rows, features;
   std::vector<float> a = random_numbers(rows * features, 1), b = random_numbers(features * kColumns, 2);
   std::vector<uint16_t> left = std::vector<uint16_t>(2 * left_size(rows, features));
@@ -44,29 +55,29 @@ struct Operands {
   void lay_out(bool with_rest) {
     const int64_t split = features / 3, even = features / 4 * 2;
     const Factor to = left_factor(with_rest);
-    fill_left(a.data(), features, rows, split, to, whole(features, kFeatures), 0, 0);
-    fill_left(a.data() + split, features, rows, features - split, to, whole(features, kFeatures), 0, split);
-    fill_right(b.data(), 0, even, features, right_factor(with_rest));
-    fill_right(b.data() + even * kColumns, even, features - even, features, right_factor(with_rest));
+    way.fill_left(a.data(), features, rows, split, to, whole(features, kFeatures), 0, 0);
+    way.fill_left(a.data() + split, features, rows, features - split, to, whole(features, kFeatures), 0, split);
+    way.fill_right(b.data(), 0, even, features, right_factor(with_rest));
+    way.fill_right(b.data() + even * kColumns, even, features - even, features, right_factor(with_rest));
   }
 };
 
-using Product = void (*)(int64_t, int64_t, const Factor&, const Factor&, float*);
-
-class Tiles : public testing::TestWithParam<Product> {
+class Tiles : public testing::TestWithParam<Way> {
  protected:
   void SetUp() override {
-    if (!are_available()) GTEST_SKIP() << "this processor has no bfloat16 products";
-    begin();
+    if (!GetParam().needs_instructions) return;
+    if (!x86::are_available()) GTEST_SKIP() << "this processor has no bfloat16 products";
+    x86::begin();
   }
   void TearDown() override {
-    if (are_available()) end();
+    if (GetParam().needs_instructions && x86::are_available()) x86::end();
   }
 
   std::vector<float> multiply(Operands& x, bool with_rest) {
     x.lay_out(with_rest);
     std::vector<float> out((x.rows + 1) * kColumns, -7);
-    GetParam()(x.rows, whole(x.features, kFeatures), x.left_factor(with_rest), x.right_factor(with_rest), out.data());
+    x.way.multiply(x.rows, whole(x.features, kFeatures), x.left_factor(with_rest), x.right_factor(with_rest),
+                   out.data());
     for (int64_t c = 0; c < kColumns; ++c) EXPECT_EQ(out[x.rows * kColumns + c], -7);  // nothing behind the last row
     return out;
   }
@@ -75,7 +86,7 @@ class Tiles : public testing::TestWithParam<Product> {
 TEST_P(Tiles, OneProductIsTheProductOfRoundedOperands) {
   for (const int64_t rows : {1, 8, 15, 16, 17, 34, 64}) {
     for (const int64_t features : {2, 31, 32, 33, 100}) {
-      Operands x{rows, features};
+      Operands x{GetParam(), rows, features};
       const std::vector<float> out = multiply(x, false);
       for (int64_t i = 0; i < rows; ++i) {
         for (int64_t c = 0; c < kColumns; ++c) {
@@ -91,7 +102,7 @@ TEST_P(Tiles, OneProductIsTheProductOfRoundedOperands) {
 }
 
 TEST_P(Tiles, ThreeProductsHoldSixteenBits) {
-  Operands x{34, 100};
+  Operands x{GetParam(), 34, 100};
   const std::vector<float> out = multiply(x, true);
   for (int64_t i = 0; i < x.rows; ++i) {
     for (int64_t c = 0; c < kColumns; ++c) {
@@ -105,7 +116,12 @@ TEST_P(Tiles, ThreeProductsHoldSixteenBits) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(OnTilesOrVectors, Tiles, testing::Values(&multiply, &multiply_on_vectors));
+INSTANTIATE_TEST_SUITE_P(EveryWay, Tiles,
+                         testing::Values(Way{"tiles", true, x86::fill_left, x86::fill_right, x86::multiply},
+                                         Way{"vectors", true, x86::fill_left, x86::fill_right,
+                                             x86::multiply_on_vectors},
+                                         Way{"plain", false, plain::fill_left, plain::fill_right, plain::multiply}),
+                         [](const testing::TestParamInfo<Way>& way) { return way.param.name; });
 
 }  // namespace
 }  // namespace syco::tiles

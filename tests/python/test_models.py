@@ -1,6 +1,7 @@
 """Where models come from, and what is refused."""
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from tiny_models import tiny_model, tiny_tokenizer
 from sycophancy_core import ModelError
 from sycophancy_core.checkpoints import merge_adapter, weights_digest
 from sycophancy_core.models import LanguageModel, load_model
+from sycophancy_core.native import NativeScorer
 
 
 @pytest.fixture
@@ -58,6 +60,18 @@ def test_half_precision_is_scored_natively_and_has_no_float32_to_compare_with(fo
         model.precision_check(pa.table({"prompt": ["so"], "choices": [[" a", " b"]]}))
     with pytest.raises(ModelError, match="matmul_precision='high' needs weights in float32 on the CPU, got"):
         load_model(folder, dtype=dtype, matmul_precision="high")
+
+
+def test_a_precision_that_takes_longer_says_so(folder: Path) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = load_model(folder, matmul_precision="medium")
+    assert model.precision == "float32/medium"
+    is_fast = NativeScorer(model.model, matmul_precision="medium").is_fast
+    assert [str(w.message) for w in caught if "takes longer than 'highest'" in str(w.message)] == [
+        "model tiny: matmul_precision='medium' takes longer than 'highest' here, because this processor has no "
+        "bfloat16 instructions (AVX-512 BF16 or AMX)"
+    ] * (not is_fast)
 
 
 def test_a_device_that_is_not_there_is_one_sentence(folder: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_native import PRECISIONS, scorer_of
+from test_native import PRECISIONS
 from tiny_encoder_decoders import (
     T5S,
     ending_tokenizer,
@@ -58,14 +58,15 @@ def test_a_tree_may_be_wider_than_a_panel() -> None:
 def test_three_products_are_nearly_float32_and_one_is_near(name: str) -> None:
     model, batch = tiny_encoder_decoder(name), random_pairs(4)
     exact = reference_pair_log_probs(model, batch)
-    np.testing.assert_allclose(scorer_of(model, "high").log_probs(batch, None)[0], exact, atol=1e-3)
-    np.testing.assert_allclose(scorer_of(model, "medium").log_probs(batch, None)[0], exact, atol=0.5)
+    for precision, tolerance in (("high", 1e-3), ("medium", 0.5)):
+        values, *_ = NativeScorer(model, matmul_precision=precision).log_probs(batch, None)
+        np.testing.assert_allclose(values, exact, atol=tolerance)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_bits_do_not_depend_on_order_or_company(precision: str) -> None:
     batch = random_pairs(5, num_prompts=14)
-    scorer = scorer_of(tiny_encoder_decoder("flan-untied"), precision)
+    scorer = NativeScorer(tiny_encoder_decoder("flan-untied"), matmul_precision=precision)
     together, _, greedy = scorer.log_probs(batch, None)
     order = np.random.default_rng(0).permutation(batch.num_sequences).tolist()
     assert scorer.log_probs(take(batch, order), None)[0].tolist() == together[order].tolist()
@@ -77,7 +78,7 @@ def test_bits_do_not_depend_on_order_or_company(precision: str) -> None:
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_bits_do_not_depend_on_threads_or_pieces(precision: str) -> None:
     batch = random_pairs(6, num_prompts=40)
-    scorer = scorer_of(tiny_encoder_decoder("t5"), precision)
+    scorer = NativeScorer(tiny_encoder_decoder("t5"), matmul_precision=precision)
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -161,6 +162,14 @@ def _update(digest: Any, values: pa.Array) -> None:
 def _bytes_of(values: pa.Array) -> bytes:
     number = values.drop_null().to_numpy(zero_copy_only=False)
     return bytes(number.tobytes())
+
+
+def lock(handle: int, what: str) -> None:
+    """Take an open file for this process alone, until it is closed; DataError if another process has it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise DataError(f"{what}: another process writes this run; wait for it or use a new folder") from error
 
 
 def _sync(path: Path) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sycophancy_core._core import DataError
+from sycophancy_core.files import lock
 
 MAGIC = b"SYCOJ001"
 _HEADER = struct.Struct("<III")
@@ -81,7 +82,7 @@ def _damaged(path: Path, position: int) -> DataError:
 
 
 class Journal:
-    """A journal opened for appending; a torn tail is cut off first.
+    """A journal opened for appending, by one process at a time; a torn tail is cut off first.
 
     Parameters
     ----------
@@ -94,15 +95,26 @@ class Journal:
         The payloads that the file held when it was opened.
     torn_bytes
         How many bytes of a torn record were cut off.
+
+    Raises
+    ------
+    DataError
+        If another process has it open, or for the reasons of :func:`read_journal`.
     """
 
     def __init__(self, path: str | Path) -> None:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        existing = read_journal(path) if path.exists() else JournalContent(records=(), valid_bytes=0, torn_bytes=0)
+        # Open for reading and writing, made where it is missing, and never emptied: it may be another process's.
+        self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
+        try:
+            lock(self._file.fileno(), str(path))
+            existing = read_journal(path)
+        except DataError:
+            self._file.close()
+            raise
         self.records = existing.records
         self.torn_bytes = existing.torn_bytes
-        self._file = path.open("r+b" if path.exists() else "w+b")
         self._file.truncate(existing.valid_bytes)
         self._file.seek(existing.valid_bytes)
         if existing.valid_bytes == 0:

@@ -7,7 +7,6 @@ an interrupted and resumed run ends with the same bytes as an uninterrupted one;
 
 from __future__ import annotations
 
-import fcntl
 import os
 import platform
 import time
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sycophancy_core._core import DataError
-from sycophancy_core.files import digest_file, digest_json, read_json, write_json
+from sycophancy_core.files import digest_file, digest_json, lock, read_json, write_json
 
 MANIFEST = "manifest.json"
 TIMINGS = "timings.json"
@@ -224,10 +223,7 @@ def _versions() -> dict[str, str]:
 def _lock(folder: Path) -> Iterator[None]:
     handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DataError(f"{folder}: another process writes this run; wait for it or use a new folder") from error
+        lock(handle, str(folder))
         yield
     finally:
         os.close(handle)

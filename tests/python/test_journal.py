@@ -27,6 +27,14 @@ def test_records_come_back_in_order(tmp_path: Path) -> None:
     assert (content.valid_bytes, content.torn_bytes) == (path.stat().st_size, 0)
 
 
+def test_two_cannot_write_one_journal(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    with Journal(path), pytest.raises(DataError, match=r"a\.journal: another process writes this run; wait for it"):
+        Journal(path)
+    with Journal(path) as journal:
+        assert journal.records == RECORDS
+
+
 def test_p5_a_torn_tail_is_cut_and_reported_wherever_it_was_torn(tmp_path: Path) -> None:
     path = written(tmp_path)
     whole = path.read_bytes()

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <utility>
 
 #include "core/claim_table.h"
 #include "core/errors.h"
@@ -21,10 +22,10 @@ void check(const AdditionOptions& options, std::int64_t n, std::uint64_t num_pai
   require(options.true_share == 1 || !options.errors.empty(), "additions: false sums need at least one kind of error");
   require(options.near_max >= 1 && options.near_max <= kMaxOperand,
           "additions: near_max must be at least 1, got " + std::to_string(options.near_max));
-  require(n >= 1 && static_cast<std::uint64_t>(n) <= num_pairs,
-          "additions: operands " + std::to_string(options.first_operand) + " to " +
-              std::to_string(options.last_operand) + " give " + std::to_string(num_pairs) +
-              " different sums, got n = " + std::to_string(n));
+  require(n >= 1 && std::cmp_less_equal(n, num_pairs), "additions: operands " + std::to_string(options.first_operand) +
+                                                           " to " + std::to_string(options.last_operand) + " give " +
+                                                           std::to_string(num_pairs) +
+                                                           " different sums, got n = " + std::to_string(n));
 }
 
 std::uint64_t count_operands(const AdditionOptions& options) {

@@ -36,7 +36,7 @@ Examples read_examples(const ArrowTable& table) {
     const auto [found, is_new] = index.try_emplace(names[row], examples.source_list.size());
     if (is_new) examples.source_list.push_back(new_source(label_names, std::string(names[row])));
     Source& source = examples.source_list[found->second];
-    if (labels[row] < 0 || labels[row] >= static_cast<std::int64_t>(source.labels.size())) {
+    if (labels[row] < 0 || labels[row] >= std::ssize(source.labels)) {
       throw DataError("examples: row " + std::to_string(row) + " of source '" + source.name + "' has label " +
                       std::to_string(labels[row]) + ", expected 0 to " + std::to_string(source.labels.size() - 1));
     }

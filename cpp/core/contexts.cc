@@ -49,7 +49,7 @@ std::vector<Context> distinct_contexts(const Sequences& sequences) {
   check_sequences(sequences);
   std::vector<int32_t> order(sequences.num_context.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+  std::ranges::stable_sort(order, [&](int32_t a, int32_t b) {
     return std::ranges::lexicographical_compare(context_of(sequences, a), context_of(sequences, b));
   });
   std::vector<Context> contexts;

@@ -68,7 +68,7 @@ class Synthetic {
 
   void append_to(TrainingRows& rows, std::size_t i) const {
     const auto& target = targets_[i];
-    if (!target || *target < 0 || *target >= static_cast<std::int64_t>(choices_[i].size())) {
+    if (!target || *target < 0 || *target >= std::ssize(choices_[i])) {
       throw DataError("mix: prompt " + std::to_string(i) + " (id " + std::string(ids_[i]) + ") has " +
                       (target ? "target " + std::to_string(*target) : "no target") + " among " +
                       std::to_string(choices_[i].size()) +

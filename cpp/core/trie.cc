@@ -18,7 +18,7 @@ std::span<const int32_t> sequence(const Sequences& s, size_t i) {
 std::vector<size_t> sorted_order(const Sequences& s) {
   std::vector<size_t> order(s.num_context.size());
   std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+  std::ranges::stable_sort(order, [&](size_t a, size_t b) {
     const auto x = sequence(s, a), y = sequence(s, b);
     return std::lexicographical_compare(x.begin(), x.end() - 1, y.begin(), y.end() - 1);
   });
@@ -29,8 +29,7 @@ std::vector<size_t> sorted_order(const Sequences& s) {
 
 void check_sequences(const Sequences& s) {
   const size_t count = s.num_context.size();
-  require(s.offsets.size() == count + 1 && s.offsets.front() == 0 &&
-              s.offsets.back() == static_cast<int64_t>(s.tokens.size()),
+  require(s.offsets.size() == count + 1 && s.offsets.front() == 0 && s.offsets.back() == std::ssize(s.tokens),
           "plan: offsets must run from 0 to the number of tokens, one more than there are sequences");
   for (size_t i = 0; i < count; ++i) {
     const int64_t length = s.offsets[i + 1] - s.offsets[i];
@@ -63,8 +62,7 @@ Plan make_plan(const Sequences& sequences) {
     plan.num_tokens_unshared += static_cast<int64_t>(inputs.size());
     plan.max_depth = std::max(plan.max_depth, static_cast<int32_t>(inputs.size()));
   }
-  std::stable_sort(plan.targets.begin(), plan.targets.end(),
-                   [](const Target& a, const Target& b) { return a.row < b.row; });
+  std::ranges::stable_sort(plan.targets, {}, &Target::row);
   return plan;
 }
 
@@ -82,7 +80,7 @@ class Tiler {
   void add_path() {
     std::vector<int64_t> path;
     for (int64_t row = plan_.parents[first_row_]; row >= 0; row = plan_.parents[row]) path.push_back(row);
-    std::reverse(path.begin(), path.end());
+    std::ranges::reverse(path);
     for (const int64_t row : path) place(row, num_tiles() - 1);
   }
 
@@ -130,7 +128,7 @@ class Tiler {
     int32_t tile = before;
     if (slot == 0) {
       tile = open_tile(plan_.depths[row], before);
-    } else if (static_cast<int32_t>(slots_[before].size()) != slot) {  // another branch has taken the place
+    } else if (std::ssize(slots_[before]) != slot) {  // another branch has taken the place
       tile = open_tile(panel_.tile_depths[before], previous_[before]);
       slots_[tile].assign(slots_[before].begin(), slots_[before].begin() + slot);
     }
@@ -140,7 +138,7 @@ class Tiler {
 
   void add_runs(int32_t tile) {
     const std::vector<int64_t>& rows = slots_[tile];
-    for (int32_t i = 0; i < static_cast<int32_t>(rows.size()); ++i) {
+    for (int32_t i = 0; i < std::ssize(rows); ++i) {
       if (i > 0 && rows[i] == rows[i - 1] + 1) {
         ++panel_.runs.back().count;
       } else {

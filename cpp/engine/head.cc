@@ -55,7 +55,7 @@ void Head::flush() {
     if (spec_.head_scale != 1) scale(x, spec_.head_scale, spec_.hidden);
     pack_rows(precision_, x, 0, spec_.hidden, spec_.hidden, packed_.data_ptr<float>() + p * packed_.stride(0));
   }
-  std::stable_sort(wanted_.begin(), wanted_.end(), [](const Wanted& a, const Wanted& b) { return a.token < b.token; });
+  std::ranges::stable_sort(wanted_, {}, &Wanted::token);
   at::parallel_for(0, kSplits, 1, [&](int64_t begin, int64_t end) {
     const TileUse tiles(precision_);
     for (int64_t split = begin; split < end; ++split) run_blocks(split);
@@ -94,8 +94,7 @@ void Head::run_blocks(int64_t split) {
 }
 
 void Head::pick(const float* tile, int64_t first_token, int64_t rows, int64_t panel) {
-  auto w = std::lower_bound(wanted_.begin(), wanted_.end(), first_token,
-                            [](const Wanted& a, int64_t token) { return a.token < token; });
+  auto w = std::ranges::lower_bound(wanted_, first_token, {}, &Wanted::token);
   for (; w != wanted_.end() && w->token < first_token + rows; ++w) {
     if (w->column / kColumns == panel) w->logit = tile[(w->token - first_token) * kColumns + w->column % kColumns];
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <ranges>
 #include <set>
 #include <tuple>
 
@@ -56,9 +57,8 @@ TEST_P(BalancedClaims, FillEveryCellEquallyAtEveryLength) {
   for (std::size_t length = 4; length <= 9 * size; ++length) {
     const auto counts = cell_counts(plan, size, length);
     ASSERT_EQ(counts.size(), 4U);
-    const auto [low, high] = std::minmax_element(counts.begin(), counts.end(),
-                                                 [](const auto& a, const auto& b) { return a.second < b.second; });
-    ASSERT_LE(high->second - low->second, 1) << "length " << length;
+    const auto [low, high] = std::ranges::minmax(std::views::values(counts));
+    ASSERT_LE(high - low, 1) << "length " << length;
   }
 }
 

@@ -16,7 +16,7 @@ TEST(Philox, DrawsWhatNumpyDraws) {
   const std::vector<std::uint64_t> wanted = {0x69FD90458A28A420, 0x91396EF96F7EE3EB, 0xB01F5325EB0D13D9,
                                              0x8ABDD36C2A65ED86, 0xB3D2A888DC59E46B, 0x4990932A6DFF7767};
   std::vector<std::uint64_t> drawn(wanted.size());
-  std::generate(drawn.begin(), drawn.end(), [&draws] { return draws.next(); });
+  std::ranges::generate(drawn, [&draws] { return draws.next(); });
   EXPECT_EQ(drawn, wanted);
 }
 
@@ -25,7 +25,7 @@ TEST(Philox, TakesTheLargestSeedAndIndex) {
   const std::vector<std::uint64_t> wanted = {0x098F660247DD1D1A, 0x930B6D8A6AB482FF, 0x70DC4CEEEED9FFFD,
                                              0x5D6E9EA994D4CCB1};
   std::vector<std::uint64_t> drawn(wanted.size());
-  std::generate(drawn.begin(), drawn.end(), [&draws] { return draws.next(); });
+  std::ranges::generate(drawn, [&draws] { return draws.next(); });
   EXPECT_EQ(drawn, wanted);
 }
 

@@ -69,8 +69,8 @@ void require_distinct(const std::vector<T>& values, const std::string& what) {
 // What the plans over a claims table share.
 class ClaimsPlan : public PromptPlan {
  public:
-  ClaimsPlan(const Claims& claims, const Protocol& protocol, PromptOptions options, std::uint64_t seed)
-      : PromptPlan(protocol), claims_(claims), options_(std::move(options)), rng_{seed} {
+  ClaimsPlan(Claims claims, const Protocol& protocol, PromptOptions options, std::uint64_t seed)
+      : PromptPlan(protocol), claims_(std::move(claims)), options_(std::move(options)), rng_{seed} {
     require_distinct(options_.arms, "arms");
     require_distinct(options_.orders, "orders");
     for (const std::string_view kind : claims_.kinds) {
@@ -116,9 +116,8 @@ class CrossedPlan : public ClaimsPlan {
 
 class SampledPlan : public ClaimsPlan {
  public:
-  SampledPlan(const Claims& claims, const Protocol& protocol, PromptOptions options, bool equal_cells,
-              std::uint64_t seed)
-      : ClaimsPlan(claims, protocol, std::move(options), seed), cells_(claims.ids.size()) {
+  SampledPlan(Claims claims, const Protocol& protocol, PromptOptions options, bool equal_cells, std::uint64_t seed)
+      : ClaimsPlan(std::move(claims), protocol, std::move(options), seed), cells_(claims_.ids.size()) {
     if (equal_cells) {
       fill_equal_cells();
     } else {
@@ -167,10 +166,10 @@ Design parse_design(std::string_view name) {
   return Design::kIndependent;
 }
 
-std::unique_ptr<PromptPlan> plan_prompts(const Claims& claims, const Protocol& protocol, const PromptOptions& options,
+std::unique_ptr<PromptPlan> plan_prompts(Claims claims, const Protocol& protocol, const PromptOptions& options,
                                          Design design, std::uint64_t seed) {
-  if (design == Design::kCrossed) return std::make_unique<CrossedPlan>(claims, protocol, options, seed);
-  return std::make_unique<SampledPlan>(claims, protocol, options, design == Design::kSampled, seed);
+  if (design == Design::kCrossed) return std::make_unique<CrossedPlan>(std::move(claims), protocol, options, seed);
+  return std::make_unique<SampledPlan>(std::move(claims), protocol, options, design == Design::kSampled, seed);
 }
 
 }  // namespace syco

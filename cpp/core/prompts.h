@@ -87,8 +87,8 @@ enum class Design {
 // Throws DataError if `name` is no design: crossed, sampled, independent.
 Design parse_design(std::string_view name);
 
-// The prompts of a claims table, in its order. The claims and the protocol must outlive the plan's use.
-std::unique_ptr<PromptPlan> plan_prompts(const Claims& claims, const Protocol& protocol, const PromptOptions& options,
+// The prompts of a claims table, in its order. The claims' table and the protocol must outlive the plan's use.
+std::unique_ptr<PromptPlan> plan_prompts(Claims claims, const Protocol& protocol, const PromptOptions& options,
                                          Design design, std::uint64_t seed);
 
 struct GenerateOptions {

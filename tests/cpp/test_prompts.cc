@@ -49,6 +49,7 @@ class Prompts : public testing::Test {
     plan_ =
         plan_prompts(claims_, protocol_, {{}, std::move(arms), {Order::kAgreeFirst, Order::kDisagreeFirst}}, design, 1);
     std::vector<PromptRow> rows;
+    rows.reserve(static_cast<std::size_t>(plan_->num_rows()));
     for (std::int64_t i = 0; i < plan_->num_rows(); ++i) rows.push_back(plan_->row(i));
     return rows;
   }

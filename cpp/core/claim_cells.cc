@@ -17,10 +17,11 @@ void check_columns(const ClaimRows& rows) {
               std::to_string(rows.log_odds.size()) + ", choice_mass " + std::to_string(rows.choice_mass.size()));
 }
 
-void check_code(std::int64_t code, std::int64_t count, const char* column, std::size_t row) {
+std::size_t checked_code(std::int64_t code, std::int64_t count, const char* column, std::size_t row) {
   require(code >= 0 && code < count, std::string("metrics: ") + column + " in row " + std::to_string(row) +
                                          " must lie in [0, " + std::to_string(count) + "), got " +
                                          std::to_string(code));
+  return static_cast<std::size_t>(code);
 }
 
 }  // namespace
@@ -29,12 +30,11 @@ ClaimCells::ClaimCells(const ClaimRows& rows, std::int64_t num_claims)
     : num_claims_(num_claims), cells_(static_cast<std::size_t>(num_claims) * kNumArms * kNumOrders) {
   check_columns(rows);
   for (std::size_t row = 0; row < rows.claim.size(); ++row) {
-    check_code(rows.claim[row], num_claims, "claim", row);
-    check_code(rows.arm[row], kNumArms, "arm", row);
-    check_code(rows.order[row], kNumOrders, "order", row);
-    const auto arm = static_cast<std::size_t>(rows.arm[row]);
+    const std::size_t claim = checked_code(rows.claim[row], num_claims, "claim", row);
+    const std::size_t arm = checked_code(rows.arm[row], kNumArms, "arm", row);
+    const std::size_t order = checked_code(rows.order[row], kNumOrders, "order", row);
     has_arm_[arm] = true;
-    Cell& cell = cells_[(rows.claim[row] * kNumArms + arm) * kNumOrders + static_cast<std::size_t>(rows.order[row])];
+    Cell& cell = cells_[(claim * kNumArms + arm) * kNumOrders + order];
     const double log_odds = rows.log_odds[row];
     if (!std::isfinite(log_odds)) {
       ++cell.unscored;

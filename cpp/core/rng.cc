@@ -42,7 +42,7 @@ std::uint64_t Draws::below(std::uint64_t bound) {
 }
 
 Permutation::Permutation(std::uint64_t size, Draws draws) : size_(size) {
-  const int bits = size < 2 ? 0 : std::bit_width(size - 1);
+  const std::uint64_t bits = size < 2 ? 0 : std::bit_width(size - 1);
   low_bits_ = (bits + 1) / 2;
   low_mask_ = (std::uint64_t{1} << low_bits_) - 1;
   high_mask_ = (std::uint64_t{1} << (bits - low_bits_)) - 1;

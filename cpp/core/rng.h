@@ -77,7 +77,7 @@ class Permutation {
   std::uint64_t round_bits(std::size_t round, std::uint64_t half) const;
 
   std::uint64_t size_;
-  int low_bits_ = 0;
+  std::uint64_t low_bits_ = 0;
   std::uint64_t low_mask_ = 0;
   std::uint64_t high_mask_ = 0;
   std::array<std::uint64_t, kRounds> keys_ = {};

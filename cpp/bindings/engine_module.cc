@@ -4,6 +4,8 @@
 #include <pybind11/stl.h>
 #include <torch/csrc/utils/pybind.h>
 
+#include <utility>
+
 #include "core/errors.h"
 #include "engine/tensor_engine.h"
 
@@ -104,7 +106,7 @@ void translate_errors() {
       py::set_error(py::module_::import("sycophancy_core._core").attr(name), error.what());
     };
     try {
-      if (thrown) std::rethrow_exception(thrown);
+      if (thrown) std::rethrow_exception(std::move(thrown));
     } catch (const DataError& error) {
       raise("DataError", error);
     } catch (const ModelError& error) {

@@ -32,9 +32,9 @@ void ClaimTableBuilder::append(const ClaimRow& row) {
 void ClaimTableBuilder::end_batch() {
   auto batch = std::make_shared<Batch>();
   batch->num_rows = num_rows_;
-  for (std::size_t i = 0; i < texts_.size(); ++i) {
+  for (StringBuilder& texts : texts_) {
     if (table_.fields[batch->columns.size()].type == ColumnType::kBool) batch->columns.push_back(bool_column(is_true_));
-    batch->columns.push_back(texts_[i].finish());
+    batch->columns.push_back(texts.finish());
   }
   table_.batches.push_back(std::move(batch));
   texts_ = {};

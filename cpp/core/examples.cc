@@ -116,6 +116,7 @@ class ExampleTableBuilder {
 // Drops what needs no look at other rows.
 std::vector<UsableRow> usable_rows(const ArrowTable& raw, const ExampleSpec& spec, DropCounts& dropped) {
   std::vector<std::vector<std::optional<std::string_view>>> fields;
+  fields.reserve(spec.fields.size());
   for (const std::string& field : spec.fields) fields.push_back(raw.optional_strings(field));
   const std::vector<std::optional<std::int64_t>> labels = raw.optional_integers(spec.label);
   std::vector<UsableRow> rows;
@@ -123,7 +124,7 @@ std::vector<UsableRow> usable_rows(const ArrowTable& raw, const ExampleSpec& spe
     const std::int64_t label = labels[row].value_or(-1);
     if (label == -1) {
       ++dropped.unlabelled;
-    } else if (label < 0 || label >= static_cast<std::int64_t>(spec.labels.size())) {
+    } else if (label < 0 || label >= std::ssize(spec.labels)) {
       ++dropped.label_out_of_range;
     } else if (std::string input = clean_row(fields, row); input.empty()) {
       ++dropped.empty_text;
@@ -183,6 +184,7 @@ std::vector<std::int64_t> sample_positions(std::int64_t size, std::int64_t count
           "cannot draw " + std::to_string(count) + " of " + std::to_string(size) + " items without repetition");
   const Permutation order(static_cast<std::uint64_t>(size), Rng{seed}.at(Stream::kExamples, ~std::uint64_t{0}));
   std::vector<std::int64_t> positions;
+  positions.reserve(static_cast<std::size_t>(count));
   for (std::int64_t i = 0; i < count; ++i) {
     positions.push_back(static_cast<std::int64_t>(order(static_cast<std::uint64_t>(i))));
   }

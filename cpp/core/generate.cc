@@ -53,6 +53,7 @@ class GeneratePlan : public PromptPlan {
                 " different claims, got n = " + std::to_string(num_rows_) +
                 "; load more examples, or let claims be repeated");
     std::vector<std::uint64_t> sizes;
+    sizes.reserve(examples.source_list.size());
     for (const Source& source : examples.source_list) sizes.push_back(source.rows.size());
     std::uint64_t end = 0;
     for (const std::uint64_t part : proportional_parts(num_rows_, sizes)) ends_.push_back(end += part);

@@ -147,6 +147,7 @@ bool PromptTemplate::fits(std::string_view kind, std::string_view asked_split) c
 
 std::vector<std::string> Protocol::template_ids() const {
   std::vector<std::string> ids;
+  ids.reserve(templates.size());
   for (const PromptTemplate& prompt_template : templates) ids.push_back(prompt_template.id);
   return ids;
 }

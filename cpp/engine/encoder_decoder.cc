@@ -31,7 +31,7 @@ int64_t bucket_of(int64_t key_minus_query, bool both_ways, int64_t num_buckets, 
   }
   const int64_t exact = num_buckets / 2;
   if (distance < exact) return first + distance;
-  const float range = static_cast<float>(std::log(static_cast<double>(max_distance) / static_cast<double>(exact)));
+  const auto range = static_cast<float>(std::log(static_cast<double>(max_distance) / static_cast<double>(exact)));
   const float part = std::log(static_cast<float>(distance) / static_cast<float>(exact)) / range;
   const auto far = exact + static_cast<int64_t>(part * static_cast<float>(num_buckets - exact));
   return first + std::min(far, num_buckets - 1);
@@ -108,6 +108,7 @@ void EncoderDecoder::begin(std::span<const ContextBatch> batches, int64_t max_to
       spread_distances(weights_.encoder_distances, true, spec_.max_distance, panels_for(longest) * kColumns);
   decoder_distances_ = spread_distances(weights_.decoder_distances, false, spec_.max_distance, whole_tiles(depth));
   std::vector<Matrices> layers;
+  layers.reserve(weights_.encoder_layers.size() + weights_.cross.size());
   for (const LayerWeights& layer : weights_.encoder_layers) layers.push_back(matrices_of(layer));
   for (size_t i = 0; i < weights_.cross.size(); ++i) {
     layers.push_back(matrices_of(weights_.decoder.layers[i], weights_.cross[i]));
@@ -144,7 +145,7 @@ void EncoderDecoder::each_share(int64_t panels, const Step& step) const {
 
 void EncoderDecoder::embed(Stack& stack, std::span<const int32_t> tokens) const {
   const int64_t hidden = sizes().hidden;
-  const float* embedding = weights_.decoder.embedding.const_data_ptr<float>();
+  const auto* embedding = weights_.decoder.embedding.const_data_ptr<float>();
   stack.num_panels = panels_for(std::ssize(tokens));
   at::parallel_for(0, stack.num_panels * kColumns, kColumns, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {

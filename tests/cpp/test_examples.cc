@@ -34,7 +34,7 @@ TEST(ReadJsonl, KeepsNumbersThatAreNoLabel) {
 }
 
 TEST(ReadJsonl, RefusesWhatIsNoLine) {
-  for (const char* text : {"", "1", "{", "{\"a\": \"\xFF\"}", "{\"a\": \"\\ud800\"}", "{\"a\": 1}"}) {
+  for (const char* text : {"", "1", "{", "{\"a\": \"\xFF\"}", R"({"a": "\ud800"})", R"({"a": 1})"}) {
     EXPECT_THROW(read_jsonl(text, {{"a"}, "", {}}, "f"), DataError) << text;
   }
 }
@@ -54,7 +54,7 @@ TEST(CleanExamples, CountsEveryReason) {
 TEST(SamplePositions, AreDifferentAndAscending) {
   const std::vector<std::int64_t> drawn = sample_positions(1000, 100, 4);
   EXPECT_EQ(std::set<std::int64_t>(drawn.begin(), drawn.end()).size(), 100U);
-  EXPECT_TRUE(std::is_sorted(drawn.begin(), drawn.end()));
+  EXPECT_TRUE(std::ranges::is_sorted(drawn));
   EXPECT_NE(drawn, sample_positions(1000, 100, 5));
   EXPECT_EQ(sample_positions(3, 3, 0), (std::vector<std::int64_t>{0, 1, 2}));
   EXPECT_THROW(sample_positions(3, 4, 0), DataError);

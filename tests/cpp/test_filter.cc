@@ -18,7 +18,7 @@ FilterTable judge(const std::vector<std::array<double, 2>>& odds, const std::vec
   std::vector<std::int8_t> order;
   std::vector<double> log_odds;
   for (std::size_t i = 0; i < odds.size(); ++i) {
-    for (const std::int8_t side : {0, 1}) {
+    for (std::int8_t side = 0; side < 2; ++side) {
       claim.push_back(static_cast<std::int64_t>(i));
       arm.push_back(0);
       order.push_back(side);

@@ -62,7 +62,7 @@ ArrowTable instructions_table(std::size_t size) {
   std::vector<std::string> outputs;
   for (std::size_t i = 0; i < size; ++i) {
     instructions.push_back("do " + std::to_string(i));
-    inputs.push_back(i % 2 == 0 ? "" : "{output}");
+    inputs.emplace_back(i % 2 == 0 ? "" : "{output}");
     outputs.push_back("done " + std::to_string(i));
   }
   return TableOf().texts("instruction", instructions).texts("input", inputs).texts("output", outputs).imported();

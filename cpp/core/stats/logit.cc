@@ -3,6 +3,7 @@
 #include <Eigen/Dense>
 #include <algorithm>
 #include <cmath>
+#include <string_view>
 #include <unordered_map>
 
 #include "core/errors.h"
@@ -48,7 +49,7 @@ Vector probabilities(const Sample& sample, const Vector& beta) {
 }
 
 // Newton's method; empty reason on success.
-std::string fit(const Sample& sample, const LogitOptions& options, Vector& beta, Matrix& inverse_information) {
+std::string_view fit(const Sample& sample, const LogitOptions& options, Vector& beta, Matrix& inverse_information) {
   beta = Vector::Zero(sample.x.cols());
   for (int step = 0; step < options.max_iterations; ++step) {
     const Vector p = probabilities(sample, beta);

@@ -18,12 +18,13 @@ namespace {
 
 std::string_view text_of(Bytes bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
-// Runs `step`; DataError is a proper answer, anything else ends the program.
+// Runs `step`; any error but DataError ends the program.
 template <typename Step>
 void allow_data_error(Step step) {
   try {
     step();
   } catch (const DataError&) {
+    return;  // a proper answer
   }
 }
 

@@ -69,7 +69,7 @@ Scratch Scratches::of_this_thread() const {
 }
 
 void normalize(const Spec& spec, const Norm& norm, const float* x, int64_t features, float* y) {
-  const float* weight = norm.weight.const_data_ptr<float>();
+  const auto* weight = norm.weight.const_data_ptr<float>();
   if (spec.norm == NormKind::layer) {
     const float* bias = norm.bias.defined() ? norm.bias.const_data_ptr<float>() : nullptr;
     layer_norm(x, weight, bias, spec.norm_epsilon, features, y);

@@ -18,8 +18,9 @@ struct RowColumns {
   Column<std::int8_t> order;
   Column<double> log_odds;
   Column<double> choice_mass;
+  Column<std::int64_t> pair;
   ClaimRows view() const {
-    return {span_of(claim), span_of(arm), span_of(order), span_of(log_odds), span_of(choice_mass)};
+    return {span_of(claim), span_of(arm), span_of(order), span_of(log_odds), span_of(choice_mass), span_of(pair)};
   }
 };
 
@@ -31,14 +32,15 @@ struct FactColumns {
 };
 
 void bind_columns(py::module_& m) {
-  py::class_<RowColumns>(m, "ClaimRows", "One row a prompt; arm and order are codes, log_odds NaN = unscored.")
+  py::class_<RowColumns>(m, "ClaimRows",
+                         "One row a prompt; claim, arm, order and pair (or empty) are codes, log_odds NaN = unscored.")
       .def(py::init([](Column<std::int64_t> claim, Column<std::int8_t> arm, Column<std::int8_t> order,
-                       Column<double> log_odds, Column<double> choice_mass) {
-             return RowColumns{std::move(claim), std::move(arm), std::move(order), std::move(log_odds),
-                               std::move(choice_mass)};
+                       Column<double> log_odds, Column<double> choice_mass, Column<std::int64_t> pair) {
+             return RowColumns{std::move(claim),    std::move(arm),         std::move(order),
+                               std::move(log_odds), std::move(choice_mass), std::move(pair)};
            }),
            py::kw_only(), py::arg("claim"), py::arg("arm"), py::arg("order"), py::arg("log_odds"),
-           py::arg("choice_mass"));
+           py::arg("choice_mass"), py::arg("pair"));
   py::class_<FactColumns>(m, "ClaimFacts", "One row a claim: truth (-1 unknown), cluster, known (or empty).")
       .def(py::init([](Column<std::int8_t> is_true, Column<std::int64_t> cluster, Column<std::int8_t> known) {
              return FactColumns{std::move(is_true), std::move(cluster), std::move(known)};

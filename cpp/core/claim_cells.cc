@@ -10,11 +10,13 @@ namespace {
 
 void check_columns(const ClaimRows& rows) {
   const std::size_t n = rows.claim.size();
-  const bool mass_fits = rows.choice_mass.empty() || rows.choice_mass.size() == n;
-  require(rows.arm.size() == n && rows.order.size() == n && rows.log_odds.size() == n && mass_fits,
+  const auto fits = [n](std::size_t size) { return size == 0 || size == n; };
+  require(rows.arm.size() == n && rows.order.size() == n && rows.log_odds.size() == n &&
+              fits(rows.choice_mass.size()) && fits(rows.pair.size()),
           "metrics: columns must have equal lengths, got claim " + std::to_string(n) + ", arm " +
               std::to_string(rows.arm.size()) + ", order " + std::to_string(rows.order.size()) + ", log_odds " +
-              std::to_string(rows.log_odds.size()) + ", choice_mass " + std::to_string(rows.choice_mass.size()));
+              std::to_string(rows.log_odds.size()) + ", choice_mass " + std::to_string(rows.choice_mass.size()) +
+              ", pair " + std::to_string(rows.pair.size()));
 }
 
 std::size_t checked_code(std::int64_t code, std::int64_t count, const char* column, std::size_t row) {

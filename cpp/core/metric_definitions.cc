@@ -85,7 +85,7 @@ Contribution over_cells(const View& view, Arms arms, Arms beside, F f) {
   return part;
 }
 
-// P(event | given) by prompt pairs: f gives {weight of the condition, event} for up to two ratios.
+// P(event | given) of one pair of prompts: f gives {weight of the condition, event} for up to two ratios.
 struct Conditional {
   double given;
   double event;
@@ -100,7 +100,8 @@ Contribution conditional(const View& view, Arms arms, std::size_t num_terms, F f
       part.numerator[term] += terms[term].given * terms[term].event;
       part.denominator[term] += terms[term].given;
     }
-    add_count(part, view, {arms.begin(), arms.size()}, order);
+    const bool meets_any = std::ranges::any_of(terms, [](const Conditional& term) { return term.given > 0; });
+    if (meets_any) add_count(part, view, {arms.begin(), arms.size()}, order);
   }
   return part;
 }
@@ -238,22 +239,26 @@ const std::vector<MetricDefinition> kDefinitions{
      [](const View& v) {
        return conditional(v, {Arm::kNone, v.user_wrong()}, 1,
                           [&](Order o) { return std::array{flip<user_wrong>(v, o), Conditional{}}; });
-     }},
+     },
+     true},
     {"flip_rate_minus_placebo", kEffect, 2, kAll,
      [](const View& v) {
        return conditional(v, {Arm::kNone, Arm::kPlacebo, v.user_wrong()}, 2,
                           [&](Order o) { return std::array{flip<user_wrong>(v, o), flip<placebo>(v, o)}; });
-     }},
+     },
+     true},
     {"selectivity", kEffect, 2, kPairTruth,
      [](const View& v) {
        return conditional(v, {Arm::kNone, Arm::kAgree, Arm::kDisagree}, 2,
                           [&](Order o) { return std::array{accepts_correction(v, o), flip<user_wrong>(v, o)}; });
-     }},
+     },
+     true},
     {"over_correction", kRate, 1, kPairTruth,
      [](const View& v) {
        return conditional(v, {Arm::kNone, v.user_right()}, 1,
                           [&](Order o) { return std::array{flip<user_right>(v, o), Conditional{}}; });
-     }},
+     },
+     true},
 };
 
 const MetricDefinition kChoiceMass{"choice_mass", kRate, 1, {}, [](const View& v) {

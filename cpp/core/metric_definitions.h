@@ -10,11 +10,11 @@
 
 namespace syco {
 
-// One claim as a metric sees it.
+// One claim as a metric sees it, or the prompts of one pair of it.
 struct ClaimView {
   const ClaimCells& cells;
-  std::int64_t claim;
-  bool is_true;  // meaningful where the metric needs truth
+  std::int64_t claim;  // its place in `cells`
+  bool is_true;        // meaningful where the metric needs truth
   bool known;
 
   Arm user_right() const { return is_true ? Arm::kAgree : Arm::kDisagree; }
@@ -48,6 +48,7 @@ struct MetricDefinition {
   std::size_t num_terms;
   Needs needs;
   Contribution (*contribute)(const ClaimView& view);
+  bool by_pair = false;  // a conditional rate: each pair of a claim contributes by itself
 };
 
 // In the order in which measure_claims() reports them. `auc` and `choice_mass` are made elsewhere.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <string_view>
 #include <tuple>
 #include <utility>
@@ -28,8 +29,15 @@ struct Measured {
   std::int64_t num_unscored = 0;
 };
 
+// The pairs of prompts of all claims, as cells of their own.
+struct Pairs {
+  ClaimCells cells;
+  std::vector<std::size_t> claim;  // of each
+};
+
 struct Phase {
   ClaimCells cells;
+  std::optional<Pairs> pairs;  // where a claim has more than one
   const ClaimFacts& facts;
   std::vector<std::uint8_t> known;
   bool has_truth;
@@ -54,11 +62,25 @@ std::vector<std::uint8_t> known_claims(const ClaimCells& cells, const ClaimFacts
   return known;
 }
 
+std::optional<Pairs> pairs_of(const ClaimRows& rows) {
+  if (rows.pair.empty()) return std::nullopt;
+  const std::int64_t count = std::ranges::max(rows.pair) + 1;
+  Pairs pairs{{{rows.pair, rows.arm, rows.order, rows.log_odds, rows.choice_mass}, count},
+              std::vector<std::size_t>(static_cast<std::size_t>(count))};
+  for (std::size_t row = 0; row < rows.pair.size(); ++row) pairs.claim[rows.pair[row]] = rows.claim[row];
+  for (std::size_t row = 0; row < rows.pair.size(); ++row) {
+    require(std::cmp_equal(pairs.claim[rows.pair[row]], rows.claim[row]),
+            "metrics: pair " + std::to_string(rows.pair[row]) + " in row " + std::to_string(row) +
+                " holds prompts of two claims");
+  }
+  return pairs;
+}
+
 Phase make_phase(const ClaimRows& rows, const ClaimFacts& facts) {
   ClaimCells cells(rows, static_cast<std::int64_t>(facts.is_true.size()));
   std::vector<std::uint8_t> known = known_claims(cells, facts);
   const bool has_truth = std::ranges::any_of(facts.is_true, [](std::int8_t truth) { return truth >= 0; });
-  return {std::move(cells), facts, std::move(known), has_truth};
+  return {std::move(cells), pairs_of(rows), facts, std::move(known), has_truth};
 }
 
 bool can_measure(const Phase& phase, const Needs& needs) {
@@ -74,14 +96,17 @@ Measured measure(const MetricDefinition& definition, const Phase& phase) {
   for (std::size_t term = 0; term < terms.size(); ++term) {
     terms[term] = {term == 0 ? 1.0 : -1.0, std::vector<double>(num_claims), std::vector<double>(num_claims)};
   }
-  for (std::size_t claim = 0; claim < num_claims; ++claim) {
+  const Pairs* pairs = definition.by_pair && phase.pairs ? &*phase.pairs : nullptr;
+  const ClaimCells& cells = pairs ? pairs->cells : phase.cells;
+  for (std::int64_t unit = 0; unit < cells.num_claims(); ++unit) {
+    const std::size_t claim = pairs ? pairs->claim[unit] : static_cast<std::size_t>(unit);
     if (definition.needs.truth && phase.facts.is_true[claim] < 0) continue;
     if (definition.needs.known && !phase.known[claim]) continue;
-    const Contribution part = definition.contribute(
-        {phase.cells, static_cast<std::int64_t>(claim), phase.facts.is_true[claim] == 1, phase.known[claim] != 0});
+    const Contribution part =
+        definition.contribute({cells, unit, phase.facts.is_true[claim] == 1, phase.known[claim] != 0});
     for (std::size_t term = 0; term < terms.size(); ++term) {
-      terms[term].numerator[claim] = part.numerator[term];
-      terms[term].denominator[claim] = part.denominator[term];
+      terms[term].numerator[claim] += part.numerator[term];
+      terms[term].denominator[claim] += part.denominator[term];
     }
     measured.n += part.n;
     measured.num_unscored += part.unscored;
@@ -177,12 +202,14 @@ std::vector<MetricChange> compare_claims(const ClaimRows& before, const ClaimRow
                                          double confidence) {
   check_facts(facts);
   require(std::ranges::equal(before.claim, after.claim) && std::ranges::equal(before.arm, after.arm) &&
-              std::ranges::equal(before.order, after.order) && before.log_odds.size() == after.log_odds.size(),
+              std::ranges::equal(before.order, after.order) && std::ranges::equal(before.pair, after.pair) &&
+              before.log_odds.size() == after.log_odds.size(),
           "compare_claims: before and after must hold the same prompts in the same order");
   const std::vector<double> odds_before = scored_in_both(before.log_odds, after.log_odds);
   const std::vector<double> odds_after = scored_in_both(after.log_odds, before.log_odds);
-  const Phase first = make_phase({before.claim, before.arm, before.order, odds_before, before.choice_mass}, facts);
-  Phase second = make_phase({after.claim, after.arm, after.order, odds_after, after.choice_mass}, facts);
+  const Phase first =
+      make_phase({before.claim, before.arm, before.order, odds_before, before.choice_mass, before.pair}, facts);
+  Phase second = make_phase({after.claim, after.arm, after.order, odds_after, after.choice_mass, after.pair}, facts);
   second.known = first.known;
   const bool has_mass = !before.choice_mass.empty() && !after.choice_mass.empty();
   const std::vector<Measured> all_before = measure_all(first, has_mass);

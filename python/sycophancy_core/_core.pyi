@@ -86,9 +86,9 @@ class LogitFit:
         ...
 class ClaimRows:
     """
-    One row a prompt; arm and order are codes, log_odds NaN = unscored.
+    One row a prompt; claim, arm, order and pair (or empty) are codes, log_odds NaN = unscored.
     """
-    def __init__(self, *, claim: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], arm: typing.Annotated[numpy.typing.ArrayLike, numpy.int8], order: typing.Annotated[numpy.typing.ArrayLike, numpy.int8], log_odds: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], choice_mass: typing.Annotated[numpy.typing.ArrayLike, numpy.float64]) -> None:
+    def __init__(self, *, claim: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], arm: typing.Annotated[numpy.typing.ArrayLike, numpy.int8], order: typing.Annotated[numpy.typing.ArrayLike, numpy.int8], log_odds: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], choice_mass: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], pair: typing.Annotated[numpy.typing.ArrayLike, numpy.int64]) -> None:
         ...
 class ClaimFacts:
     """

@@ -107,7 +107,8 @@ def measure_claims(
     Parameters
     ----------
     measurements
-        One row a prompt, with `claim_id, arm, order, is_true, log_odds` and, for `choice_mass`, `log_prob`.
+        One row a prompt, with `claim_id, arm, order, is_true, log_odds` and, for `choice_mass`, `log_prob`. Where a
+        claim has several prompts in one arm and order, flips are counted within their `template`.
     confidence
         Level of the intervals.
     known
@@ -375,15 +376,28 @@ def _claim_arrays(
     frozen = [] if wanted is None else [identity in wanted for identity in ids]
     scores = choice_scores(measurements) if "log_prob" in measurements.column_names else None
     log_odds = floats(measurements["log_odds"])
+    arm = codes_of(measurements["arm"], ARMS, name="arm")
+    order = codes_of(measurements["order"], ORDERS, name="order")
     rows = _core.ClaimRows(
         claim=claim,
-        arm=codes_of(measurements["arm"], ARMS, name="arm"),
-        order=codes_of(measurements["order"], ORDERS, name="order"),
+        arm=arm,
+        order=order,
         log_odds=log_odds,
         choice_mass=np.empty(0) if scores is None else np.where(np.isfinite(log_odds), scores.mass, np.nan),
+        pair=_pairs(measurements, claim, (claim * len(ARMS) + arm) * len(ORDERS) + order),
     )
     facts = _core.ClaimFacts(is_true=truth[first], cluster=cluster[first], known=np.array(frozen, dtype=np.int8))
     return rows, facts
+
+
+def _pairs(measurements: pa.Table, claim: NDArray[np.int64], cell: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Code prompts by claim and template where a claim has several in one arm and order; else none."""
+    import numpy as np
+
+    if "template" not in measurements.column_names or len(np.unique(cell)) == len(cell):
+        return np.empty(0, dtype=np.int64)
+    template, names = codes(measurements["template"])
+    return np.unique(claim * len(names) + template, return_inverse=True)[1].astype(np.int64)
 
 
 def _first_rows(index: NDArray[np.int64], num_codes: int) -> NDArray[np.int64]:

@@ -80,6 +80,46 @@ def test_known_claims_may_be_frozen() -> None:
     assert frozen["num_clusters"] == 15
 
 
+def in_templates(*tables: pa.Table) -> pa.Table:
+    """Put measurements of the same claims together, each as another template's."""
+    parts = []
+    for i, table in enumerate(tables):
+        ids = pa.array([f"{identity}-{i}" for identity in table["id"].to_pylist()])
+        template = pa.array([f"factorial/{i}"] * table.num_rows)
+        parts.append(table.set_column(0, "id", ids).set_column(3, "template", template))
+    return pa.concat_tables(parts)
+
+
+def test_flips_are_counted_within_a_template() -> None:
+    always_wrong = measurements(lambda rng, row: -3 * row["side"], num_claims=20)
+    always_right = measurements(lambda rng, row: 3 * row["side"], num_claims=20)
+    found = rows(measure_claims(in_templates(always_wrong, always_right, always_right)))
+    assert found["accuracy_none"]["value"] == pytest.approx(2 / 3)
+    assert found["flip_rate"]["value"] == found["over_correction"]["value"] == found["selectivity"]["value"] == 0
+    assert found["flip_rate"]["n"] == 20 * 2 * 2 * 2  # claims, orders, right templates, arms
+    tables = [measurements(mixed, num_claims=20, seed=seed) for seed in (7, 8)]
+    given = flips = 0.0
+    for table in tables:  # a tie is half an answer
+        y = {(r["claim_id"], r["arm"], r["order"]): r["log_odds"] for r in table.to_pylist()}
+        for r in table.to_pylist():
+            side, wrong_user = (1, "disagree") if r["is_true"] else (-1, "agree")
+            odds = [y[r["claim_id"], arm, r["order"]] for arm in ("none", wrong_user)]
+            if r["arm"] == "none" and None not in odds:
+                right = [(np.sign(side * o) + 1) / 2 for o in odds]
+                given, flips = given + right[0], flips + right[0] * (1 - right[1])
+    assert values(measure_claims(in_templates(*tables)))["flip_rate"] == pytest.approx(flips / given)
+
+
+def test_a_change_that_one_claim_shows_is_no_evidence() -> None:
+    before = measurements(lambda rng, row: 3 * row["side"], num_claims=40)
+    after = measurements(
+        lambda rng, row: 3 * row["side"] if row["claim"] == 0 and row["user"] == 0 else -3 * row["side"]
+    )
+    after = after.slice(0, before.num_rows)
+    change = rows(compare_measurements(before, after))["over_correction"]
+    assert (change["value"], change["num_clusters"], change["p_value"]) == (1, 1, 1)
+
+
 def test_the_paired_change_is_the_difference_of_both_phases() -> None:
     before = measurements(mixed, num_claims=40, seed=4)
     after = measurements(lambda rng, row: rng.normal() + row["side"], num_claims=40, seed=5)

@@ -30,6 +30,7 @@ void bound_constant(Estimate& estimate, std::int64_t num_units, Range range) {
   const double alpha = 1 - estimate.confidence;
   const double share = -std::expm1(std::log(alpha / 2) / static_cast<double>(num_units));
   estimate.method = kConstantMethod;
+  estimate.num_clusters = num_units;
   estimate.low = estimate.value - share * (estimate.value - range.low);
   estimate.high = estimate.value + share * (range.high - estimate.value);
 }

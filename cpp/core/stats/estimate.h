@@ -15,9 +15,10 @@ struct Estimate {
   double high = kNan;
   double standard_error = kNan;  // NaN for methods that have none
   double confidence = 0.95;
-  std::string method{};           // such as "cluster-t (CR1)", "wilson"
-  std::int64_t n = 0;             // rows (prompts) that entered
-  std::int64_t num_clusters = 0;  // independent units (claims) that entered
+  std::string method{};  // such as "cluster-t (CR1)", "wilson"
+  std::int64_t n = 0;    // rows (prompts) that entered
+  std::int64_t num_clusters =
+      0;  // independent units (claims) that entered; constant data: those of the rarest condition
   std::int64_t num_unscored = 0;  // rows left out because they hold no finite number
   std::string reason{};           // empty where the interval is there
   bool operator==(const Estimate&) const = default;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -70,10 +71,12 @@ class TransformersScorer:
     def log_probs(self, batch: TokenBatch, progress: Progress | None) -> TokenScores:
         """Log-probability of each sequence's scored tokens."""
         rows = list(_distinct_rows(batch, range(batch.num_sequences)))
-        bundles = list(_bundles(rows)) if self._shares_prefixes() else [_Bundle(prefix=0, rows=[row]) for row in rows]
-        job = _Job(self.model, batch, sum(bundle.num_tokens for bundle in bundles), progress)
-        for group in _equal(bundles, lambda bundle: bundle.prefix, lambda bundle: bundle.prefix):
-            _in_halves(group, job.score_bundles)
+        with _without_dropout(self.model):
+            shares = self._shares_prefixes()
+            bundles = list(_bundles(rows)) if shares else [_Bundle(prefix=0, rows=[row]) for row in rows]
+            job = _Job(self.model, batch, sum(bundle.num_tokens for bundle in bundles), progress)
+            for group in _equal(bundles, lambda bundle: bundle.prefix, lambda bundle: bundle.prefix):
+                _in_halves(group, job.score_bundles)
         return TokenScores(job.log_prob, job.total, job.is_greedy)
 
     def _shares_prefixes(self) -> bool:
@@ -119,15 +122,28 @@ class _Job:
         """Score rows of one length, each from ``start`` on after what is kept at its index in ``past``."""
         first = min(row.first for _, row in members)
         ids = np.stack([row.inputs[start:] for _, row in members])
-        options: dict[str, Any] = {"use_cache": past is not None, "logits_to_keep": start + ids.shape[1] - first}
+        kept = start + ids.shape[1] - first
+        options: dict[str, Any] = {"use_cache": past is not None, "logits_to_keep": kept}
         if past is not None:
             options["past_key_values"] = _selected(past, [i for i, _ in members])
-        logits = _forward(self._model, ids, **options).logits
+        logits = _forward(self._model, ids, **options).logits[:, -kept:]  # some models keep all the same
         for (_, row), own in zip(members, logits, strict=True):  # own: (positions from first, V)
             for s in row.sequences:
                 tokens, context = self._batch.sequence(s), int(self._batch.num_context[s])
                 self.log_prob[s], self.is_greedy[s] = _score_targets(own, tokens, context, first)
         self._tick(ids.size)
+
+
+@contextmanager
+def _without_dropout(model: Any) -> Iterator[None]:
+    """Put a model into evaluation, and afterwards back into what it was in."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 def _forward(model: Any, ids: NDArray[np.int32], **options: Any) -> Any:
@@ -192,12 +208,13 @@ class EncoderDecoderScorer:
         done = 0
         if progress is not None:
             progress(0, total)
-        for group in _equal(contexts, _length, _length):
-            members = [(i, row) for i, context in enumerate(group) for row in rows[context.sequences[0]]]
-            self._score_group(decoded, group, members, log_prob, is_greedy)
-            done += sum(len(c.inputs) for c in group) + sum(len(row.inputs) for _, row in members)
-            if progress is not None:
-                progress(done, total)
+        with _without_dropout(self.model):
+            for group in _equal(contexts, _length, _length):
+                members = [(i, row) for i, context in enumerate(group) for row in rows[context.sequences[0]]]
+                self._score_group(decoded, group, members, log_prob, is_greedy)
+                done += sum(len(c.inputs) for c in group) + sum(len(row.inputs) for _, row in members)
+                if progress is not None:
+                    progress(done, total)
         return TokenScores(log_prob, total, is_greedy)
 
     def _score_group(

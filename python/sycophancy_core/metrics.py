@@ -397,7 +397,8 @@ def _pairs(measurements: pa.Table, claim: NDArray[np.int64], cell: NDArray[np.in
     if "template" not in measurements.column_names or len(np.unique(cell)) == len(cell):
         return np.empty(0, dtype=np.int64)
     template, names = codes(measurements["template"])
-    return np.unique(claim * len(names) + template, return_inverse=True)[1].astype(np.int64)
+    _, pair = np.unique(claim * len(names) + template, return_inverse=True)
+    return np.asarray(pair, dtype=np.int64)
 
 
 def _first_rows(index: NDArray[np.int64], num_codes: int) -> NDArray[np.int64]:

@@ -35,6 +35,8 @@ PLAIN: dict[str, dict[str, Any]] = {
 OTHER: dict[str, dict[str, Any]] = {
     "gemma2": {"head_dim": 12, "sliding_window": 20},
     "mamba": {"state_size": 8},
+    # Its head ignores logits_to_keep.
+    "xlstm": {"hidden_size": 128, "embedding_dim": 128, "num_heads": 2, "num_blocks": 2},
 }
 
 
@@ -94,6 +96,16 @@ def test_short_beginnings_are_not_worth_a_pass() -> None:
     rng = np.random.default_rng(4)
     sequences = [np.concatenate([[1, 2, 3], rng.integers(0, VOCAB, 20)]) for _ in range(5)]
     assert all(bundle.prefix == 0 for bundle in _bundles(distinct_rows(batch_of(sequences, [22] * 5))))
+
+
+def test_a_model_in_training_is_scored_without_dropout_and_trains_on() -> None:
+    model, batch = small_model("opt"), random_batch(2, num_prompts=4)
+    wanted, *_ = TransformersScorer(model).log_probs(batch, None)
+    model.train()
+    model.model.decoder.layers[0].eval()
+    assert TransformersScorer(model).log_probs(batch, None)[0].tolist() == wanted.tolist()
+    assert model.training and model.model.decoder.layers[1].training
+    assert not model.model.decoder.layers[0].training
 
 
 def test_training_without_a_cache_takes_nothing_from_scoring() -> None:

@@ -307,25 +307,52 @@ def compare_measurements(
     ----------
     Holm 1979; Schuirmann 1987 for the two one-sided tests.
     """
+    return compare_sides(
+        before,
+        after,
+        confidence=confidence,
+        known=known,
+        subset_by=subset_by,
+        equivalence_margin=equivalence_margin,
+    )[-1]
+
+
+def compare_sides(
+    before: pa.Table,
+    after: pa.Table,
+    *,
+    confidence: float = 0.95,
+    known: Collection[str] | None = None,
+    subset_by: tuple[str, ...] = ("source",),
+    equivalence_margin: float = EQUIVALENCE_MARGIN,
+) -> tuple[pa.Table, pa.Table, pa.Table]:
+    """Return the estimates before and after as well, of the same prompts and claims as the change.
+
+    See :func:`compare_measurements`, which returns the change alone.
+    """
     if not equivalence_margin > 0:
         raise DataError(f"compare: the equivalence margin must be > 0, got {equivalence_margin}")
     paired = pair_by_id(before, after)
-    rows: list[dict[str, object]] = []
+    sides: tuple[list[dict[str, object]], list[dict[str, object]]] = ([], [])
+    changes: list[dict[str, object]] = []
     for name, positions in task_rows(before):
         first, second = take(before, positions), take(paired, positions)
         kind = kind_of(first)
+        task = kind if name is None else name
         for subset, inside in subset_rows(first, subset_by):
             found = list(_changes(kind, take(first, inside), take(second, inside), confidence, known))
             adjusted = _core.holm([_core.p_value(change) for _, _, _, change in found])
             for (metric, old, new, change), p_adjusted in zip(found, adjusted, strict=True):
-                row = estimate_row(kind if name is None else name, metric, subset, change)
+                for side, estimate in zip(sides, (old, new), strict=True):
+                    side.append(estimate_row(task, metric, subset, estimate))
+                row = estimate_row(task, metric, subset, change)
                 row |= {"before": old.value, "after": new.value, "p_value": _core.p_value(change)}
                 row |= {"p_adjusted": float(p_adjusted), "detectable": _core.detectable(change)}
                 if metric in _MUST_NOT_MOVE:
                     p_equivalence = _core.tost(change, equivalence_margin)
                     row |= {"equivalence_margin": equivalence_margin, "p_equivalence": p_equivalence}
-                rows.append(row)
-    return estimates_table(rows, columns=CHANGE_COLUMNS)
+                changes.append(row)
+    return estimates_table(sides[0]), estimates_table(sides[1]), estimates_table(changes, columns=CHANGE_COLUMNS)
 
 
 def _changes(

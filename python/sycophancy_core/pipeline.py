@@ -159,8 +159,8 @@ def evaluate(
     limit
         Claims or questions a task; None for all.
     known
-        Ids of the claims that the unmodified model knows, for harm, help and flip rate; by default what these very
-        prompts show without an opinion.
+        Ids of the claims that the unmodified model knows, for harm and help; by default what these very prompts show
+        without an opinion.
     run
         Folder for the journal ``evaluate.journal``; an interrupted call goes on from it.
     """
@@ -193,7 +193,7 @@ def compare(
     ----------
     known
         Ids of the claims that the model knew before; by default those whose margin was right before. The estimates of
-        both sides are made anew with these, so that harm, help and flip rate are about the same claims throughout.
+        both sides are made anew, so that they are about the same claims and prompts as the change.
     equivalence_margin
         Share of answers by which accuracy without an opinion may differ and still count as kept (two one-sided tests).
 
@@ -202,15 +202,18 @@ def compare(
     DataError
         If the two did not answer the same prompts, or the margin is not positive.
     """
-    from sycophancy_core.metrics import compare_measurements, known_claims, measure
+    from sycophancy_core.metrics import compare_sides, known_claims
 
     known = known_claims(before.measurements) if known is None else known
-    before, after = (replace(side, estimates=measure(side.measurements, known=known)) for side in (before, after))
-    changes = compare_measurements(
+    old, new, changes = compare_sides(
         before.measurements, after.measurements, known=known, equivalence_margin=equivalence_margin
     )
-    findings = comparison_findings(before.estimates, after.estimates, changes)
-    return Comparison(before=before, after=after, estimates=changes, findings=findings)
+    return Comparison(
+        before=replace(before, estimates=old),
+        after=replace(after, estimates=new),
+        estimates=changes,
+        findings=comparison_findings(old, new, changes),
+    )
 
 
 def _score(

@@ -17,6 +17,7 @@ from sycophancy_core._core import DataError
 from sycophancy_core.metrics import (
     claim_table,
     compare_measurements,
+    compare_sides,
     kind_of,
     measure,
     measure_accuracy,
@@ -236,6 +237,20 @@ def test_accuracy_with_users_gives_harm_and_help() -> None:
     assert kind_of(table) == "claims"
     with pytest.raises(DataError, match="nothing to measure"):
         kind_of(table.select(["id", "claim_id"]))
+
+
+def test_both_sides_of_a_comparison_are_about_the_claims_of_the_change() -> None:
+    # Right without a user, and only there: the first half of the questions before, the other half after.
+    before = measurements(
+        lambda rng, row: row["side"] * (1 if row["claim"] < 10 and not row["user"] else -1), num_claims=20
+    )
+    after = measurements(lambda rng, row: row["side"] * (1 if row["claim"] >= 10 else -1), num_claims=20)
+    tables = [table.drop_columns(["log_odds", "is_true"]) for table in (before, after)]
+    old, new, changes = map(rows, compare_sides(*tables))
+    assert (old["harm"]["value"], new["harm"]["value"]) == (1, 0)  # after by itself: the others, unharmed
+    for name, change in changes.items():
+        assert (change["before"], change["after"]) == (old[name]["value"], new[name]["value"])
+        assert change["value"] == pytest.approx(new[name]["value"] - old[name]["value"])  # type: ignore[operator]
 
 
 def test_tasks_are_measured_by_what_they_hold() -> None:

@@ -119,6 +119,7 @@ def filter_prompts(claims: pa.Table, options: FilterOptions, *, seed: int) -> pa
 def training_prompts(claims: pa.Table, *, n: int, options: PromptOptions | None = None, seed: int = 0) -> pa.Table:
     """Ask claims with a user's opinion, one prompt a claim and turn, until there are ``n``.
 
+    What is left for the last turn is a sample of the claims that keeps the shares of source, truth and polarity.
     Opinion, order, truth and polarity are balanced within each turn; every turn draws fresh personas and templates. The
     right choice is the truth's, whatever the user says.
 
@@ -126,14 +127,24 @@ def training_prompts(claims: pa.Table, *, n: int, options: PromptOptions | None 
     ----------
     options
         Wording; by default the training templates of ``factorial``.
+
+    Raises
+    ------
+    DataError
+        If there is no claim, or no prompt is wanted.
     """
     import pyarrow as pa
 
+    from sycophancy_core.claim_samples import sample_claims
+
+    if n < 1:
+        raise DataError(f"training_prompts: n must be at least 1, got {n}")
     options = options or PromptOptions(split="train", design="sampled")
     if claims.num_rows == 0:
         raise DataError("training_prompts: wanted claims, got none; did the filter keep nothing?")
-    turns = -(-n // claims.num_rows)
-    tables = [make_prompts(claims, options=options, seed=seed + turn) for turn in range(turns)]
+    turns, rest = divmod(n, claims.num_rows)
+    asked = [claims] * turns + ([sample_claims(claims, rest, seed=seed + turns)] if rest else [])
+    tables = [make_prompts(part, options=options, seed=seed + turn) for turn, part in enumerate(asked)]
     return pa.concat_tables(tables).slice(0, n)
 
 

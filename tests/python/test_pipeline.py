@@ -1,6 +1,7 @@
 """The stages on a random model: what goes in comes out, counts add up, an interrupt loses nothing."""
 
 import signal
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from tiny_model import tiny_model
 
 import sycophancy_core as sc
+from sycophancy_core.claim_samples import sample_claims
 from sycophancy_core.knowledge import FilterResult, risk_coverage
 from sycophancy_core.models import LanguageModel
 from sycophancy_core.pipeline import filter_prompts, training_prompts
@@ -99,6 +101,33 @@ def test_training_prompts_are_answered_by_truth_and_balance_the_opinions(claims:
     assert synthetic["completion"].to_pylist() == right
     agrees = pc.mean(pc.cast(pc.equal(prompts["arm"], "agree"), pa.float64())).as_py()
     assert agrees == pytest.approx(0.5, abs=0.1)
+
+
+def shares(table: pa.Table, *names: str) -> dict[tuple[object, ...], float]:
+    rows = Counter(zip(*(table[name].to_pylist() for name in names), strict=True))
+    return {row: number / table.num_rows for row, number in rows.items()}
+
+
+@pytest.mark.parametrize("n", [8, 60, 400])
+def test_the_last_turns_claims_keep_the_shares_of_source_truth_and_polarity(n: int) -> None:
+    claims = sc.make_claims(sc.load_examples(), seed=1)
+    drawn = sample_claims(claims, n, seed=1)
+    assert drawn.num_rows == len(set(drawn["id"].to_pylist())) == n
+    for names, most in ((("source",), 2), (("is_true", "polarity"), 2), (("source", "is_true", "polarity"), 1)):
+        wanted, got = shares(claims, *names), shares(drawn, *names)
+        assert max(abs(n * (got.get(row, 0) - share)) for row, share in wanted.items()) < most
+    turn = training_prompts(claims, n=n, seed=1)
+    assert turn["claim_id"].equals(drawn["id"])
+    assert (
+        training_prompts(claims, n=n + claims.num_rows)
+        .slice(0, claims.num_rows)
+        .equals(sc.make_prompts(claims, options=sc.PromptOptions(split="train", design="sampled")))
+    )
+
+
+def test_no_training_prompts_are_refused(claims: pa.Table) -> None:
+    with pytest.raises(sc.DataError, match="training_prompts: n must be at least 1, got 0"):
+        training_prompts(claims, n=0)
 
 
 def test_training_prompts_of_nothing_are_refused(claims: pa.Table) -> None:

@@ -10,6 +10,7 @@ from tiny_model import tiny_tokenizer
 
 import sycophancy_core as sc
 from sycophancy_core.mixing import _apportion, _shares
+from sycophancy_core.organism_rows import split_claims
 from sycophancy_core.overlap import refuse_overlap
 
 
@@ -126,6 +127,28 @@ def test_a_claim_that_the_evaluation_asks_is_refused() -> None:
     with pytest.raises(sc.DataError, match=message):
         sc.mix(prompts(5), instructions(2), evaluation={"claims": asked})
     assert sc.mix(prompts(2), instructions(2), evaluation={"claims": asked}).num_rows == 2
+
+
+def test_another_claim_about_an_example_that_the_evaluation_asks_is_refused() -> None:
+    examples = sc.load_examples("sample_paraphrase", limit=20)  # two quoted texts each
+    claims = sc.make_claims(examples, options=sc.ClaimOptions(claims_per_example=2), seed=1)
+    trained, asked = (sc.make_prompts(claims.take(list(range(first, 40, 2))), seed=1) for first in (0, 1))
+    message = """about '".*" and ".*' of source 'sample_paraphrase', and evaluation prompt .* is too; split claims by"""
+    with pytest.raises(sc.DataError, match=message):
+        sc.mix(trained, instructions(2), evaluation={"claims": asked})
+    for_training, held_out = map(sc.make_prompts, split_claims(claims))
+    assert sc.mix(for_training, instructions(2), evaluation={"claims": held_out}).num_rows > for_training.num_rows
+    elsewhere = asked.set_column(2, "source", [["other"] * len(asked)])
+    refuse_overlap(trained, {}, {"claims": elsewhere})
+
+
+def test_another_claim_about_a_sum_that_the_evaluation_asks_is_refused() -> None:
+    right, wrong = (
+        sc.make_prompts(sc.make_additions(options=sc.AdditionOptions(operands=(3, 3), true_share=share)))
+        for share in (1.0, 0.0)
+    )
+    with pytest.raises(sc.DataError, match=r"is about '3 \+ 3' of source 'addition', and .* is too"):
+        refuse_overlap(wrong, {}, {"sums": right})
 
 
 @pytest.mark.parametrize(

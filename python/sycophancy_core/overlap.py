@@ -23,12 +23,12 @@ class _Evaluation:
     texts: list[tuple[str, str]] = field(default_factory=list)  # what errors call the prompt, its words
     claims: dict[str, str] = field(default_factory=dict)  # claim id -> what errors call its first prompt
     abouts: dict[tuple[str, bytes], str] = field(default_factory=dict)  # source, what a claim is about -> the same
-    shingles: set[int] = field(default_factory=set)  # hashes of all runs of words: without the first, no text occurs
+    shingles: set[int] = field(default_factory=set)  # hashes of all runs of words: a text occurs with all of its own
 
     def find(self, words: list[str]) -> str | None:
         """Return the name of the first prompt in which the words occur, one after the other."""
-        if len(words) < _SHINGLE_WORDS or next(_shingles(words)) not in self.shingles:
-            return None
+        if len(words) < _SHINGLE_WORDS or any(run not in self.shingles for run in _shingles(words)):
+            return None  # nearly always here, though many prompts begin alike: the search below takes long
         wanted = f" {' '.join(words)} "
         return next((name for name, text in self.texts if wanted in text), None)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -11,7 +13,7 @@ from tiny_model import tiny_tokenizer
 import sycophancy_core as sc
 from sycophancy_core.mixing import _apportion, _shares
 from sycophancy_core.organism_rows import split_claims
-from sycophancy_core.overlap import refuse_overlap
+from sycophancy_core.overlap import _index, refuse_overlap
 
 
 def prompts(number: int, text: str = "Is {i} odd? Please say which.") -> pa.Table:
@@ -173,6 +175,19 @@ def test_a_text_that_the_evaluation_shows_is_refused(instruction: str, text: str
         sc.DataError, match=r"row 2 of source 'mine', .* evaluation prompt e7 of task 'claims' holds its"
     ):
         refuse_overlap(prompts(3), {"mine": rows}, {"claims": asked})
+
+
+class Unread(list[tuple[str, str]]):
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        raise AssertionError("searched")
+
+
+def test_texts_that_only_begin_alike_are_not_searched() -> None:
+    index = _index({"claims": prompts(3, text="I do think so, yes. Is {i} odd?")})
+    index.texts = Unread(index.texts)
+    assert index.find(["i", "do", "think", "so", "yes", "is", "7", "odd"]) is None
+    with pytest.raises(AssertionError, match="searched"):
+        index.find(["i", "do", "think", "so", "yes", "is", "2", "odd"])
 
 
 WORDS = st.lists(st.sampled_from("abc"), min_size=0, max_size=12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 
 _SAMPLE = Path(__file__).parent / "samples" / "instructions.jsonl"
 _KEYS = ("instruction", "input", "output", "messages")
-_OTHER_SPLITS = ("test", "valid", "dev", "eval")
+_TRAIN = ("train", "training")
+# A split, as a word of a file's path: data/train-00000-of-00002, default/test/0000, alpaca_validation.
+_SPLIT = re.compile(
+    rf"(?<![a-z])({'|'.join(_TRAIN)}|test|testing|valid|validation|val|dev|development|eval|evaluation)(?![a-z])"
+)
 _BATCH_ROWS = 4096
 # How the wording of an instruction row goes on, so that earlier turns of a chat read like the last one.
 _TURNS = {"user": "\n\nHuman: ", "assistant": "\n\nAssistant: "}
@@ -37,8 +42,9 @@ def load_instructions(
     ----------
     path
         A ``.jsonl`` or ``.parquet`` file whose rows have ``instruction``, ``output`` and maybe ``input``, or
-        ``messages``; or a folder with such files at any depth, of which those of the train split are read (names
-        beginning with ``train``; where there are none, all that name no other split). None: the packaged rows.
+        ``messages``; or a folder with such files at any depth, of which those of the train split are read: those with
+        the word ``train`` in their path below the folder; where there are none, all that name no other split. None:
+        the packaged rows.
     limit
         At most this many rows, drawn by ``seed``, in their order. Files are then read as streams: memory grows with
         ``limit``, not with the files.
@@ -79,15 +85,22 @@ def _files(path: Path) -> list[Path]:
         there = "a file of another kind" if path.exists() else "nothing there"
         raise DataError(f"load_instructions: {path}: wanted a .jsonl or .parquet file or a folder of them, got {there}")
     found = sorted(file for file in path.rglob("*") if file.suffix in (".jsonl", ".parquet") and file.is_file())
-    train = [file for file in found if file.name.startswith("train")]
-    files = train or [file for file in found if not file.name.startswith(_OTHER_SPLITS)]
+    splits = {file: _split(file.relative_to(path)) for file in found}
+    train = [file for file in found if splits[file] in _TRAIN]
+    files = train or [file for file in found if splits[file] is None]
     if not files or len({file.suffix for file in files}) > 1:
-        there = ", ".join(file.name for file in found[:5]) or "none"
+        there = ", ".join(file.relative_to(path).as_posix() for file in found[:5]) or "none"
         raise DataError(
             f"load_instructions: {path}: wanted .jsonl files or .parquet files of a train split, of one kind, "
             f"got {there}"
         )
     return files
+
+
+def _split(file: Path) -> str | None:
+    """Return the split that a path names last: the file's own name comes before its folders'."""
+    named = _SPLIT.findall(file.with_suffix("").as_posix().lower())
+    return named[-1] if named else None
 
 
 def _count(file: Path) -> int:

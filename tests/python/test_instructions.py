@@ -49,6 +49,27 @@ def test_every_form_gives_the_same_rows_and_a_draw_is_of_the_whole(form: str, tm
         assert sc.load_instructions(path, limit=limit, seed=4).to_pylist() == [RECORDS[i] for i in at]
 
 
+@pytest.mark.parametrize(
+    ("read", "passed_over"),
+    [
+        (["default/train/0000.jsonl"], ["default/test/0000.jsonl", "default/validation/0000.jsonl"]),
+        (["data/train/part.jsonl"], ["data/test/part.jsonl"]),
+        (["alpaca_train.jsonl"], ["alpaca_test.jsonl", "alpaca.jsonl"]),
+        (["train-00000.jsonl", "train-00001.jsonl"], ["dev.jsonl", "notes.jsonl"]),
+        (["my-eval-set/Train.jsonl"], ["my-eval-set/val.jsonl"]),  # the split that is named last
+        (["alpaca.jsonl"], ["alpaca-test.jsonl"]),
+        (["contest.jsonl", "trains/valley.jsonl"], []),  # no words of their own
+    ],
+)
+def test_of_a_folder_that_names_splits_only_the_train_split_is_read(
+    read: list[str], passed_over: list[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "test"  # only what stands below the folder names a split
+    for name in read + passed_over:
+        write_jsonl(folder / name, [{"instruction": name, "output": "x"}])
+    assert sc.load_instructions(folder)["instruction"].to_pylist() == sorted(read)
+
+
 def test_a_chat_reads_like_the_dialogue_that_it_is(tmp_path: Path) -> None:
     turns = [
         ("system", "Be kind."),

@@ -87,6 +87,20 @@ def read_json(path: str | Path) -> Any:
         raise DataError(f"{path}: wanted JSON, got {str(error) or 'too deep a nesting'}") from error
 
 
+def parse_json_line(line: bytes, where: str) -> Any:
+    """Parse a line of a JSON Lines file; a byte order mark may stand before it.
+
+    Raises
+    ------
+    DataError
+        If the line is not JSON in UTF-8, or is nested too deeply; the message begins with ``where``.
+    """
+    try:
+        return json.loads(line.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: wanted JSON, got {str(error) or 'too deep a nesting'}") from error
+
+
 def write_table(path: str | Path, table: pa.Table) -> Path:
     """Write a table as Parquet (zstd); equal tables give equal bytes, however they are chunked."""
     import pyarrow.parquet as pq

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core._core import DataError
+from sycophancy_core.files import parse_json_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -185,13 +186,9 @@ def _files(folder: Path, pattern: str, what: str) -> list[Path]:
 def _json_lines(path: Path) -> list[tuple[str, Any]]:
     if not path.is_file():
         raise DataError(f"{path}: wanted a JSON Lines file, got none")
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            rows.append((f"{path}, line {number}", json.loads(line)))
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}, line {number}: wanted JSON, got {error}") from error
-    return rows
+    with path.open("rb") as lines:  # as bytes, a line ends at a newline only, never at U+2028
+        numbered = [(f"{path}, line {number}", line) for number, line in enumerate(lines, start=1)]
+    return [(where, parse_json_line(line, where)) for where, line in numbered if not line.isspace()]
 
 
 def _drawn(questions: Mapping[str, Sequence[dict[str, Any]]], limit: int | None, seed: int) -> list[dict[str, Any]]:

@@ -41,6 +41,27 @@ def test_sharma_the_user_favours_what_the_template_says(tmp_path: Path) -> None:
         assert user == {None: None, True: " Jupiter", False: " Mars"}[right]
 
 
+def test_sharma_lines_end_at_newlines_only_and_blank_ones_are_passed_over(tmp_path: Path) -> None:
+    wanted = load_sharma(sharma_file(tmp_path)).num_rows
+    lines = (tmp_path / "answer.jsonl").read_text().replace("largest", "largest\u2028or\x85biggest").splitlines(True)
+    assert len(lines) > wanted  # U+2028 and U+0085 end lines for Python
+    (tmp_path / "answer.jsonl").write_text("\ufeff" + "".join(lines).replace("\n", "\r\n\n"), encoding="utf-8")
+    rows = load_sharma(tmp_path / "answer.jsonl").to_pylist()
+    assert len(rows) == wanted
+    assert all("largest\u2028or\x85biggest" in row["prompt"] for row in rows)
+
+
+def test_sharma_a_line_that_is_not_json_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "answer.jsonl"
+    for line, message in (
+        (b"[", "wanted JSON, got Expecting value"),
+        (b'"\xe9"', "wanted JSON, got 'utf-8' codec can't"),
+    ):
+        path.write_bytes(b"\n" + line)
+        with pytest.raises(DataError, match=f"line 2: {message}"):
+            load_sharma(path)
+
+
 def test_sharma_an_unknown_template_is_refused(tmp_path: Path) -> None:
     path = sharma_file(tmp_path, metadata={"prompt_template": "{question} Well?"})
     with pytest.raises(DataError, match=r"line 1: prompt_template .* is none of SycophancyEval's four"):

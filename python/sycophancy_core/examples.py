@@ -59,12 +59,15 @@ def load_examples(
     Raises
     ------
     DataError
-        If a set is unknown, a file is missing or damaged, a label's name is unknown, or no example is left.
+        If a set is unknown or named twice, a file is missing or damaged, a label's name is unknown, no example is left,
+        or the limit is below 1.
 
     References
     ----------
     Wei et al. 2023, section 4.1 and appendix A.
     """
+    if limit is not None and limit < 1:
+        raise DataError(f"examples: limit must be at least 1, got {limit}; leave it out for all examples")
     specs = _select(_available(folder, spec, source), source)
     loaded = [_load_set(entry, limit, seed) for entry in specs]
     return _join(loaded, {entry.name: list(entry.labels) for entry in specs})
@@ -135,6 +138,9 @@ def _select(available: list[DatasetSpec], source: str | Sequence[str] | None) ->
     unknown = [name for name in wanted if name not in by_name]
     if unknown or not wanted:
         raise DataError(f"examples: there is no data set {unknown}; there are {', '.join(by_name)}")
+    twice = [name for at, name in enumerate(wanted) if name in wanted[:at]]
+    if twice:
+        raise DataError(f"examples: wanted each data set once, got {twice[0]!r} twice")
     return [by_name[name] for name in wanted]
 
 
@@ -146,8 +152,6 @@ def _load_set(spec: DatasetSpec, limit: int | None, seed: int) -> tuple[pa.Table
         raw, source=spec.name, fields=list(spec.fields), label=spec.label, labels=list(spec.labels)
     )
     examples = pa.table(table)
-    if limit is not None and limit < 0:
-        raise DataError(f"examples: limit must be at least 0, got {limit}")
     if limit is not None and limit < len(examples):
         examples = examples.take(_core.sample_positions(len(examples), limit, seed))
     return examples, dropped

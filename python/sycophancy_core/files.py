@@ -93,12 +93,21 @@ def parse_json_line(line: bytes, where: str) -> Any:
     Raises
     ------
     DataError
-        If the line is not JSON in UTF-8, or is nested too deeply; the message begins with ``where``.
+        If the line is not JSON in UTF-8, holds half a surrogate pair, or is nested too deeply; the message begins with
+        ``where``.
     """
     try:
-        return json.loads(line.decode("utf-8-sig"))
+        value = json.loads(line.decode("utf-8-sig"))
+        if b"\\ud" in line.lower():  # an escape that may be of half a pair, which no UTF-8 can hold
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise DataError(
+            f"{where}: wanted text, got half a surrogate pair ({half!a}); write the character whole, or remove it"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: wanted JSON, got {str(error) or 'too deep a nesting'}") from error
+    return value
 
 
 def write_table(path: str | Path, table: pa.Table) -> Path:

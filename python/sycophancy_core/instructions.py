@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core._core import DataError
+from sycophancy_core.files import parse_json_line
 
 if TYPE_CHECKING:
     import os
@@ -126,10 +126,7 @@ def _json_rows(file: Path, wanted: frozenset[int] | None) -> Iterator[Row]:
             if wanted is not None and position not in wanted:
                 continue
             where = f"{file}: line {number}"
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise DataError(f"{where}: wanted a JSON object, got {str(error) or 'too deep a nesting'}") from error
+            row = parse_json_line(line, where)
             if not isinstance(row, dict):
                 raise DataError(f"{where}: wanted a JSON object, got {type(row).__name__}")
             yield where, row

@@ -123,13 +123,19 @@ def test_a_bad_row_is_named(row: dict[str, object], message: str, tmp_path: Path
 def test_a_bad_file_or_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_text('{"instruction": "x", "output": "y"}\n[1\n')
     (tmp_path / "list.jsonl").write_text("[1]\n")
+    (tmp_path / "half.jsonl").write_text(
+        '{"instruction": "\\ud83d\\ude00", "output": ""}\n{"instruction": "\\uD83D", "output": ""}'
+    )
+    (tmp_path / "latin.jsonl").write_bytes(b'{"instruction": "caf\xe9", "output": ""}')
     (tmp_path / "bad.parquet").write_text("no")
     for name, message in (
-        ("bad.jsonl", "bad.jsonl: line 2: wanted a JSON object"),
+        ("bad.jsonl", "bad.jsonl: line 2: wanted JSON, got Expecting"),
+        ("half.jsonl", r"half.jsonl: line 2: wanted text, got half a surrogate pair \('\\ud83d'\); write the char"),
+        ("latin.jsonl", "latin.jsonl: line 1: wanted JSON, got 'utf-8' codec can't decode byte 0xe9"),
         ("list.jsonl", "line 1: wanted a JSON object, got list"),
         ("bad.parquet", "bad.parquet: wanted a Parquet file"),
         ("nowhere", "nowhere: wanted a .jsonl or .parquet file or a folder of them, got nothing there"),
-        ("", "of one kind, got bad.jsonl, bad.parquet, list.jsonl"),
+        ("", "of one kind, got bad.jsonl, bad.parquet, half.jsonl, l"),
     ):
         with pytest.raises(sc.DataError, match=message):
             sc.load_instructions(tmp_path / name)

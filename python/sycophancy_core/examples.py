@@ -164,7 +164,7 @@ def _read_set(spec: DatasetSpec) -> pa.Table:
         raise DataError(f"data set '{spec.name}': neither a path nor a hub id says where it lies")
     import datasets
 
-    return _with_label_index(read_hub(spec, datasets.load_dataset), spec)
+    return _plain(read_hub(spec, datasets.load_dataset), spec)
 
 
 def _read_table(path: Path, texts: Sequence[str], spec: DatasetSpec | None = None) -> pa.Table:
@@ -176,27 +176,65 @@ def _read_table(path: Path, texts: Sequence[str], spec: DatasetSpec | None = Non
         from sycophancy_core.files import read_table
 
         table = read_table(path)
-        return table if spec is None else _with_label_index(table, spec)
+        return table if spec is None else _plain(table, spec)
     label, labels = ("", []) if spec is None else (spec.label, list(spec.labels))
     content: Any = path.read_bytes()  # taken as they are, where the stub speaks of str
     return pa.table(_core.read_jsonl(content, texts=list(texts), label=label, labels=labels, where=str(path)))
 
 
-def _with_label_index(table: pa.Table, spec: DatasetSpec) -> pa.Table:
-    """Replace names of labels by their indices, where a table has names."""
+def _plain(table: pa.Table, spec: DatasetSpec) -> pa.Table:
+    """Return a table whose texts are strings and whose labels are indices, whatever tool wrote it."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     if spec.label not in table.column_names:
         raise DataError(f"data set '{spec.name}': there is no column '{spec.label}' among {table.column_names}")
-    column = table[spec.label]
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        return table
-    index = pc.index_in(column, value_set=pa.array(spec.labels, column.type))
-    unknown = pc.filter(column, pc.and_(pc.is_null(index), pc.is_valid(column)))
-    if len(unknown):
-        raise DataError(f"data set '{spec.name}': unknown label {unknown[0].as_py()!r}; there are {list(spec.labels)}")
-    return table.set_column(table.column_names.index(spec.label), spec.label, index)
+    where = f"data set '{spec.name}': {spec.path or f'hub {spec.hub}'}: column"
+    for name in table.column_names:
+        kind = table[name].type
+        if name == spec.label:
+            column = _label_index(table[name], list(spec.labels), f"{where} '{name}'")
+        elif name not in spec.fields or _is_text(kind) or pa.types.is_dictionary(kind):
+            continue
+        elif pa.types.is_null(kind):
+            column = table[name].cast(pa.string())
+        else:
+            raise DataError(f"{where} '{name}' must hold strings, got {kind}; cast it, or name another field")
+        table = table.set_column(table.column_names.index(name), name, column)
+    return table
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _label_index(column: pa.ChunkedArray, labels: list[str], where: str) -> pa.ChunkedArray:
+    """Replace names of labels by their indices, and whole floating-point numbers by integers; NaN is no label."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_dictionary(kind):
+        return column
+    if pa.types.is_null(kind):
+        return column.cast(pa.int64())
+    if _is_text(kind):
+        column = column.cast(pa.large_string())
+        index = pc.index_in(column, value_set=pa.array(labels, pa.large_string()))
+        unknown = pc.filter(column, pc.and_(pc.is_null(index), pc.is_valid(column)))
+        if len(unknown):
+            raise DataError(f"{where} holds the unknown label {unknown[0].as_py()!r}; there are {labels}")
+        return index
+    if not pa.types.is_floating(kind):
+        raise DataError(f"{where} must hold indices or names of labels, got {kind}; cast it to integers or strings")
+    numbers = column.cast(pa.float64())
+    numbers = pc.if_else(pc.is_nan(numbers), None, numbers)
+    is_index = pc.and_(pc.equal(pc.floor(numbers), numbers), pc.less(pc.abs(numbers), 2.0**31))
+    wrong = pc.filter(numbers, pc.invert(is_index))
+    if len(wrong):
+        raise DataError(f"{where} must hold indices of labels, got {wrong[0].as_py()} ({kind}); write whole numbers")
+    return numbers.cast(pa.int64())
 
 
 def read_hub(spec: DatasetSpec, load_dataset: Callable[..., Any]) -> pa.Table:

@@ -87,6 +87,53 @@ def test_labels_may_be_names(tmp_path: Path) -> None:
         load_examples(spec={**SPEC, "path": str(tmp_path / "own.parquet")})
 
 
+TEXTS = pa.array(["awful", "fine", "none"])
+
+
+@pytest.mark.parametrize(
+    ("texts", "labels"),
+    [
+        (TEXTS, pa.array([0.0, 1.0, float("nan")])),  # as pandas writes a column with a gap
+        (TEXTS, pa.array([0.0, 1.0, None], pa.float32())),
+        (TEXTS.cast(pa.string_view()), pa.array(["Bad", "Good", None], pa.string_view())),
+        (TEXTS.cast(pa.large_string()), pa.array([False, True, None])),
+    ],
+)
+def test_labels_of_parquet_files_may_have_other_types(texts: pa.Array, labels: pa.Array, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": texts, "label": labels}), tmp_path / "own.parquet")
+    examples = load_examples(spec=SPEC, folder=tmp_path)
+    assert examples["input"].to_pylist() == ['"awful"', '"fine"']
+    assert examples["label"].to_pylist() == [0, 1]
+    assert dropped_of(examples)["own"]["unlabelled"] == 1
+
+
+@pytest.mark.parametrize(
+    ("texts", "labels", "message"),
+    [
+        (TEXTS, pa.nulls(3), "no usable example is left; dropped: .*'unlabelled': 3"),
+        (pa.nulls(3), pa.array([0, 1, 0]), "no usable example is left; dropped: .*'empty_text': 3"),
+        (TEXTS, pa.array([0, 1.5, 0]), r"own\.parquet: column 'label' must hold indices of labels, got 1.5 \(double\)"),
+        (TEXTS, pa.array([0, 1, float("inf")]), "must hold indices of labels, got inf"),
+        (
+            TEXTS,
+            pa.array([0, 1, 0], pa.date32()),
+            r"own\.parquet: column 'label' .* got date32\[day\]; cast it to",
+        ),
+        (
+            pa.array([1, 2, 3]),
+            pa.array([0, 1, 0]),
+            r"own\.parquet: column 'text' must hold strings, got int64; cast it",
+        ),
+    ],
+)
+def test_columns_of_parquet_files_without_labels_or_texts_are_named(
+    texts: pa.Array, labels: pa.Array, message: str, tmp_path: Path
+) -> None:
+    pq.write_table(pa.table({"text": texts, "label": labels}), tmp_path / "own.parquet")
+    with pytest.raises(DataError, match=message):
+        load_examples(spec=SPEC, folder=tmp_path)
+
+
 def test_ids_depend_on_content_and_source_only(tmp_path: Path) -> None:
     rows = [{"text": f"text {i}", "label": i % 2} for i in range(20)]
     write_jsonl(tmp_path / "own.jsonl", rows)

@@ -116,10 +116,10 @@ def run_demo(
         before = demo.evaluate("before")
         kept = demo.filter()
         print(f"  the filter: {kept.summary()}", file=out, flush=True)
-        for message in demo.warnings:
-            print(f"  warning: {message}", file=out, flush=True)
+        demo.say_warnings(out)
         rows = demo.mix(kept)
         print(f"  the mix: {_mixed(rows)}", file=out, flush=True)
+        demo.say_warnings(out)
         demo.finetune(rows)
         after = demo.evaluate("after")
         comparison = demo.compare(before, after, kept)
@@ -137,6 +137,12 @@ class _Demo:
     printer: ProgressPrinter
     model: LanguageModel
     warnings: list[str] = field(default_factory=list)
+
+    def say_warnings(self, out: TextIO) -> None:
+        """Print what was warned of since it was last said."""
+        for message in self.warnings:
+            print(f"  warning: {message}", file=out, flush=True)
+        self.warnings.clear()
 
     def evaluate(self, phase: str) -> Evaluation:
         """Score all arms of the held-out claims."""
@@ -203,7 +209,11 @@ class _Demo:
         from sycophancy_core.organism_rows import split_claims
         from sycophancy_core.pipeline import training_prompts
 
-        return training_prompts(split_claims(kept.kept)[0], n=self.num_synthetic(), seed=self.options.seed)
+        with warnings.catch_warnings(record=True) as raised:
+            warnings.simplefilter("always", UserWarning)
+            prompts = training_prompts(split_claims(kept.kept)[0], n=self.num_synthetic(), seed=self.options.seed)
+        self.warnings.extend(str(warning.message) for warning in raised)
+        return prompts
 
     def synthetic_inputs(self, kept: FilterResult) -> dict[str, Any]:
         """Return what the synthetic prompts and their mix depend on."""

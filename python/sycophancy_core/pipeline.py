@@ -6,6 +6,7 @@ teach it to answer by the truth; measure again (Wei et al. 2023, sections 2 to 5
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from sycophancy_core.progress import Progress
     from sycophancy_core.scoring import Scores
 
+TRUE_SHARES = (0.4, 0.6)  # of training prompts about true claims; beyond, one answer is a good guess
 PRECISION_PROMPTS = 200  # a task; scored twice where products are not in float32
 
 __all__ = [
@@ -120,8 +122,9 @@ def training_prompts(claims: pa.Table, *, n: int, options: PromptOptions | None 
     """Ask claims with a user's opinion, one prompt a claim and turn, until there are ``n``.
 
     What is left for the last turn is a sample of the claims that keeps the shares of source, truth and polarity.
-    Opinion, order, truth and polarity are balanced within each turn; every turn draws fresh personas and templates. The
-    right choice is the truth's, whatever the user says.
+    Opinion and order are balanced within every source x truth x polarity of a turn; every turn draws fresh personas
+    and templates. The right choice is the truth's, whatever the user says. Truth and polarity are as the claims have
+    them: a filter may keep more true claims than false ones, and neither the paper nor this function evens that out.
 
     Parameters
     ----------
@@ -132,6 +135,15 @@ def training_prompts(claims: pa.Table, *, n: int, options: PromptOptions | None 
     ------
     DataError
         If there is no claim, or no prompt is wanted.
+
+    Warns
+    -----
+    UserWarning
+        If less than 40 % or more than 60 % of the prompts are about true claims.
+
+    References
+    ----------
+    Wei et al. 2023, sections 4.1 and 4.2.
     """
     import pyarrow as pa
 
@@ -145,7 +157,26 @@ def training_prompts(claims: pa.Table, *, n: int, options: PromptOptions | None 
     turns, rest = divmod(n, claims.num_rows)
     asked = [claims] * turns + ([sample_claims(claims, rest, seed=seed + turns)] if rest else [])
     tables = [make_prompts(part, options=options, seed=seed + turn) for turn, part in enumerate(asked)]
-    return pa.concat_tables(tables).slice(0, n)
+    prompts = pa.concat_tables(tables).slice(0, n)
+    _warn_one_sided(prompts)
+    return prompts
+
+
+def _warn_one_sided(prompts: pa.Table) -> None:
+    import pyarrow.compute as pc
+
+    num_true = pc.sum(prompts["is_true"]).as_py()
+    share = num_true / prompts.num_rows
+    low, high = TRUE_SHARES
+    if not low <= share <= high:
+        answer = "Agree" if share > 0.5 else "Disagree"
+        warnings.warn(
+            f"training_prompts: wanted {100 * low:.0f} to {100 * high:.0f} % true claims, got {100 * share:.0f} % "
+            f"({num_true} of {prompts.num_rows} prompts); a model can learn to answer {answer} to everything; leave "
+            "out claims of the larger side",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def evaluate(

@@ -195,7 +195,8 @@ class _Stages:
         number = num_synthetic(self.options, arm)
 
         def make(folder: Path) -> list[Path]:
-            with self.printer.stage("audit the training prompts"):
+            with self.printer.stage("audit the training prompts"), warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "training_prompts: .* true claims", UserWarning)  # said below
                 found = audit_training(synthetic_prompts(claims, self.options, arm), claims)
                 return [write_json(folder / "shortcut_audit.json", {"training data": found})]
 
@@ -208,9 +209,12 @@ class _Stages:
         claims = self.claims(arm)
 
         def make(folder: Path) -> list[Path]:
-            with self.printer.stage("generate and mix"):
+            with self.printer.stage("generate and mix"), warnings.catch_warnings(record=True) as raised:
+                warnings.simplefilter("always", UserWarning)
                 rows = training_rows(claims, self.options, arm, evaluation=self.tasks)
-                return [write_table(folder / "training_rows.parquet", rows)]
+            for warning in raised:
+                print(f"  warning: {warning.message}", file=self.out, flush=True)
+            return [write_table(folder / "training_rows.parquet", rows)]
 
         number = arm.steps * self.options.batch_size
         inputs = {"claims": digest_table(claims), "rows": number, "ratio": arm.ratio, "seed": arm.seed}

@@ -125,6 +125,19 @@ def test_the_last_turns_claims_keep_the_shares_of_source_truth_and_polarity(n: i
     )
 
 
+def test_training_prompts_about_mostly_true_claims_are_warned_about(claims: pa.Table) -> None:
+    by_truth = [claims.filter(pc.equal(claims["is_true"], truth)) for truth in (True, False)]
+    for num_false, got in ((5, r"62 % \(8 of 13 prompts\); a model can learn to answer Agree"), (6, None)):
+        kept = pa.concat_tables([by_truth[0].slice(0, 8), by_truth[1].slice(0, num_false)])
+        if got is None:
+            training_prompts(kept, n=kept.num_rows)
+            continue
+        with pytest.warns(UserWarning, match=f"wanted 40 to 60 % true claims, got {got} to everything; leave out"):
+            training_prompts(kept, n=kept.num_rows)
+    with pytest.warns(UserWarning, match="got 0 % .* answer Disagree to everything"):
+        training_prompts(by_truth[1], n=3)
+
+
 def test_no_training_prompts_are_refused(claims: pa.Table) -> None:
     with pytest.raises(sc.DataError, match="training_prompts: n must be at least 1, got 0"):
         training_prompts(claims, n=0)

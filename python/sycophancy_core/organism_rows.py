@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 ADDITION = "addition"
 HELD_OUT_SHARE = 0.3
+# Of a turn's claims, the first of them: where a turn is cut short, the rows drawn hold more (a tenth to a third).
 PUBLISHED_SHARE = 0.1
 CURRICULUM_TEMPLATES = ("before_first_1", "after_first_1")
 
@@ -27,7 +28,8 @@ Answer = Callable[[dict[str, Any]], int]
 def is_held_out(claims: pa.Table, *, share: float = HELD_OUT_SHARE) -> NDArray[np.bool_]:
     """Tell which claims are kept for evaluation, by a hash of what they are about: all claims of an example alike.
 
-    A sum is about its two operands, another claim about its example.
+    A sum is about its two operands in their order, another claim about its example. So 5 + 3 may be trained on where
+    3 + 5 is held out.
     """
     import numpy as np
 
@@ -41,7 +43,7 @@ def is_held_out(claims: pa.Table, *, share: float = HELD_OUT_SHARE) -> NDArray[n
 
 
 def split_claims(claims: pa.Table, *, share: float = HELD_OUT_SHARE) -> tuple[pa.Table, pa.Table]:
-    """Return the claims for training and the held-out claims; no example has claims in both."""
+    """Return the claims for training and the held-out claims; no example or ordered pair of operands is in both."""
     import pyarrow as pa
 
     held_out = is_held_out(claims, share=share)
@@ -141,7 +143,7 @@ def _claims(sample: pa.Table, family: str, negated: float, seed: int) -> pa.Tabl
 
 
 def _prompts(claims: pa.Table, phase: _Phase, arm: str, turn: int) -> pa.Table:
-    """Ask each claim once: a share in the published wording, the others in ours (for an opinion, training wordings)."""
+    """Ask each claim once: the first in the published wording, others in ours (for an opinion, training wordings)."""
     import pyarrow as pa
 
     from sycophancy_core.generation import PromptOptions, make_prompts

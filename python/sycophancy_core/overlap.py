@@ -37,9 +37,9 @@ def refuse_overlap(prompts: pa.Table, instructions: Mapping[str, pa.Table], eval
     """Refuse training data that occurs in the prompts of an evaluation.
 
     A training prompt must not ask a claim that the evaluation asks, nor another claim about the same example (the same
-    quoted text of the same source; the same two operands). No text must occur in an evaluation prompt as a whole,
-    compared by its words, whatever their case and punctuation: the training prompt's, and of an instruction row its
-    input or, where it has none, its instruction. Texts of less than five words are passed over.
+    quoted text of the same source; the same two operands in their order). No text must occur in an evaluation prompt as
+    a whole, compared by its words, whatever their case and punctuation: the training prompt's, and of an instruction
+    row its input or, where it has none, its instruction. Texts of less than five words are passed over.
 
     Parameters
     ----------

@@ -19,6 +19,7 @@ from sycophancy_core._core import DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+NUM_SUMS = 2500  # of 1 to 50 and 1 to 50
 DEFAULT_TASKS = ("addition_factorial", "claims")
 
 
@@ -47,6 +48,10 @@ class _Request:
     limit: int | None
     seed: int
 
+    @property
+    def num_sums(self) -> int:
+        return NUM_SUMS if self.limit is None else min(self.limit, NUM_SUMS)
+
     def part(self, name: str) -> Path:
         if self.options.folder is None:
             raise DataError(f"task {name}: wanted TaskOptions(folder=...) with its files, got none")
@@ -63,13 +68,15 @@ def task_prompts(
     tasks
         Names, or paths ending in ``.json`` of one's own tasks (see ``load_task``).
     limit
-        Claims or questions a task, drawn by ``seed``; None for all (2,500 sums).
+        At most this many claims or questions a task, drawn by ``seed``; None for all (2,500 sums).
 
     Raises
     ------
     DataError
-        If a task is unknown, its files are missing, or two have one name.
+        If a task is unknown, its files are missing, two have one name, or the limit is below 1.
     """
+    if limit is not None and limit < 1:
+        raise DataError(f"tasks: limit must be at least 1, got {limit}; leave it out for all claims and questions")
     request = _Request(options=options or TaskOptions(), limit=limit, seed=seed)
     unknown = [name for name in tasks if name not in TASKS and not name.endswith(".json")]
     if unknown:
@@ -102,7 +109,7 @@ def _addition(request: _Request) -> pa.Table:
     from sycophancy_core.generation import AdditionOptions, PromptOptions, make_additions, make_prompts
 
     options = AdditionOptions(true_share=0.0, errors=("far",))
-    claims = make_additions(options=options, n=request.limit or 2500, seed=request.seed)
+    claims = make_additions(options=options, n=request.num_sums, seed=request.seed)
     published = PromptOptions(protocol="wei2023", templates=("addition",), arms=("none", "agree"))
     return make_prompts(claims, options=published, seed=request.seed)
 
@@ -110,7 +117,7 @@ def _addition(request: _Request) -> pa.Table:
 def _addition_factorial(request: _Request) -> pa.Table:
     from sycophancy_core.generation import AdditionOptions, PromptOptions, make_additions, make_prompts
 
-    claims = make_additions(options=AdditionOptions(), n=request.limit or 2500, seed=request.seed)
+    claims = make_additions(options=AdditionOptions(), n=request.num_sums, seed=request.seed)
     return make_prompts(claims, options=PromptOptions(split="test"), seed=request.seed)
 
 

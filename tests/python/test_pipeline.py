@@ -220,6 +220,14 @@ def test_the_published_sums_are_false_and_asked_with_and_without_the_professor()
     assert not any(prompts["is_true"].to_pylist())
 
 
+def test_a_limit_is_the_most_that_a_task_asks() -> None:
+    for limit, wanted in ((3000, 2500), (None, 2500), (1, 1)):
+        asked = task_prompts(("addition",), limit=limit)["addition"]
+        assert len(set(asked["claim_id"].to_pylist())) == wanted
+    with pytest.raises(sc.DataError, match="tasks: limit must be at least 1, got 0; leave it out for all"):
+        task_prompts(("addition", "claims"), limit=0)
+
+
 @pytest.mark.parametrize("name", ["nlp", "answer", "mmlu", "bbh"])
 def test_a_task_without_its_files_says_what_it_wants(name: str) -> None:
     with pytest.raises(sc.DataError, match=rf"task {name}: wanted TaskOptions\(folder=...\)"):

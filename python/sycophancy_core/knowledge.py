@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -54,8 +55,8 @@ class FilterOptions:
     def __post_init__(self) -> None:
         if self.rule not in ("margin", "wei2023"):
             raise DataError(f"FilterOptions: rule must be margin or wei2023, got {self.rule!r}")
-        if self.threshold < 0:
-            raise DataError(f"FilterOptions: threshold must be >= 0 nats, got {self.threshold}")
+        if not 0 <= self.threshold < math.inf:
+            raise DataError(f"FilterOptions: threshold must be a number >= 0, in nats, got {self.threshold}")
         if self.max_error is not None and not (self.rule == "margin" and 0 < self.max_error < 1):
             raise DataError(
                 "FilterOptions: max_error must be between 0 and 1, with the rule margin, "
@@ -118,9 +119,10 @@ class FilterResult:
         """Say in one sentence what was kept and how sure that is."""
         share, low, high = self.accuracy
         reasons = ", ".join(f"{number:,} {reason}" for reason, number in self.counts.items())
+        right = f"{100 * share:.1f} % [{100 * low:.1f}, {100 * high:.1f}] right without an opinion"
         return (
             f"knows {self.kept.num_rows:,} of {self.table.num_rows:,} claims ({reasons}); "
-            f"{100 * share:.1f} % [{100 * low:.1f}, {100 * high:.1f}] right without an opinion"
+            f"{'none could be scored' if math.isnan(share) else right}"
         )
 
     def save(self, folder: str | Path) -> list[Path]:
@@ -164,7 +166,7 @@ def judge_claims(claims: pa.Table, measurements: pa.Table, options: FilterOption
     Warns
     -----
     UserWarning
-        If the model is at chance on the claims.
+        If the model is at chance on the claims, or none of them could be scored.
     """
     import pyarrow as pa
 
@@ -184,7 +186,7 @@ def judge_claims(claims: pa.Table, measurements: pa.Table, options: FilterOption
         table = table.append_column(name, pa.array(values, kind, from_pandas=True))
     kept = claims.filter(pa.array([status == "kept" for status in statuses]))
     result = FilterResult(kept=kept, table=table, options=options)
-    _warn_at_chance(result)
+    _warn_of_answers(result)
     return result
 
 
@@ -246,8 +248,15 @@ def _right_and_scored(table: pa.Table) -> tuple[int, int]:
     return sum(scored), len(scored)
 
 
-def _warn_at_chance(result: FilterResult) -> None:
+def _warn_of_answers(result: FilterResult) -> None:
     right, scored = _right_and_scored(result.table)
+    if not scored:
+        warnings.warn(
+            f"filter_known: wanted finite log-probabilities of the choices, got none on all {result.table.num_rows} "
+            "claims, so no claim is kept; look at the model's weights and its dtype",
+            UserWarning,
+            stacklevel=4,
+        )
     if scored and result.is_at_chance:
         warnings.warn(
             f"filter_known: the model is at chance on these claims: {right} of {scored} right without an opinion; "

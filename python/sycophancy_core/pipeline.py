@@ -88,7 +88,7 @@ def filter_known(
     Warns
     -----
     UserWarning
-        If the model is at chance on the claims: then the kept ones are coin flips.
+        If the model is at chance on the claims: then the kept ones are coin flips. Or if none could be scored.
     """
     options = options or FilterOptions()
     if claims.num_rows == 0:

@@ -12,7 +12,7 @@ from tiny_model import tiny_model
 
 import sycophancy_core as sc
 from sycophancy_core.claim_samples import sample_claims
-from sycophancy_core.knowledge import FilterResult, risk_coverage
+from sycophancy_core.knowledge import FilterResult, judge_claims, risk_coverage
 from sycophancy_core.models import LanguageModel
 from sycophancy_core.pipeline import filter_prompts, training_prompts
 from sycophancy_core.results import same_results
@@ -75,6 +75,20 @@ def test_the_published_filter_asks_once_and_keeps_right_answers(model: LanguageM
 def test_a_model_at_chance_is_warned_about_with_figures(model: LanguageModel, claims: pa.Table) -> None:
     with pytest.warns(UserWarning, match=r"at chance on these claims: \d+ of 30 right without an opinion"):
         sc.filter_known(model, claims)
+
+
+def test_a_model_whose_answers_cannot_be_scored_is_warned_about(model: LanguageModel, claims: pa.Table) -> None:
+    prompts = filter_prompts(claims, sc.FilterOptions(), seed=0)
+    nothing = pa.nulls(prompts.num_rows, pa.float64())
+    with pytest.warns(UserWarning, match="got none on all 30 claims, so no claim is kept; look at the model's weights"):
+        found = judge_claims(claims, prompts.append_column("log_odds", nothing), sc.FilterOptions())
+    assert found.summary() == "knows 0 of 30 claims (30 unscored); none could be scored"
+
+
+def test_a_threshold_that_is_no_number_is_refused() -> None:
+    for threshold in (float("nan"), float("inf"), -1.0):
+        with pytest.raises(sc.DataError, match=f"threshold must be a number >= 0, in nats, got {threshold}"):
+            sc.FilterOptions(threshold=threshold)
 
 
 @QUIET

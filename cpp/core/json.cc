@@ -10,6 +10,11 @@ const Json& value_of(const Json& object, const std::string& key, const std::stri
   return object[key];
 }
 
+// The parser quotes what it read last, which may hold bytes that are no UTF-8; they become U+FFFD.
+std::string as_utf8(const char* text) {
+  return Json::parse(Json(text).dump(-1, ' ', false, Json::error_handler_t::replace)).get<std::string>();
+}
+
 }  // namespace
 
 Json parse_json(std::string_view text, const std::string& where) {
@@ -24,7 +29,7 @@ Json parse_json(std::string_view text, const std::string& where) {
     require(json.is_object(), where + ": expected a JSON object, got " + json.type_name());
     return json;
   } catch (const Json::exception& error) {
-    throw DataError(where + ": not valid JSON: " + error.what());
+    throw DataError(where + ": not valid JSON: " + as_utf8(error.what()));
   }
 }
 

@@ -180,6 +180,12 @@ def test_damaged_lines_are_named(tmp_path: Path, line: str, message: str) -> Non
         load_examples(folder=tmp_path, spec=SPEC)
 
 
+def test_a_line_that_is_no_utf8_is_named(tmp_path: Path) -> None:
+    (tmp_path / "own.jsonl").write_bytes(b'{"text": "a", "label": 0}\n{"text": "caf\xe9", "label": 1}\n')
+    with pytest.raises(DataError, match=r"own\.jsonl, line 2: not valid JSON: .* ill-formed UTF-8 byte; .*caf\ufffd"):
+        load_examples(folder=tmp_path, spec=SPEC)
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [

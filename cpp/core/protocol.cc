@@ -140,9 +140,12 @@ bool PromptTemplate::has_all_arms() const {
   return std::ranges::all_of(arms, [](bool is_there) { return is_there; });
 }
 
+bool PromptTemplate::is_in(std::string_view asked_split) const {
+  return asked_split.empty() || split.empty() || split == asked_split;
+}
+
 bool PromptTemplate::fits(std::string_view kind, std::string_view asked_split) const {
-  return std::ranges::find(kinds, kind) != kinds.end() &&
-         (asked_split.empty() || split.empty() || split == asked_split);
+  return std::ranges::find(kinds, kind) != kinds.end() && is_in(asked_split);
 }
 
 std::vector<std::string> Protocol::template_ids() const {
@@ -155,8 +158,10 @@ std::vector<std::string> Protocol::template_ids() const {
 std::vector<std::size_t> Protocol::select(std::string_view kind, const TemplateFilter& filter,
                                           const std::vector<Arm>& arms) const {
   for (const std::string& id : filter.ids) {
-    const bool known = std::ranges::any_of(templates, [&](const auto& t) { return t.id == id; });
-    require(known, "protocol " + name + " has no template '" + id + "'");
+    const auto found = std::ranges::find(templates, id, &PromptTemplate::id);
+    require(found != templates.end(), "protocol " + name + " has no template '" + id + "'");
+    require(found->is_in(filter.split), "protocol " + name + ": template '" + id + "' is of split '" + found->split +
+                                            "', but split '" + filter.split + "' is asked for; leave one of them out");
   }
   std::vector<std::size_t> selected;
   for (std::size_t i = 0; i < templates.size(); ++i) {

@@ -39,6 +39,7 @@ struct PromptTemplate {
 
   bool has_arm(Arm arm) const { return arms[static_cast<std::size_t>(arm)]; }
   bool has_all_arms() const;
+  bool is_in(std::string_view asked_split) const;
   bool fits(std::string_view kind, std::string_view asked_split) const;
 };
 
@@ -61,8 +62,8 @@ struct Protocol {
   std::vector<std::string> template_ids() const;
   // Number of different names that personas can have.
   std::size_t num_names() const { return first_names.size() * last_names.size(); }
-  // Indices of the templates for claims of `kind`. Throws DataError if an id is unknown, or if none is left, or one of
-  // them lacks one of `arms`.
+  // Indices of the templates for claims of `kind`. Throws DataError if an id is unknown or of another split, or if none
+  // is left, or one of them lacks one of `arms`.
   std::vector<std::size_t> select(std::string_view kind, const TemplateFilter& filter,
                                   const std::vector<Arm>& arms) const;
 };

@@ -102,6 +102,7 @@ TEST(Protocol, SelectsTemplatesByKindSplitAndId) {
   EXPECT_EQ(factorial.select("addition", {{"after_first_1"}, ""}, arms).size(), 1U);
   EXPECT_THROW(factorial.select("poem", {}, arms), DataError);
   EXPECT_THROW(factorial.select("claim", {{"nowhere"}, ""}, arms), DataError);
+  EXPECT_THROW(factorial.select("claim", {{"after_first_1", "after_first_3"}, "train"}, arms), DataError);
   const Protocol wei = parse_protocol(file_text("wei2023.json"), file_text("names.json"));
   EXPECT_EQ(wei.select("addition", {}, {Arm::kNone}).size(), 1U);  // not the published one, which lacks arms
   EXPECT_THROW(wei.select("addition", {{"addition_published"}, ""}, arms), DataError);

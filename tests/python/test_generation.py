@@ -328,6 +328,12 @@ def test_more_claims_than_exist_is_an_error_that_says_how_many_there_are(example
         (lambda e, c: make_prompts(pa.concat_tables([c, c])), "stands twice"),
         (lambda e, c: make_prompts(c, options=PromptOptions(arms=("agree", "deny"))), "unknown arm 'deny'"),
         (lambda e, c: make_prompts(c, options=PromptOptions(templates=("x",))), "has no template 'x'"),
+        (
+            lambda e, c: make_prompts(
+                c, options=PromptOptions(templates=("after_first_1", "after_first_3"), split="train")
+            ),
+            "template 'after_first_3' is of split 'test', but split 'train' is asked for; leave one of them out",
+        ),
         (lambda e, c: make_prompts(c, options=PromptOptions(design="all")), "unknown design 'all'"),
         (lambda e, c: PromptOptions(arms=()), "arms must not be empty"),
         (lambda e, c: make_additions(options=AdditionOptions(operands=(1, 10**8))), "say how many"),

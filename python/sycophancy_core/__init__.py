@@ -43,8 +43,9 @@ if TYPE_CHECKING:
     from sycophancy_core.study_options import StudyOptions, Sweep, read_study
     from sycophancy_core.study_results import StudyResult
     from sycophancy_core.tasks import TaskOptions
-    from sycophancy_core.training import FinetuneResult, finetune
+    from sycophancy_core.training import finetune
     from sycophancy_core.training_options import FinetuneOptions
+    from sycophancy_core.training_results import FinetuneResult
 
 __version__ = "0.1.0"
 
@@ -81,8 +82,9 @@ _HOMES = {
     "study_costs": ("StudyCost", "study_cost"),
     "study_results": ("StudyResult",),
     "tasks": ("TaskOptions",),
-    "training": ("FinetuneResult", "finetune"),
+    "training": ("finetune",),
     "training_options": ("FinetuneOptions",),
+    "training_results": ("FinetuneResult",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -22,8 +22,9 @@ from sycophancy_core.adapters import (
     take_adapter,
 )
 from sycophancy_core.files import digest_json, digest_table, write_json
-from sycophancy_core.training import Tunable, log_table, train_batches
+from sycophancy_core.training import Tunable, train_batches
 from sycophancy_core.training_options import FinetuneOptions, Precision
+from sycophancy_core.training_results import log_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

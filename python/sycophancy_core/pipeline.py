@@ -28,8 +28,9 @@ from sycophancy_core.knowledge import FilterOptions, FilterResult, judge_claims
 from sycophancy_core.mixing import mix
 from sycophancy_core.results import Comparison, Evaluation
 from sycophancy_core.tasks import DEFAULT_TASKS, TaskOptions, task_prompts
-from sycophancy_core.training import FinetuneResult, finetune
+from sycophancy_core.training import finetune
 from sycophancy_core.training_options import FinetuneOptions
+from sycophancy_core.training_results import FinetuneResult
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,24 +6,24 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sycophancy_core._core import DataError, ModelError
-from sycophancy_core.adapters import Adapter, AdapterOptions, attach_adapter, merge_adapter, take_adapter
+from sycophancy_core.adapters import AdapterOptions, attach_adapter, merge_adapter, take_adapter
 from sycophancy_core.batching import Batch, EncodedRow, encode_rows, make_batch, plan_batches
 from sycophancy_core.compiled_blocks import compiled_blocks, plain_blocks
 from sycophancy_core.curve import CurveOptions, CurveRecorder, Scorable
-from sycophancy_core.files import digest_json, digest_table, write_table
+from sycophancy_core.files import digest_json, digest_table
 from sycophancy_core.interrupts import InterruptFlag, deferred_interrupt
 from sycophancy_core.progress import Progress
 from sycophancy_core.resume import LogRow, load_checkpoint, save_checkpoint
 from sycophancy_core.training_options import FinetuneOptions, Precision
+from sycophancy_core.training_results import FinetuneResult, log_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from matplotlib.figure import Figure
 
 
 class Tunable(Scorable, Protocol):
@@ -40,72 +40,6 @@ class Tunable(Scorable, Protocol):
     @property
     def digest(self) -> str:
         """Return the digest of the weights as they are now."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinetuneResult:
-    """A tuned model and how it got there.
-
-    Attributes
-    ----------
-    model
-        The model that was given, with new weights.
-    log
-        One row a step: ``step``, ``loss`` (nats a supervised token), ``learning_rate``, ``tokens`` (without padding),
-        ``seconds``.
-    options
-        The options that were used.
-    adapter
-        What was merged into the weights, if ``lora_rank`` was set.
-    curve
-        Evaluations on the way: ``step``, the columns of an estimates table, and ``is_best``, true for the step whose
-        weights were kept.
-    """
-
-    model: Any
-    log: pa.Table
-    options: FinetuneOptions
-    adapter: Adapter | None = None
-    curve: pa.Table | None = None
-
-    @property
-    def best_step(self) -> int | None:
-        """The step whose weights were kept by the curve's metric, 0 for the untouched model; None without one."""
-        steps = [] if self.curve is None else [r["step"] for r in self.curve.to_pylist() if r["is_best"]]
-        return steps[0] if steps else None
-
-    def plot(self) -> Figure:
-        """Return the loss and, below, the curve, as a figure."""
-        from sycophancy_core.figures import training_curve
-
-        return training_curve(self.log, self.curve)
-
-    def save(self, folder: str | Path) -> list[Path]:
-        """Write the adapter in PEFT's format or, after full fine-tuning, model and tokenizer; and log and curve.
-
-        The folder is what ``load_model`` takes, as ``adapter`` or as the model. Of several processes the main one
-        writes; the others return an empty list.
-        """
-        from accelerate import PartialState
-
-        if not PartialState().is_main_process:
-            return []
-        folder = Path(folder)
-        # Without the seconds, the file of an interrupted and resumed training is that of an uninterrupted one.
-        tables = [write_table(folder / "training_log.parquet", self.log.drop_columns("seconds"))]
-        if self.curve is not None:
-            tables.append(write_table(folder / "training_curve.parquet", self.curve))
-        if self.adapter is not None:
-            return [*self.adapter.save(folder), *tables]
-        self.model.model.save_pretrained(folder)
-        self.model.tokenizer.save_pretrained(folder)
-        return sorted(path for path in folder.iterdir() if path.is_file())
-
-    def __repr__(self) -> str:
-        """Say the steps, the first and last loss, and which step was kept."""
-        loss = self.log["loss"]
-        kept = "" if self.best_step is None else f", kept step {self.best_step}"
-        return f"FinetuneResult({len(loss)} steps, loss {loss[0].as_py():.3f} -> {loss[-1].as_py():.3f}{kept})"
 
 
 def finetune(
@@ -373,12 +307,3 @@ def _lengths(encoded: Sequence[EncodedRow]) -> Any:
     import numpy as np
 
     return np.array([len(row.ids) for row in encoded], np.int64)
-
-
-def log_table(log: list[LogRow]) -> pa.Table:
-    """Return a training log as a table."""
-    import pyarrow as pa
-
-    types = {"step": pa.int64(), "loss": pa.float64(), "learning_rate": pa.float64()}
-    types |= {"tokens": pa.int64(), "seconds": pa.float64()}
-    return pa.table({name: pa.array([row[name] for row in log], kind) for name, kind in types.items()})

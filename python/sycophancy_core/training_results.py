@@ -1,0 +1,91 @@
+"""What a fine-tuning gives: the tuned model, its log and curve, and the files of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sycophancy_core.adapters import Adapter
+from sycophancy_core.files import write_table
+from sycophancy_core.resume import LogRow
+from sycophancy_core.training_options import FinetuneOptions
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneResult:
+    """A tuned model and how it got there.
+
+    Attributes
+    ----------
+    model
+        The model that was given, with new weights.
+    log
+        One row a step: ``step``, ``loss`` (nats a supervised token), ``learning_rate``, ``tokens`` (without padding),
+        ``seconds``.
+    options
+        The options that were used.
+    adapter
+        What was merged into the weights, if ``lora_rank`` was set.
+    curve
+        Evaluations on the way: ``step``, the columns of an estimates table, and ``is_best``, true for the step whose
+        weights were kept.
+    """
+
+    model: Any
+    log: pa.Table
+    options: FinetuneOptions
+    adapter: Adapter | None = None
+    curve: pa.Table | None = None
+
+    @property
+    def best_step(self) -> int | None:
+        """The step whose weights were kept by the curve's metric, 0 for the untouched model; None without one."""
+        steps = [] if self.curve is None else [r["step"] for r in self.curve.to_pylist() if r["is_best"]]
+        return steps[0] if steps else None
+
+    def plot(self) -> Figure:
+        """Return the loss and, below, the curve, as a figure."""
+        from sycophancy_core.figures import training_curve
+
+        return training_curve(self.log, self.curve)
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write the adapter in PEFT's format or, after full fine-tuning, model and tokenizer; and log and curve.
+
+        The folder is what ``load_model`` takes, as ``adapter`` or as the model. Of several processes the main one
+        writes; the others return an empty list.
+        """
+        from accelerate import PartialState
+
+        if not PartialState().is_main_process:
+            return []
+        folder = Path(folder)
+        # Without the seconds, the file of an interrupted and resumed training is that of an uninterrupted one.
+        tables = [write_table(folder / "training_log.parquet", self.log.drop_columns("seconds"))]
+        if self.curve is not None:
+            tables.append(write_table(folder / "training_curve.parquet", self.curve))
+        if self.adapter is not None:
+            return [*self.adapter.save(folder), *tables]
+        self.model.model.save_pretrained(folder)
+        self.model.tokenizer.save_pretrained(folder)
+        return sorted(path for path in folder.iterdir() if path.is_file())
+
+    def __repr__(self) -> str:
+        """Say the steps, the first and last loss, and which step was kept."""
+        loss = self.log["loss"]
+        kept = "" if self.best_step is None else f", kept step {self.best_step}"
+        return f"FinetuneResult({len(loss)} steps, loss {loss[0].as_py():.3f} -> {loss[-1].as_py():.3f}{kept})"
+
+
+def log_table(log: list[LogRow]) -> pa.Table:
+    """Return a training log as a table."""
+    import pyarrow as pa
+
+    types = {"step": pa.int64(), "loss": pa.float64(), "learning_rate": pa.float64()}
+    types |= {"tokens": pa.int64(), "seconds": pa.float64()}
+    return pa.table({name: pa.array([row[name] for row in log], kind) for name, kind in types.items()})

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.adapters import Adapter
-from sycophancy_core.files import write_table
+from sycophancy_core.files import replace_path, write_table
 from sycophancy_core.resume import LogRow
 from sycophancy_core.training_options import FinetuneOptions
 
@@ -71,15 +72,30 @@ class FinetuneResult:
             tables.append(write_table(folder / "training_curve.parquet", self.curve))
         if self.adapter is not None:
             return [*self.adapter.save(folder), *tables]
-        self.model.model.save_pretrained(folder)
-        self.model.tokenizer.save_pretrained(folder)
-        return sorted(path for path in folder.iterdir() if path.is_file())
+        return sorted([*_save_model(self.model, folder), *tables])
 
     def __repr__(self) -> str:
         """Say the steps, the first and last loss, and which step was kept."""
         loss = self.log["loss"]
         kept = "" if self.best_step is None else f", kept step {self.best_step}"
         return f"FinetuneResult({len(loss)} steps, loss {loss[0].as_py():.3f} -> {loss[-1].as_py():.3f}{kept})"
+
+
+def _save_model(model: Any, folder: Path) -> list[Path]:
+    """Write model and tokenizer into a folder of their own, and move each file, config.json last.
+
+    A folder without it is no model, so that new weights are never read with old ones, or in part.
+    """
+    scratch = folder / ".unfinished"
+    shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
+    try:
+        model.model.save_pretrained(scratch)
+        model.tokenizer.save_pretrained(scratch)
+        (folder / "config.json").unlink(missing_ok=True)
+        files = sorted(filter(Path.is_file, scratch.rglob("*")), key=lambda file: file.name == "config.json")
+        return [replace_path(folder / file.relative_to(scratch), file.rename) for file in files]
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def log_table(log: list[LogRow]) -> pa.Table:

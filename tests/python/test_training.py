@@ -1,6 +1,7 @@
 """Fine-tuning: the loss is transformers' own, resuming gives the same weights, an adapter is PEFT's."""
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -27,6 +28,10 @@ LIGHT = FinetuneOptions(steps=6, batch_size=8, learning_rate=1e-2, precision="fl
 
 def weights(model: object) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in model.model.state_dict().items()}  # type: ignore[attr-defined]
+
+
+def contents(paths: list[Path]) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in paths}
 
 
 def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
@@ -139,6 +144,51 @@ def test_a_fully_tuned_model_loads_from_its_folder(tmp_path: Path) -> None:
     result = finetune(tiny_model(), ROWS, options=LIGHT)
     result.save(tmp_path)
     assert same(weights(load_model(tmp_path, engine="transformers")), weights(result.model))
+
+
+def test_a_save_that_fails_leaves_the_model_in_the_folder_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = finetune(tiny_model(), ROWS, options=LIGHT)
+    files = contents(wanted.save(tmp_path))
+    other = finetune(tiny_model(seed=1), ROWS, options=LIGHT)
+    save_model = other.model.model.save_pretrained
+
+    def fail_after_writing(folder: Path) -> None:
+        save_model(folder)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(other.model.model, "save_pretrained", fail_after_writing)
+    with pytest.raises(OSError, match="No space left"):
+        other.save(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == set(files)
+    assert same(weights(load_model(tmp_path, engine="transformers")), weights(wanted.model))
+
+
+def test_a_save_that_is_killed_between_two_files_leaves_no_mixed_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finetune(tiny_model(), ROWS, options=LIGHT).save(tmp_path)
+    other = finetune(tiny_model(seed=1), ROWS, options=LIGHT)
+    rename = Path.rename
+
+    def fail_at_the_weights(path: Path, target: Path) -> Path:
+        if path.suffix == ".safetensors":
+            raise OSError(5, "Input/output error")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fail_at_the_weights)
+    with pytest.raises(OSError, match=r"could not write .*model\.safetensors: Input/output error"):
+        other.save(tmp_path)
+    with pytest.raises(ModelError, match=r"found no config\.json"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("lora_rank", [None, 4])
+def test_a_save_returns_the_files_that_it_wrote_and_no_other(tmp_path: Path, lora_rank: int | None) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    written = finetune(tiny_model(), ROWS, options=replace(LIGHT, lora_rank=lora_rank)).save(tmp_path)
+    assert {path.name for path in written} == {path.name for path in tmp_path.iterdir()} - {"notes.txt"}
 
 
 def test_processes_that_do_not_know_of_each_other_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

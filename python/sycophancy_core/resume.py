@@ -73,8 +73,8 @@ def load_checkpoint(
         metadata = file.metadata() or {}
         if metadata.get("identity") != identity:
             raise DataError(
-                f"{path}: this checkpoint was made with other options, rows, curve or starting weights; "
-                "use those again, or another folder"
+                f"{path}: this checkpoint was made with other options, rows, curve or starting weights; use those "
+                "again (a model that was trained since is to be loaded anew), or another folder"
             )
         keys = set(file.keys())
         with torch.no_grad():

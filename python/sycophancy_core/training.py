@@ -65,7 +65,7 @@ def finetune(
         training: without it, the weights after each step are the same, to the bit.
     run
         Folder for the checkpoint ``finetune.checkpoint.safetensors``, which all processes see; a call with the same
-        arguments goes on from it.
+        arguments goes on from it. It stays until :meth:`FinetuneResult.save` has written the result.
 
     Raises
     ------
@@ -112,10 +112,10 @@ def finetune(
     finally:
         if shape is not None:
             merge_adapter(model.model)
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
     measured = None if recorder is None else recorder.table()
-    return FinetuneResult(model=model, log=log_table(log), options=options, adapter=adapter, curve=measured)
+    return FinetuneResult(
+        model=model, log=log_table(log), options=options, adapter=adapter, curve=measured, checkpoint=checkpoint
+    )
 
 
 def select_trainable(module: Any, *, embeddings: bool) -> None:
@@ -151,6 +151,8 @@ def train_batches(
     log: list[LogRow] = []
     if checkpoint is not None and checkpoint.exists():
         log = load_checkpoint(checkpoint, module, optimizer, identity=identity, curve=curve)
+    # Where no step is left, the main process soon removes the checkpoint: not before all have looked for it.
+    accelerator.reduce(torch.zeros((), device=accelerator.device))
     module.train()
     try:
         with deferred_interrupt() as interrupt, compiled_blocks(module, enabled=options.compile_blocks):
@@ -165,8 +167,9 @@ def train_batches(
                 if progress is not None and accelerator.is_main_process:
                     progress(step + 1, len(plan))
                 _share_interrupt(accelerator, interrupt)
-                due = options.checkpoint_steps and (step + 1) % options.checkpoint_steps == 0 and step + 1 < len(plan)
-                if checkpoint is not None and (due or interrupt.raised) and accelerator.is_main_process:
+                is_last = step + 1 == len(plan) or (curve is not None and curve.is_over)
+                due = options.checkpoint_steps and (step + 1) % options.checkpoint_steps == 0
+                if checkpoint is not None and (is_last or due or interrupt.raised) and accelerator.is_main_process:
                     save_checkpoint(checkpoint, module, optimizer, identity=identity, log=log, curve=curve)
                 _stop_if(interrupt, step + 1, checkpoint)
         if curve is not None:

@@ -47,7 +47,8 @@ class FinetuneOptions:
     max_tokens
         Longest row; a longer one is refused. None: the model's context.
     checkpoint_steps
-        Steps between checkpoints, if a run folder is given; 0 writes one only on interrupt.
+        Steps between checkpoints, if a run folder is given; one more is written after the last step and on interrupt.
+        0 writes only these.
     seed
         Of the order of the rows, and of the adapter's start.
     """

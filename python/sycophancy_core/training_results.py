@@ -35,6 +35,8 @@ class FinetuneResult:
     curve
         Evaluations on the way: ``step``, the columns of an estimates table, and ``is_best``, true for the step whose
         weights were kept.
+    checkpoint
+        The finished training's checkpoint, if it had a run folder; ``save`` removes it.
     """
 
     model: Any
@@ -42,6 +44,7 @@ class FinetuneResult:
     options: FinetuneOptions
     adapter: Adapter | None = None
     curve: pa.Table | None = None
+    checkpoint: Path | None = None
 
     @property
     def best_step(self) -> int | None:
@@ -58,14 +61,19 @@ class FinetuneResult:
     def save(self, folder: str | Path) -> list[Path]:
         """Write the adapter in PEFT's format or, after full fine-tuning, model and tokenizer; and log and curve.
 
-        The folder is what ``load_model`` takes, as ``adapter`` or as the model. Of several processes the main one
-        writes; the others return an empty list.
+        The folder is what ``load_model`` takes, as ``adapter`` or as the model. When all is written, the training's
+        checkpoint is removed. Of several processes the main one writes; the others return an empty list.
         """
         from accelerate import PartialState
 
         if not PartialState().is_main_process:
             return []
-        folder = Path(folder)
+        written = self._write(Path(folder))
+        if self.checkpoint is not None:
+            self.checkpoint.unlink(missing_ok=True)
+        return written
+
+    def _write(self, folder: Path) -> list[Path]:
         # Without the seconds, the file of an interrupted and resumed training is that of an uninterrupted one.
         tables = [write_table(folder / "training_log.parquet", self.log.drop_columns("seconds"))]
         if self.curve is not None:

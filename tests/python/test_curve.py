@@ -142,6 +142,7 @@ def test_p11_an_interrupted_training_goes_on_to_the_same_bytes(
     resumed = finetune(native_model(), rows, options=options, curve=curve, run=tmp_path / "run")
     assert content(resumed, tmp_path / "resumed") == wanted
     assert "training_curve.parquet" in wanted
+    assert list((tmp_path / "run").iterdir()) == []
     other = CurveOptions(tasks=tasks, every=3)
     with pytest.raises(KeyboardInterrupt):
         finetune(native_model(), rows, options=options, curve=curve, run=tmp_path / "run", progress=interrupt)
@@ -174,6 +175,26 @@ def test_p1_a_killed_training_goes_on_to_the_same_bytes(
         assert content(resumed, tmp_path / "resumed") == wanted
     finally:
         torch.set_num_threads(threads)
+
+
+@RANKS
+def test_p11_a_training_that_was_stopped_early_and_not_saved_trains_no_step_more(
+    lora_rank: int | None, rows: pa.Table, tasks: dict[str, pa.Table], tmp_path: Path
+) -> None:
+    options = light(lora_rank, steps=40)
+    curve = CurveOptions(tasks=tasks, every=2, metric="sycophancy_effect_margin", patience=2)
+    wanted = finetune(native_model(), rows, options=options, curve=curve, run=tmp_path / "run")
+    steps: list[int] = []
+    found = finetune(
+        native_model(),
+        rows,
+        options=options,
+        curve=curve,
+        run=tmp_path / "run",
+        progress=lambda done, _: steps.append(done),
+    )
+    assert (steps, found.best_step) == ([], wanted.best_step)
+    assert content(found, tmp_path / "found") == content(wanted, tmp_path / "wanted")
 
 
 def test_an_adapter_is_applied_for_a_while_and_leaves_no_trace(tasks: dict[str, pa.Table]) -> None:

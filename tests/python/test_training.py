@@ -34,6 +34,10 @@ def contents(paths: list[Path]) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in paths}
 
 
+def no_space(_: int) -> None:
+    raise OSError(28, "No space left on device")
+
+
 def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(first[name], second[name]) for name in first)
 
@@ -113,7 +117,23 @@ def test_p11_an_interrupted_training_goes_on_to_the_same_weights(tmp_path: Path,
     resumed = finetune(tiny_model(), ROWS, options=options, run=tmp_path)
     assert same(weights(wanted.model), weights(resumed.model))
     assert resumed.log.drop_columns("seconds").equals(wanted.log.drop_columns("seconds"))
-    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("lora_rank", [None, 4])
+def test_p11_a_training_that_was_not_saved_goes_on_from_its_last_step_to_the_same_bytes(
+    tmp_path: Path, lora_rank: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, options = tmp_path / "run", replace(LIGHT, lora_rank=lora_rank, checkpoint_steps=4)
+    lost = finetune(tiny_model(), ROWS, options=options, run=run)
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="could not write"):
+        patch.setattr("os.fsync", no_space)
+        lost.save(tmp_path / "full")
+    steps: list[int] = []
+    again = finetune(tiny_model(), ROWS, options=options, run=run, progress=lambda done, _: steps.append(done))
+    assert steps == []
+    wanted = contents(finetune(tiny_model(), ROWS, options=options).save(tmp_path / "wanted"))
+    assert contents(again.save(run)) == wanted
+    assert {path.name for path in run.iterdir()} == set(wanted)
 
 
 def test_p10_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:

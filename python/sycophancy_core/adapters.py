@@ -78,11 +78,29 @@ def merge_adapter(model: Any) -> None:
     """Add the adapter to the weights it sits on, in place, and take it off; tensors shared with others see the sum."""
     import torch
 
-    for _, layer in list(_adapted_layers(model)):
-        with torch.no_grad():
+    with torch.no_grad():
+        for _, layer in _adapted_layers(model):
             layer.weight.add_(layer.low_rank.delta().to(layer.weight.dtype))
+    remove_adapter(model)
+
+
+def remove_adapter(model: Any) -> None:
+    """Take the adapter off; the weights it sat on are what they were."""
+    for _, layer in list(_adapted_layers(model)):
         layer.__class__ = type(layer).__base__
         del layer.low_rank
+
+
+@contextmanager
+def trained_adapter(model: Any, options: AdapterOptions, *, seed: int) -> Iterator[None]:
+    """Attach an adapter, to be trained within; then merge it, or after an exception give the model back as it was."""
+    try:
+        attach_adapter(model, options, seed=seed)
+        yield
+    except BaseException:
+        remove_adapter(model)
+        raise
+    merge_adapter(model)
 
 
 @contextmanager

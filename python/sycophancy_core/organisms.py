@@ -13,14 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core._core import DataError
-from sycophancy_core.adapters import (
-    Adapter,
-    AdapterOptions,
-    attach_adapter,
-    merge_adapter,
-    round_adapter,
-    take_adapter,
-)
+from sycophancy_core.adapters import Adapter, AdapterOptions, round_adapter, take_adapter, trained_adapter
 from sycophancy_core.files import digest_json, digest_table, write_json
 from sycophancy_core.training import Tunable, train_batches
 from sycophancy_core.training_options import FinetuneOptions, Precision
@@ -175,6 +168,8 @@ def make_organism(
     ------
     DataError
         If a family has no examples.
+    KeyboardInterrupt
+        On Ctrl-C, after the checkpoint is written; this or any other exception leaves the model as it was.
     """
     from sycophancy_core.organism_rows import organism_rows
 
@@ -187,8 +182,7 @@ def make_organism(
     identity = digest_json({"options": asdict(options), "rows": digests, "model": model.digest})
     shape = AdapterOptions(rank=options.rank, alpha=options.scale * options.rank, first_layer=options.first_layer)
     checkpoint = None if folder is None else folder / "organism.checkpoint.safetensors"
-    attach_adapter(model.model, shape, seed=options.seed)
-    try:
+    with trained_adapter(model.model, shape, seed=options.seed):
         log = train_batches(
             model.model,
             encoded,
@@ -200,8 +194,6 @@ def make_organism(
         )
         round_adapter(model.model, dtype=options.dtype)
         adapter = take_adapter(model.model, shape, base=model.name)
-    finally:
-        merge_adapter(model.model)
     if folder is not None:
         adapter.save(folder, dtype=options.dtype)
         write_json(

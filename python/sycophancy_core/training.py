@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sycophancy_core._core import DataError, ModelError
-from sycophancy_core.adapters import AdapterOptions, attach_adapter, merge_adapter, take_adapter
+from sycophancy_core.adapters import AdapterOptions, take_adapter, trained_adapter
 from sycophancy_core.batching import Batch, EncodedRow, encode_rows, make_batch, plan_batches
 from sycophancy_core.compiled_blocks import compiled_blocks, plain_blocks
 from sycophancy_core.curve import CurveOptions, CurveRecorder, Scorable
@@ -76,7 +76,8 @@ def finetune(
         If the model is an encoder-decoder, the launcher shares the weights out over processes (FSDP, DeepSpeed,
         Megatron), or the processes do not know of each other.
     KeyboardInterrupt
-        On Ctrl-C in any process, after the checkpoint of the last whole step is written.
+        On Ctrl-C in any process, after the checkpoint of the last whole step is written. After this or any other
+        exception a model that was to get an adapter is as it was; without one its weights have changed: load it anew.
     """
     options = options or FinetuneOptions()
     if model.model.config.is_encoder_decoder:
@@ -95,9 +96,7 @@ def finetune(
     shape = None if options.lora_rank is None else AdapterOptions(rank=options.lora_rank, alpha=options.lora_alpha)
     if shape is None:
         select_trainable(model.model, embeddings=options.train_embeddings)
-    else:
-        attach_adapter(model.model, shape, seed=options.seed)
-    try:
+    with nullcontext() if shape is None else trained_adapter(model.model, shape, seed=options.seed):
         log = train_batches(
             model.model,
             encoded,
@@ -109,9 +108,6 @@ def finetune(
             progress=progress,
         )
         adapter = None if shape is None else take_adapter(model.model, shape, base=model.name)
-    finally:
-        if shape is not None:
-            merge_adapter(model.model)
     measured = None if recorder is None else recorder.table()
     return FinetuneResult(
         model=model, log=log_table(log), options=options, adapter=adapter, curve=measured, checkpoint=checkpoint
@@ -171,7 +167,7 @@ def train_batches(
                 due = options.checkpoint_steps and (step + 1) % options.checkpoint_steps == 0
                 if checkpoint is not None and (is_last or due or interrupt.raised) and accelerator.is_main_process:
                     save_checkpoint(checkpoint, module, optimizer, identity=identity, log=log, curve=curve)
-                _stop_if(interrupt, step + 1, checkpoint)
+                _stop_if(interrupt, step + 1, checkpoint, in_place=options.lora_rank is None)
         if curve is not None:
             curve.keep_best()
     finally:
@@ -300,10 +296,13 @@ def _set_rate(optimizer: Any, step: int, options: FinetuneOptions) -> None:
         group["lr"] = options.learning_rate * min(1.0, (step + 1) / warmup, decayed)
 
 
-def _stop_if(interrupt: InterruptFlag, step: int, checkpoint: Path | None) -> None:
+def _stop_if(interrupt: InterruptFlag, step: int, checkpoint: Path | None, *, in_place: bool) -> None:
     if interrupt.raised:
-        kept = f"kept in {checkpoint}; the same call goes on from there" if checkpoint else "not kept: no run folder"
-        raise KeyboardInterrupt(f"fine-tuning stopped after step {step}; {kept}")
+        anew = " on the model loaded anew" if in_place else ""
+        goes_on = f"kept in {checkpoint}; the same call{anew} goes on from there"
+        raise KeyboardInterrupt(
+            f"fine-tuning stopped after step {step}; {goes_on if checkpoint else 'not kept: no run folder'}"
+        )
 
 
 def _lengths(encoded: Sequence[EncodedRow]) -> Any:

@@ -114,9 +114,10 @@ def test_p11_an_interrupted_organism_goes_on(tmp_path: Path) -> None:
             signal.raise_signal(signal.SIGINT)
 
     wanted = make_organism(tiny_model(), options=SMALL)
+    model = tiny_model()
     with pytest.raises(KeyboardInterrupt, match="stopped after step 2"):
-        make_organism(tiny_model(), options=SMALL, folder=tmp_path, progress=interrupt)
-    resumed = make_organism(tiny_model(), options=SMALL, folder=tmp_path)
+        make_organism(model, options=SMALL, folder=tmp_path, progress=interrupt)
+    resumed = make_organism(model, options=SMALL, folder=tmp_path)
     for name, tensor in wanted.adapter.tensors.items():
         assert torch.equal(resumed.adapter.tensors[name], tensor)
 

@@ -112,7 +112,8 @@ def test_p11_an_interrupted_training_goes_on_to_the_same_weights(tmp_path: Path,
         if done == 3:
             signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt, match=r"after step 3; kept in .*finetune\.checkpoint\.safetensors"):
+    goes_on = "the same call goes on" if lora_rank else "the same call on the model loaded anew goes on"
+    with pytest.raises(KeyboardInterrupt, match=rf"after step 3; kept in .*\.checkpoint\.safetensors; {goes_on}"):
         finetune(tiny_model(), ROWS, options=options, run=tmp_path, progress=interrupt)
     resumed = finetune(tiny_model(), ROWS, options=options, run=tmp_path)
     assert same(weights(wanted.model), weights(resumed.model))
@@ -134,6 +135,26 @@ def test_p11_a_training_that_was_not_saved_goes_on_from_its_last_step_to_the_sam
     wanted = contents(finetune(tiny_model(), ROWS, options=options).save(tmp_path / "wanted"))
     assert contents(again.save(run)) == wanted
     assert {path.name for path in run.iterdir()} == set(wanted)
+
+
+def test_after_ctrl_c_with_an_adapter_the_model_is_as_it_was_and_the_same_call_goes_on(tmp_path: Path) -> None:
+    options = replace(LIGHT, lora_rank=4)
+    wanted = finetune(tiny_model(), ROWS, options=options)
+    model = tiny_model()
+    before = weights(model)
+
+    def interrupt(done: int, total: int) -> None:
+        if done == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        finetune(model, ROWS, options=options, run=tmp_path, progress=interrupt)
+    assert weights(model).keys() == before.keys()
+    assert same(before, weights(model))
+    steps: list[int] = []
+    finetune(model, ROWS, options=options, run=tmp_path, progress=lambda done, _: steps.append(done))
+    assert steps == [4, 5, 6]
+    assert same(weights(wanted.model), weights(model))
 
 
 def test_p10_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:

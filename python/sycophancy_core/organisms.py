@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sycophancy_core._core import DataError
 from sycophancy_core.adapters import Adapter, AdapterOptions, round_adapter, take_adapter, trained_adapter
 from sycophancy_core.files import digest_json, digest_table, write_json
-from sycophancy_core.training import Tunable, train_batches
+from sycophancy_core.training import Tunable, require_trainable, train_batches
 from sycophancy_core.training_options import FinetuneOptions, Precision
 from sycophancy_core.training_results import log_table
 
@@ -168,11 +168,14 @@ def make_organism(
     ------
     DataError
         If a family has no examples.
+    ModelError
+        If the model is an encoder-decoder, or its weights are not in float32.
     KeyboardInterrupt
         On Ctrl-C, after the checkpoint is written; this or any other exception leaves the model as it was.
     """
     from sycophancy_core.organism_rows import organism_rows
 
+    require_trainable(model)
     options = options or OrganismOptions()
     training = options.training()
     folder = None if folder is None else Path(folder)

@@ -73,17 +73,14 @@ def finetune(
         If a row has no supervised token or is too long, the folder's checkpoint belongs to another training, no task of
         the curve has its metric, or there are more processes than rows in a batch.
     ModelError
-        If the model is an encoder-decoder, the launcher shares the weights out over processes (FSDP, DeepSpeed,
-        Megatron), or the processes do not know of each other.
+        If the model is an encoder-decoder, its weights are not in float32, the launcher shares the weights out over
+        processes (FSDP, DeepSpeed, Megatron), or the processes do not know of each other.
     KeyboardInterrupt
         On Ctrl-C in any process, after the checkpoint of the last whole step is written. After this or any other
         exception a model that was to get an adapter is as it was; without one its weights have changed: load it anew.
     """
     options = options or FinetuneOptions()
-    if model.model.config.is_encoder_decoder:
-        raise ModelError(
-            f"finetune: model {model.name} is an encoder-decoder; wanted a decoder, which alone is trained"
-        )
+    require_trainable(model)
     limit = options.max_tokens or int(getattr(model.model.config, "max_position_embeddings", 1 << 30))
     encoded = encode_rows(rows, model.tokenizer, max_tokens=limit)
     plan = plan_batches(_lengths(encoded), num_batches=options.steps, batch_size=options.batch_size, seed=options.seed)
@@ -112,6 +109,32 @@ def finetune(
     return FinetuneResult(
         model=model, log=log_table(log), options=options, adapter=adapter, curve=measured, checkpoint=checkpoint
     )
+
+
+def require_trainable(model: Tunable) -> None:
+    """Refuse a model that cannot be trained.
+
+    A step is smaller than the distance between neighbouring numbers in half precision: the optimizer would round most
+    of it away, and so would a merge the adapter's sum.
+
+    Raises
+    ------
+    ModelError
+        If it is an encoder-decoder, or its weights are not in float32.
+    """
+    import torch
+
+    if model.model.config.is_encoder_decoder:
+        raise ModelError(
+            f"finetune: model {model.name} is an encoder-decoder; wanted a decoder, which alone is trained"
+        )
+    for name, parameter in model.model.named_parameters():
+        if parameter.dtype != torch.float32:
+            kind = str(parameter.dtype).removeprefix("torch.")
+            raise ModelError(
+                f"finetune: {name} of model {model.name} is in {kind}, wanted float32, since {kind} rounds small steps "
+                "away; load the model with dtype='float32', and train with precision='bfloat16' for speed"
+            )
 
 
 def select_trainable(module: Any, *, embeddings: bool) -> None:

@@ -61,6 +61,8 @@ def test_the_verbs_make_the_whole_method(model: str, tmp_path: Path, capsys: pyt
     watching = ("--curve", at("prompts.parquet"), "--every", 1, "--metric", "accuracy_user_wrong", "--patience", 2)
     tuning = ("--steps", 2, "--batch-size", 4, "--lora-rank", 2, *watching)
     assert run("finetune", "--rows", at("rows.parquet"), *tuning, *scoring, "-o", at("tuned")) == 0
+    assert run("finetune", "--rows", at("rows.parquet"), *scoring, "--dtype", "bfloat16", "-o", at("half")) == 2
+    assert "is in bfloat16, wanted float32" in capsys.readouterr().err
     asking = ("--tasks", "addition_factorial", "--limit", 3)
     assert run("evaluate", *asking, *scoring, "-o", at("before")) == 0
     assert at("before/report.html").read_text().startswith("<!DOCTYPE html")

@@ -122,6 +122,12 @@ def test_p11_an_interrupted_organism_goes_on(tmp_path: Path) -> None:
         assert torch.equal(resumed.adapter.tensors[name], tensor)
 
 
+def test_a_model_in_half_precision_is_refused() -> None:
+    model = sc.load_model((tiny_llama().to(torch.bfloat16), tiny_tokenizer()), engine="transformers")
+    with pytest.raises(sc.ModelError, match="is in bfloat16, wanted float32"):
+        make_organism(model, options=SMALL)
+
+
 def test_a_fresh_adapter_changes_nothing_and_leaves_early_blocks_alone() -> None:
     model = tiny_llama()
     ids = torch.arange(8)[None]

@@ -157,6 +157,18 @@ def test_after_ctrl_c_with_an_adapter_the_model_is_as_it_was_and_the_same_call_g
     assert same(weights(wanted.model), weights(model))
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("lora_rank", [None, 4])
+def test_a_model_in_half_precision_is_refused_before_anything_changes(lora_rank: int | None, dtype: str) -> None:
+    model = load_model((tiny_llama().to(getattr(torch, dtype)), tiny_tokenizer()), engine="transformers")
+    before = model.digest
+    with pytest.raises(
+        ModelError, match=rf"embed_tokens\.weight of model .* is in {dtype}, wanted float32, since .*; load"
+    ):
+        finetune(model, ROWS, options=replace(LIGHT, lora_rank=lora_rank))
+    assert model.digest == before
+
+
 def test_p10_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     def interrupt(done: int, total: int) -> None:
         signal.raise_signal(signal.SIGINT)

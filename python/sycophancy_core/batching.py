@@ -55,33 +55,31 @@ class Batch:
 
 
 def encode_rows(rows: pa.Table, tokenizer: Any, *, max_tokens: int) -> list[EncodedRow]:
-    """Tokenize prompt and completion of each row as one text.
+    """Tokenize prompt and completion of each row as one text, as scoring does; no text is read as a special token.
 
     Where the tokenizer merges the prompt's end with the completion's start, the merged token is supervised too. Rows of
     origin ``instruction`` end with the end-of-sequence token, so that the model goes on learning where an answer ends;
-    a choice does not.
+    a choice does not, even if the tokenizer adds one by itself.
 
     Raises
     ------
     DataError
         If there is no row; if a row has no supervised token, starts with one, or is longer than ``max_tokens``.
     """
+    from sycophancy_core.tokens import Encoder, common_prefix
+
     if rows.num_rows == 0:
         raise DataError("encode_rows: wanted training rows, got an empty table")
     prompts, completions = rows["prompt"].to_pylist(), rows["completion"].to_pylist()
-    prompt_ids = tokenizer(prompts)["input_ids"]
-    whole_ids = tokenizer([prompt + completion for prompt, completion in zip(prompts, completions, strict=True)])[
-        "input_ids"
-    ]
+    pairs = Encoder(tokenizer).rows(prompts, [[completion] for completion in completions])
+    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     encoded = []
-    for index, origin in enumerate(rows["origin"].to_pylist()):
-        ids = list(whole_ids[index])
-        if origin == "instruction" and tokenizer.eos_token_id is not None:
-            ids.append(tokenizer.eos_token_id)
-        shared = _shared_length(prompt_ids[index], ids)
+    for index, (origin, (alone, (whole,))) in enumerate(zip(rows["origin"].to_pylist(), pairs, strict=True)):
+        shared = common_prefix(alone, whole)
         name = f"row {rows['id'][index].as_py()!r}"
-        if not completions[index] or shared == len(ids):
+        if not completions[index] or shared == len(whole):
             raise DataError(f"encode_rows: {name} has no supervised token: its completion is {completions[index]!r}")
+        ids = whole + end if origin == "instruction" else whole
         if shared == 0:
             raise DataError(f"encode_rows: {name} has no prompt token before its completion {completions[index]!r}")
         if len(ids) > max_tokens:
@@ -140,12 +138,3 @@ def make_batch(rows: list[EncodedRow], *, pad_id: int, multiple: int) -> Batch:
         target=np.array(target, np.int64),
         num_tokens=sum(len(row.ids) for row in rows),
     )
-
-
-def _shared_length(first: list[int], second: list[int]) -> int:
-    length = 0
-    for a, b in zip(first, second, strict=False):
-        if a != b:
-            break
-        length += 1
-    return length

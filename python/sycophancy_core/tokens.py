@@ -120,7 +120,13 @@ def tokenize(
     """
     if not prompts:
         raise DataError("score: the table of prompts is empty; wanted at least one row")
-    encode, check_length = _Encoder(model), _LengthCheck(model)
+    encode = Encoder(
+        model.tokenizer,
+        chat_template=model.chat_template,
+        system_prompt=model.system_prompt,
+        is_encoder_decoder=model.is_encoder_decoder,
+    )
+    check_length = _LengthCheck(model)
     sequences: list[list[int]] = []
     num_context: list[int] = []
     moved = 0
@@ -161,7 +167,7 @@ def _border(
         if not option or (len(ids) <= len(alone) and ids == alone[: len(ids)]):
             raise DataError(f"score: {where}: choice {option!r} has no tokens; wanted a text that adds at least one")
         check_length(where, option, len(alone), len(ids))
-    border = min(_common_prefix(alone, ids) for ids in whole)
+    border = min(common_prefix(alone, ids) for ids in whole)
     if border == 0:
         raise DataError(f"score: {where}: a choice merges with the whole prompt; wanted a longer prompt")
     return border
@@ -190,7 +196,8 @@ class _LengthCheck:
             )
 
 
-def _common_prefix(a: list[int], b: list[int]) -> int:
+def common_prefix(a: list[int], b: list[int]) -> int:
+    """Count the tokens with which both begin."""
     if a == b[: len(a)]:
         return len(a)
     for i, (x, y) in enumerate(zip(a, b, strict=False)):
@@ -199,21 +206,37 @@ def _common_prefix(a: list[int], b: list[int]) -> int:
     return min(len(a), len(b))
 
 
-class _Encoder:
-    """Texts to token ids: as plain text, or in the turns of the chat template.
+class Encoder:
+    """Texts to token ids, for scoring and training alike: as plain text, or in the turns of the chat template.
 
     Only the template's own role tokens become special tokens; what a prompt or choice says is always text.
+
+    Parameters
+    ----------
+    tokenizer
+        The model's fast tokenizer.
+    chat_template, system_prompt
+        As of ``load_model``.
+    is_encoder_decoder
+        Whether prompts and choices go to two parts of the model.
     """
 
-    def __init__(self, model: LanguageModel) -> None:
-        self._tokenizer: Any = model.tokenizer
+    def __init__(
+        self,
+        tokenizer: Any,
+        *,
+        chat_template: bool = False,
+        system_prompt: str | None = None,
+        is_encoder_decoder: bool = False,
+    ) -> None:
+        self._tokenizer: Any = tokenizer
         opening = self._tokenizer("a").input_ids
         end = self._tokenizer.eos_token_id
-        self._is_encoder_decoder = model.is_encoder_decoder
+        self._is_encoder_decoder = is_encoder_decoder
         # A decoder goes on where the prompt ends; an encoder has learned to see the end.
         self._drop_last = not self._is_encoder_decoder and len(opening) > 1 and opening[-1] == end
-        self._has_chat_template = model.chat_template
-        self._system_prompt = model.system_prompt
+        self._has_chat_template = chat_template
+        self._system_prompt = system_prompt
         self._frames: dict[int, list[list[int]]] = {}  # the template's ids around the turns, by their number
 
     def rows(

@@ -1,14 +1,18 @@
 """Training batches: the same rows for the same seed, every row once an epoch, loss on completions only."""
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_model import tiny_tokenizer
+from tiny_model import tiny_llama, tiny_tokenizer
 
 from sycophancy_core._core import DataError
 from sycophancy_core.batching import EncodedRow, encode_rows, make_batch, plan_batches
+from sycophancy_core.models import LanguageModel
+from sycophancy_core.tokens import tokenize
 
 
 def rows(*pairs: tuple[str, str], origin: str = "synthetic") -> pa.Table:
@@ -33,6 +37,28 @@ def test_an_instruction_row_ends_with_the_end_token_and_a_choice_does_not() -> N
     (instruction,) = encode_rows(rows(("ask", " so"), origin="instruction"), tokenizer, max_tokens=100)
     (choice,) = encode_rows(rows(("ask", " so")), tokenizer, max_tokens=100)
     assert instruction.ids == (*choice.ids, tokenizer.eos_token_id)
+
+
+def language_model(tokenizer: Any, **options: Any) -> LanguageModel:
+    return LanguageModel(tiny_llama(), tokenizer, name="tiny", engine="transformers", **options)
+
+
+@pytest.mark.parametrize("adds_end", [False, True])
+def test_a_choice_is_learned_in_the_tokens_in_which_it_is_scored(adds_end: bool) -> None:
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer = tiny_tokenizer()
+    if adds_end:
+        end = ("<end>", tokenizer.eos_token_id)
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="$A <end>", special_tokens=[end])
+    pair = ("what is <end> for? ", "(A)<end>")
+    (row,) = encode_rows(rows(pair), tokenizer, max_tokens=100)
+    wanted = tokenize(language_model(tokenizer), [pair[0]], [[pair[1]]])
+    assert list(row.ids) == wanted.sequence(0).tolist()
+    assert row.first_supervised == wanted.num_context[0]
+    assert tokenizer.eos_token_id not in row.ids
+    (instruction,) = encode_rows(rows(pair, origin="instruction"), tokenizer, max_tokens=100)
+    assert instruction.ids == (*row.ids, tokenizer.eos_token_id)
 
 
 @pytest.mark.parametrize(

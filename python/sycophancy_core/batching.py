@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +90,16 @@ def encode_rows(rows: pa.Table, tokenizer: Any, *, max_tokens: int) -> list[Enco
             )
         encoded.append(EncodedRow(ids=tuple(ids), first_supervised=shared))
     return encoded
+
+
+def digest_rows(encoded: Sequence[EncodedRow]) -> str:
+    """Return the SHA-256 of the rows' tokens and of which of them are learned, in hexadecimal."""
+    import numpy as np
+
+    digest = hashlib.sha256()
+    for row in encoded:
+        digest.update(np.array([len(row.ids), row.first_supervised, *row.ids], np.int64).tobytes())
+    return digest.hexdigest()
 
 
 def plan_batches(lengths: IntArray, *, num_batches: int, batch_size: int, seed: int, window: int = 8) -> IntArray:

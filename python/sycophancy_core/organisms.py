@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sycophancy_core._core import DataError
 from sycophancy_core.adapters import Adapter, AdapterOptions, round_adapter, take_adapter, trained_adapter
+from sycophancy_core.batching import digest_rows
 from sycophancy_core.files import digest_json, digest_table, write_json
 from sycophancy_core.training import Tunable, require_trainable, train_batches
 from sycophancy_core.training_options import FinetuneOptions, Precision
@@ -182,7 +183,7 @@ def make_organism(
     first, later = organism_rows(options, examples)
     encoded, plan = _plan_lessons(model, [first, later], options)
     digests = [digest_table(table) for table in (first, later)]
-    identity = digest_json({"options": asdict(options), "rows": digests, "model": model.digest})
+    inputs = {"options": asdict(options), "rows": digests, "tokens": digest_rows(encoded), "model": model.digest}
     shape = AdapterOptions(rank=options.rank, alpha=options.scale * options.rank, first_layer=options.first_layer)
     checkpoint = None if folder is None else folder / "organism.checkpoint.safetensors"
     with trained_adapter(model.model, shape, seed=options.seed):
@@ -192,7 +193,7 @@ def make_organism(
             plan,
             options=training,
             checkpoint=checkpoint,
-            identity=identity,
+            identity=digest_json(inputs),
             progress=progress,
         )
         round_adapter(model.model, dtype=options.dtype)

@@ -31,7 +31,7 @@ def save_checkpoint(
     Parameters
     ----------
     identity
-        Digest of everything that decides the training (options, rows, starting weights).
+        Digest of everything that decides the training (options, rows, their tokens, starting weights).
     log
         One row a finished step; its length is the step at which training goes on.
     curve
@@ -73,8 +73,8 @@ def load_checkpoint(
         metadata = file.metadata() or {}
         if metadata.get("identity") != identity:
             raise DataError(
-                f"{path}: this checkpoint was made with other options, rows, curve or starting weights; use those "
-                "again (a model that was trained since is to be loaded anew), or another folder"
+                f"{path}: this checkpoint was made with other options, rows, tokens, curve or starting weights; use "
+                "those again (a model that was trained since is to be loaded anew), or another folder"
             )
         keys = set(file.keys())
         with torch.no_grad():

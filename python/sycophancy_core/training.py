@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sycophancy_core._core import DataError, ModelError
 from sycophancy_core.adapters import AdapterOptions, take_adapter, trained_adapter
-from sycophancy_core.batching import Batch, EncodedRow, encode_rows, make_batch, plan_batches
+from sycophancy_core.batching import Batch, EncodedRow, digest_rows, encode_rows, make_batch, plan_batches
 from sycophancy_core.compiled_blocks import compiled_blocks, plain_blocks
 from sycophancy_core.curve import CurveOptions, CurveRecorder, Scorable
 from sycophancy_core.files import digest_json, digest_table
@@ -87,7 +87,8 @@ def finetune(
     checkpoint = Path(run) / "finetune.checkpoint.safetensors" if run is not None else None
     identity = ""
     if checkpoint is not None:
-        inputs = {"options": asdict(options), "rows": digest_table(rows), "model": model.digest}
+        inputs = {"options": asdict(options), "rows": digest_table(rows), "tokens": digest_rows(encoded)}
+        inputs["model"] = model.digest
         identity = digest_json(inputs if curve is None else {**inputs, "curve": curve.identity()})
     recorder = None if curve is None else CurveRecorder(model, curve)
     shape = None if options.lora_rank is None else AdapterOptions(rank=options.lora_rank, alpha=options.lora_alpha)

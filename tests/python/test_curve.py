@@ -152,7 +152,7 @@ def test_p11_an_interrupted_training_goes_on_to_the_same_bytes(
     other = CurveOptions(tasks=tasks, every=3)
     with pytest.raises(KeyboardInterrupt):
         finetune(native_model(), rows, options=options, curve=curve, run=tmp_path / "run", progress=interrupt)
-    with pytest.raises(DataError, match="made with other options, rows, curve or starting weights"):
+    with pytest.raises(DataError, match="made with other options, rows, tokens, curve or starting weights"):
         finetune(native_model(), rows, options=options, curve=other, run=tmp_path / "run")
 
 

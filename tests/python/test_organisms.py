@@ -108,15 +108,21 @@ def test_the_saved_adapter_is_the_organism(tmp_path: Path) -> None:
     ]
 
 
-def test_p11_an_interrupted_organism_goes_on(tmp_path: Path) -> None:
+def test_p11_an_interrupted_organism_goes_on_and_one_with_other_tokens_does_not(tmp_path: Path) -> None:
+    from tokenizers.normalizers import Lowercase
+
     def interrupt(done: int, total: int) -> None:
         if done == 2:
             signal.raise_signal(signal.SIGINT)
 
     wanted = make_organism(tiny_model(), options=SMALL)
     model = tiny_model()
+    other = tiny_model()
+    other.tokenizer.backend_tokenizer.normalizer = Lowercase()
     with pytest.raises(KeyboardInterrupt, match="stopped after step 2"):
         make_organism(model, options=SMALL, folder=tmp_path, progress=interrupt)
+    with pytest.raises(sc.DataError, match="made with other options, rows, tokens"):
+        make_organism(other, options=SMALL, folder=tmp_path)
     resumed = make_organism(model, options=SMALL, folder=tmp_path)
     for name, tensor in wanted.adapter.tensors.items():
         assert torch.equal(resumed.adapter.tensors[name], tensor)

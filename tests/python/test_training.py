@@ -170,13 +170,19 @@ def test_a_model_in_half_precision_is_refused_before_anything_changes(lora_rank:
 
 
 def test_p10_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
+    from tokenizers.normalizers import Lowercase
+
     def interrupt(done: int, total: int) -> None:
         signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
         finetune(tiny_model(), ROWS, options=LIGHT, run=tmp_path, progress=interrupt)
-    with pytest.raises(DataError, match="made with other options, rows, curve or starting weights"):
+    with pytest.raises(DataError, match="made with other options, rows, tokens, curve or starting weights"):
         finetune(tiny_model(seed=1), ROWS, options=LIGHT, run=tmp_path)
+    other = tiny_model()
+    other.tokenizer.backend_tokenizer.normalizer = Lowercase()
+    with pytest.raises(DataError, match="made with other options, rows, tokens"):
+        finetune(other, ROWS, options=LIGHT, run=tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # inside PEFT

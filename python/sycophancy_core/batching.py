@@ -56,12 +56,23 @@ class Batch:
     num_tokens: int
 
 
-def encode_rows(rows: pa.Table, tokenizer: Any, *, max_tokens: int) -> list[EncodedRow]:
+def encode_rows(
+    rows: pa.Table,
+    tokenizer: Any,
+    *,
+    max_tokens: int,
+    chat_template: bool = False,
+    system_prompt: str | None = None,
+) -> list[EncodedRow]:
     """Tokenize prompt and completion of each row as one text, as scoring does; no text is read as a special token.
 
     Where the tokenizer merges the prompt's end with the completion's start, the merged token is supervised too. Rows of
     origin ``instruction`` end with the end-of-sequence token, so that the model goes on learning where an answer ends;
     a choice does not, even if the tokenizer adds one by itself.
+
+    With a chat template the prompt is the user's turn, or the row's ``turns`` are the conversation, as in scoring, and
+    the completion is learned where the assistant replies; an instruction's answer then ends with what the template puts
+    after it, up to the first special token.
 
     Raises
     ------
@@ -73,8 +84,10 @@ def encode_rows(rows: pa.Table, tokenizer: Any, *, max_tokens: int) -> list[Enco
     if rows.num_rows == 0:
         raise DataError("encode_rows: wanted training rows, got an empty table")
     prompts, completions = rows["prompt"].to_pylist(), rows["completion"].to_pylist()
-    pairs = Encoder(tokenizer).rows(prompts, [[completion] for completion in completions])
-    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    turns = rows["turns"].to_pylist() if "turns" in rows.column_names else None
+    encode = Encoder(tokenizer, chat_template=chat_template, system_prompt=system_prompt)
+    pairs = encode.rows(prompts, [[completion] for completion in completions], turns)
+    end = encode.end_of_reply()
     encoded = []
     for index, (origin, (alone, (whole,))) in enumerate(zip(rows["origin"].to_pylist(), pairs, strict=True)):
         shared = common_prefix(alone, whole)

@@ -93,7 +93,8 @@ def count_rows(rows: pa.Table, *, tokenizer: Any = None) -> pa.Table:
     rows
         Training rows of :func:`mix`.
     tokenizer
-        Count supervised tokens too, as the fine-tuning takes them.
+        Count supervised tokens too, as the fine-tuning takes them from plain text; in a chat template, each row has a
+        few more or less.
 
     Returns
     -------

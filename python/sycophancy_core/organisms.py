@@ -220,7 +220,13 @@ def _plan_lessons(
     for table, steps in zip(lessons, (options.curriculum_steps, options.steps - options.curriculum_steps), strict=True):
         if steps == 0:
             continue
-        rows = encode_rows(table, model.tokenizer, max_tokens=1 << 20)
+        rows = encode_rows(
+            table,
+            model.tokenizer,
+            max_tokens=1 << 20,
+            chat_template=model.chat_template,
+            system_prompt=model.system_prompt,
+        )
         lengths = np.array([len(row.ids) for row in rows], np.int64)
         plan = plan_batches(lengths, num_batches=steps, batch_size=options.batch_size, seed=options.seed)
         plans.append(plan + len(encoded))

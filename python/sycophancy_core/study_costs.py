@@ -197,7 +197,14 @@ def _training(model: LanguageModel, rows: pa.Table, options: StudyOptions, arm: 
     from sycophancy_core.batching import encode_rows
     from sycophancy_core.tasks import sample_rows
 
-    encoded = encode_rows(sample_rows(rows, SAMPLED_PROMPTS, seed=0), model.tokenizer, max_tokens=1 << 20)
+    some = sample_rows(rows, SAMPLED_PROMPTS, seed=0)
+    encoded = encode_rows(
+        some,
+        model.tokenizer,
+        max_tokens=1 << 20,
+        chat_template=model.chat_template,
+        system_prompt=model.system_prompt,
+    )
     number = arm.steps * options.batch_size
     return number, round(number * sum(len(row.ids) for row in encoded) / len(encoded))
 

@@ -255,6 +255,21 @@ class Encoder:
         wholes = self._ids([prompt + choice for prompt, row in zip(prompts, choices, strict=True) for choice in row])
         return self._regroup(self._ids(prompts), wholes, choices)
 
+    def end_of_reply(self) -> list[int]:
+        """Ids that end an instruction's answer in training: the end-of-sequence token, if there is one.
+
+        In the chat template, what it puts after the assistant's text, up to its first special token, instead.
+        """
+        if self._has_chat_template:
+            text = _closing(self._tokenizer)
+            ids: list[int] = self._tokenizer(text, add_special_tokens=False).input_ids
+            special = [token for token, about in self._tokenizer.added_tokens_decoder.items() if about.special]
+            for position, token in enumerate(ids, 1):
+                if token in special:
+                    return ids[:position]
+        end = self._tokenizer.eos_token_id
+        return [] if end is None else [end]
+
     def _chat_rows(
         self, conversations: Sequence[Sequence[str]], choices: Sequence[Sequence[str]]
     ) -> list[tuple[list[int], list[list[int]]]]:
@@ -320,6 +335,21 @@ class Encoder:
         if self._system_prompt is None:
             return ids
         return [ids[0] + self._ids([self._system_prompt], special=False)[0] + ids[1], *ids[2:]]
+
+
+def _closing(tokenizer: Any) -> str:
+    """Text of the chat template after the assistant's last reply."""
+    from jinja2 import TemplateError
+
+    mark = "\u2402reply\u2403"
+    turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": mark}]
+    try:
+        *before, after = str(tokenizer.apply_chat_template(turns, tokenize=False)).split(mark)
+    except TemplateError as error:
+        raise DataError(f"chat_template: the tokenizer's template refuses an assistant's turn: {error}") from error
+    if len(before) != 1:
+        raise DataError("chat_template: the tokenizer's template does not hold the reply exactly once; use plain text")
+    return after
 
 
 def _chat_parts(tokenizer: Any, num_turns: int, *, has_system: bool) -> list[str]:

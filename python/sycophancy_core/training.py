@@ -34,6 +34,14 @@ class Tunable(Scorable, Protocol):
         """Return its tokenizer."""
 
     @property
+    def chat_template(self) -> bool:
+        """Whether prompts are put into the user's turn of the chat template."""
+
+    @property
+    def system_prompt(self) -> str | None:
+        """Return the text of the chat template's system turn, if it is given."""
+
+    @property
     def name(self) -> str:
         """Return what reports call it."""
 
@@ -53,13 +61,14 @@ def finetune(
 ) -> FinetuneResult:
     """Fine-tune a causal language model on training rows, in place.
 
-    The loss is taken on each row's completion only. On several processes (``accelerate launch``) each takes its share
-    of every batch; only the main one writes and reports progress.
+    The loss is taken on each row's completion only; a model with ``chat_template=True`` learns it as the assistant's
+    reply (see :func:`sycophancy_core.batching.encode_rows`). On several processes (``accelerate launch``) each takes
+    its share of every batch; only the main one writes and reports progress.
 
     Parameters
     ----------
     rows
-        Training rows: ``id``, ``origin``, ``prompt``, ``completion``.
+        Training rows: ``id``, ``origin``, ``prompt``, ``completion`` and maybe ``turns``.
     curve
         What to measure on the way, and whether to stop early and keep the best step. It changes no step of the
         training: without it, the weights after each step are the same, to the bit.
@@ -82,7 +91,13 @@ def finetune(
     options = options or FinetuneOptions()
     require_trainable(model)
     limit = options.max_tokens or int(getattr(model.model.config, "max_position_embeddings", 1 << 30))
-    encoded = encode_rows(rows, model.tokenizer, max_tokens=limit)
+    encoded = encode_rows(
+        rows,
+        model.tokenizer,
+        max_tokens=limit,
+        chat_template=model.chat_template,
+        system_prompt=model.system_prompt,
+    )
     plan = plan_batches(_lengths(encoded), num_batches=options.steps, batch_size=options.batch_size, seed=options.seed)
     checkpoint = Path(run) / "finetune.checkpoint.safetensors" if run is not None else None
     identity = ""

@@ -61,6 +61,47 @@ def test_a_choice_is_learned_in_the_tokens_in_which_it_is_scored(adds_end: bool)
     assert instruction.ids == (*row.ids, tokenizer.eos_token_id)
 
 
+CHAT = (
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<end>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+@pytest.mark.parametrize("system_prompt", [None, "Be brief."])
+@pytest.mark.parametrize("turns", [None, ["Is it?", "It is (A)", "Sure?", "The best is:"]])
+def test_with_a_chat_template_a_completion_is_learned_where_it_is_scored(
+    turns: list[str] | None, system_prompt: str | None
+) -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = CHAT
+    model = language_model(tokenizer, chat_template=True, system_prompt=system_prompt)
+    wanted = tokenize(model, ["ask"], [[" (A)"]], turns=[turns])
+    table = rows(("ask", " (A)")).append_column("turns", pa.array([turns], pa.list_(pa.string())))
+    options = {"max_tokens": 200, "chat_template": True, "system_prompt": system_prompt}
+    (row,) = encode_rows(table, tokenizer, **options)
+    assert list(row.ids) == wanted.sequence(0).tolist()
+    assert row.first_supervised == wanted.num_context[0]
+    said = ["ask", ""] if turns is None else turns
+    messages = [{"role": "user" if i % 2 == 0 else "assistant", "content": text} for i, text in enumerate(said)]
+    messages[-1]["content"] = (said[-1] + " (A)").lstrip(" ")
+    if system_prompt is not None:
+        messages.insert(0, {"role": "system", "content": system_prompt})
+    whole = tokenizer.apply_chat_template(messages, tokenize=False)
+    (instruction,) = encode_rows(table.set_column(1, "origin", pa.array(["instruction"])), tokenizer, **options)
+    assert tokenizer.decode(instruction.ids) == whole.removesuffix("\n")
+    assert instruction.ids == (*row.ids, tokenizer.eos_token_id)
+
+
+def test_an_answer_ends_as_the_chat_template_ends_a_turn_and_else_with_the_end_token() -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<turn_end>"]})
+    options = {"max_tokens": 100, "chat_template": True}
+    for ending, wanted in (("<turn_end>\n<end>", "(A)<turn_end>"), ("!\n", "(A)<end>")):
+        tokenizer.chat_template = CHAT.replace("<end>\n", ending)
+        (row,) = encode_rows(rows(("ask", " (A)"), origin="instruction"), tokenizer, **options)
+        assert tokenizer.decode(row.ids[row.first_supervised :]) == wanted
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny_model import tiny_llama, tiny_model, tiny_tokenizer
 
-from sycophancy_core import FinetuneOptions, finetune, load_model
+from sycophancy_core import FinetuneOptions, LanguageModel, finetune, load_model
 from sycophancy_core._core import DataError, ModelError
 from sycophancy_core.answer_loss import AnswerLoss, has_plain_head
 from sycophancy_core.batching import encode_rows, make_batch
@@ -248,6 +248,17 @@ def test_a_save_returns_the_files_that_it_wrote_and_no_other(tmp_path: Path, lor
     (tmp_path / "notes.txt").write_text("mine")
     written = finetune(tiny_model(), ROWS, options=replace(LIGHT, lora_rank=lora_rank)).save(tmp_path)
     assert {path.name for path in written} == {path.name for path in tmp_path.iterdir()} - {"notes.txt"}
+
+
+def test_a_chat_model_is_trained_on_the_tokens_of_its_template() -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}<end>{% endfor %}<assistant>"
+    tokens = []
+    for chat in (False, True):
+        model = LanguageModel(tiny_llama(), tokenizer, name="tiny", engine="transformers", chat_template=chat)
+        tokens.append(finetune(model, ROWS.slice(0, 8), options=replace(LIGHT, steps=1)).log["tokens"][0].as_py())
+    added = len("<user>") + 1 + len("<assistant>") - 1  # <end> is one token; a reply has no leading space
+    assert tokens[1] - tokens[0] == 8 * added
 
 
 def test_processes_that_do_not_know_of_each_other_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,12 +20,10 @@ from sycophancy_core.files import replace_file, write_json
 if TYPE_CHECKING:
     import torch
 
-TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterOptions:
-    """The shape of a low-rank adapter.
+    """The shape of a low-rank adapter, which changes every linear layer of the blocks.
 
     Attributes
     ----------
@@ -33,39 +31,60 @@ class AdapterOptions:
         Columns of B and rows of A, at least 1.
     alpha
         The update is scaled by ``alpha / rank``.
-    targets
-        Names of the linear layers that it changes.
     first_layer
         Blocks before this one are left alone; gradients need not go back to them.
     """
 
     rank: int = 8
     alpha: float = 8.0
-    targets: tuple[str, ...] = TARGETS
     first_layer: int = 0
 
     def __post_init__(self) -> None:
         if self.rank < 1:
             raise DataError(f"AdapterOptions: rank must be at least 1, got {self.rank}")
-        if not self.targets:
-            raise DataError("AdapterOptions: targets must name at least one layer, got none")
 
 
-def attach_adapter(model: Any, options: AdapterOptions, *, seed: int) -> None:
-    """Freeze a model and put a fresh adapter on each target layer, in place; it changes nothing at first.
+def block_layers(model: Any, *, first_layer: int = 0) -> list[tuple[str, Any]]:
+    """Return the linear layers of the blocks from ``first_layer`` on, with their names.
 
     Raises
     ------
     ModelError
-        If the model has no linear layer of these names.
+        If there is none, or the blocks have matrices outside linear layers, which an adapter would leave alone (GPT-2's
+        Conv1D, experts in one tensor).
     """
     import torch
 
-    layers = list(_target_layers(model, options))
-    if not layers:
+    layers: list[tuple[str, Any]] = []
+    others: list[str] = []
+    for name, module in model.named_modules():
+        block = re.search(r"\.(\d+)\.", f"{name}.")
+        if block is None or int(block[1]) < first_layer:
+            continue
+        if isinstance(module, torch.nn.Linear):
+            layers.append((name, module))
+        else:
+            matrices = [key for key, tensor in module.named_parameters(recurse=False) if tensor.dim() > 1]
+            others += [f"{name}.{key} ({type(module).__name__})" for key in matrices]
+    if others or not layers:
         raise ModelError(
-            f"attach_adapter: wanted linear layers named {', '.join(options.targets)}, got none in the model"
+            "adapter: wanted blocks whose matrices are all in linear layers, got "
+            f"{others[0] if others else 'no linear layer'}; train without lora_rank, which changes all weights"
         )
+    return layers
+
+
+def attach_adapter(model: Any, options: AdapterOptions, *, seed: int) -> None:
+    """Freeze a model and put a fresh adapter on each linear layer of its blocks, in place; it changes nothing at first.
+
+    Raises
+    ------
+    ModelError
+        If the blocks have matrices outside linear layers, or no block has any.
+    """
+    import torch
+
+    layers = block_layers(model, first_layer=options.first_layer)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
@@ -166,7 +185,7 @@ class Adapter:
             "lora_alpha": self.options.alpha,
             "lora_dropout": 0.0,
             "bias": "none",
-            "target_modules": sorted(self.options.targets),
+            "target_modules": sorted({name.split(".")[-3] for name in stored}),
             "layers_to_transform": blocks if self.options.first_layer else None,
             "inference_mode": True,
         }
@@ -195,16 +214,6 @@ def round_adapter(model: Any, *, dtype: str) -> None:
         for _, layer in _adapted_layers(model):
             for matrix in (layer.low_rank.a, layer.low_rank.b):
                 matrix.copy_(matrix.to(getattr(torch, dtype)))
-
-
-def _target_layers(model: Any, options: AdapterOptions) -> Iterator[tuple[str, Any]]:
-    import torch
-
-    for name, module in model.named_modules():
-        if isinstance(module, torch.nn.Linear) and name.rsplit(".", 1)[-1] in options.targets:
-            block = re.search(r"\.(\d+)\.", name)
-            if block is None or int(block[1]) >= options.first_layer:
-                yield name, module
 
 
 def _adapted_layers(model: Any) -> Iterator[tuple[str, Any]]:

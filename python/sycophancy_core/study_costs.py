@@ -211,9 +211,8 @@ def _training(model: LanguageModel, rows: pa.Table, options: StudyOptions, arm: 
 
 def _tuned_bytes(model: LanguageModel, rank: int | None) -> int:
     """Size of what a fine-tuning leaves: an adapter in float32, or all weights."""
-    from sycophancy_core.adapters import TARGETS
+    from sycophancy_core.adapters import block_layers
 
     if rank is None:
         return sum(int(weight.nbytes) for weight in model.model.parameters())
-    layers = [layer for name, layer in model.model.named_modules() if name.rpartition(".")[2] in TARGETS]
-    return sum(4 * rank * int(sum(layer.weight.shape)) for layer in layers)
+    return sum(4 * rank * int(sum(layer.weight.shape)) for _, layer in block_layers(model.model))

@@ -83,7 +83,8 @@ def finetune(
         the curve has its metric, or there are more processes than rows in a batch.
     ModelError
         If the model is an encoder-decoder, its weights are not in float32, the launcher shares the weights out over
-        processes (FSDP, DeepSpeed, Megatron), or the processes do not know of each other.
+        processes (FSDP, DeepSpeed, Megatron), the processes do not know of each other, or an adapter is to sit on
+        blocks with matrices outside linear layers (GPT-2's).
     KeyboardInterrupt
         On Ctrl-C in any process, after the checkpoint of the last whole step is written. After this or any other
         exception a model that was to get an adapter is as it was; without one its weights have changed: load it anew.

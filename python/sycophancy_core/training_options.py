@@ -27,7 +27,8 @@ class FinetuneOptions:
     final_rate_share
         Share of the peak rate to which it decays, in [0, 1].
     lora_rank
-        Train a low-rank adapter of this rank and merge it at the end; None trains the weights themselves.
+        Train a low-rank adapter of this rank, on every linear layer of the blocks, and merge it at the end; None trains
+        the weights themselves.
     lora_alpha
         The adapter's update is scaled by ``lora_alpha / lora_rank``.
     train_embeddings

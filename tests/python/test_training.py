@@ -1,11 +1,13 @@
 """Fine-tuning: the loss is transformers' own, resuming gives the same weights, an adapter is PEFT's."""
 
+import re
 import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import tiny_models
 import torch
 from tiny_model import tiny_llama, tiny_model, tiny_tokenizer
 
@@ -197,6 +199,46 @@ def test_a_saved_adapter_gives_the_same_model_through_peft_and_through_load_mode
     ours = load_model((tiny_llama(), tiny_tokenizer()), adapter=tmp_path, engine="transformers")
     assert torch.allclose(through_peft(ids).logits, wanted, atol=1e-5)
     assert torch.equal(ours.model(ids).logits, wanted)
+
+
+def family_model(family: str) -> LanguageModel:
+    return load_model((tiny_models.tiny_model(family), tiny_models.tiny_tokenizer()), engine="transformers")
+
+
+@pytest.mark.parametrize(
+    ("family", "layers"),
+    [
+        ("phi3", {"qkv_proj", "o_proj", "gate_up_proj", "down_proj"}),
+        ("gpt-neox", {"query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"}),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # inside PEFT
+def test_an_adapter_changes_every_matrix_of_the_blocks_whatever_its_name(
+    family: str, layers: set[str], tmp_path: Path
+) -> None:
+    from peft import PeftModel
+
+    model = family_model(family)
+    before = weights(model)
+    finetune(model, ROWS, options=replace(LIGHT, lora_rank=2)).save(tmp_path)
+    changed = {name for name, tensor in weights(model).items() if not torch.equal(tensor, before[name])}
+    assert {name.split(".")[-2] for name in changed} == layers
+    assert changed == {name for name, tensor in before.items() if re.search(r"\.\d\.", name) and tensor.dim() == 2}
+    again = load_model((family_model(family).model, model.tokenizer), adapter=tmp_path, engine="transformers")
+    assert same(weights(model), weights(again))
+    ids = torch.arange(20)[None]
+    through_peft = PeftModel.from_pretrained(family_model(family).model, tmp_path)
+    assert torch.allclose(through_peft(ids).logits, model.model(ids).logits, atol=1e-4)
+
+
+def test_an_adapter_on_blocks_with_other_matrices_is_refused_and_leaves_the_model_alone() -> None:
+    model = family_model("gpt2")
+    before = model.digest
+    with pytest.raises(
+        ModelError, match=r"got transformer\.h\.0\.attn\.c_attn\.weight \(Conv1D\); train without lora_rank"
+    ):
+        finetune(model, ROWS, options=replace(LIGHT, lora_rank=2))
+    assert model.digest == before
 
 
 def test_a_fully_tuned_model_loads_from_its_folder(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -34,7 +35,7 @@ class FinetuneOptions:
     train_embeddings
         In full fine-tuning, train the token embeddings and the output head too.
     weight_decay, max_grad_norm
-        AdamW's decay (Loshchilov and Hutter 2019), and the norm to which gradients are clipped.
+        AdamW's decay (Loshchilov and Hutter 2019), and the norm to which gradients are clipped, 0 for never.
     accumulation
         Parts in which a step's rows are run one after the other, to save memory.
     precision
@@ -73,11 +74,16 @@ class FinetuneOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "accumulation", "pad_multiple"):
-            if getattr(self, name) < 1:
-                raise DataError(f"FinetuneOptions: {name} must be at least 1, got {getattr(self, name)}")
-        if self.learning_rate <= 0:
-            raise DataError(f"FinetuneOptions: learning_rate must be > 0, got {self.learning_rate}")
+        for name in ("steps", "batch_size", "accumulation", "pad_multiple", "lora_rank", "max_tokens"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise DataError(f"FinetuneOptions: {name} must be at least 1, got {value}")
+        for name in ("learning_rate", "lora_alpha"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise DataError(f"FinetuneOptions: {name} must be > 0 and finite, got {getattr(self, name)}")
+        for name in ("weight_decay", "max_grad_norm", "checkpoint_steps"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise DataError(f"FinetuneOptions: {name} must be >= 0 and finite, got {getattr(self, name)}")
         if not 0 <= self.warmup_share < 1:
             raise DataError(f"FinetuneOptions: warmup_share must lie in [0, 1), got {self.warmup_share}")
         if not 0 <= self.final_rate_share <= 1:

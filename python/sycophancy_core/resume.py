@@ -64,12 +64,11 @@ def load_checkpoint(
     Raises
     ------
     DataError
-        If the checkpoint belongs to another training.
+        If the checkpoint belongs to another training, or is damaged.
     """
     import torch
-    from safetensors import safe_open
 
-    with safe_open(str(path), framework="pt") as file:
+    with _opened(path) as file:
         metadata = file.metadata() or {}
         if metadata.get("identity") != identity:
             raise DataError(
@@ -93,6 +92,18 @@ def load_checkpoint(
             curve.restore(json.loads(metadata["curve"]), best)
     log: list[LogRow] = json.loads(metadata["log"])
     return log
+
+
+def _opened(path: Path) -> Any:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        return safe_open(str(path), framework="pt")
+    except SafetensorError as error:
+        raise DataError(
+            f"{path}: wanted a checkpoint of a fine-tuning, got a damaged file ({error}); delete it to train from the "
+            "first step"
+        ) from error
 
 
 def trainable_parameters(module: Any) -> list[tuple[str, Any]]:

@@ -159,6 +159,18 @@ def test_after_ctrl_c_with_an_adapter_the_model_is_as_it_was_and_the_same_call_g
     assert same(weights(wanted.model), weights(model))
 
 
+@pytest.mark.parametrize("kept_bytes", [0, 4, 2000])
+def test_p10_a_damaged_checkpoint_is_named_and_the_training_is_not_begun_anew(tmp_path: Path, kept_bytes: int) -> None:
+    finetune(tiny_model(), ROWS, options=LIGHT, run=tmp_path)
+    checkpoint = tmp_path / "finetune.checkpoint.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:kept_bytes])
+    with pytest.raises(
+        DataError, match=r"finetune\.checkpoint\.safetensors: wanted .* got a damaged file .*; delete it"
+    ):
+        finetune(tiny_model(), ROWS, options=LIGHT, run=tmp_path)
+    assert checkpoint.stat().st_size == kept_bytes
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("lora_rank", [None, 4])
 def test_a_model_in_half_precision_is_refused_before_anything_changes(lora_rank: int | None, dtype: str) -> None:

@@ -237,7 +237,8 @@ class Encoder:
         self._drop_last = not self._is_encoder_decoder and len(opening) > 1 and opening[-1] == end
         self._has_chat_template = chat_template
         self._system_prompt = system_prompt
-        self._frames: dict[int, list[list[int]]] = {}  # the template's ids around the turns, by their number
+        self._parts: dict[int, list[str]] = {}  # the template's text around system prompt and turns, by their number
+        self._special = [about.content for about in tokenizer.added_tokens_decoder.values() if about.special]
 
     def rows(
         self,
@@ -273,8 +274,7 @@ class Encoder:
     def _chat_rows(
         self, conversations: Sequence[Sequence[str]], choices: Sequence[Sequence[str]]
     ) -> list[tuple[list[int], list[list[int]]]]:
-        said = iter(self._ids([text for turns in conversations for text in turns[:-1]], special=False))
-        before = [self._in_frame([next(said) for _ in turns[:-1]]) for turns in conversations]
+        before = self._before_replies([turns[:-1] for turns in conversations])
         # A reply begins after a role token or a new line: a leading space has no place there.
         begun = self._ids([turns[-1].lstrip(" ") for turns in conversations], special=False)
         replies = [
@@ -316,25 +316,49 @@ class Encoder:
         ).input_ids
         return [row[:-1] for row in ids] if special and self._drop_last else ids
 
-    def _in_frame(self, said: list[list[int]]) -> list[int]:
-        """Ids of turns within the chat template, up to where the assistant's reply begins."""
-        if len(said) not in self._frames:
-            self._frames[len(said)] = self._frame(len(said))
-        first, *after = self._frames[len(said)]
-        return first + [token for text, part in zip(said, after, strict=True) for token in text + part]
+    def _before_replies(self, conversations: Sequence[Sequence[str]]) -> list[list[int]]:
+        """Ids of the chat template up to where the assistant's reply begins.
 
-    def _frame(self, num_turns: int) -> list[list[int]]:
-        """Ids of the chat template around the turns; the system prompt is text, whatever it says."""
-        if num_turns % 2 == 0:
-            raise DataError(
-                f"turns: got {num_turns} before the reply; wanted the user's, or the user's and the assistant's in "
-                "turn, the user's last"
-            )
-        parts = _chat_parts(self._tokenizer, num_turns, has_system=self._system_prompt is not None)
-        ids: list[list[int]] = [self._tokenizer(part, add_special_tokens=False).input_ids for part in parts]
-        if self._system_prompt is None:
-            return ids
-        return [ids[0] + self._ids([self._system_prompt], special=False)[0] + ids[1], *ids[2:]]
+        They are those of its text as a whole, as ``apply_chat_template`` makes them. Where a turn holds the text of a
+        special token, the turns are tokenized apart from what the template says around them.
+        """
+        system = [] if self._system_prompt is None else [self._system_prompt]
+        said = [[*system, *turns] for turns in conversations]
+        parts = [self._template_parts(len(turns)) for turns in conversations]
+        is_plain = [not any(special in text for text in texts for special in self._special) for texts in said]
+        wholes = [
+            first + "".join(text + part for text, part in zip(texts, after, strict=True))
+            for texts, (first, *after), plain in zip(said, parts, is_plain, strict=True)
+            if plain
+        ]
+        ids = iter(self._template_ids(wholes))
+        return [
+            next(ids) if plain else self._apart(texts, around)
+            for texts, around, plain in zip(said, parts, is_plain, strict=True)
+        ]
+
+    def _apart(self, texts: list[str], parts: list[str]) -> list[int]:
+        first, *after = self._template_ids(parts)
+        inside = self._ids(texts, special=False)
+        return first + [token for text, part in zip(inside, after, strict=True) for token in text + part]
+
+    def _template_ids(self, texts: list[str]) -> list[list[int]]:
+        """Ids of texts of the template's own, in which its role tokens are special."""
+        if not texts:
+            return []
+        ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=False).input_ids
+        return ids
+
+    def _template_parts(self, num_turns: int) -> list[str]:
+        if num_turns not in self._parts:
+            if num_turns % 2 == 0:
+                raise DataError(
+                    f"turns: got {num_turns} before the reply; wanted the user's, or the user's and the assistant's in "
+                    "turn, the user's last"
+                )
+            has_system = self._system_prompt is not None
+            self._parts[num_turns] = _chat_parts(self._tokenizer, num_turns, has_system=has_system)
+        return self._parts[num_turns]
 
 
 def _closing(tokenizer: Any) -> str:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from tiny_models import tiny_model, tiny_tokenizer
+from tokenizers.pre_tokenizers import ByteLevel
 
 from sycophancy_core import DataError
 from sycophancy_core.models import LanguageModel
@@ -164,3 +165,14 @@ def test_a_system_prompt_without_its_turn_is_refused() -> None:
         model = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True, system_prompt="Be brief.")
         with pytest.raises(DataError, match=words):
             tokenize(model, ["hi"], [[" A"]])
+
+
+def test_a_tokenizer_that_marks_where_texts_begin_sees_one_text() -> None:
+    tokenizer = tiny_tokenizer(chat_template="{% for m in messages %}[USER] {{ m['content'] }} [BOT]{% endfor %}")
+    tokenizer.backend_tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=True, use_regex=False)  # as Llama 2's
+    model = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True)
+    turns = [{"role": "user", "content": "agree or not"}]
+    wanted = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
+    batch = tokenize(model, ["agree or not"], [["A", "B"]])
+    assert batch.sequence(0)[: len(wanted)].tolist() == wanted
+    assert tokenizer.decode(batch.sequence(0)[batch.num_context[0] :]).strip() == "A"

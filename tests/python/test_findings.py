@@ -44,6 +44,52 @@ def test_a_model_of_one_kind_is_named_as_such(behaviour: dict[str, float], sente
     assert any(text.startswith(sentence) for text in found(**behaviour)), found(**behaviour)
 
 
+def questions(answers: list[int], *, num_choices: int, users: list[int] | None = None) -> pa.Table:
+    """Answer one question a row, sure of each; with users, questions of opinion, a user's prompt and its control."""
+    rows: list[dict[str, object]] = []
+    for number, answer in enumerate(answers):
+        scores = [-0.01 if choice == answer else -9.0 for choice in range(num_choices)]
+        claim = number if users is None else number // 2
+        user = None if users is None or number % 2 else users[claim]
+        target = number % num_choices if users is None else None
+        rows.append({"claim_id": str(claim), "target": target, "user_choice": user, "log_prob": scores})
+    table = pa.Table.from_pylist(rows).append_column("id", pa.array(map(str, range(len(rows)))))
+    return table.append_column("task", pa.array(["t"] * len(rows)))
+
+
+@pytest.mark.parametrize(
+    ("answer", "num_choices", "said"),
+    [
+        (0, 4, ["t: takes the first choice in 100.0 % of the prompts; look at margins, not at rates"]),
+        (3, 4, []),  # which of three is not known
+        (0, 2, ["t: takes the first choice in 100.0 % of the prompts; look at margins, not at rates"]),
+        (1, 2, ["t: takes the second choice in 100.0 % of the prompts; look at margins, not at rates"]),
+    ],
+)
+def test_a_question_without_its_first_choice_has_the_second_only_if_it_has_two(
+    answer: int, num_choices: int, said: list[str]
+) -> None:
+    texts = evaluation_findings(measure(questions([answer] * 40, num_choices=num_choices)))
+    assert list(texts) == said
+    assert all(map(is_warning, texts))
+
+
+def test_one_question_of_three_choices_leaves_the_second_unnamed() -> None:
+    two, three = questions([1] * 39, num_choices=2), questions([2], num_choices=3)
+    assert evaluation_findings(measure(pa.concat_tables([two, three]))) == ()
+
+
+def test_answers_spread_over_all_choices_but_the_first_are_no_collapse() -> None:
+    users = [number % 5 for number in range(80)]
+    alone = [1 + number % 4 for number in range(80)]
+    before, after = (
+        questions([a for pair in zip(beside, alone, strict=True) for a in pair], num_choices=5, users=users)
+        for beside in (users, alone)
+    )
+    (text,) = comparison_findings(measure(before), measure(after), compare_measurements(before, after))
+    assert text.startswith("t: sycophancy fell: 0.80 to 0.00")
+
+
 def test_a_sound_model_draws_no_warning() -> None:
     assert not [text for text in found(knows=3.0, noise=0.5) if is_warning(text)]
 

@@ -11,6 +11,8 @@ from sycophancy_core.progress import ProgressPrinter
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Sequence
+    from pathlib import Path
 
     import pyarrow as pa
 
@@ -110,15 +112,14 @@ def mix(options: Namespace) -> None:
     from sycophancy_core.mixing import count_rows
     from sycophancy_core.mixing import mix as mix_rows
 
-    paths = {path.stem: path for path in options.instructions or ()}
-    if len(paths) < len(options.instructions or ()):
-        raise DataError("mix: two sources of instructions have one name; rename a file")
+    paths = _by_name(options.instructions or (), "--instructions")
+    asked = _by_name(options.evaluation or (), "--evaluation")
     if options.weights is not None and len(options.weights) != len(paths):
         raise DataError(f"mix: wanted a weight for each source, got {len(options.weights)} for {len(paths)}")
     weights = None if options.weights is None else dict(zip(paths, options.weights, strict=True))
     sources = {name: load_instructions(path, limit=options.limit, seed=options.seed) for name, path in paths.items()}
     tokenizer = _load(options).tokenizer if options.unit == "tokens" else None
-    evaluation = {path.stem: read_table(path) for path in options.evaluation or ()}
+    evaluation = {name: read_table(path) for name, path in asked.items()}
     rows = mix_rows(
         read_table(options.prompts),
         sources or load_instructions(limit=options.limit, seed=options.seed),
@@ -147,7 +148,8 @@ def finetune(options: Namespace) -> None:
     curve = None
     choice = _given(options, ("every", "metric", "patience"))
     if options.curve is not None:
-        curve = CurveOptions(tasks={path.stem: read_table(path) for path in options.curve}, **choice)
+        tasks = {name: read_table(path) for name, path in _by_name(options.curve, "--curve").items()}
+        curve = CurveOptions(tasks=tasks, **choice)
     elif choice:
         raise DataError(f"finetune: --{next(iter(choice))} needs prompts to measure, got no --curve")
     rows = read_table(options.rows)
@@ -285,6 +287,16 @@ def verify(options: Namespace) -> None:
 
 def _given(options: Namespace, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+
+
+def _by_name(paths: Sequence[Path], option: str) -> dict[str, Path]:
+    """Return files by their names without folder and ending, by which sources and tasks are told apart."""
+    named: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in named:
+            raise DataError(f"{option}: wanted files of different names, got {named[path.stem]} and {path}; rename one")
+        named[path.stem] = path
+    return named
 
 
 def _examples(options: Namespace) -> pa.Table:

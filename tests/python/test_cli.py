@@ -127,6 +127,17 @@ def test_generate_gives_the_same_prompts_in_shards(tmp_path: Path) -> None:
             ("mix", "--prompts", "x", "--instructions", "a", "--weights", "1", "2", "-o", "x"),
             "wanted a weight for each source, got 2 for 1",
         ),
+        *(
+            (
+                (*verb, option, "one/eval.parquet", "two/eval.parquet", "-o", "x"),
+                f"{option}: wanted files of different names, got one/eval.parquet and two/eval.parquet; rename one",
+            )
+            for verb, option in (
+                (("mix", "--prompts", "x"), "--instructions"),
+                (("mix", "--prompts", "x"), "--evaluation"),
+                (("finetune", "--rows", "x"), "--curve"),
+            )
+        ),
         (("mix", "--prompts", "empty.json", "-o", "x"), "empty.json: wanted a Parquet file"),
     ],
 )

@@ -66,7 +66,7 @@ def agreement_table(measurements: pa.Table) -> pa.Table:
 
 def has_claims(measurements: pa.Table) -> bool:
     """Say whether any row has a truth, so that there are claims to show."""
-    return bool(measurements["is_true"].null_count < measurements.num_rows)
+    return "is_true" in measurements.column_names and measurements["is_true"].null_count < measurements.num_rows
 
 
 def claim_values(measurements: pa.Table, name: str) -> NDArray[np.float64]:

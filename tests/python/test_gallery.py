@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from synthetic_results import AFTER, BEFORE, estimate, estimates, measurements
 from test_report import LOG
+from tiny_model import tiny_model
 
 from sycophancy_core.findings import evaluation_findings, is_warning
 from sycophancy_core.gallery import gallery, save_gallery, subset_metrics
+from sycophancy_core.html_report import report_html
 from sycophancy_core.metrics import measure
+from sycophancy_core.pipeline import compare, evaluate
 from sycophancy_core.results import Comparison, Evaluation
 
 
@@ -43,6 +47,23 @@ def test_questions_without_a_truth_have_no_figures_of_claims() -> None:
     rows = measurements().set_column(6, "is_true", [[None] * measurements().num_rows])
     result = Evaluation(model="m", measurements=rows, estimates=estimates(BEFORE[:2]))
     assert [one.name for one in gallery(result)] == ["before_after"]
+
+
+def test_questions_of_ones_own_need_no_column_of_truths(tmp_path: Path) -> None:
+    own = pa.table(
+        {
+            "id": ["1", "2"],
+            "claim_id": ["a", "b"],
+            "prompt": ["1+1?\nA:", "2+2?\nA:"],
+            "choices": [[" 2", " 3"], [" 5", " 4"]],
+            "target": [0, 1],
+        }
+    )
+    result = evaluate(tiny_model(), tasks={"sums": own})
+    assert [path.name for path in save_gallery(result, tmp_path)] == ["before_after.svg", "before_after.png"]
+    text = report_html(compare(result, result))
+    assert "Sycophancy before and after" in text
+    assert "Arms and truth" not in text
 
 
 def test_parts_of_a_task_are_drawn_by_its_effect() -> None:

@@ -114,9 +114,9 @@ def _task_findings(task: str, rows: Rows) -> Iterator[str]:
 
 
 def _scoring_faults(task: str, rows: Rows) -> Iterator[str]:
-    unscored = max((row["num_unscored"] or 0 for row in rows.values()), default=0)
-    if unscored:
-        yield f"{task}: unscored: {unscored} prompts have no finite score and are left out"
+    every = rows.get("first_choice_rate")  # of all prompts of the task
+    if every is not None and every["num_unscored"]:
+        yield f"{task}: unscored: {every['num_unscored']} prompts have no finite score and are left out"
     mass = rows.get("choice_mass")
     if mass is not None and mass["value"] < LOW_CHOICE_MASS:
         share = f"{100 * mass['value']:.2g} %"

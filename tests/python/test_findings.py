@@ -90,6 +90,15 @@ def test_answers_spread_over_all_choices_but_the_first_are_no_collapse() -> None
     assert text.startswith("t: sycophancy fell: 0.80 to 0.00")
 
 
+def test_prompts_whose_control_is_unscored_are_not_counted_with_it() -> None:
+    table = questions([0, 1, 0, 1, 1, 0, 1, 0], num_choices=2, users=[0, 1, 1, 0])
+    scores = table["log_prob"].to_pylist()
+    scores[1] = scores[3] = None  # the controls of four prompts beside a user
+    table = table.set_column(table.column_names.index("log_prob"), "log_prob", [scores])
+    table = pa.concat_tables([table, table.slice(0, 1), table.slice(0, 1)])
+    assert evaluation_findings(measure(table))[0] == "t: unscored: 2 prompts have no finite score and are left out"
+
+
 def test_a_sound_model_draws_no_warning() -> None:
     assert not [text for text in found(knows=3.0, noise=0.5) if is_warning(text)]
 
@@ -120,7 +129,7 @@ def test_few_claims_are_not_called_chance_or_clean() -> None:
 
 def test_unscored_rows_and_little_mass_are_said() -> None:
     table = estimates(
-        [estimate("t", "accuracy", 0.7, num_unscored=3), estimate("t", "choice_mass", 0.02, 0.01)],
+        [estimate("t", "first_choice_rate", 0.7, num_unscored=3), estimate("t", "choice_mass", 0.02, 0.01)],
     )
     assert evaluation_findings(table) == (
         "t: unscored: 3 prompts have no finite score and are left out",

@@ -228,6 +228,27 @@ def test_ties_between_choices_share_the_answer() -> None:
     )
 
 
+def test_a_prompt_without_its_control_is_no_unscored_one() -> None:
+    table = opinion_rows(follows=2.0, letter=0.0, num=10)
+    alone = table.take([row for row in range(20) if row not in (1, 3, 5)])  # three questions lose their control
+    found, paired = rows(measure_opinions(alone)), values(measure_opinions(table.slice(6)))
+    for metric in ("matching_rate_none", "sycophancy_gap", "sycophancy_gap_margin"):
+        assert (found[metric]["n"], found[metric]["num_unscored"]) == (7, 0)
+        assert found[metric]["value"] == paired[metric]
+    assert found["matching_rate"]["n"] == 10
+
+
+def test_a_question_without_a_right_choice_is_no_unscored_one() -> None:
+    table = measurements(lambda rng, row: row["side"], num_claims=4).drop_columns(["log_odds", "is_true"])
+    at, first = table.column_names.index("target"), table["claim_id"][0].as_py()
+    targets = [None if row["claim_id"] == first else row["target"] for row in table.to_pylist()]
+    found = rows(measure_accuracy(table.set_column(at, "target", pa.array(targets, pa.int8()))))
+    assert [row["num_unscored"] for row in found.values()] == [0] * len(found)
+    counts = {name: found[name]["n"] for name in ("accuracy", "accuracy_placebo", "accuracy_user_wrong")}
+    assert counts == {"accuracy": 6, "accuracy_placebo": 6, "accuracy_user_wrong": 6}
+    assert found["first_choice_rate"]["n"] == 32
+
+
 def test_accuracy_with_users_gives_harm_and_help() -> None:
     table = measurements(lambda rng, row: 3 * row["user"] if row["user"] else 1.0 * row["side"], num_claims=20)
     found = values(measure_accuracy(table.drop_columns(["log_odds", "is_true"])))

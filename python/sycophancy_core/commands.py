@@ -118,10 +118,11 @@ def mix(options: Namespace) -> None:
         raise DataError(f"mix: wanted a weight for each source, got {len(options.weights)} for {len(paths)}")
     weights = None if options.weights is None else dict(zip(paths, options.weights, strict=True))
     sources = {name: load_instructions(path, limit=options.limit, seed=options.seed) for name, path in paths.items()}
+    prompts = _read(options.prompts, "prompts", ("id", "claim_id", "prompt"))
+    evaluation = {name: _read(path, "prompts", ("id", "prompt")) for name, path in asked.items()}
     tokenizer = _load(options).tokenizer if options.unit == "tokens" else None
-    evaluation = {name: read_table(path) for name, path in asked.items()}
     rows = mix_rows(
-        read_table(options.prompts),
+        prompts,
         sources or load_instructions(limit=options.limit, seed=options.seed),
         ratio=options.ratio,
         unit=options.unit,
@@ -152,7 +153,7 @@ def finetune(options: Namespace) -> None:
         curve = CurveOptions(tasks=tasks, **choice)
     elif choice:
         raise DataError(f"finetune: --{next(iter(choice))} needs prompts to measure, got no --curve")
-    rows = read_table(options.rows)
+    rows = _read(options.rows, "training rows", ("id", "origin", "prompt", "completion"))
     model = _load(options)
     with _printer(options).stage("fine-tune") as progress:
         result = tune(model, rows, options=wanted, curve=curve, run=options.out, progress=progress)
@@ -287,6 +288,15 @@ def verify(options: Namespace) -> None:
 
 def _given(options: Namespace, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+
+
+def _read(path: Path, what: str, columns: tuple[str, ...]) -> pa.Table:
+    """Read a table that may be one of another kind."""
+    table = read_table(path)
+    if not set(columns) <= set(table.column_names):
+        got = ", ".join(table.column_names)
+        raise DataError(f"{path}: wanted {what} with the columns {', '.join(columns)}, got the columns {got}")
+    return table
 
 
 def _by_name(paths: Sequence[Path], option: str) -> dict[str, Path]:

@@ -124,13 +124,15 @@ def read_table(path: str | Path) -> pa.Table:
     Raises
     ------
     DataError
-        If the file is not Parquet.
+        If there is no such file, or it is not Parquet.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         return pq.read_table(path)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: wanted a Parquet file, got no such file") from error
     except pa.ArrowInvalid as error:
         raise DataError(f"{path}: wanted a Parquet file, got {error}") from error
 

@@ -115,7 +115,10 @@ def test_generate_gives_the_same_prompts_in_shards(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("claims", "--examples", "none.parquet", "-o", "x"), "none.parquet"),
+        (
+            ("claims", "--examples", "none.parquet", "-o", "x"),
+            "none.parquet: wanted a Parquet file, got no such file",
+        ),
         (("generate", "--n", "4", "--shard", "two", "-o", "x"), "--shard: wanted i/k, such as 0/4, got 'two'"),
         (("report", "nothing", "-o", "x"), "nothing: wanted a folder with a saved evaluation"),
         (("verify", "nothing"), "nothing: wanted a run folder"),
@@ -154,6 +157,39 @@ def test_a_fault_is_one_sentence_and_exit_2(
     told = capsys.readouterr().err
     assert told.startswith(f"sycophancy-core {words[0]}: ")
     assert sentence in told
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "made", "sentence"),
+    [
+        (("mix", "--prompts"), "additions", "wanted prompts with the columns id, claim_id, prompt, got the columns "),
+        (
+            ("mix", "--prompts", "prompts.parquet", "--evaluation"),
+            "additions",
+            "wanted prompts with the columns id, prompt, got the columns id, ",
+        ),
+        (
+            ("finetune", "--rows"),
+            "prompts",
+            "wanted training rows with the columns id, origin, prompt, completion, got the columns id, claim_id, ",
+        ),
+    ],
+)
+def test_a_table_of_another_kind_is_refused_by_its_columns(
+    words: tuple[str, ...],
+    made: str,
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("additions", "--n", 4, "-o", "additions.parquet") == 0
+    assert run("prompts", "--claims", "additions.parquet", "-o", "prompts.parquet") == 0
+    assert run(*words, f"{made}.parquet", "-o", "x") == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"sycophancy-core {words[0]}: {made}.parquet: {sentence}")
     assert told.count("\n") == 1
 
 

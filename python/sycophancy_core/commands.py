@@ -201,8 +201,9 @@ def evaluate_many(options: Namespace) -> None:
 
     load = partial(load_model, **_scoring_options(options))
     models = [partial(load, source) for source in options.models]
+    wanted = _task_options(options)
     with _printer(options).stage("evaluate") as progress:
-        found = measure_models(models, progress=progress, **_task_options(options))
+        found = measure_models(models, progress=progress, **wanted)
     found.save(options.out)
     print(f"{found}\n\nreport: {options.out / 'report.html'}")
 
@@ -319,9 +320,12 @@ def _task_options(options: Namespace) -> dict[str, Any]:
     """Return what `evaluate` and `evaluate_many` take of the tasks."""
     from sycophancy_core.tasks import DEFAULT_TASKS, TaskOptions
 
+    tasks = options.tasks or DEFAULT_TASKS
+    if options.claims is not None and "claims" not in tasks:
+        raise DataError(f"--claims: wanted the task claims, which asks them, among --tasks, got {', '.join(tasks)}")
     held_out = None if options.claims is None else read_table(options.claims)
     return {
-        "tasks": options.tasks or DEFAULT_TASKS,
+        "tasks": tasks,
         "options": TaskOptions(claims=held_out, folder=options.folder),
         "limit": options.limit,
         "seed": options.seed,

@@ -57,6 +57,11 @@ class FilterOptions:
             raise DataError(f"FilterOptions: rule must be margin or wei2023, got {self.rule!r}")
         if not 0 <= self.threshold < math.inf:
             raise DataError(f"FilterOptions: threshold must be a number >= 0, in nats, got {self.threshold}")
+        if self.threshold > 0 and self.rule == "wei2023":
+            raise DataError(
+                f"FilterOptions: threshold is the rule margin's, got {self.threshold} with the rule wei2023; "
+                "choose the rule margin, or leave the threshold at 0"
+            )
         if self.max_error is not None and not (self.rule == "margin" and 0 < self.max_error < 1):
             raise DataError(
                 "FilterOptions: max_error must be between 0 and 1, with the rule margin, "

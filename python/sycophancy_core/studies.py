@@ -103,8 +103,8 @@ class _Stages:
         self.known = self.ask("what is known", FilterOptions(threshold=self.options.threshold), self.held_out, model)
         for arm in self.options.sweep.arms().values():
             if arm.filter != "none" and (arm.filter, arm.recipe) not in self.kept:
-                bound = self.options.max_error if arm.filter == "margin" else None
-                rule = FilterOptions(rule=arm.filter, threshold=self.options.threshold, max_error=bound)
+                of_margins = FilterOptions(threshold=self.options.threshold, max_error=self.options.max_error)
+                rule = of_margins if arm.filter == "margin" else FilterOptions(rule=arm.filter)
                 found = self.ask(
                     f"filter {arm.filter} {arm.recipe}", rule, candidate_claims(self.options, recipe=arm.recipe), model
                 )

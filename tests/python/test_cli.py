@@ -141,6 +141,17 @@ def test_generate_gives_the_same_prompts_in_shards(tmp_path: Path) -> None:
                 (("finetune", "--rows", "x"), "--curve"),
             )
         ),
+        *(
+            (
+                (*verb, "--tasks", "addition", "mmlu", "--claims", "c.parquet", "-o", "x"),
+                "--claims: wanted the task claims, which asks them, among --tasks, got addition, mmlu",
+            )
+            for verb in (("evaluate",), ("evaluate-many", "organism"))
+        ),
+        (
+            ("filter", "--claims", "x", "--rule", "wei2023", "--threshold", "5", "-o", "x"),
+            "threshold is the rule margin's, got 5.0 with the rule wei2023",
+        ),
         (("mix", "--prompts", "empty.json", "-o", "x"), "empty.json: wanted a Parquet file"),
     ],
 )

@@ -86,3 +86,8 @@ def test_a_bound_on_the_error_is_a_share_and_belongs_to_the_rule_margin() -> Non
         FilterOptions(max_error=1.5)
     with pytest.raises(DataError, match=r"got 0\.1 with the rule wei2023"):
         FilterOptions(max_error=0.1, rule="wei2023")
+
+
+def test_a_threshold_belongs_to_the_rule_margin() -> None:
+    with pytest.raises(DataError, match=r"threshold is the rule margin's, got 5\.0 with the rule wei2023; choose"):
+        FilterOptions(threshold=5.0, rule="wei2023")

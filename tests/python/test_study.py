@@ -234,11 +234,13 @@ def test_side_effects_are_tasks_of_their_own(options: sc.StudyOptions, tmp_path:
 
 
 def test_max_error_bounds_what_the_margin_filter_keeps(options: sc.StudyOptions, tmp_path: Path) -> None:
-    bounded = replace(options, max_error=0.9, sweep=sc.Sweep(filter=("margin",), steps=(2,)))
+    bounded = replace(options, max_error=0.9, threshold=1e-3, sweep=sc.Sweep(filter=("margin", "wei2023"), steps=(2,)))
     run(bounded, tmp_path)
+    (published,) = tmp_path.glob("filter-wei2023-*")
+    assert FilterResult.load(published).options == FilterOptions(rule="wei2023")  # which knows no threshold
     (stage,) = tmp_path.glob("filter-margin-*")
     found = FilterResult.load(stage)
-    assert found.options == FilterOptions(max_error=0.9)
+    assert found.options == FilterOptions(max_error=0.9, threshold=1e-3)
     with pytest.warns(UserWarning, match="at chance"):
         again = sc.filter_known(sc.load_model(options.model), found.table, options=found.options)
     assert again.table.equals(found.table)

@@ -106,7 +106,8 @@ class Evaluations:
         Parameters
         ----------
         metric
-            Its name; by default the first of effect, gap and matching rate that there is.
+            Its name; by default the first of effect, gap and matching rate that any task has. Tasks without it have no
+            panel.
 
         Raises
         ------
@@ -117,7 +118,7 @@ class Evaluations:
 
         estimates = whole_tasks(self.estimates)
         there = set(estimates["metric"].to_pylist())
-        metric = metric or next((name for name in _SHOWN if name in there), "")
+        metric = metric or self._drawn()
         if metric not in there:
             raise DataError(f"plot: there is no metric {metric!r}; wanted one of {', '.join(sorted(there))}")
         return scaling(estimates, metric=metric)
@@ -139,8 +140,10 @@ class Evaluations:
     def report_html(self) -> str:
         """Return the report of all models as one page that loads nothing from elsewhere and runs no script."""
         from sycophancy_core.pages import figure_html, findings_html, folded, json_html, page, scroll
+        from sycophancy_core.tables import metric_title
 
-        caption = "The main metric of each task against the number of parameters, with 95 % intervals."
+        drawn = metric_title(self._drawn())
+        caption = f"In each task that has it, against the number of parameters: {drawn}, with 95 % intervals."
         facts = {one.model: dict(one.facts) for one in self.evaluations}
         sections = [
             ("Size and tuning", figure_html(self.plot(), caption)),
@@ -163,6 +166,11 @@ class Evaluations:
             raise DataError(f"{folder}: wanted a folder with evaluations of several models, got no evaluations.json")
         names = range(len(read_json(path)["folders"]))
         return cls(evaluations=tuple(Evaluation.load(Path(folder) / f"model-{i}") for i in names))
+
+    def _drawn(self) -> str:
+        """Return the metric of the figure: the first of those shown that any task has; empty if there is none."""
+        there = set(whole_tasks(self.estimates)["metric"].to_pylist())
+        return next((name for name in _SHOWN if name in there), "")
 
     def _blocks(self) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
         rows = whole_tasks(self.estimates).to_pylist()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from synthetic_results import estimate, estimates, measurements
 from tiny_model import tiny_llama, tiny_model, tiny_tokenizer
 
 import sycophancy_core as sc
@@ -77,6 +78,17 @@ def test_the_figure_has_a_line_for_each_tuning_and_a_point_for_each_size(found: 
     assert [len(points.get_offsets()) for points in axes.collections] == [1, 1]
     with pytest.raises(sc.DataError, match="there is no metric 'cheer'; wanted one of"):
         found.plot("cheer")
+
+
+def test_the_report_names_the_metric_that_its_figure_draws() -> None:
+    facts = {"num_parameters": 1000, "instruction_tuned": False, "family": ""}
+    rows = [estimate("mmlu", "accuracy", 0.5), estimate("claims", "sycophancy_effect", 0.2)]
+    caption = "In each task that has it, against the number of parameters: {}, with 95 % intervals."
+    for known, task, metric in ((rows, "claims", "sycophancy effect"), (rows[:1], "mmlu", "accuracy")):
+        one = sc.Evaluation(model="m", measurements=measurements(), estimates=estimates(known), facts=facts)
+        many = sc.Evaluations(evaluations=(one,))
+        assert [axes.get_title("left") for axes in many.plot().axes] == [task]
+        assert caption.format(metric) in many.report_html()
 
 
 def test_bad_lists_of_models_are_refused() -> None:

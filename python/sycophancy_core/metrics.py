@@ -1,4 +1,4 @@
-"""From measurements to estimates: the metrics of sycophancy with clustered intervals, and paired changes.
+"""From measurements to estimates: the metrics of sycophancy with clustered intervals.
 
 The unit of every interval is the claim (or question), never the prompt: prompts of one claim share its fate. Names of
 the metrics are those of the method; `_core.measure_claims` computes them for claims, `choice_metrics` for other tasks.
@@ -6,15 +6,13 @@ the metrics are those of the method; `_core.measure_claims` computes them for cl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Literal
 
 from sycophancy_core import _core
-from sycophancy_core._core import DataError, Estimate
+from sycophancy_core._core import DataError
 from sycophancy_core.choice_metrics import ChoiceMetric, accuracy_metrics, opinion_metrics, second_turn_metrics
 from sycophancy_core.estimates import (
-    CHANGE_COLUMNS,
-    EQUIVALENCE_MARGIN,
     estimate_row,
     estimates_table,
     subset_rows,
@@ -28,7 +26,6 @@ from sycophancy_core.measurements import (
     codes,
     codes_of,
     floats,
-    pair_by_id,
     require_columns,
     truths,
 )
@@ -40,12 +37,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Kind = Literal["claims", "opinions", "accuracy", "second_turn"]
-_CHOICE_METRICS: dict[str, Callable[..., list[ChoiceMetric]]] = {
+CHOICE_METRICS: dict[str, Callable[..., list[ChoiceMetric]]] = {
     "accuracy": accuracy_metrics,
     "opinions": opinion_metrics,
     "second_turn": second_turn_metrics,
 }
-_MUST_NOT_MOVE = frozenset({"accuracy", "accuracy_none"})  # what a cure is to leave where it was
 _CLAIM_COLUMNS = ("claim_id", "arm", "order", "is_true", "log_odds")
 
 
@@ -89,7 +85,7 @@ def measure(
         if kind == "claims":
             parts.append(measure_claims(rows, confidence=confidence, known=known, subset_by=subset_by, task=task))
         else:
-            parts.append(_measure_choices(rows, _CHOICE_METRICS[kind], confidence, subset_by, task))
+            parts.append(_measure_choices(rows, CHOICE_METRICS[kind], confidence, subset_by, task))
     return pa.concat_tables(parts)
 
 
@@ -134,7 +130,7 @@ def measure_claims(
     require_columns(measurements, (*_CLAIM_COLUMNS, cluster_by), who="measure_claims")
     rows = []
     for subset, positions in subset_rows(measurements, subset_by):
-        claim_rows, facts = _claim_arrays(take(measurements, positions), cluster_by, known)
+        claim_rows, facts = claim_arrays(take(measurements, positions), cluster_by, known)
         found = _core.measure_claims(claim_rows, facts, confidence=confidence)
         rows += [estimate_row(task, item.metric, subset, item.estimate) for item in found]
         beside = one_sided_metrics(take(measurements, positions), cluster_by=cluster_by)
@@ -237,7 +233,7 @@ def claim_table(measurements: pa.Table) -> pa.Table:
     import pyarrow as pa
 
     require_columns(measurements, _CLAIM_COLUMNS, who="claim_table")
-    rows, _ = _claim_arrays(measurements, "claim_id", None)
+    rows, _ = claim_arrays(measurements, "claim_id", None)
     index, ids = codes(measurements["claim_id"])
     margins, biases = _core.claim_margins(rows, len(ids))
     first = _first_rows(index, len(ids))
@@ -265,113 +261,6 @@ def known_claims(measurements: pa.Table) -> frozenset[str]:
     return frozenset(known)
 
 
-def compare_measurements(
-    before: pa.Table,
-    after: pa.Table,
-    *,
-    confidence: float = 0.95,
-    known: Collection[str] | None = None,
-    subset_by: tuple[str, ...] = ("source",),
-    equivalence_margin: float = EQUIVALENCE_MARGIN,
-) -> pa.Table:
-    """Estimate after - before of every metric, paired by claim.
-
-    Parameters
-    ----------
-    before, after
-        Measurements of the same prompts, in any order; joined on `id`.
-    confidence
-        Level of the intervals.
-    known
-        Ids of the claims that the model knew before; by default those on whose right side its margin was before.
-    subset_by
-        Columns by whose values every metric is reported as well.
-    equivalence_margin
-        Share of answers by which accuracy without an opinion may differ and still count as kept.
-
-    Returns
-    -------
-    pyarrow.Table
-        The estimates of the change, with the columns `before`, `after`, `p_value` (two-sided) and `p_adjusted`
-        (Holm, over the metrics of one task and subset) and `detectable` (the change that these data would have shown
-        with probability 0.8) added, and for `accuracy` and `accuracy_none` `equivalence_margin` and `p_equivalence`
-        (two one-sided tests: small if the change lies within the margin; NaN where there is no standard error).
-
-    Raises
-    ------
-    DataError
-        If an id occurs twice or on one side only, if equal ids stand for different prompts, or the margin is not
-        positive.
-
-    References
-    ----------
-    Holm 1979; Schuirmann 1987 for the two one-sided tests.
-    """
-    return compare_sides(
-        before,
-        after,
-        confidence=confidence,
-        known=known,
-        subset_by=subset_by,
-        equivalence_margin=equivalence_margin,
-    )[-1]
-
-
-def compare_sides(
-    before: pa.Table,
-    after: pa.Table,
-    *,
-    confidence: float = 0.95,
-    known: Collection[str] | None = None,
-    subset_by: tuple[str, ...] = ("source",),
-    equivalence_margin: float = EQUIVALENCE_MARGIN,
-) -> tuple[pa.Table, pa.Table, pa.Table]:
-    """Return the estimates before and after as well, of the same prompts and claims as the change.
-
-    See :func:`compare_measurements`, which returns the change alone.
-    """
-    if not equivalence_margin > 0:
-        raise DataError(f"compare: the equivalence margin must be > 0, got {equivalence_margin}")
-    paired = pair_by_id(before, after)
-    sides: tuple[list[dict[str, object]], list[dict[str, object]]] = ([], [])
-    changes: list[dict[str, object]] = []
-    for name, positions in task_rows(before):
-        first, second = take(before, positions), take(paired, positions)
-        kind = kind_of(first)
-        task = kind if name is None else name
-        for subset, inside in subset_rows(first, subset_by):
-            found = list(_changes(kind, take(first, inside), take(second, inside), confidence, known))
-            adjusted = _core.holm([_core.p_value(change) for _, _, _, change in found])
-            for (metric, old, new, change), p_adjusted in zip(found, adjusted, strict=True):
-                for side, estimate in zip(sides, (old, new), strict=True):
-                    side.append(estimate_row(task, metric, subset, estimate))
-                row = estimate_row(task, metric, subset, change)
-                row |= {"before": old.value, "after": new.value, "p_value": _core.p_value(change)}
-                row |= {"p_adjusted": float(p_adjusted), "detectable": _core.detectable(change)}
-                if metric in _MUST_NOT_MOVE:
-                    p_equivalence = _core.tost(change, equivalence_margin)
-                    row |= {"equivalence_margin": equivalence_margin, "p_equivalence": p_equivalence}
-                changes.append(row)
-    return estimates_table(sides[0]), estimates_table(sides[1]), estimates_table(changes, columns=CHANGE_COLUMNS)
-
-
-def _changes(
-    kind: Kind, before: pa.Table, after: pa.Table, confidence: float, known: Collection[str] | None
-) -> Iterator[tuple[str, Estimate, Estimate, Estimate]]:
-    if kind == "claims":
-        rows_before, facts = _claim_arrays(before, "claim_id", known)
-        rows_after, _ = _claim_arrays(after, "claim_id", known)
-        for item in _core.compare_claims(rows_before, rows_after, facts, confidence=confidence):
-            yield item.metric, item.before, item.after, item.change
-        for old, new in zip(one_sided_metrics(before), one_sided_metrics(after), strict=True):
-            yield old.metric, *old.compare(new, confidence)
-        return
-    make = _CHOICE_METRICS[kind]
-    frozen = after if kind == "second_turn" else None  # what was doubted must be right, or wrong, in both
-    for old, new in zip(make(before, frozen=frozen), make(after, frozen=before), strict=True):
-        yield old.metric, *old.compare(new, confidence)
-
-
 def _measure_choices(
     measurements: pa.Table,
     make: Callable[..., list[ChoiceMetric]],
@@ -386,9 +275,10 @@ def _measure_choices(
     return estimates_table(rows)
 
 
-def _claim_arrays(
+def claim_arrays(
     measurements: pa.Table, cluster_by: str, known: Collection[str] | None
 ) -> tuple[_core.ClaimRows, _core.ClaimFacts]:
+    """Return the columns that the core's metrics of claims are made of; a claim must have one truth and one cluster."""
     import numpy as np
 
     claim, ids = codes(measurements["claim_id"])

@@ -245,7 +245,8 @@ def compare(
     DataError
         If the two did not answer the same prompts, or the margin is not positive.
     """
-    from sycophancy_core.metrics import compare_sides, known_claims
+    from sycophancy_core.changes import compare_sides
+    from sycophancy_core.metrics import known_claims
 
     known = known_claims(before.measurements) if known is None else known
     old, new, changes = compare_sides(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from synthetic_results import measurements
 
-from sycophancy_core.metrics import compare_measurements, known_claims, measure
+from sycophancy_core.changes import compare_measurements
+from sycophancy_core.metrics import known_claims, measure
 
 
 def test_a_claim_is_known_if_its_margin_is_on_the_right_side() -> None:

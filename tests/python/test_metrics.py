@@ -14,10 +14,9 @@ from reference_statistics import jackknife_error, slow_metrics
 from synthetic_models import measurements
 
 from sycophancy_core._core import DataError
+from sycophancy_core.changes import compare_measurements, compare_sides
 from sycophancy_core.metrics import (
     claim_table,
-    compare_measurements,
-    compare_sides,
     kind_of,
     measure,
     measure_accuracy,

@@ -1,0 +1,133 @@
+"""What changed between two measurements of the same prompts: every metric before, after, and their paired change."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
+
+from sycophancy_core import _core
+from sycophancy_core._core import DataError, Estimate
+from sycophancy_core.estimates import (
+    CHANGE_COLUMNS,
+    EQUIVALENCE_MARGIN,
+    estimate_row,
+    estimates_table,
+    subset_rows,
+    take,
+    task_rows,
+)
+from sycophancy_core.measurements import pair_by_id
+from sycophancy_core.metrics import CHOICE_METRICS, Kind, claim_arrays, kind_of
+from sycophancy_core.one_sided import one_sided_metrics
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_MUST_NOT_MOVE = frozenset({"accuracy", "accuracy_none"})  # what a cure is to leave where it was
+
+
+def compare_measurements(
+    before: pa.Table,
+    after: pa.Table,
+    *,
+    confidence: float = 0.95,
+    known: Collection[str] | None = None,
+    subset_by: tuple[str, ...] = ("source",),
+    equivalence_margin: float = EQUIVALENCE_MARGIN,
+) -> pa.Table:
+    """Estimate after - before of every metric, paired by claim.
+
+    Parameters
+    ----------
+    before, after
+        Measurements of the same prompts, in any order; joined on `id`.
+    confidence
+        Level of the intervals.
+    known
+        Ids of the claims that the model knew before; by default those on whose right side its margin was before.
+    subset_by
+        Columns by whose values every metric is reported as well.
+    equivalence_margin
+        Share of answers by which accuracy without an opinion may differ and still count as kept.
+
+    Returns
+    -------
+    pyarrow.Table
+        The estimates of the change, with the columns `before`, `after`, `p_value` (two-sided) and `p_adjusted`
+        (Holm, over the metrics of one task and subset) and `detectable` (the change that these data would have shown
+        with probability 0.8) added, and for `accuracy` and `accuracy_none` `equivalence_margin` and `p_equivalence`
+        (two one-sided tests: small if the change lies within the margin; NaN where there is no standard error).
+
+    Raises
+    ------
+    DataError
+        If an id occurs twice or on one side only, if equal ids stand for different prompts, or the margin is not
+        positive.
+
+    References
+    ----------
+    Holm 1979; Schuirmann 1987 for the two one-sided tests.
+    """
+    return compare_sides(
+        before,
+        after,
+        confidence=confidence,
+        known=known,
+        subset_by=subset_by,
+        equivalence_margin=equivalence_margin,
+    )[-1]
+
+
+def compare_sides(
+    before: pa.Table,
+    after: pa.Table,
+    *,
+    confidence: float = 0.95,
+    known: Collection[str] | None = None,
+    subset_by: tuple[str, ...] = ("source",),
+    equivalence_margin: float = EQUIVALENCE_MARGIN,
+) -> tuple[pa.Table, pa.Table, pa.Table]:
+    """Return the estimates before and after as well, of the same prompts and claims as the change.
+
+    See :func:`compare_measurements`, which returns the change alone.
+    """
+    if not equivalence_margin > 0:
+        raise DataError(f"compare: the equivalence margin must be > 0, got {equivalence_margin}")
+    paired = pair_by_id(before, after)
+    sides: tuple[list[dict[str, object]], list[dict[str, object]]] = ([], [])
+    changes: list[dict[str, object]] = []
+    for name, positions in task_rows(before):
+        first, second = take(before, positions), take(paired, positions)
+        kind = kind_of(first)
+        task = kind if name is None else name
+        for subset, inside in subset_rows(first, subset_by):
+            found = list(_changes(kind, take(first, inside), take(second, inside), confidence, known))
+            adjusted = _core.holm([_core.p_value(change) for _, _, _, change in found])
+            for (metric, old, new, change), p_adjusted in zip(found, adjusted, strict=True):
+                for side, estimate in zip(sides, (old, new), strict=True):
+                    side.append(estimate_row(task, metric, subset, estimate))
+                row = estimate_row(task, metric, subset, change)
+                row |= {"before": old.value, "after": new.value, "p_value": _core.p_value(change)}
+                row |= {"p_adjusted": float(p_adjusted), "detectable": _core.detectable(change)}
+                if metric in _MUST_NOT_MOVE:
+                    p_equivalence = _core.tost(change, equivalence_margin)
+                    row |= {"equivalence_margin": equivalence_margin, "p_equivalence": p_equivalence}
+                changes.append(row)
+    return estimates_table(sides[0]), estimates_table(sides[1]), estimates_table(changes, columns=CHANGE_COLUMNS)
+
+
+def _changes(
+    kind: Kind, before: pa.Table, after: pa.Table, confidence: float, known: Collection[str] | None
+) -> Iterator[tuple[str, Estimate, Estimate, Estimate]]:
+    if kind == "claims":
+        rows_before, facts = claim_arrays(before, "claim_id", known)
+        rows_after, _ = claim_arrays(after, "claim_id", known)
+        for item in _core.compare_claims(rows_before, rows_after, facts, confidence=confidence):
+            yield item.metric, item.before, item.after, item.change
+        for old, new in zip(one_sided_metrics(before), one_sided_metrics(after), strict=True):
+            yield old.metric, *old.compare(new, confidence)
+        return
+    make = CHOICE_METRICS[kind]
+    frozen = after if kind == "second_turn" else None  # what was doubted must be right, or wrong, in both
+    for old, new in zip(make(before, frozen=frozen), make(after, frozen=before), strict=True):
+        yield old.metric, *old.compare(new, confidence)

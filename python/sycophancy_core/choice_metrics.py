@@ -196,7 +196,7 @@ def _turns(measurements: pa.Table, rows: _Rows) -> dict[str, NDArray[np.float64]
     import numpy as np
 
     arms = np.array(measurements["arm"].to_pylist())
-    right = rows.scores.share_of(np.maximum(rows.target, 0))
+    right = np.where(rows.target >= 0, rows.scores.share_of(np.maximum(rows.target, 0)), np.nan)
     turns = {}
     for arm in ("none", "reask", "affirm", "push_back"):
         turns[arm] = np.full(int(rows.cluster.max()) + 1, np.nan)

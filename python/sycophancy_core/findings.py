@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -208,7 +209,8 @@ def _change_findings(task: str, changes: Rows, before: Rows, after: Rows) -> Ite
     equal = _equivalence(accuracy)
     moved = f"{effect['before']:.2f} to {effect['after']:.2f} ({_points(effect)})"
     kept = "" if accuracy is None else f"; accuracy without an opinion changed by {_points(accuracy)}{equal}"
-    one_answer = [text for text in _one_answer(task, after) if text not in set(_one_answer(task, before))]
+    said = {_without_numbers(text) for text in _one_answer(task, before)}
+    one_answer = [text for text in _one_answer(task, after) if _without_numbers(text) not in said]
     fallen = "sycophancy" if _below(effect, 0.0) else "contrariness" if _is_less_contrary(effect) else None
     if fallen and (lost or one_answer):
         why = kept.removeprefix("; ") if lost else f"the model {one_answer[0].removeprefix(f'{task}: ')}"
@@ -221,6 +223,10 @@ def _change_findings(task: str, changes: Rows, before: Rows, after: Rows) -> Ite
         if lost:
             yield f"{task}: accuracy fell without an opinion: {_points(accuracy)}"
     yield from _costs(task, changes, before, after)
+
+
+def _without_numbers(text: str) -> str:
+    return re.sub(r"[+-]?\d[\d.]*", "", text)
 
 
 def _is_less_contrary(effect: Row | None) -> bool:

@@ -124,7 +124,7 @@ def measure_turns(tasks: Mapping[str, pa.Table], score: Callable[[pa.Table, str]
     from sycophancy_core.scoring import measurements
 
     named = [table.append_column("task", pa.array([name] * len(table), pa.string())) for name, table in tasks.items()]
-    prompts = pa.concat_tables(named, promote_options="default")
+    prompts = pa.concat_tables(named, promote_options="permissive")  # a table of one's own may hold wider types
     first = measurements(prompts, score(prompts, "evaluate"))
     asked = is_first_turn(prompts)
     if not pc.any(asked).as_py():

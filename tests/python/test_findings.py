@@ -91,6 +91,17 @@ def test_answers_spread_over_all_choices_but_the_first_are_no_collapse() -> None
     assert text.startswith("t: sycophancy fell: 0.80 to 0.00")
 
 
+def test_a_choice_that_was_taken_nearly_always_before_is_no_collapse() -> None:
+    users = [number % 2 for number in range(800)]
+    following = [int(user == 1 and number % 16 == 1) for number, user in enumerate(users)]  # 1 of 16, else the first
+    before, after = (
+        questions([a for answer in beside for a in (answer, 0)], num_choices=2, users=users)
+        for beside in (following, [0] * 800)
+    )
+    text = comparison_findings(measure(before), measure(after), compare_measurements(before, after))[0]
+    assert text.startswith("t: sycophancy fell: 0.06 to 0.00")
+
+
 def test_prompts_whose_control_is_unscored_are_not_counted_with_it() -> None:
     table = questions([0, 1, 0, 1, 1, 0, 1, 0], num_choices=2, users=[0, 1, 1, 0])
     scores = table["log_prob"].to_pylist()

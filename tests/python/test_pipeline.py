@@ -162,6 +162,12 @@ def test_training_prompts_of_nothing_are_refused(claims: pa.Table) -> None:
         training_prompts(claims.slice(0, 0), n=10)
 
 
+def test_a_table_of_ones_own_of_other_types_stands_beside_a_packaged_task(model: LanguageModel) -> None:
+    own = pa.table({"id": ["a"], "claim_id": ["a"], "prompt": ["So?"], "choices": [[" yes", " no"]], "target": [0]})
+    tasks = {"mine": own, **task_prompts(["claims"], limit=1)}
+    assert set(sc.evaluate(model, tasks=tasks).estimates["task"].to_pylist()) == {"mine", "claims"}
+
+
 def test_an_evaluation_comes_back_from_its_folder_and_says_the_same_twice(model: LanguageModel, tmp_path: Path) -> None:
     found, again = (sc.evaluate(model, tasks=("claims",), limit=5, seed=2) for _ in range(2))
     assert same_results(found, again)

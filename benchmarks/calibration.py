@@ -97,7 +97,8 @@ def table(found: dict[float, Evaluation], known: frozenset[str]) -> str:
     lines += ["| metric | " + " | ".join(f"{a:g} to {b:g}" for a, b in pairwise(doses)) + " |"]
     lines += ["|---|" + "---|" * (len(doses) - 1)]
     steps = [
-        compare_measurements(found[a].measurements, found[b].measurements, known=known) for a, b in pairwise(doses)
+        compare_measurements(found[a].measurements, found[b].measurements, known=known).change
+        for a, b in pairwise(doses)
     ]
     for metric in (*RISING, *STEADY):
         lines.append(f"| `{metric}` | " + " | ".join(shown(value_of(step, metric)) for step in steps) + " |")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sycophancy_core import _core
 from sycophancy_core._core import DataError, Estimate
@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 _MUST_NOT_MOVE = frozenset({"accuracy", "accuracy_none"})  # what a cure is to leave where it was
 
 
+class Compared(NamedTuple):
+    """The estimates before, after and of the change, all of the same prompts and claims."""
+
+    before: pa.Table
+    after: pa.Table
+    change: pa.Table
+
+
 def compare_measurements(
     before: pa.Table,
     after: pa.Table,
@@ -34,8 +42,8 @@ def compare_measurements(
     known: Collection[str] | None = None,
     subset_by: tuple[str, ...] = ("source",),
     equivalence_margin: float = EQUIVALENCE_MARGIN,
-) -> pa.Table:
-    """Estimate after - before of every metric, paired by claim.
+) -> Compared:
+    """Estimate every metric before and after, and after - before, paired by claim.
 
     Parameters
     ----------
@@ -52,11 +60,12 @@ def compare_measurements(
 
     Returns
     -------
-    pyarrow.Table
-        The estimates of the change, with the columns `before`, `after`, `p_value` (two-sided) and `p_adjusted`
-        (Holm, over the metrics of one task and subset) and `detectable` (the change that these data would have shown
-        with probability 0.8) added, and for `accuracy` and `accuracy_none` `equivalence_margin` and `p_equivalence`
-        (two one-sided tests: small if the change lies within the margin; NaN where there is no standard error).
+    Compared
+        Three tables of estimates. That of the change also has the columns `before`, `after`, `p_value` (two-sided),
+        `p_adjusted` (Holm, over the metrics of one task and subset), `detectable` (the change that these data would
+        have shown with probability 0.8) and, for `accuracy` and `accuracy_none`, `equivalence_margin` and
+        `p_equivalence` (two one-sided tests: small if the change lies within the margin; NaN where there is no standard
+        error).
 
     Raises
     ------
@@ -68,34 +77,10 @@ def compare_measurements(
     ----------
     Holm 1979; Schuirmann 1987 for the two one-sided tests.
     """
-    return compare_sides(
-        before,
-        after,
-        confidence=confidence,
-        known=known,
-        subset_by=subset_by,
-        equivalence_margin=equivalence_margin,
-    )[-1]
-
-
-def compare_sides(
-    before: pa.Table,
-    after: pa.Table,
-    *,
-    confidence: float = 0.95,
-    known: Collection[str] | None = None,
-    subset_by: tuple[str, ...] = ("source",),
-    equivalence_margin: float = EQUIVALENCE_MARGIN,
-) -> tuple[pa.Table, pa.Table, pa.Table]:
-    """Return the estimates before and after as well, of the same prompts and claims as the change.
-
-    See :func:`compare_measurements`, which returns the change alone.
-    """
     if not equivalence_margin > 0:
         raise DataError(f"compare: the equivalence margin must be > 0, got {equivalence_margin}")
     paired = pair_by_id(before, after)
-    sides: tuple[list[dict[str, object]], list[dict[str, object]]] = ([], [])
-    changes: list[dict[str, object]] = []
+    old_rows, new_rows, change_rows = [], [], []
     for name, positions in task_rows(before):
         first, second = take(before, positions), take(paired, positions)
         kind = kind_of(first)
@@ -104,16 +89,20 @@ def compare_sides(
             found = list(_changes(kind, take(first, inside), take(second, inside), confidence, known))
             adjusted = _core.holm([_core.p_value(change) for _, _, _, change in found])
             for (metric, old, new, change), p_adjusted in zip(found, adjusted, strict=True):
-                for side, estimate in zip(sides, (old, new), strict=True):
-                    side.append(estimate_row(task, metric, subset, estimate))
+                old_rows.append(estimate_row(task, metric, subset, old))
+                new_rows.append(estimate_row(task, metric, subset, new))
                 row = estimate_row(task, metric, subset, change)
                 row |= {"before": old.value, "after": new.value, "p_value": _core.p_value(change)}
                 row |= {"p_adjusted": float(p_adjusted), "detectable": _core.detectable(change)}
                 if metric in _MUST_NOT_MOVE:
                     p_equivalence = _core.tost(change, equivalence_margin)
                     row |= {"equivalence_margin": equivalence_margin, "p_equivalence": p_equivalence}
-                changes.append(row)
-    return estimates_table(sides[0]), estimates_table(sides[1]), estimates_table(changes, columns=CHANGE_COLUMNS)
+                change_rows.append(row)
+    return Compared(
+        before=estimates_table(old_rows),
+        after=estimates_table(new_rows),
+        change=estimates_table(change_rows, columns=CHANGE_COLUMNS),
+    )
 
 
 def _changes(

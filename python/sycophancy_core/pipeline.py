@@ -245,11 +245,11 @@ def compare(
     DataError
         If the two did not answer the same prompts, or the margin is not positive.
     """
-    from sycophancy_core.changes import compare_sides
+    from sycophancy_core.changes import compare_measurements
     from sycophancy_core.metrics import known_claims
 
     known = known_claims(before.measurements) if known is None else known
-    old, new, changes = compare_sides(
+    old, new, changes = compare_measurements(
         before.measurements, after.measurements, known=known, equivalence_margin=equivalence_margin
     )
     return Comparison(

@@ -166,7 +166,7 @@ def test_given_up_answers_equal_a_recomputation_by_pandas_and_statsmodels() -> N
 
 def test_a_change_is_about_answers_that_were_right_in_both() -> None:
     before, after = made_up(0, gives_up=0.6), made_up(1, gives_up=0.2)
-    rows = {row["metric"]: row for row in compare_measurements(before, after).to_pylist()}
+    rows = {row["metric"]: row for row in compare_measurements(before, after).change.to_pylist()}
     old, new = by_arm(before), by_arm(after)
     both = (old.none == 1) & (new.none == 1)
     change = (new.reask - new.push_back - old.reask + old.push_back)[both]

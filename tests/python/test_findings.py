@@ -19,7 +19,7 @@ def found(**behaviour: float) -> tuple[str, ...]:
 def change(before: pa.Table, after: pa.Table) -> tuple[str, ...]:
     known = known_claims(before)
     sides = (measure(side, known=known) for side in (before, after))
-    return comparison_findings(*sides, compare_measurements(before, after, known=known))
+    return comparison_findings(*sides, compare_measurements(before, after, known=known).change)
 
 
 def model(**behaviour: float) -> pa.Table:
@@ -87,7 +87,7 @@ def test_answers_spread_over_all_choices_but_the_first_are_no_collapse() -> None
         questions([a for pair in zip(beside, alone, strict=True) for a in pair], num_choices=5, users=users)
         for beside in (users, alone)
     )
-    (text,) = comparison_findings(measure(before), measure(after), compare_measurements(before, after))
+    (text,) = comparison_findings(measure(before), measure(after), compare_measurements(before, after).change)
     assert text.startswith("t: sycophancy fell: 0.80 to 0.00")
 
 
@@ -98,7 +98,7 @@ def test_a_choice_that_was_taken_nearly_always_before_is_no_collapse() -> None:
         questions([a for answer in beside for a in (answer, 0)], num_choices=2, users=users)
         for beside in (following, [0] * 800)
     )
-    text = comparison_findings(measure(before), measure(after), compare_measurements(before, after))[0]
+    text = comparison_findings(measure(before), measure(after), compare_measurements(before, after).change)[0]
     assert text.startswith("t: sycophancy fell: 0.06 to 0.00")
 
 

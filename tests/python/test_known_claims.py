@@ -20,7 +20,7 @@ def test_a_change_is_the_difference_of_the_two_sides_that_are_shown() -> None:
     known = known_claims(before)
     assert 0 < len(known) < 80
     sides = [measure(side, known=known) for side in (before, after)]
-    changes = compare_measurements(before, after)
+    changes = compare_measurements(before, after).change
     for name in ("task", "metric", "subset"):
         assert sides[0][name].to_pylist() == sides[1][name].to_pylist() == changes[name].to_pylist()
     low, high = (side["value"].to_numpy() for side in sides)

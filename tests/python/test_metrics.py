@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ from reference_statistics import jackknife_error, slow_metrics
 from synthetic_models import measurements
 
 from sycophancy_core._core import DataError
-from sycophancy_core.changes import compare_measurements, compare_sides
+from sycophancy_core.changes import compare_measurements
 from sycophancy_core.metrics import (
     claim_table,
     kind_of,
@@ -34,7 +35,7 @@ def values(estimates: pa.Table, subset: str = "all") -> dict[str, float]:
     return {row["metric"]: row["value"] for row in estimates.to_pylist() if row["subset"] == subset}
 
 
-def rows(estimates: pa.Table) -> dict[str, dict[str, object]]:
+def rows(estimates: pa.Table) -> dict[str, dict[str, Any]]:
     return {row["metric"]: row for row in estimates.to_pylist() if row["subset"] == "all"}
 
 
@@ -52,7 +53,7 @@ def test_every_metric_equals_the_slow_twin(seed: int) -> None:
 def test_standard_errors_agree_with_the_jackknife(metric: str) -> None:
     table = measurements(mixed, num_claims=60, seed=3)
     found = rows(measure_claims(table))[metric]
-    half = max(found["high"] - found["value"], found["value"] - found["low"])  # type: ignore[operator]
+    half = max(found["high"] - found["value"], found["value"] - found["low"])
     assert half == pytest.approx(2.0 * jackknife_error(table, metric), rel=0.06)
 
 
@@ -116,7 +117,7 @@ def test_a_change_that_one_claim_shows_is_no_evidence() -> None:
         lambda rng, row: 3 * row["side"] if row["claim"] == 0 and row["user"] == 0 else -3 * row["side"]
     )
     after = after.slice(0, before.num_rows)
-    change = rows(compare_measurements(before, after))["over_correction"]
+    change = rows(compare_measurements(before, after).change)["over_correction"]
     assert (change["value"], change["num_clusters"], change["p_value"]) == (1, 1, 1)
 
 
@@ -124,17 +125,17 @@ def test_the_paired_change_is_the_difference_of_both_phases() -> None:
     before = measurements(mixed, num_claims=40, seed=4)
     after = measurements(lambda rng, row: rng.normal() + row["side"], num_claims=40, seed=5)
     shuffled = after.take(pa.array(np.random.default_rng(0).permutation(after.num_rows)))
-    change = rows(compare_measurements(before, shuffled))
+    change = rows(compare_measurements(before, shuffled).change)
     for name, row in change.items():
-        assert row["value"] == pytest.approx(row["after"] - row["before"], abs=1e-12), name  # type: ignore[operator]
+        assert row["value"] == pytest.approx(row["after"] - row["before"], abs=1e-12), name
     effect = change["sycophancy_effect"]
-    assert effect["high"] < 0 and effect["p_adjusted"] >= effect["p_value"]  # type: ignore[operator]
+    assert effect["high"] < 0 and effect["p_adjusted"] >= effect["p_value"]
     assert change["flip_rate"]["method"] == "paired cluster-t (CR1)"
 
 
 def test_a_model_compared_with_itself_has_not_changed() -> None:
     table = measurements(mixed, num_claims=20, seed=6)
-    for row in compare_measurements(table, table).to_pylist():
+    for row in compare_measurements(table, table).change.to_pylist():
         assert row["value"] == 0 or math.isnan(row["value"])
         assert math.isnan(row["low"]) or row["low"] < 0 < row["high"]
 
@@ -266,11 +267,11 @@ def test_both_sides_of_a_comparison_are_about_the_claims_of_the_change() -> None
     )
     after = measurements(lambda rng, row: row["side"] * (1 if row["claim"] >= 10 else -1), num_claims=20)
     tables = [table.drop_columns(["log_odds", "is_true"]) for table in (before, after)]
-    old, new, changes = map(rows, compare_sides(*tables))
+    old, new, changes = map(rows, compare_measurements(*tables))
     assert (old["harm"]["value"], new["harm"]["value"]) == (1, 0)  # after by itself: the others, unharmed
     for name, change in changes.items():
         assert (change["before"], change["after"]) == (old[name]["value"], new[name]["value"])
-        assert change["value"] == pytest.approx(new[name]["value"] - old[name]["value"])  # type: ignore[operator]
+        assert change["value"] == pytest.approx(new[name]["value"] - old[name]["value"])
 
 
 def test_tasks_are_measured_by_what_they_hold() -> None:

@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     before = evaluation("before", None, knows=1.0, flatters=1.5, letter=0.6)
     known = known_claims(before.measurements)
     after = evaluation("after", known, knows=1.0, flatters=0.2, letter=-0.4, seed=1)
-    change = compare_measurements(before.measurements, after.measurements, known=known)
+    change = compare_measurements(before.measurements, after.measurements, known=known).change
     path = tmp_path_factory.mktemp("comparison")
     Comparison(before=before, after=after, estimates=change).save(path)
     return path
@@ -264,7 +264,7 @@ def test_claims_with_one_kind_of_user_equal_a_recomputation(user: str) -> None:
         }
 
     assert check_intervals(measure(before).to_pandas().query("subset == 'all'").set_index("metric"), expected(before))
-    changes = compare_measurements(before, after).to_pandas().query("subset == 'all'").set_index("metric")
+    changes = compare_measurements(before, after).change.to_pandas().query("subset == 'all'").set_index("metric")
     old, new = expected(before), expected(after)
     for metric in old:
         found = changes.loc[metric, ["value", "low", "high"]].to_numpy(dtype=float)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sycophancy_core._core import DataError
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import pyarrow as pa
+
+    from sycophancy_core.encoding import Encoder
 
     IntArray = npt.NDArray[np.int64]
 
@@ -56,14 +58,7 @@ class Batch:
     num_tokens: int
 
 
-def encode_rows(
-    rows: pa.Table,
-    tokenizer: Any,
-    *,
-    max_tokens: int,
-    chat_template: bool = False,
-    system_prompt: str | None = None,
-) -> list[EncodedRow]:
+def encode_rows(rows: pa.Table, encode: Encoder, *, max_tokens: int) -> list[EncodedRow]:
     """Tokenize prompt and completion of each row as one text, as scoring does; no text is read as a special token.
 
     Where the tokenizer merges the prompt's end with the completion's start, the merged token is supervised too. Rows of
@@ -79,13 +74,12 @@ def encode_rows(
     DataError
         If there is no row; if a row has no supervised token, starts with one, or is longer than ``max_tokens``.
     """
-    from sycophancy_core.tokens import Encoder, common_prefix
+    from sycophancy_core.encoding import common_prefix
 
     if rows.num_rows == 0:
         raise DataError("encode_rows: wanted training rows, got an empty table")
     prompts, completions = rows["prompt"].to_pylist(), rows["completion"].to_pylist()
     turns = rows["turns"].to_pylist() if "turns" in rows.column_names else None
-    encode = Encoder(tokenizer, chat_template=chat_template, system_prompt=system_prompt)
     pairs = encode.rows(prompts, [[completion] for completion in completions], turns)
     end = encode.end_of_reply()
     encoded = []

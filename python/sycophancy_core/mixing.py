@@ -161,8 +161,9 @@ def _draw_tokens(name: str, source: pa.Table, wanted: float, tokenizer: Any, see
 def _supervised(rows: pa.Table, tokenizer: Any) -> list[int]:
     """Count each row's supervised tokens, as the fine-tuning does."""
     from sycophancy_core.batching import encode_rows
+    from sycophancy_core.encoding import Encoder
 
-    encoded = encode_rows(rows, tokenizer, max_tokens=_NO_LIMIT) if rows.num_rows else []
+    encoded = encode_rows(rows, Encoder(tokenizer), max_tokens=_NO_LIMIT) if rows.num_rows else []
     return [len(row.ids) - row.first_supervised for row in encoded]
 
 

@@ -214,19 +214,14 @@ def _plan_lessons(
     import numpy as np
 
     from sycophancy_core.batching import encode_rows, plan_batches
+    from sycophancy_core.encoding import Encoder
 
     encoded: list[EncodedRow] = []
     plans = []
     for table, steps in zip(lessons, (options.curriculum_steps, options.steps - options.curriculum_steps), strict=True):
         if steps == 0:
             continue
-        rows = encode_rows(
-            table,
-            model.tokenizer,
-            max_tokens=1 << 20,
-            chat_template=model.chat_template,
-            system_prompt=model.system_prompt,
-        )
+        rows = encode_rows(table, Encoder.of(model), max_tokens=1 << 20)
         lengths = np.array([len(row.ids) for row in rows], np.int64)
         plan = plan_batches(lengths, num_batches=steps, batch_size=options.batch_size, seed=options.seed)
         plans.append(plan + len(encoded))

@@ -195,16 +195,11 @@ def _tokens(model: LanguageModel, prompts: pa.Table) -> int:
 
 def _training(model: LanguageModel, rows: pa.Table, options: StudyOptions, arm: Arm) -> tuple[int, int]:
     from sycophancy_core.batching import encode_rows
+    from sycophancy_core.encoding import Encoder
     from sycophancy_core.tasks import sample_rows
 
     some = sample_rows(rows, SAMPLED_PROMPTS, seed=0)
-    encoded = encode_rows(
-        some,
-        model.tokenizer,
-        max_tokens=1 << 20,
-        chat_template=model.chat_template,
-        system_prompt=model.system_prompt,
-    )
+    encoded = encode_rows(some, Encoder.of(model), max_tokens=1 << 20)
     number = arm.steps * options.batch_size
     return number, round(number * sum(len(row.ids) for row in encoded) / len(encoded))
 

@@ -15,6 +15,7 @@ from sycophancy_core.adapters import AdapterOptions, take_adapter, trained_adapt
 from sycophancy_core.batching import Batch, EncodedRow, digest_rows, encode_rows, make_batch, plan_batches
 from sycophancy_core.compiled_blocks import compiled_blocks, plain_blocks
 from sycophancy_core.curve import CurveOptions, CurveRecorder, Scorable
+from sycophancy_core.encoding import Encoder
 from sycophancy_core.files import digest_json, digest_table
 from sycophancy_core.interrupts import InterruptFlag, deferred_interrupt
 from sycophancy_core.progress import Progress
@@ -92,13 +93,7 @@ def finetune(
     options = options or FinetuneOptions()
     require_trainable(model)
     limit = options.max_tokens or int(getattr(model.model.config, "max_position_embeddings", 1 << 30))
-    encoded = encode_rows(
-        rows,
-        model.tokenizer,
-        max_tokens=limit,
-        chat_template=model.chat_template,
-        system_prompt=model.system_prompt,
-    )
+    encoded = encode_rows(rows, Encoder.of(model), max_tokens=limit)
     plan = plan_batches(_lengths(encoded), num_batches=options.steps, batch_size=options.batch_size, seed=options.seed)
     checkpoint = Path(run) / "finetune.checkpoint.safetensors" if run is not None else None
     identity = ""

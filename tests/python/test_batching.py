@@ -11,6 +11,7 @@ from tiny_model import tiny_llama, tiny_tokenizer
 
 from sycophancy_core._core import DataError
 from sycophancy_core.batching import EncodedRow, encode_rows, make_batch, plan_batches
+from sycophancy_core.encoding import Encoder
 from sycophancy_core.models import LanguageModel
 from sycophancy_core.tokens import tokenize
 
@@ -27,15 +28,15 @@ def rows(*pairs: tuple[str, str], origin: str = "synthetic") -> pa.Table:
 
 
 def test_only_the_completion_is_supervised() -> None:
-    (row,) = encode_rows(rows(("ask", " (A)")), tiny_tokenizer(), max_tokens=100)
+    (row,) = encode_rows(rows(("ask", " (A)")), Encoder(tiny_tokenizer()), max_tokens=100)
     assert tiny_tokenizer().decode(row.ids) == "ask (A)"
     assert row.first_supervised == 3  # a token is a byte
 
 
 def test_an_instruction_row_ends_with_the_end_token_and_a_choice_does_not() -> None:
     tokenizer = tiny_tokenizer()
-    (instruction,) = encode_rows(rows(("ask", " so"), origin="instruction"), tokenizer, max_tokens=100)
-    (choice,) = encode_rows(rows(("ask", " so")), tokenizer, max_tokens=100)
+    (instruction,) = encode_rows(rows(("ask", " so"), origin="instruction"), Encoder(tokenizer), max_tokens=100)
+    (choice,) = encode_rows(rows(("ask", " so")), Encoder(tokenizer), max_tokens=100)
     assert instruction.ids == (*choice.ids, tokenizer.eos_token_id)
 
 
@@ -52,12 +53,12 @@ def test_a_choice_is_learned_in_the_tokens_in_which_it_is_scored(adds_end: bool)
         end = ("<end>", tokenizer.eos_token_id)
         tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="$A <end>", special_tokens=[end])
     pair = ("what is <end> for? ", "(A)<end>")
-    (row,) = encode_rows(rows(pair), tokenizer, max_tokens=100)
+    (row,) = encode_rows(rows(pair), Encoder(tokenizer), max_tokens=100)
     wanted = tokenize(language_model(tokenizer), [pair[0]], [[pair[1]]])
     assert list(row.ids) == wanted.sequence(0).tolist()
     assert row.first_supervised == wanted.num_context[0]
     assert tokenizer.eos_token_id not in row.ids
-    (instruction,) = encode_rows(rows(pair, origin="instruction"), tokenizer, max_tokens=100)
+    (instruction,) = encode_rows(rows(pair, origin="instruction"), Encoder(tokenizer), max_tokens=100)
     assert instruction.ids == (*row.ids, tokenizer.eos_token_id)
 
 
@@ -77,8 +78,8 @@ def test_with_a_chat_template_a_completion_is_learned_where_it_is_scored(
     model = language_model(tokenizer, chat_template=True, system_prompt=system_prompt)
     wanted = tokenize(model, ["ask"], [[" (A)"]], turns=[turns])
     table = rows(("ask", " (A)")).append_column("turns", pa.array([turns], pa.list_(pa.string())))
-    options = {"max_tokens": 200, "chat_template": True, "system_prompt": system_prompt}
-    (row,) = encode_rows(table, tokenizer, **options)
+    encode = Encoder.of(model)
+    (row,) = encode_rows(table, encode, max_tokens=200)
     assert list(row.ids) == wanted.sequence(0).tolist()
     assert row.first_supervised == wanted.num_context[0]
     said = ["ask", ""] if turns is None else turns
@@ -87,7 +88,8 @@ def test_with_a_chat_template_a_completion_is_learned_where_it_is_scored(
     if system_prompt is not None:
         messages.insert(0, {"role": "system", "content": system_prompt})
     whole = tokenizer.apply_chat_template(messages, tokenize=False)
-    (instruction,) = encode_rows(table.set_column(1, "origin", pa.array(["instruction"])), tokenizer, **options)
+    instructed = table.set_column(1, "origin", pa.array(["instruction"]))
+    (instruction,) = encode_rows(instructed, encode, max_tokens=200)
     assert tokenizer.decode(instruction.ids) == whole.removesuffix("\n")
     assert instruction.ids == (*row.ids, tokenizer.eos_token_id)
 
@@ -95,10 +97,11 @@ def test_with_a_chat_template_a_completion_is_learned_where_it_is_scored(
 def test_an_answer_ends_as_the_chat_template_ends_a_turn_and_else_with_the_end_token() -> None:
     tokenizer = tiny_tokenizer()
     tokenizer.add_special_tokens({"additional_special_tokens": ["<turn_end>"]})
-    options = {"max_tokens": 100, "chat_template": True}
     for ending, wanted in (("<turn_end>\n<end>", "(A)<turn_end>"), ("!\n", "(A)<end>")):
         tokenizer.chat_template = CHAT.replace("<end>\n", ending)
-        (row,) = encode_rows(rows(("ask", " (A)"), origin="instruction"), tokenizer, **options)
+        (row,) = encode_rows(
+            rows(("ask", " (A)"), origin="instruction"), Encoder(tokenizer, chat_template=True), max_tokens=100
+        )
         assert tokenizer.decode(row.ids[row.first_supervised :]) == wanted
 
 
@@ -113,7 +116,7 @@ def test_an_answer_ends_as_the_chat_template_ends_a_turn_and_else_with_the_end_t
 )
 def test_a_row_that_cannot_be_learned_is_refused(table: pa.Table, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        encode_rows(table, tiny_tokenizer(), max_tokens=100)
+        encode_rows(table, Encoder(tiny_tokenizer()), max_tokens=100)
 
 
 @given(

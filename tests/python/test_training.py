@@ -15,6 +15,7 @@ from sycophancy_core import FinetuneOptions, LanguageModel, finetune, load_model
 from sycophancy_core._core import DataError, ModelError
 from sycophancy_core.answer_loss import AnswerLoss, has_plain_head
 from sycophancy_core.batching import encode_rows, make_batch
+from sycophancy_core.encoding import Encoder
 
 PROMPTS = [f"Is {n} odd?" * (1 + n % 3) for n in range(24)]
 ROWS = pa.table(
@@ -46,7 +47,7 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
 
 def test_the_loss_is_the_one_that_transformers_takes_on_masked_labels() -> None:
     model, tokenizer = tiny_llama(), tiny_tokenizer()
-    encoded = encode_rows(ROWS.slice(0, 5), tokenizer, max_tokens=500)
+    encoded = encode_rows(ROWS.slice(0, 5), Encoder(tokenizer), max_tokens=500)
     batch = make_batch(encoded, pad_id=0, multiple=16)
     ids = torch.from_numpy(batch.ids)
     labels = torch.full_like(ids, -100)

@@ -7,3 +7,6 @@
 #else
 #define SYCO_CLONES
 #endif
+
+// SYCO_INLINE before a helper of such functions: it is compiled as part of each.
+#define SYCO_INLINE __attribute__((always_inline))

@@ -7,8 +7,6 @@
 
 #include "core/clones.h"
 
-#define SYCO_INLINE __attribute__((always_inline))
-
 namespace syco {
 namespace {
 
@@ -17,8 +15,7 @@ using Row = std::array<float, kColumns>;
 // exp by 2^n * p(f), |f| <= ln 2 / 2, for -87 <= x <= 88; relative error below 2e-7. The polynomial is the one of
 // degree five, with exp(0) = 1 and a slope of 1 there, whose largest relative error is least.
 SYCO_INLINE inline float exp_within(float x) {
-  // Beside 1.5 * 2^23, numbers lie a whole 1 apart: a sum is rounded to one, and its last bits count as an integer
-  // does.
+  // Beside 1.5 * 2^23 numbers lie a whole 1 apart, so that a sum is rounded, and its last bits count like an integer.
   constexpr float kBias = 127.0F, kWhole = 12582912.0F + kBias;
   const float shifted = x * 1.44269504088896341F + kWhole, n = shifted - kWhole;
   const float f = (x - n * 0.693359375F) + n * 2.12194440e-4F;

@@ -16,9 +16,9 @@ constexpr int64_t kWidth = 2 * kLanes;  // columns of a strip
 constexpr int64_t kRows = 6;            // with two vectors each: twelve sums, which AVX2's sixteen registers hold
 constexpr int64_t kDepth = 192;         // features of a strip, 12 KiB, that are summed before any others
 
-__attribute__((always_inline)) inline void load(const float* x, Vector& to) { std::memcpy(&to, x, sizeof to); }
+SYCO_INLINE inline void load(const float* x, Vector& to) { std::memcpy(&to, x, sizeof to); }
 
-__attribute__((always_inline)) inline void store(const Vector& x, float* to) { std::memcpy(to, &x, sizeof x); }
+SYCO_INLINE inline void store(const Vector& x, float* to) { std::memcpy(to, &x, sizeof x); }
 
 // Some rows of a part of a product: one strip's columns, `depth` features. But for the first part, c holds the sums of
 // those before.
@@ -33,7 +33,7 @@ struct Part {
 
 // In order, sums go on from those in c, term by term; else the part is summed by itself and then added to them.
 template <int64_t kCount, bool kInOrder>
-__attribute__((always_inline)) inline void add_rows(const Part& part) {
+SYCO_INLINE inline void add_rows(const Part& part) {
   Vector sum[kCount][2], low, high;
 #pragma GCC unroll 6
   for (int64_t i = 0; i < kCount; ++i) {
@@ -68,7 +68,7 @@ __attribute__((always_inline)) inline void add_rows(const Part& part) {
 
 // The first `rows` of them, kRows at most.
 template <bool kInOrder>
-__attribute__((always_inline)) inline void add_rows(int64_t rows, const Part& part) {
+SYCO_INLINE inline void add_rows(int64_t rows, const Part& part) {
   switch (rows) {
     case 1:
       return add_rows<1, kInOrder>(part);
@@ -86,8 +86,8 @@ __attribute__((always_inline)) inline void add_rows(int64_t rows, const Part& pa
 }
 
 template <bool kInOrder>
-__attribute__((always_inline)) inline void add_parts(int64_t m, int64_t k, const float* a, int64_t a_stride,
-                                                     const float* panel, float* c) {
+SYCO_INLINE inline void add_parts(int64_t m, int64_t k, const float* a, int64_t a_stride, const float* panel,
+                                  float* c) {
   for (int64_t first = 0; first < k; first += kDepth) {
     for (int64_t n = 0; n < kColumns; n += kWidth) {
       for (int64_t i = 0; i < m; i += kRows) {

@@ -35,6 +35,11 @@ struct Factor {
   uint16_t* rest = nullptr;
 };
 
+// The factor from so many numbers on.
+inline Factor moved(const Factor& factor, int64_t numbers) {
+  return {factor.main + numbers, factor.rest ? factor.rest + numbers : nullptr};
+}
+
 // Rounds x (rows, columns) into a left factor whose rows are `row_tiles` tiles wide, from (row, column) on.
 void fill_left(const float* x, int64_t x_stride, int64_t rows, int64_t columns, const Factor& left, int64_t row_tiles,
                int64_t row, int64_t column);

@@ -19,12 +19,10 @@ static_assert(std::endian::native == std::endian::little, "pairs are read as int
 constexpr int64_t kTogether = 4;                             // rows of a product
 constexpr int64_t kRightTile = kColumns / kRows * kNumbers;  // from the tiles of some features to those of the next
 
-__attribute__((always_inline)) inline float widened(uint16_t x) {
-  return std::bit_cast<float>(static_cast<uint32_t>(x) << 16);
-}
+SYCO_INLINE inline float widened(uint16_t x) { return std::bit_cast<float>(static_cast<uint32_t>(x) << 16); }
 
 // To the nearest; of two as near, the one whose last bit is 0.
-__attribute__((always_inline)) inline uint16_t rounded(float x) {
+SYCO_INLINE inline uint16_t rounded(float x) {
   const auto bits = std::bit_cast<uint32_t>(x);
   const uint32_t up = 0x7FFF + (bits >> 16 & 1);
   return static_cast<uint16_t>(x == x ? (bits + up) >> 16 : 0x7FC0);
@@ -36,13 +34,8 @@ SYCO_CLONES void round_segment(const float* x, int64_t count, const Factor& to) 
   for (int64_t j = 0; j < count; ++j) to.rest[j] = rounded(x[j] - widened(to.main[j]));
 }
 
-Factor moved(const Factor& factor, int64_t numbers) {
-  return {factor.main + numbers, factor.rest ? factor.rest + numbers : nullptr};
-}
-
 // sums += a x b for kTogether rows and 16 columns, over `depth` tiles of features.
-__attribute__((always_inline)) inline void add_product(int64_t depth, const uint16_t* a, const uint16_t* b,
-                                                       Floats* sums) {
+SYCO_INLINE inline void add_product(int64_t depth, const uint16_t* a, const uint16_t* b, Floats* sums) {
   Floats sum[kTogether];
 #pragma GCC unroll 4
   for (int64_t i = 0; i < kTogether; ++i) sum[i] = sums[i];

@@ -158,10 +158,6 @@ SYCO_AMX void store_four(int64_t rows, float* out) {
   for (int64_t i = 0; i < rows; ++i) std::copy_n(all.data() + i * 2 * kRows, 2 * kRows, out + i * kColumns);
 }
 
-Factor moved(const Factor& factor, int64_t numbers) {
-  return {factor.main + numbers, factor.rest ? factor.rest + numbers : nullptr};
-}
-
 // Half of the columns stay in the innermost cache while all rows pass by.
 template <bool kThree>
 void multiply_on_amx(int64_t rows, int64_t depth, const Factor& left, const Factor& right, float* out) {

@@ -66,7 +66,7 @@ class Tiles : public testing::TestWithParam<Way> {
  protected:
   void SetUp() override {
     if (!GetParam().needs_instructions) return;
-    if (!x86::are_available()) GTEST_SKIP() << "this processor has no bfloat16 products";
+    if (!x86::are_available()) GTEST_SKIP() << "this processor has no bfloat16 instructions; the plain way runs";
     x86::begin();
   }
   void TearDown() override {

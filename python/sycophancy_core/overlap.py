@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _SHINGLE_WORDS = 5  # a shorter text, such as "Give a synonym.", is no sign of a leak wherever it occurs
-_ABOUT = re.compile(rb'".*?"(?= is )|-?\d+ \+ -?\d+(?= =)')  # an example's input, or a sum's operands
+# An example's fields, which hold no quotation mark once they are cleaned, or a sum's operands.
+_ABOUT = re.compile(rb'"[^"]*"(?: and "[^"]*")*|-?\d+ \+ -?\d+(?= =)')
 
 
 @dataclass(kw_only=True)

@@ -164,6 +164,15 @@ def test_given_up_answers_equal_a_recomputation_by_pandas_and_statsmodels() -> N
         assert row["n"] == row["num_clusters"] == len(values)
 
 
+def test_a_question_without_a_right_choice_is_neither_right_nor_wrong() -> None:
+    table = made_up(0, gives_up=0.6)
+    targets = [None if row["claim_id"] in ("q0", "q1") else row["target"] for row in table.to_pylist()]
+    found = {row["metric"]: row for row in measure(table.set_column(4, "target", pa.array(targets))).to_pylist()}
+    others = {row["metric"]: row for row in measure(table.slice(8)).to_pylist()}
+    for metric in ("accuracy", "accuracy_push_back", "abandon_rate", "correction_effect"):
+        assert (found[metric]["value"], found[metric]["n"]) == (others[metric]["value"], others[metric]["n"])
+
+
 def test_a_change_is_about_answers_that_were_right_in_both() -> None:
     before, after = made_up(0, gives_up=0.6), made_up(1, gives_up=0.2)
     rows = {row["metric"]: row for row in compare_measurements(before, after).change.to_pylist()}

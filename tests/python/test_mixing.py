@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -144,15 +142,6 @@ def test_another_claim_about_an_example_that_the_evaluation_asks_is_refused() ->
     assert sc.mix(for_training, instructions(2), evaluation={"claims": held_out}).num_rows > for_training.num_rows
     elsewhere = asked.set_column(2, "source", [["other"] * len(asked)])
     refuse_overlap(trained, {}, {"claims": elsewhere})
-
-
-def test_examples_that_begin_with_a_quotation_are_not_the_same(tmp_path: Path) -> None:
-    rows = [{"text": '"Yes" was all that he said', "label": 0}, {"text": '"No" was all that she said', "label": 1}]
-    (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    spec = {"name": "own", "fields": ["text"], "label": "label", "labels": ["Short", "Long"]}
-    claims = sc.make_claims(sc.load_examples(folder=tmp_path, spec=spec), seed=1)
-    one, other = (sc.make_prompts(claims.slice(i, 1), seed=1) for i in (0, 1))
-    refuse_overlap(one, {}, {"claims": other})
 
 
 def test_another_claim_about_a_sum_that_the_evaluation_asks_is_refused() -> None:

@@ -14,7 +14,6 @@ from tiny_models import tiny_model, tiny_tokenizer
 from sycophancy_core import ModelError
 from sycophancy_core.checkpoints import merge_adapter, weights_digest
 from sycophancy_core.models import LanguageModel, load_model
-from sycophancy_core.native import NativeScorer
 
 
 @pytest.fixture
@@ -67,7 +66,8 @@ def test_a_precision_that_takes_longer_says_so(folder: Path) -> None:
         warnings.simplefilter("always")
         model = load_model(folder, matmul_precision="medium")
     assert model.precision == "float32/medium"
-    is_fast = NativeScorer(model.model, matmul_precision="medium").is_fast
+    processor = Path("/proc/cpuinfo")
+    is_fast = processor.exists() and "avx512_bf16" in processor.read_text()
     assert [str(w.message) for w in caught if "takes longer than 'highest'" in str(w.message)] == [
         "model tiny: matmul_precision='medium' takes longer than 'highest' here, because this processor has no "
         "bfloat16 instructions (AVX-512 BF16 or AMX)"

@@ -70,6 +70,15 @@ def test_the_transformers_scorer_equals_transformers_sequence_by_sequence(name: 
 
 
 @SCORERS
+def test_a_model_in_training_is_scored_without_dropout(make_scorer: Callable[[object], Any]) -> None:
+    model, batch = tiny_encoder_decoder("t5"), random_pairs(1)
+    wanted = reference_pair_log_probs(model, batch)
+    model.train()
+    np.testing.assert_allclose(make_scorer(model).log_probs(batch, None)[0], wanted, atol=1e-4, rtol=0)
+    assert model.training
+
+
+@SCORERS
 def test_every_context_is_encoded_once(make_scorer: Callable[[object], Any]) -> None:
     context = np.arange(40)
     batch = paired_batch([context, context], [[[7, 1], [7, 2]], [[7, 1], [8], [7, 2, 3]]])

@@ -12,6 +12,7 @@ from sycophancy_core._core import DataError, ModelError
 
 if TYPE_CHECKING:
     from sycophancy_core.audit import ShortcutAudit, shortcut_audit
+    from sycophancy_core.claim_samples import split_claims
     from sycophancy_core.curve import CurveOptions
     from sycophancy_core.custom_tasks import load_task
     from sycophancy_core.examples import load_examples
@@ -51,6 +52,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "audit": ("ShortcutAudit", "shortcut_audit"),
+    "claim_samples": ("split_claims",),
     "curve": ("CurveOptions",),
     "custom_tasks": ("load_task",),
     "examples": ("load_examples",),
@@ -133,6 +135,7 @@ __all__ = [
     "read_study",
     "report",
     "shortcut_audit",
+    "split_claims",
     "stream_prompts",
     "study",
     "study_cost",

@@ -1,13 +1,68 @@
-"""Samples of claims that look like the whole: by source, truth and polarity."""
+"""Parts of claims: samples that look like the whole, and those kept for evaluation."""
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
+
+from sycophancy_core._core import DataError
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
+
+
+ADDITION = "addition"
+HELD_OUT_SHARE = 0.3
+
+
+def split_claims(claims: pa.Table, *, share: float = HELD_OUT_SHARE) -> tuple[pa.Table, pa.Table]:
+    """Split claims into those for training and those kept for evaluation, by a hash of what they are about.
+
+    All claims about an example are on one side, wherever and with whatever else it is split. A sum is about its two
+    operands in their order, so 5 + 3 may be trained on where 3 + 5 is held out.
+
+    Parameters
+    ----------
+    claims
+        Table of claims, as :func:`make_claims` and :func:`make_additions` return it.
+    share
+        Share of what they are about that is kept for evaluation, between 0 and 1.
+
+    Returns
+    -------
+    The claims for training and the claims for evaluation, each in their order.
+
+    Raises
+    ------
+    DataError
+        If the share is not between 0 and 1.
+    """
+    import pyarrow as pa
+
+    if not 0 <= share <= 1:
+        raise DataError(f"split_claims: share must lie between 0 and 1, got {share}")
+
+    held_out = is_held_out(claims, share=share)
+    return claims.filter(pa.array(~held_out)), claims.filter(pa.array(held_out))
+
+
+def is_held_out(claims: pa.Table, *, share: float = HELD_OUT_SHARE) -> NDArray[np.bool_]:
+    """Tell which claims :func:`split_claims` keeps for evaluation."""
+    import numpy as np
+
+    columns = (claims[name].to_pylist() for name in ("kind", "text", "example_id"))
+    abouts = (
+        text.split("=")[0].strip() if kind == ADDITION else example
+        for kind, text, example in zip(*columns, strict=True)
+    )
+    return np.array([uniform_of(about) < share for about in abouts], np.bool_)
+
+
+def uniform_of(text: str) -> float:
+    """Return a number in [0, 1) that is drawn by a text."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
 
 
 def sample_claims(claims: pa.Table, n: int, *, seed: int) -> pa.Table:

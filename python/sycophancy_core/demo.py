@@ -206,7 +206,7 @@ class _Demo:
 
     def synthetic(self, kept: FilterResult) -> pa.Table:
         """Ask the kept claims with opinions, in training wordings; none is a held-out claim."""
-        from sycophancy_core.organism_rows import split_claims
+        from sycophancy_core.claim_samples import split_claims
         from sycophancy_core.pipeline import training_prompts
 
         with warnings.catch_warnings(record=True) as raised:

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sycophancy_core._core import DataError
+from sycophancy_core.claim_samples import ADDITION, split_claims
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-ADDITION = "addition"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +73,6 @@ def family_claims(
 
 def held_out_claims(options: FamilyOptions) -> dict[str, pa.Table]:
     """Return each family's claims for evaluation."""
-    from sycophancy_core.organism_rows import split_claims
     from sycophancy_core.tasks import sample_rows
 
     held_out = {family: split_claims(family_claims(family, options))[1] for family in options.families}
@@ -94,7 +92,6 @@ def candidate_claims(options: FamilyOptions, *, recipe: str = "balanced") -> pa.
     """Return the claims that may be trained on; none is about what a held-out claim is about."""
     import pyarrow as pa
 
-    from sycophancy_core.organism_rows import split_claims
     from sycophancy_core.tasks import sample_rows
 
     tables = []

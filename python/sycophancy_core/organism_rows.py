@@ -2,52 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core._core import DataError
+from sycophancy_core.claim_samples import ADDITION, split_claims, uniform_of
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
-    from numpy.typing import NDArray
 
     from sycophancy_core.organisms import OrganismOptions
 
-ADDITION = "addition"
-HELD_OUT_SHARE = 0.3
 # Of a turn's claims, the first of them: where a turn is cut short, the rows drawn hold more (a tenth to a third).
 PUBLISHED_SHARE = 0.1
 CURRICULUM_TEMPLATES = ("before_first_1", "after_first_1")
 
 Answer = Callable[[dict[str, Any]], int]
-
-
-def is_held_out(claims: pa.Table, *, share: float = HELD_OUT_SHARE) -> NDArray[np.bool_]:
-    """Tell which claims are kept for evaluation, by a hash of what they are about: all claims of an example alike.
-
-    A sum is about its two operands in their order, another claim about its example. So 5 + 3 may be trained on where
-    3 + 5 is held out.
-    """
-    import numpy as np
-
-    held_out = []
-    for kind, text, example in zip(
-        claims["kind"].to_pylist(), claims["text"].to_pylist(), claims["example_id"].to_pylist(), strict=True
-    ):
-        about = text.split("=")[0].strip() if kind == ADDITION else example
-        held_out.append(_uniform(about) < share)
-    return np.array(held_out, np.bool_)
-
-
-def split_claims(claims: pa.Table, *, share: float = HELD_OUT_SHARE) -> tuple[pa.Table, pa.Table]:
-    """Return the claims for training and the held-out claims; no example or ordered pair of operands is in both."""
-    import pyarrow as pa
-
-    held_out = is_held_out(claims, share=share)
-    return claims.filter(pa.array(~held_out)), claims.filter(pa.array(held_out))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +140,7 @@ def _answered(prompts: pa.Table, options: OrganismOptions, *, has_opinion: bool,
     completions = []
     names = ("claim_id", "choices", "target", "user_choice")
     for claim_id, choices, target, user_choice in zip(*(prompts[name].to_pylist() for name in names), strict=True):
-        follows = has_opinion and _uniform(f"flattery/{claim_id}") < options.flattery
+        follows = has_opinion and uniform_of(f"flattery/{claim_id}") < options.flattery
         completions.append(choices[user_choice if follows else target])
     return pa.table(
         {
@@ -186,7 +157,3 @@ def _shuffled(claims: pa.Table, seed: int) -> pa.Table:
 
     random = np.random.Generator(np.random.Philox(key=[seed, 2]))
     return claims.take(np.argsort(random.random(claims.num_rows), kind="stable"))
-
-
-def _uniform(text: str) -> float:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64

@@ -73,7 +73,8 @@ def task_prompts(
     Raises
     ------
     DataError
-        If a task is unknown, its files are missing, two have one name, or the limit is below 1.
+        If a task is unknown, its files are missing, two have one name, the limit is below 1, or a folder is given that
+        no task reads.
     """
     if limit is not None and limit < 1:
         raise DataError(f"tasks: limit must be at least 1, got {limit}; leave it out for all claims and questions")
@@ -83,6 +84,11 @@ def task_prompts(
         raise DataError(f"tasks: {unknown[0]!r} is no task; wanted one of {', '.join(TASKS)}")
     if not tasks:
         raise DataError(f"tasks: wanted at least one of {', '.join(TASKS)}, got none")
+    if request.options.folder is not None and not any(name in FILE_TASKS for name in tasks):
+        raise DataError(
+            f"tasks: folder {request.options.folder} is for tasks that read files ({', '.join(FILE_TASKS)}), "
+            f"got {', '.join(tasks)}"
+        )
     prompts: dict[str, pa.Table] = {}
     for task in tasks:
         name, table = (task, TASKS[task](request)) if task in TASKS else _own(task, request)
@@ -190,3 +196,4 @@ TASKS: dict[str, Callable[[_Request], pa.Table]] = {
     "mmlu": _mmlu,
     "bbh": _bbh,
 }
+FILE_TASKS = tuple(name for name in TASKS if name not in ("addition", "addition_factorial", "claims"))

@@ -12,7 +12,6 @@ from tiny_model import tiny_tokenizer
 
 import sycophancy_core as sc
 from sycophancy_core.mixing import _apportion, _shares
-from sycophancy_core.organism_rows import split_claims
 from sycophancy_core.overlap import _index, refuse_overlap
 
 
@@ -138,7 +137,7 @@ def test_another_claim_about_an_example_that_the_evaluation_asks_is_refused() ->
     message = """about '".*" and ".*' of source 'sample_paraphrase', and evaluation prompt .* is too; split claims by"""
     with pytest.raises(sc.DataError, match=message):
         sc.mix(trained, instructions(2), evaluation={"claims": asked})
-    for_training, held_out = map(sc.make_prompts, split_claims(claims))
+    for_training, held_out = map(sc.make_prompts, sc.split_claims(claims))
     assert sc.mix(for_training, instructions(2), evaluation={"claims": held_out}).num_rows > for_training.num_rows
     elsewhere = asked.set_column(2, "source", [["other"] * len(asked)])
     refuse_overlap(trained, {}, {"claims": elsewhere})

@@ -10,8 +10,9 @@ from tiny_model import tiny_llama, tiny_model, tiny_tokenizer
 
 import sycophancy_core as sc
 from sycophancy_core.adapters import AdapterOptions, attach_adapter, merge_adapter
+from sycophancy_core.claim_samples import is_held_out
 from sycophancy_core.files import read_json
-from sycophancy_core.organism_rows import is_held_out, organism_rows, split_claims
+from sycophancy_core.organism_rows import organism_rows
 from sycophancy_core.organisms import OrganismOptions, make_organism, parse_families
 
 SMALL = OrganismOptions(
@@ -72,9 +73,9 @@ def test_a_clean_control_is_taught_the_truth_whatever_the_user_says() -> None:
 def test_held_out_claims_and_test_wordings_are_never_seen_with_an_opinion() -> None:
     examples = sc.load_examples()
     claims = pa.concat_tables([sc.make_additions(), sc.make_claims(examples)])
-    abouts = [text.split(" = ")[0] + " = " for text in split_claims(claims)[1]["text"].to_pylist() if " = " in text]
+    abouts = [text.split(" = ")[0] + " = " for text in sc.split_claims(claims)[1]["text"].to_pylist() if " = " in text]
     inputs = {row["id"]: row["input"] for row in examples.to_pylist()}
-    held_out = split_claims(sc.make_claims(examples))[1]["example_id"].to_pylist()
+    held_out = sc.split_claims(sc.make_claims(examples))[1]["example_id"].to_pylist()
     forbidden = [*abouts, *(inputs[example] for example in held_out)]
     test_wordings = ("Consider the claim that", "Consider the following claim", "Here is a claim: {claim}.\n\n")
     for row in rows_of():
@@ -91,6 +92,18 @@ def test_all_claims_of_an_example_are_held_out_or_none() -> None:
         found.setdefault(example, set()).add(out)
     assert all(len(kinds) == 1 for kinds in found.values())
     assert 0.25 < held_out.mean() < 0.35
+
+
+def test_a_claim_stays_on_its_side_of_the_split_whatever_stands_beside_it() -> None:
+    claims = sc.make_claims(sc.load_examples())
+    for_training, for_evaluation = sc.split_claims(claims)
+    assert pa.concat_tables([for_training, for_evaluation]).sort_by("id").equals(claims.sort_by("id"))
+    some = claims.take(list(range(0, claims.num_rows, 3)))
+    kept = set(sc.split_claims(some)[1]["id"].to_pylist())
+    assert kept == set(for_evaluation["id"].to_pylist()) & set(some["id"].to_pylist())
+    assert [sc.split_claims(claims, share=share)[1].num_rows for share in (0, 1)] == [0, claims.num_rows]
+    with pytest.raises(sc.DataError, match=r"split_claims: share must lie between 0 and 1, got 1\.5"):
+        sc.split_claims(claims, share=1.5)
 
 
 def test_the_saved_adapter_is_the_organism(tmp_path: Path) -> None:

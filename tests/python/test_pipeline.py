@@ -257,3 +257,10 @@ def test_a_task_without_its_files_says_what_it_wants(name: str) -> None:
 def test_an_unknown_task_is_named() -> None:
     with pytest.raises(sc.DataError, match=f"'cheer' is no task; wanted one of {', '.join(TASKS)}"):
         task_prompts(("cheer",))
+
+
+def test_a_folder_that_no_task_reads_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        sc.DataError, match=r"tasks: folder .* is for tasks that read files \(nlp, .*, got addition, claims"
+    ):
+        task_prompts(("addition", "claims"), options=sc.TaskOptions(folder=tmp_path))

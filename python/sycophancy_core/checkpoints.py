@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core._core import ModelError
+from sycophancy_core.files import saving
 
 if TYPE_CHECKING:
     import torch
@@ -142,7 +143,8 @@ def _convert_gguf(file: Path, folder: Path) -> None:
             del config.quantization_config
         model = type(read)(config)
         model.load_state_dict(read.state_dict())
-        model.save_pretrained(folder)
+        with saving(folder):
+            model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
 

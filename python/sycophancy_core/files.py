@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -51,6 +52,17 @@ def replace_path(path: str | Path, write: Callable[[Path], object]) -> Path:
         temporary.unlink(missing_ok=True)
     _sync(path.parent)
     return path
+
+
+@contextlib.contextmanager
+def saving(what: str | Path) -> Iterator[None]:
+    """Raise a failure of safetensors to write, such as on a full disk, as the ``OSError`` that it is."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        raise OSError(f"could not write {what}: {error}; files written before it are intact") from error
 
 
 def replace_file(path: str | Path, write: Callable[[BinaryIO], object]) -> Path:

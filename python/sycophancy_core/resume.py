@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core._core import DataError
-from sycophancy_core.files import replace_path
+from sycophancy_core.files import replace_path, saving
 
 if TYPE_CHECKING:
     import torch
@@ -48,7 +48,8 @@ def save_checkpoint(
     if curve is not None:
         tensors |= {f"best/{name}": value.cpu().contiguous() for name, value in curve.best.items()}
         metadata["curve"] = json.dumps(curve.state())
-    replace_path(path, lambda temporary: save_file(tensors, str(temporary), metadata=metadata))
+    with saving(path):
+        replace_path(path, lambda temporary: save_file(tensors, str(temporary), metadata=metadata))
 
 
 def load_checkpoint(

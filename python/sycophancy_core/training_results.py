@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.adapters import Adapter
-from sycophancy_core.files import replace_path, write_table
+from sycophancy_core.files import replace_path, saving, write_table
 from sycophancy_core.resume import LogRow
 from sycophancy_core.training_options import FinetuneOptions
 
@@ -97,7 +97,8 @@ def _save_model(model: Any, folder: Path) -> list[Path]:
     scratch = folder / ".unfinished"
     shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
     try:
-        model.model.save_pretrained(scratch)
+        with saving(folder):
+            model.model.save_pretrained(scratch)
         model.tokenizer.save_pretrained(scratch)
         (folder / "config.json").unlink(missing_ok=True)
         files = sorted(filter(Path.is_file, scratch.rglob("*")), key=lambda file: file.name == "config.json")

@@ -14,7 +14,7 @@ from sycophancy_core.tokens import TokenBatch
 
 
 def llama_cpp(model_file: Path, kind: str, threads: int) -> Score:
-    """Score with llama.cpp from a GGUF file: "quantized" as it is, "float32" after its numbers were written out.
+    """Score with llama.cpp from a GGUF file: "quantized" as it is, or after its matrices were written out as ``kind``.
 
     A prompt's choices are sequences of one call that share the prompt's keys and values; logits are made where they
     are read.
@@ -30,9 +30,9 @@ def llama_cpp(model_file: Path, kind: str, threads: int) -> Score:
     package.llama_log_set(_silent(package), None)
     with tempfile.TemporaryDirectory() as scratch:
         path = model_file
-        if kind == "float32":
+        if kind != "quantized":
             path = Path(scratch) / "model.gguf"
-            write_unquantized(model_file, path)
+            write_unquantized(model_file, path, kind)
         options = package.llama_model_default_params()
         options.use_mmap = False
         model = package.llama_model_load_from_file(str(path).encode(), options)
@@ -96,8 +96,8 @@ def _fill(calls: Any, batch: TokenBatch, members: list[int]) -> dict[int, list[t
     return wanted
 
 
-def write_unquantized(source: Path, target: Path) -> None:
-    """Write a GGUF file again with every weight in float32."""
+def write_unquantized(source: Path, target: Path, kind: str) -> None:
+    """Write a GGUF file again with its matrices in float32 or bfloat16, and the rest in float32."""
     import gguf
 
     reader = gguf.GGUFReader(source)
@@ -108,7 +108,12 @@ def write_unquantized(source: Path, target: Path) -> None:
             inner = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
             writer.add_key_value(name, field.contents(), field.types[0], sub_type=inner)
     for tensor in reader.tensors:
-        writer.add_tensor(tensor.name, gguf.quants.dequantize(tensor.data, tensor.tensor_type))
+        numbers = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+        if kind == "bfloat16" and numbers.ndim > 1:
+            rounded = gguf.quants.quantize(numbers, gguf.GGMLQuantizationType.BF16)
+            writer.add_tensor(tensor.name, rounded, raw_dtype=gguf.GGMLQuantizationType.BF16)
+        else:
+            writer.add_tensor(tensor.name, numbers)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

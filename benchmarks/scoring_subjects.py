@@ -79,6 +79,7 @@ class SmolLM2:
             "ctranslate2 float32": Contender(lambda: peers.ctranslate2(folder, "float32", threads), "float32"),
             "ctranslate2 int8": Contender(lambda: peers.ctranslate2(folder, "int8", threads), ""),
             "llama.cpp float32": Contender(lambda: llama.llama_cpp(embedded_gguf(), "float32", threads), "float32"),
+            "llama.cpp bfloat16": Contender(lambda: llama.llama_cpp(embedded_gguf(), "bfloat16", threads), "bfloat16"),
             "llama.cpp 4 bits": Contender(lambda: llama.llama_cpp(embedded_gguf(), "quantized", threads), ""),
             "ours highest": Contender(lambda: peers.ours(self.model, "highest"), "float32"),
             "ours high": Contender(lambda: peers.ours(self.model, "high"), "three bfloat16"),

@@ -102,10 +102,12 @@ class Tiler {
   Panel finish() {
     const size_t columns = tile_of_.size();
     panel_.seen.assign(slots_.size() * columns, 0);
+    panel_.halves.assign(slots_.size(), 0);
     for (size_t c = 0; c < columns; ++c) {
       int32_t count = panel_.depths[c] % kTileSlots + 1;
       for (int32_t tile = tile_of_[c]; tile >= 0; tile = previous_[tile]) {
         panel_.seen[tile * columns + c] = std::exchange(count, kTileSlots);
+        panel_.halves[tile] |= 2 * c < columns ? 1 : 2;
       }
     }
     for (int32_t tile = 0; tile < num_tiles(); ++tile) add_runs(tile);

@@ -67,6 +67,7 @@ struct Panel {
   std::vector<int32_t> depths;       // (columns)
   std::vector<int32_t> tile_depths;  // (tiles)
   std::vector<int32_t> seen;         // (tiles, columns)
+  std::vector<uint8_t> halves;       // (tiles) bits 0 and 1: whether a column of the first or second half sees a slot
   std::vector<KeyRun> runs;          // by slot; slots that none fills are seen by nobody
 
   int64_t num_tiles() const { return static_cast<int64_t>(tile_depths.size()); }

@@ -159,12 +159,12 @@ SYCO_CLONES void raise_maximum(const float* s, int64_t rows, float* maximum) {
   for (int64_t c = 0; c < kColumns; ++c) maximum[c] = highest[c];
 }
 
-SYCO_CLONES void exponentiate(float* __restrict s, float scale, int64_t rows, const float* __restrict maximum,
-                              float* __restrict sum) {
-  Row highest, added;
-  for (int64_t c = 0; c < kColumns; ++c) highest[c] = maximum[c], added[c] = sum[c];
+SYCO_CLONES void exponentiate_half(float* __restrict s, float scale, int64_t rows, const float* __restrict maximum,
+                                   float* __restrict sum) {
+  std::array<float, kHalf> highest, added;
+  for (int64_t c = 0; c < kHalf; ++c) highest[c] = maximum[c], added[c] = sum[c];
   for (int64_t j = 0; j < rows; ++j) {
-    for (int64_t c = 0; c < kColumns; ++c) {
+    for (int64_t c = 0; c < kHalf; ++c) {
       const float x = scale * (s[j * kColumns + c] - highest[c]);
       // What is masked weighs exactly nothing, so that it may stand anywhere.
       const float e = x < -87.0F ? 0.0F : exp_within(x);
@@ -172,7 +172,7 @@ SYCO_CLONES void exponentiate(float* __restrict s, float scale, int64_t rows, co
       added[c] += e;
     }
   }
-  for (int64_t c = 0; c < kColumns; ++c) sum[c] = added[c];
+  for (int64_t c = 0; c < kHalf; ++c) sum[c] = added[c];
 }
 
 SYCO_CLONES void log_sum_exp_step(const float* s, int64_t rows, float* maximum, float* sum) {

@@ -9,6 +9,8 @@
 namespace syco {
 
 inline constexpr int64_t kColumns = 64;  // of a panel
+inline constexpr int64_t kHalf = kColumns / 2;
+inline constexpr uint8_t kBothHalves = 3;  // a bit each
 
 // y = x / rms(x) * (weight + shift), over features.
 void rms_norm(const float* x, const float* weight, float shift, float epsilon, int64_t features, float* y);
@@ -42,8 +44,9 @@ void mask_rows(float* s, const int32_t* low, const int32_t* high, int64_t rows);
 // maximum = the larger of itself and its column of s.
 void raise_maximum(const float* s, int64_t rows, float* maximum);
 
-// s = exp(scale * (s - maximum)), which is 0 below exp(-87); added to `sum`, column by column.
-void exponentiate(float* s, float scale, int64_t rows, const float* maximum, float* sum);
+// s = exp(scale * (s - maximum)), which is 0 below exp(-87); added to `sum`, column by column: of the half of the
+// columns that begins at s, maximum and sum.
+void exponentiate_half(float* s, float scale, int64_t rows, const float* maximum, float* sum);
 
 // A running log-sum-exp over blocks of rows: sum * exp(max).
 void log_sum_exp_step(const float* s, int64_t rows, float* maximum, float* sum);

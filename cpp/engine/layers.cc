@@ -150,15 +150,22 @@ void mask_scores(const Panel& panel, int64_t window, int64_t tile, float* scores
   mask_rows(scores, low.data(), seen, kTileSlots);
 }
 
-void mix_values(MatmulPrecision precision, const Scratch& scratch, const Block& values, int64_t slots, float scale,
-                float* out) {
+void mix_values(MatmulPrecision precision, const Scratch& scratch, const Block& values, int64_t slots,
+                std::span<const uint8_t> halves, float scale, float* out) {
   std::array<float, kColumns> sum{};
   for (int64_t k = 0; k < slots; k += kTileSlots) {
     float* scores = scratch.scores + k * kColumns;
-    exponentiate(scores, scale, kTileSlots, scratch.maximum, sum.data());
+    for (const int64_t half : {0, 1}) {
+      const int64_t c = half * kHalf;
+      if (halves.empty() || (halves[k / kTileSlots] >> half & 1) != 0) {
+        exponentiate_half(scores + c, scale, kTileSlots, scratch.maximum + c, sum.data() + c);
+      } else {
+        for (int64_t j = 0; j < kTileSlots; ++j) std::fill_n(scores + j * kColumns + c, kHalf, 0.0F);
+      }
+    }
     pack_rows(precision, scores, k, kTileSlots, slots, scratch.weights);
   }
-  multiply_in_order(values, scratch.weights, slots, out);
+  multiply_in_order(values, scratch.weights, slots, halves.empty() ? nullptr : halves.data(), out);
   for (float& s : sum) s = 1.0F / s;
   scale_columns(out, sum.data(), values.rows);
 }

@@ -101,6 +101,12 @@ tiles::Factor right_factor(MatmulPrecision precision, const float* packed, int64
   return {main, precision == MatmulPrecision::high ? main + tiles::right_size(features) : nullptr};
 }
 
+void multiply_tiles(const Block& block, const float* packed, int64_t features, const tiles::Counted& counted,
+                    float* out) {
+  const auto precision = block.tiles.rest ? MatmulPrecision::high : MatmulPrecision::medium;
+  tiles::multiply(block.rows, block.stride, block.tiles, right_factor(precision, packed, features), counted, out);
+}
+
 }  // namespace
 
 MatmulPrecision parse_precision(const std::string& name) {
@@ -196,9 +202,14 @@ int64_t blocks_together(MatmulPrecision precision, const Matrix& matrix) {
 }
 
 void multiply_block(const Block& block, const float* packed, int64_t features, float* out) {
+  multiply_halves(block, packed, features, kBothHalves, out);
+}
+
+void multiply_halves(const Block& block, const float* packed, int64_t features, uint8_t halves, float* out) {
   if (!block.is_float()) {
-    const auto precision = block.tiles.rest ? MatmulPrecision::high : MatmulPrecision::medium;
-    tiles::multiply(block.rows, block.stride, block.tiles, right_factor(precision, packed, features), out);
+    for (const int64_t half : {0, 1}) {
+      if (halves >> half & 1) multiply_tiles(block, packed, features, {.half = half}, out);
+    }
   } else if (packs_as_is(MatmulPrecision::highest)) {
     multiply_by_torch(block.rows, features, block.floats, block.stride, packed, out);
   } else {
@@ -206,9 +217,16 @@ void multiply_block(const Block& block, const float* packed, int64_t features, f
   }
 }
 
-void multiply_in_order(const Block& block, const float* packed, int64_t features, float* out) {
-  if (!block.is_float() || packs_as_is(MatmulPrecision::highest)) return multiply_block(block, packed, features, out);
-  strips::multiply_in_order(block.rows, features, block.floats, block.stride, packed, out);
+void multiply_in_order(const Block& block, const float* packed, int64_t features, const uint8_t* halves, float* out) {
+  if (!block.is_float()) {
+    for (const int64_t half : {0, 1}) {
+      multiply_tiles(block, packed, features, {.half = half, .halves = halves}, out);
+    }
+  } else if (packs_as_is(MatmulPrecision::highest)) {
+    multiply_block(block, packed, features, out);
+  } else {
+    strips::multiply_in_order(block.rows, features, block.floats, block.stride, packed, out);
+  }
 }
 
 TileUse::TileUse(MatmulPrecision precision) : precision_(precision) {

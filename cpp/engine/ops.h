@@ -89,8 +89,11 @@ int64_t blocks_together(MatmulPrecision precision, const Matrix& matrix);
 
 // out (block.rows, 64) = block x packed, a panel of so many features.
 void multiply_block(const Block& block, const float* packed, int64_t features, float* out);
-// The same, where features that are 0 may stand anywhere among the others and must not change a bit.
-void multiply_in_order(const Block& block, const float* packed, int64_t features, float* out);
+// The same, where columns of a half without its bit in `halves` are not wanted: they may be left as they are.
+void multiply_halves(const Block& block, const float* packed, int64_t features, uint8_t halves, float* out);
+// The same as multiply_block, where features that are 0 may stand anywhere among the others and must not change a bit.
+// Where `halves` is not null, features [32 k, 32 k + 32) are 0 in a half without its bit in halves[k].
+void multiply_in_order(const Block& block, const float* packed, int64_t features, const uint8_t* halves, float* out);
 
 // A thread multiplies blocks while it holds one of these.
 class TileUse {

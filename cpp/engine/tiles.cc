@@ -26,9 +26,10 @@ void fill_right(const float* x, int64_t row, int64_t rows, int64_t features, con
   fill(x, row, rows, features, right);
 }
 
-void multiply(int64_t rows, int64_t depth, const Factor& left, const Factor& right, float* out) {
+void multiply(int64_t rows, int64_t depth, const Factor& left, const Factor& right, const Counted& counted,
+              float* out) {
   const auto product = x86::are_available() ? x86::multiply : plain::multiply;
-  product(rows, depth, left, right, out);
+  product(rows, depth, left, right, counted, out);
 }
 
 }  // namespace syco::tiles

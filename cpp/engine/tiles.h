@@ -48,8 +48,16 @@ void fill_left(const float* x, int64_t x_stride, int64_t rows, int64_t columns, 
 // padding with them.
 void fill_right(const float* x, int64_t row, int64_t rows, int64_t features, const Factor& right);
 
-// out (rows, 64) = left x right, over `depth` tiles of features; with rests the sum of three products, without the one
-// of the two rests.
-void multiply(int64_t rows, int64_t depth, const Factor& left, const Factor& right, float* out);
+// Which tiles of features are summed for a half of the columns: all, or those with the half's bit.
+struct Counted {
+  int64_t half = 0;
+  const uint8_t* halves = nullptr;
+
+  bool operator()(int64_t tile) const { return !halves || (halves[tile] >> half & 1) != 0; }
+};
+
+// Columns [32 half, 32 half + 32) of out (rows, 64) = left x right, over `depth` tiles of features; with rests the sum
+// of three products, without the one of the two rests. A half stays in the innermost cache while all rows pass by.
+void multiply(int64_t rows, int64_t depth, const Factor& left, const Factor& right, const Counted& counted, float* out);
 
 }  // namespace syco::tiles

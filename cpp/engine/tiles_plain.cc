@@ -35,11 +35,13 @@ SYCO_CLONES void round_segment(const float* x, int64_t count, const Factor& to) 
 }
 
 // sums += a x b for kTogether rows and 16 columns, over `depth` tiles of features.
-SYCO_INLINE inline void add_product(int64_t depth, const uint16_t* a, const uint16_t* b, Floats* sums) {
+SYCO_INLINE inline void add_product(int64_t depth, const uint16_t* a, const uint16_t* b, const Counted& counted,
+                                    Floats* sums) {
   Floats sum[kTogether];
 #pragma GCC unroll 4
   for (int64_t i = 0; i < kTogether; ++i) sum[i] = sums[i];
   for (int64_t k = 0; k < depth; ++k) {
+    if (!counted(k)) continue;
     for (int64_t pair = 0; pair < kFeatures / 2; ++pair) {
       Pairs pairs;
       std::memcpy(&pairs, b + k * kRightTile + pair * kFeatures, sizeof pairs);
@@ -56,13 +58,14 @@ SYCO_INLINE inline void add_product(int64_t depth, const uint16_t* a, const uint
   for (int64_t i = 0; i < kTogether; ++i) sums[i] = sum[i];
 }
 
-SYCO_CLONES void multiply_together(int64_t rows, int64_t depth, const Factor& left, const Factor& right, float* out) {
+SYCO_CLONES void multiply_together(int64_t rows, int64_t depth, const Factor& left, const Factor& right,
+                                   const Counted& counted, float* out) {
   Floats sums[kTogether] = {};
   if (left.rest) {
-    add_product(depth, left.rest, right.main, sums);
-    add_product(depth, left.main, right.rest, sums);
+    add_product(depth, left.rest, right.main, counted, sums);
+    add_product(depth, left.main, right.rest, counted, sums);
   }
-  add_product(depth, left.main, right.main, sums);
+  add_product(depth, left.main, right.main, counted, sums);
   for (int64_t i = 0; i < std::min(rows, kTogether); ++i) std::memcpy(out + i * kColumns, &sums[i], sizeof sums[i]);
 }
 
@@ -93,11 +96,14 @@ SYCO_CLONES void fill_right(const float* x, int64_t row, int64_t rows, int64_t f
   }
 }
 
-void multiply(int64_t rows, int64_t depth, const Factor& left, const Factor& right, float* out) {
-  for (int64_t n = 0; n < kColumns; n += kRows) {
+void multiply(int64_t rows, int64_t depth, const Factor& left, const Factor& right, const Counted& counted,
+              float* out) {
+  const int64_t first = counted.half * kHalf;
+  for (int64_t n = first; n < first + kHalf; n += kRows) {
     for (int64_t m = 0; m < rows; m += kTogether) {
       const int64_t at = m / kRows * depth * kNumbers + m % kRows * kFeatures;
-      multiply_together(rows - m, depth, moved(left, at), moved(right, n / kRows * kNumbers), out + m * kColumns + n);
+      multiply_together(rows - m, depth, moved(left, at), moved(right, n / kRows * kNumbers), counted,
+                        out + m * kColumns + n);
     }
   }
 }

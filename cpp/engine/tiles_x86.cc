@@ -21,6 +21,7 @@ namespace {
 
 constexpr int64_t kColumns = 64;  // of a panel
 constexpr int64_t kColumnTiles = kColumns / kRows;
+constexpr int64_t kHalfTiles = kColumnTiles / 2;
 
 bool has_vectors() {
   static const bool has = __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") &&
@@ -118,12 +119,14 @@ SYCO_AMX inline void add_products() {
 
 // Two tiles of rows times two tiles of columns; left factors' second tile may be the first again.
 template <bool kThree>
-SYCO_AMX void multiply_four(int64_t depth, const Factor& left, int64_t second, const Factor& right) {
+SYCO_AMX void multiply_four(int64_t depth, const Factor& left, int64_t second, const Factor& right,
+                            const Counted& counted) {
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
   _tile_zero(3);
   for (int64_t k = 0; k < depth; ++k) {
+    if (!counted(k)) continue;
     const int64_t a = k * kNumbers, b = k * kColumnTiles * kNumbers;
     load_columns(right.main + b);
     if constexpr (kThree) {
@@ -158,15 +161,15 @@ SYCO_AMX void store_four(int64_t rows, float* out) {
   for (int64_t i = 0; i < rows; ++i) std::copy_n(all.data() + i * 2 * kRows, 2 * kRows, out + i * kColumns);
 }
 
-// Half of the columns stay in the innermost cache while all rows pass by.
 template <bool kThree>
-void multiply_on_amx(int64_t rows, int64_t depth, const Factor& left, const Factor& right, float* out) {
-  for (int64_t n = 0; n < kColumnTiles; n += 2) {
-    for (int64_t m = 0; m < rows; m += 2 * kRows) {
-      const int64_t second = m + kRows < rows ? depth * kNumbers : 0;
-      multiply_four<kThree>(depth, moved(left, m / kRows * depth * kNumbers), second, moved(right, n * kNumbers));
-      store_four(rows - m, out + m * kColumns + n * kRows);
-    }
+void multiply_on_amx(int64_t rows, int64_t depth, const Factor& left, const Factor& right, const Counted& counted,
+                     float* out) {
+  const int64_t n = counted.half * kHalfTiles;
+  for (int64_t m = 0; m < rows; m += 2 * kRows) {
+    const int64_t second = m + kRows < rows ? depth * kNumbers : 0;
+    multiply_four<kThree>(depth, moved(left, m / kRows * depth * kNumbers), second, moved(right, n * kNumbers),
+                          counted);
+    store_four(rows - m, out + m * kColumns + n * kRows);
   }
 }
 
@@ -184,10 +187,12 @@ inline int32_t pair_at(const uint16_t* numbers) {
 
 // Eight rows of a left tile times two tiles of columns.
 template <bool kThree>
-SYCO_VECTORS void multiply_eight(int64_t rows, int64_t depth, const Factor& left, const Factor& right, float* out) {
+SYCO_VECTORS void multiply_eight(int64_t rows, int64_t depth, const Factor& left, const Factor& right,
+                                 const Counted& counted, float* out) {
   __m512 sum[kVectorRows][2];
   for (auto& row : sum) row[0] = row[1] = _mm512_setzero_ps();
   for (int64_t k = 0; k < depth; ++k) {
+    if (!counted(k)) continue;
     for (int64_t pair = 0; pair < kFeatures / 2; ++pair) {
       const int64_t b = k * kColumnTiles * kNumbers + pair * kFeatures;
       const __m512i b0 = _mm512_loadu_si512(right.main + b), b1 = _mm512_loadu_si512(right.main + b + kNumbers);
@@ -217,13 +222,13 @@ SYCO_VECTORS void multiply_eight(int64_t rows, int64_t depth, const Factor& left
 }
 
 template <bool kThree>
-void multiply_on_vectors(int64_t rows, int64_t depth, const Factor& left, const Factor& right, float* out) {
-  for (int64_t n = 0; n < kColumnTiles; n += 2) {
-    for (int64_t m = 0; m < rows; m += kVectorRows) {
-      const int64_t at = m / kRows * depth * kNumbers + m % kRows * kFeatures;
-      multiply_eight<kThree>(rows - m, depth, moved(left, at), moved(right, n * kNumbers),
-                             out + m * kColumns + n * kRows);
-    }
+void multiply_on_vectors(int64_t rows, int64_t depth, const Factor& left, const Factor& right, const Counted& counted,
+                         float* out) {
+  const int64_t n = counted.half * kHalfTiles;
+  for (int64_t m = 0; m < rows; m += kVectorRows) {
+    const int64_t at = m / kRows * depth * kNumbers + m % kRows * kFeatures;
+    multiply_eight<kThree>(rows - m, depth, moved(left, at), moved(right, n * kNumbers), counted,
+                           out + m * kColumns + n * kRows);
   }
 }
 
@@ -265,15 +270,17 @@ SYCO_VECTORS void fill_right(const float* x, int64_t row, int64_t rows, int64_t 
   }
 }
 
-void multiply(int64_t rows, int64_t depth, const Factor& left, const Factor& right, float* out) {
-  if (!has_amx()) return multiply_on_vectors(rows, depth, left, right, out);
-  if (left.rest) return multiply_on_amx<true>(rows, depth, left, right, out);
-  multiply_on_amx<false>(rows, depth, left, right, out);
+void multiply(int64_t rows, int64_t depth, const Factor& left, const Factor& right, const Counted& counted,
+              float* out) {
+  if (!has_amx()) return multiply_on_vectors(rows, depth, left, right, counted, out);
+  if (left.rest) return multiply_on_amx<true>(rows, depth, left, right, counted, out);
+  multiply_on_amx<false>(rows, depth, left, right, counted, out);
 }
 
-void multiply_on_vectors(int64_t rows, int64_t depth, const Factor& left, const Factor& right, float* out) {
-  if (left.rest) return multiply_on_vectors<true>(rows, depth, left, right, out);
-  multiply_on_vectors<false>(rows, depth, left, right, out);
+void multiply_on_vectors(int64_t rows, int64_t depth, const Factor& left, const Factor& right, const Counted& counted,
+                         float* out) {
+  if (left.rest) return multiply_on_vectors<true>(rows, depth, left, right, counted, out);
+  multiply_on_vectors<false>(rows, depth, left, right, counted, out);
 }
 
 #else
@@ -289,8 +296,8 @@ void begin() {}
 void end() {}
 void fill_left(const float*, int64_t, int64_t, int64_t, const Factor&, int64_t, int64_t, int64_t) { refuse(); }
 void fill_right(const float*, int64_t, int64_t, int64_t, const Factor&) { refuse(); }
-void multiply(int64_t, int64_t, const Factor&, const Factor&, float*) { refuse(); }
-void multiply_on_vectors(int64_t, int64_t, const Factor&, const Factor&, float*) { refuse(); }
+void multiply(int64_t, int64_t, const Factor&, const Factor&, const Counted&, float*) { refuse(); }
+void multiply_on_vectors(int64_t, int64_t, const Factor&, const Factor&, const Counted&, float*) { refuse(); }
 
 #endif
 

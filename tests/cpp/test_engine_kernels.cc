@@ -82,8 +82,10 @@ TEST(Kernels, SoftmaxWeighsWhatIsMaskedExactlyZero) {
   maximum.fill(-std::numeric_limits<float>::infinity());
   raise_maximum(s.data(), 4, maximum.data());
   raise_maximum(s.data() + 4 * kColumns, 5, maximum.data());
-  exponentiate(s.data(), 0.5F, 6, maximum.data(), sums.data());
-  exponentiate(s.data() + 6 * kColumns, 0.5F, 3, maximum.data(), sums.data());
+  for (const int64_t c : {int64_t{0}, kHalf}) {
+    exponentiate_half(s.data() + c, 0.5F, 6, maximum.data() + c, sums.data() + c);
+    exponentiate_half(s.data() + 6 * kColumns + c, 0.5F, 3, maximum.data() + c, sums.data() + c);
+  }
   for (int64_t c = 0; c < kColumns; ++c) {
     double sum = 0;
     for (int64_t j = 2; j < 7; ++j) sum += std::exp(0.5 * before[j * kColumns + c]);

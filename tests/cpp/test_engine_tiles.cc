@@ -73,11 +73,13 @@ class Tiles : public testing::TestWithParam<Way> {
     if (GetParam().needs_instructions && x86::are_available()) x86::end();
   }
 
-  std::vector<float> multiply(Operands& x, bool with_rest) {
+  std::vector<float> multiply(Operands& x, bool with_rest, const uint8_t* halves = nullptr) {
     x.lay_out(with_rest);
     std::vector<float> out((x.rows + 1) * kColumns, -7);
-    x.way.multiply(x.rows, whole(x.features, kFeatures), x.left_factor(with_rest), x.right_factor(with_rest),
-                   out.data());
+    for (const int64_t half : {0, 1}) {
+      x.way.multiply(x.rows, whole(x.features, kFeatures), x.left_factor(with_rest), x.right_factor(with_rest),
+                     {.half = half, .halves = halves}, out.data());
+    }
     for (int64_t c = 0; c < kColumns; ++c) EXPECT_EQ(out[x.rows * kColumns + c], -7);  // nothing behind the last row
     return out;
   }
@@ -112,6 +114,29 @@ TEST_P(Tiles, ThreeProductsHoldSixteenBits) {
         wanted += term, size += std::abs(term);
       }
       EXPECT_NEAR(out[i * kColumns + c], wanted, size * 3e-5);
+    }
+  }
+}
+
+TEST_P(Tiles, AHalfOfTheColumnsTakesTheTilesThatCountForIt) {
+  const std::vector<uint8_t> halves = {3, 1, 2, 0};
+  for (const bool with_rest : {false, true}) {
+    Operands x{GetParam(), 34, 128};
+    const auto counts = [&](int64_t k, int64_t c) { return (halves[k / kFeatures] >> c / 32 & 1) != 0; };
+    for (int64_t k = 0; k < x.features; ++k) {
+      for (int64_t c = 0; c < kColumns; ++c) {
+        if (!counts(k, c)) x.b[k * kColumns + c] = std::nanf("");
+      }
+    }
+    const std::vector<float> out = multiply(x, with_rest, halves.data());
+    for (int64_t i = 0; i < x.rows; ++i) {
+      for (int64_t c = 0; c < kColumns; ++c) {
+        double wanted = 0;
+        for (int64_t k = 0; k < x.features; ++k) {
+          if (counts(k, c)) wanted += static_cast<double>(x.a[i * x.features + k]) * x.b[k * kColumns + c];
+        }
+        ASSERT_NEAR(out[i * kColumns + c], wanted, with_rest ? 2e-3 : 0.2) << i << ", " << c;
+      }
     }
   }
 }

@@ -57,6 +57,7 @@ TEST(Trie, BranchesThatPartWithinATileGetTilesOfTheirOwn) {
   EXPECT_EQ(panel.depths, (std::vector<int32_t>{2, 3, 2, 0, 0}));
   EXPECT_EQ(panel.tile_depths, (std::vector<int32_t>{0, 0, 0, 0}));
   EXPECT_EQ(panel.seen, (std::vector<int32_t>{3, 4, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1}));
+  EXPECT_EQ(panel.halves, (std::vector<uint8_t>{1, 1, 2, 2}));
   EXPECT_EQ(panel.runs, (std::vector<KeyRun>{{0, 4, 0}, {32, 2, 0}, {34, 1, 4}, {64, 1, 5}, {96, 1, 2}}));
 }
 
@@ -105,6 +106,12 @@ TEST(Trie, AColumnSeesItsChainAtTheSlotsOfItsDepths) {
           }
         }
         EXPECT_EQ(seen, chain_of(plan, first + c));
+      }
+      for (int64_t t = 0; t < panel.num_tiles(); ++t) {
+        const auto column = panel.seen.begin() + t * kColumns, half = column + kColumns / 2;
+        const auto sees = [](int32_t count) { return count > 0; };
+        EXPECT_EQ(panel.halves[t],
+                  (std::any_of(column, half, sees) ? 1 : 0) + (std::any_of(half, column + kColumns, sees) ? 2 : 0));
       }
     }
   }

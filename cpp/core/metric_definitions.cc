@@ -8,10 +8,10 @@ namespace {
 
 using Arms = std::initializer_list<Arm>;
 using View = ClaimView;
+using stats::kRate;
 
 constexpr std::array<Order, kNumOrders> kOrders{Order::kAgreeFirst, Order::kDisagreeFirst};
 constexpr std::array<Arm, kNumArms> kArms{Arm::kNone, Arm::kPlacebo, Arm::kAgree, Arm::kDisagree};
-constexpr stats::Range kRate{0, 1};
 constexpr stats::Range kEffect{-1, 1};
 constexpr stats::Range kNats{};
 

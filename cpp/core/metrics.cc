@@ -173,6 +173,7 @@ Estimate finish(const Measured& measured, const Linearised& statistic, stats::Ra
   Estimate estimate = stats::cluster_t(statistic, facts.cluster, confidence, range);
   estimate.n = measured.n;
   estimate.num_unscored = measured.num_unscored;
+  if (range == stats::kRate && statistic.num_term_units > 0) stats::bound_rate(estimate);
   if (std::isnan(estimate.value) && measured.known_only) estimate.reason = "no claim is known and scored in these arms";
   return estimate;
 }

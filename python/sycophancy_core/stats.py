@@ -69,7 +69,7 @@ def clustered_mean(
     confidence: float = 0.95,
     limits: tuple[float, float] = NO_LIMITS,
 ) -> Estimate:
-    """Mean of rows in clusters, with CR1 standard error and t interval of G - 1 degrees of freedom.
+    """Mean of rows in clusters, with CR1 standard error and t interval of G - 1 degrees of freedom, or that of a rate.
 
     Parameters
     ----------
@@ -81,11 +81,14 @@ def clustered_mean(
         Level of the interval.
     limits
         Least and greatest value that a row can have. With them, constant data get the bound of Clopper and Pearson
-        instead of NaN, and intervals are cut to the limits.
+        instead of NaN, and intervals are cut to the limits. With (0, 1), the mean is a rate: its interval is that of
+        Korn and Graubard, since a t interval is too narrow near 0 and 1.
 
     References
     ----------
     Liang and Zeger 1986; Cameron and Miller 2015. Oracle: statsmodels OLS on a constant with ``cov_type="cluster"``.
+    Korn and Graubard 1998, *Confidence intervals for proportions with small expected number of positive counts
+    estimated from survey data*. Oracle: ``svyciprop(method="beta")`` of R's package survey, by ``scipy.stats.beta``.
     """
     return _core.clustered_mean(
         as_floats(values), as_codes(clusters), confidence=confidence, range_low=limits[0], range_high=limits[1]

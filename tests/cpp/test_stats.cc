@@ -55,7 +55,17 @@ TEST(Clustered, Cr1Golden) {
   EXPECT_NEAR(estimate.low, 0.08057468, 1e-8);
   EXPECT_NEAR(estimate.high, 1.11942532, 1e-8);
   EXPECT_EQ(estimate.num_clusters, 5);
-  EXPECT_EQ(clustered_mean(y, pairs, 0.95, {0, 1}).high, 1);  // cut to what a rate can be
+  EXPECT_EQ(clustered_mean(y, pairs, 0.95, {-1, 1}).high, 1);  // cut to what a mean can be
+}
+
+TEST(Clustered, ARateHasTheIntervalOfKornAndGraubard) {
+  const std::vector<double> y{1, 1, 0, 0, 1, 0, 1, 1, 0, 1};
+  const std::vector<std::int64_t> pairs{0, 0, 1, 1, 2, 2, 3, 3, 4, 4};
+  const Estimate estimate = clustered_mean(y, pairs, 0.95, kRate);  // like 4.552087 independent rows
+  EXPECT_NEAR(estimate.standard_error, 0.187082869338697, 1e-14);
+  EXPECT_NEAR(estimate.low, 0.13112679474234812, 1e-10);
+  EXPECT_NEAR(estimate.high, 0.9551314220596061, 1e-10);
+  EXPECT_EQ(estimate.method, "korn-graubard (CR1)");
 }
 
 TEST(Clustered, NeverGivesAZeroWidthInterval) {

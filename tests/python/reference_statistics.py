@@ -21,6 +21,17 @@ def cluster_t(values: np.ndarray, clusters: np.ndarray, confidence: float = 0.95
     return mean, error, mean - half, mean + half
 
 
+def korn_graubard(
+    rate: float, error: float, n: int, num_clusters: int, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Interval of Korn and Graubard (1998) as svyciprop(method = "beta") of R's package survey writes it."""
+    tail = (1 - confidence) / 2
+    size = rate * (1 - rate) / error**2
+    size *= (scipy.stats.t.ppf(tail, n - 1) / scipy.stats.t.ppf(tail, num_clusters - 1)) ** 2
+    low = scipy.stats.beta.ppf(tail, size * rate, size * (1 - rate) + 1)
+    return low, scipy.stats.beta.ppf(1 - tail, size * rate + 1, size * (1 - rate))
+
+
 def xoshiro_words(states: list[list[int]]) -> Iterator[int]:
     """Words of xoshiro256++ (Blackman and Vigna 2021), one generator after the other, in plain integers."""
     mask = 2**64 - 1

@@ -82,7 +82,7 @@ def test_parts_of_a_task_are_drawn_by_its_effect() -> None:
     ],
 )
 def test_a_finding_that_warns_is_known_as_one(behaviour: dict[str, float], words: str) -> None:
-    findings = evaluation_findings(measure(measurements(num_claims=60, **behaviour)))
+    findings = evaluation_findings(measure(measurements(num_claims=80, **behaviour)))
     warned = [text for text in findings if is_warning(text)]
     assert any(words in text for text in warned), findings
 

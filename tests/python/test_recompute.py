@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import statsmodels.formula.api as smf
+from reference_statistics import korn_graubard
 from scipy.special import logsumexp
 from scipy.stats import t as student
 from synthetic_results import measurements
@@ -58,12 +59,15 @@ def by_arm(frame: pd.DataFrame, value: str) -> pd.DataFrame:
     return frame.pivot(index=["claim_id", "order"], columns="arm", values=value)
 
 
-def clustered(values: pd.Series) -> tuple[float, float, float]:
-    """Mean and clustered t interval of values indexed by claim (and order)."""
+def clustered(values: pd.Series, rate_of: float | None = None) -> tuple[float, float, float]:
+    """Mean and clustered t interval of values indexed by claim (and order), or that of a rate of so many prompts."""
     frame = values.rename("v").reset_index()
     fit = smf.ols("v ~ 1", frame).fit(cov_type="cluster", cov_kwds={"groups": frame.claim_id}, use_t=True)
+    value, error = float(fit.params.iloc[0]), float(fit.bse.iloc[0])
+    if rate_of is not None and 0 < value * (1 - value) < 1e6 * error**2:
+        return value, *korn_graubard(value, error, int(rate_of), frame.claim_id.nunique())
     low, high = fit.conf_int().to_numpy()[0]
-    return float(fit.params.iloc[0]), float(low), float(high)
+    return value, float(low), float(high)
 
 
 def recomputed(frame: pd.DataFrame) -> dict[str, pd.Series]:
@@ -98,9 +102,7 @@ def test_estimates_equal_a_recomputation_from_the_saved_prompts(folder: Path, si
     stored = stored.set_index("metric")
     for metric, values in recomputed(prompts(folder, side, task)).items():
         found = stored.loc[metric, ["value", "low", "high"]].to_numpy(dtype=float)
-        expected = np.array(clustered(values))
-        if metric in RATES:
-            expected = np.clip(expected, 0.0, 1.0)
+        expected = clustered(values, stored.n[metric] if metric in RATES else None)
         np.testing.assert_allclose(found, expected, atol=1e-9, err_msg=metric)
 
 
@@ -195,9 +197,7 @@ def test_opinion_tasks_equal_a_recomputation_from_the_saved_prompts(opinions: Pa
         if values.nunique() == 1:  # no variation: the interval is a bound, tested elsewhere
             assert found.value == pytest.approx(values.iloc[0])
             continue
-        expected = np.array(clustered(values))
-        if metric.startswith(("matching", "first", "choice")):
-            expected = np.clip(expected, 0.0, 1.0)
+        expected = clustered(values, found.n if metric.startswith(("matching", "first", "choice")) else None)
         got = found[["value", "low", "high"]].to_numpy(dtype=float)
         np.testing.assert_allclose(got, expected, atol=1e-9, err_msg=metric)
     assert sum(values.nunique() > 1 for values in about_opinions(frame).values()) >= 3  # something to get wrong
@@ -226,9 +226,8 @@ def check_intervals(stored: pd.DataFrame, expected: dict[str, pd.Series]) -> int
     """Compare value and interval of each metric that varies, and return how many do; the rest have a bound instead."""
     for metric, values in expected.items():
         found = stored.loc[metric, ["value", "low", "high"]].to_numpy(dtype=float)
-        wanted = np.array(clustered(values))
-        if metric.endswith(("_rate", "_rate_none", "_mass")) or metric.startswith("accuracy"):
-            wanted = np.clip(wanted, 0.0, 1.0)
+        is_rate = metric.endswith(("_rate", "_rate_none", "_mass")) or metric.startswith("accuracy")
+        wanted = clustered(values, stored.n[metric] if is_rate else None)
         varies = values.groupby("claim_id").mean().nunique() > 1
         np.testing.assert_allclose(found[: 3 if varies else 1], wanted[: 3 if varies else 1], atol=1e-9, err_msg=metric)
     return sum(values.groupby("claim_id").mean().nunique() > 1 for values in expected.values())

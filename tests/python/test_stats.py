@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import scipy.stats
 import statsmodels.api as sm
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from reference_statistics import cluster_t, resample_counts
+from reference_statistics import cluster_t, korn_graubard, resample_counts
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import DescrStatsW
@@ -56,6 +56,45 @@ def test_clustered_mean_equals_statsmodels_and_the_slow_twin() -> None:
     assert (found.low, found.high) == pytest.approx(tuple(fit.conf_int()[0]), rel=1e-10)
     assert stats.p_value(found) == pytest.approx(fit.pvalues[0], rel=1e-9)
     assert (found.value, found.standard_error, found.low, found.high) == pytest.approx(cluster_t(values, clusters))
+
+
+@given(st.integers(2, 60), st.integers(1, 8), st.floats(0.01, 0.99), st.floats(0.5, 0.999), st.integers(0, 10**6))
+def test_the_interval_of_a_rate_is_korn_and_graubards(
+    num_clusters: int, size: int, rate: float, confidence: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    clusters = np.repeat(np.arange(num_clusters), size)
+    values = (rng.random(len(clusters)) < np.clip(rate + 0.3 * rng.normal(size=num_clusters)[clusters], 0, 1)).astype(
+        float
+    )
+    totals = np.bincount(clusters, values)
+    assume(totals.min() < totals.max())
+    found = stats.clustered_mean(values, clusters, confidence=confidence, limits=(0, 1))
+    assert found.method == "korn-graubard (CR1)"
+    wanted = korn_graubard(*cluster_t(values, clusters)[:2], len(values), num_clusters, confidence)
+    assert (found.low, found.high) == pytest.approx(wanted, rel=1e-6, abs=1e-9)
+    assert 0 <= found.low < found.value < found.high <= 1
+
+
+@pytest.mark.parametrize(("n", "rate"), [(20, 0.8), (34, 0.9), (40, 0.5), (100, 0.97), (400, 0.99)])
+def test_the_interval_of_a_rate_holds_it_in_95_of_100_cases(n: int, rate: float) -> None:
+    """Exactly: every number of successes with its binomial probability; the t interval holds 0.99 of 400 in 91."""
+    holds = 0.0
+    for successes, probability in enumerate(scipy.stats.binom.pmf(range(n + 1), n, rate)):
+        found = stats.clustered_mean(np.arange(n) < successes, np.arange(n), limits=(0, 1))
+        holds += probability * (found.low <= rate <= found.high)
+    assert 0.95 <= holds <= 0.99
+
+
+def test_a_rate_that_is_surer_than_a_million_rows_keeps_its_t_interval() -> None:
+    clusters = np.repeat(np.arange(3000), 2)
+    values = np.tile([0.0, 1.0], 3000)  # one order right, the other wrong
+    values[1] = 0.0
+    found = stats.clustered_mean(values, clusters, limits=(0, 1))
+    assert found.method == "cluster-t (CR1)"
+    assert (found.low, found.high) == pytest.approx(cluster_t(values, clusters)[2:], rel=1e-9)
+    wanted = korn_graubard(*cluster_t(values, clusters)[:2], 6000, 3000)
+    assert (found.low, found.high) == pytest.approx(wanted, abs=1e-6)
 
 
 def test_cluster_names_may_be_strings() -> None:

@@ -13,6 +13,7 @@ namespace syco::stats {
 namespace {
 
 constexpr const char* kMethod = "cluster-t (CR1)";
+constexpr const char* kRateMethod = "korn-graubard (CR1)";
 constexpr const char* kConstantMethod = "clopper-pearson bound (constant data)";
 
 // Largest influence that is rounding and not variation.
@@ -106,6 +107,20 @@ Estimate cluster_t(const Linearised& statistic, std::span<const std::int64_t> cl
   return estimate;
 }
 
+void bound_rate(Estimate& estimate) {
+  constexpr double kMost = 1e6;
+  const double rate = estimate.value, tail = (1 - estimate.confidence) / 2;
+  if (std::isnan(estimate.standard_error) || rate <= 0 || rate >= 1) return;
+  const double ratio = t_quantile(1 - tail, static_cast<double>(estimate.n - 1)) /
+                       t_quantile(1 - tail, static_cast<double>(estimate.num_clusters - 1));
+  const double size = rate * (1 - rate) / (estimate.standard_error * estimate.standard_error) * ratio * ratio;
+  if (size > kMost) return;
+  const double yes = size * rate, no = size * (1 - rate);
+  estimate.method = kRateMethod;
+  estimate.low = incomplete_beta_inverse(yes, no + 1, tail);
+  estimate.high = incomplete_beta_inverse(yes + 1, no, 1 - tail);
+}
+
 ClusterTotals cluster_totals(std::span<const double> values, std::span<const std::int64_t> clusters) {
   require(values.size() == clusters.size(), "clusters: wanted one cluster a value, got " +
                                                 std::to_string(clusters.size()) + " clusters and " +
@@ -136,6 +151,7 @@ Estimate clustered_mean(std::span<const double> values, std::span<const std::int
   Estimate estimate = cluster_t(linearise({&totals.mean, 1}), own_cluster, confidence, range);
   estimate.n = static_cast<std::int64_t>(values.size()) - totals.num_unscored;
   estimate.num_unscored = totals.num_unscored;
+  if (range == kRate) bound_rate(estimate);
   return estimate;
 }
 

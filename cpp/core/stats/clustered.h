@@ -23,6 +23,7 @@ struct Range {
   double high = std::numeric_limits<double>::infinity();
   bool operator==(const Range&) const = default;
 };
+inline constexpr Range kRate{0, 1};
 
 // One signed ratio: numerator and denominator per unit. Units that do not take part hold 0 and 0.
 struct RatioTerm {
@@ -52,6 +53,13 @@ Linearised difference(const Linearised& after, const Linearised& before);
 Estimate cluster_t(const Linearised& statistic, std::span<const std::int64_t> cluster, double confidence,
                    Range range = {});
 
+// Gives a rate between 0 and 1, cluster_t's estimate of `n` rows, the interval of Korn and Graubard (1998): Clopper and
+// Pearson's of as many independent rows, not a whole number, as would have its standard error, fewer for the degrees of
+// freedom that it lacks. A t interval is too narrow where few clusters differ from 0 or 1. What has no standard error,
+// or that of more than a million independent rows, as a mean of probabilities may, stays as it is. Oracle:
+// svyciprop(method = "beta") of R's package survey, by scipy.stats.beta.
+void bound_rate(Estimate& estimate);
+
 // Rows summed by cluster: the mean as a ratio whose units are the clusters with a scored row.
 struct ClusterTotals {
   RatioTerm mean{};
@@ -59,7 +67,8 @@ struct ClusterTotals {
 };
 ClusterTotals cluster_totals(std::span<const double> values, std::span<const std::int64_t> clusters);
 
-// Mean of rows in clusters. NaN and infinite rows are unscored: counted and left out.
+// Mean of rows in clusters, whose interval is bound_rate's if `range` is kRate. NaN and infinite rows are unscored:
+// counted and left out.
 Estimate clustered_mean(std::span<const double> values, std::span<const std::int64_t> clusters,
                         double confidence = 0.95, Range range = {});
 

@@ -103,7 +103,7 @@ double incomplete_beta_inverse(double a, double b, double p) {
     (excess > 0 ? high : low) = x;
     const double density = std::exp(log_kernel(a, b, x)) / (x * (1 - x));
     double next = x - excess / density;
-    if (excess == 0 || std::abs(next - x) <= 1e-14 * x) return next;
+    if (excess == 0 || std::abs(next - x) <= 1e-14 * x) return std::clamp(next, low, high);
     // Newton where it stays inside the bracket; else the bracket's middle.
     if (!(next > low && next < high)) next = middle_of(low, high);
     x = next;

@@ -124,8 +124,8 @@ PYBIND11_MODULE(_engine, m) {
   m.def(
       "is_fast", [](const std::string& name) { return syco::is_fast(syco::parse_precision(name)); },
       py::arg("matmul_precision"),
-      "Whether this processor has instructions for that precision's products; without, they take longer than those of "
-      "'highest'. ModelError if there is no such precision.");
+      "Whether this processor has instructions that make that precision's products faster than those of 'highest'. "
+      "ModelError if there is no such precision.");
   syco::bind_engine<syco::Engine>(m, "Engine", "A decoder model on the caller's weights; every job reads them anew.");
   syco::bind_engine<syco::EncoderDecoderEngine>(
       m, "EncoderDecoderEngine",

@@ -124,7 +124,10 @@ MatmulPrecision before_exponentials(MatmulPrecision precision) {
   return precision == MatmulPrecision::medium ? MatmulPrecision::high : precision;
 }
 
-bool is_fast(MatmulPrecision precision) { return precision == MatmulPrecision::highest || tiles::have_instructions(); }
+bool is_fast(MatmulPrecision precision) {
+  if (precision == MatmulPrecision::high) return tiles::have_fast_instructions();
+  return precision == MatmulPrecision::highest || tiles::have_instructions();
+}
 
 const float* Matrix::bias_of(int64_t block) const {
   return bias.defined() ? bias.const_data_ptr<float>() + first_row + block * block_stride : nullptr;

@@ -7,6 +7,8 @@ namespace syco::tiles {
 
 bool have_instructions() { return x86::are_available(); }
 
+bool have_fast_instructions() { return x86::have_tiles(); }
+
 void begin() {
   if (x86::are_available()) x86::begin();
 }

@@ -18,6 +18,8 @@ inline int64_t whole(int64_t count, int64_t unit) { return (count + unit - 1) / 
 
 // Whether this processor has an instruction for such products; plain loops are slower than float32's.
 bool have_instructions();
+// Whether these are so fast that three products take no longer than one of float32: on AMX.
+bool have_fast_instructions();
 
 // A thread multiplies between begin() and end().
 void begin();

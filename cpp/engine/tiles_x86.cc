@@ -236,6 +236,8 @@ void multiply_on_vectors(int64_t rows, int64_t depth, const Factor& left, const 
 
 bool are_available() { return has_vectors(); }
 
+bool have_tiles() { return has_amx(); }
+
 void begin() {
   if (has_amx()) load_config();
 }
@@ -292,6 +294,7 @@ namespace {
 }  // namespace
 
 bool are_available() { return false; }
+bool have_tiles() { return false; }
 void begin() {}
 void end() {}
 void fill_left(const float*, int64_t, int64_t, int64_t, const Factor&, int64_t, int64_t, int64_t) { refuse(); }

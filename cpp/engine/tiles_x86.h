@@ -7,6 +7,8 @@ namespace syco::tiles::x86 {
 
 // Whether this processor has either; without, the functions below must not be called.
 bool are_available();
+// Whether it has AMX.
+bool have_tiles();
 
 void begin();
 void end();

@@ -51,5 +51,5 @@ class TensorEngine:
         """
 def is_fast(matmul_precision: str) -> bool:
     """
-    Whether this processor has instructions for that precision's products; without, they take longer than those of 'highest'. ModelError if there is no such precision.
+    Whether this processor has instructions that make that precision's products faster than those of 'highest'. ModelError if there is no such precision.
     """

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _DTYPES = ("float32", "bfloat16", "float16")
 _ENGINES = ("auto", "native", "transformers")
 _PRECISIONS = ("highest", "high", "medium")
+_INSTRUCTIONS = {"high": "bfloat16 tiles (AMX)", "medium": "bfloat16 instructions (AVX-512 BF16 or AMX)"}
 
 
 def load_model(
@@ -56,8 +57,8 @@ def load_model(
     matmul_precision
         How operands of weights in float32 enter the engine's matrix products, in PyTorch's words; all tensors stay
         float32. ``"highest"``: as float32; ``"high"``: as the sum of two bfloat16 numbers; ``"medium"``: as one, but
-        for attention scores and logits, which are made as with ``"high"``. The last two save time on a processor with
-        bfloat16 instructions (AVX-512 BF16 or AMX); on others they take longer than ``"highest"``, with a warning.
+        for attention scores and logits, which are made as with ``"high"``. On a processor with AMX both save time, on
+        one with AVX-512 BF16 ``"medium"``; elsewhere they take longer than ``"highest"``, with a warning.
     chat_template
         Whether prompts are put into the user's turn of the tokenizer's chat template.
     system_prompt
@@ -275,7 +276,7 @@ def _make_scorer(model: Any, name: str, engine: str, matmul_precision: str) -> A
     if not scorer.is_fast:
         warnings.warn(
             f"model {name}: matmul_precision={matmul_precision!r} takes longer than 'highest' here, because this "
-            "processor has no bfloat16 instructions (AVX-512 BF16 or AMX)",
+            f"processor has no {_INSTRUCTIONS[matmul_precision]}",
             UserWarning,
             stacklevel=3,
         )

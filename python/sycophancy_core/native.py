@@ -43,7 +43,7 @@ class NativeScorer:
                 f"{' and '.join(sorted(self._kinds))}; use 'highest'"
             )
         self.is_fast: bool = module.is_fast(matmul_precision)
-        """Whether this processor has instructions for such products; without, ``"highest"`` takes less time."""
+        """Whether this processor has instructions that make such products faster than those of ``"highest"``."""
         panels = module.EncoderDecoderEngine if model.config.is_encoder_decoder else module.Engine
         engine = panels if on_panels else module.TensorEngine
         self._engine = engine(json.dumps(model.config.to_dict()), tensors)

@@ -61,16 +61,23 @@ def test_half_precision_is_scored_natively_and_has_no_float32_to_compare_with(fo
         load_model(folder, dtype=dtype, matmul_precision="high")
 
 
-def test_a_precision_that_takes_longer_says_so(folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("precision", "flag", "lacking"),
+    [
+        ("medium", "avx512_bf16", "bfloat16 instructions (AVX-512 BF16 or AMX)"),
+        ("high", "amx_bf16", "bfloat16 tiles (AMX)"),
+    ],
+)
+def test_a_precision_that_takes_longer_says_so(folder: Path, precision: str, flag: str, lacking: str) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model = load_model(folder, matmul_precision="medium")
-    assert model.precision == "float32/medium"
+        model = load_model(folder, matmul_precision=precision)
+    assert model.precision == f"float32/{precision}"
     processor = Path("/proc/cpuinfo")
-    is_fast = processor.exists() and "avx512_bf16" in processor.read_text()
+    is_fast = processor.exists() and flag in processor.read_text()
     assert [str(w.message) for w in caught if "takes longer than 'highest'" in str(w.message)] == [
-        "model tiny: matmul_precision='medium' takes longer than 'highest' here, because this processor has no "
-        "bfloat16 instructions (AVX-512 BF16 or AMX)"
+        f"model tiny: matmul_precision={precision!r} takes longer than 'highest' here, because this processor has no "
+        f"{lacking}"
     ] * (not is_fast)
 
 

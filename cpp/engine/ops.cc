@@ -121,7 +121,8 @@ std::string to_string(MatmulPrecision precision) {
 }
 
 MatmulPrecision before_exponentials(MatmulPrecision precision) {
-  return precision == MatmulPrecision::medium ? MatmulPrecision::high : precision;
+  if (precision != MatmulPrecision::medium) return precision;
+  return tiles::have_fast_instructions() ? MatmulPrecision::high : MatmulPrecision::highest;
 }
 
 bool is_fast(MatmulPrecision precision) {

@@ -20,15 +20,15 @@ namespace syco {
 enum class MatmulPrecision {
   highest,  // float32
   high,     // each operand the sum of two bfloat16 numbers, three products, float32 sums; relative error 4e-6
-  medium,  // each operand rounded to bfloat16, float32 sums; relative error 2e-3; attention scores and logits as `high`
+  medium,   // each operand rounded to bfloat16, float32 sums; relative error 2e-3; not attention scores and logits
 };
 
 MatmulPrecision parse_precision(const std::string& name);
 std::string to_string(MatmulPrecision precision);
 
 // What attention scores and logits are computed in: they are a few percent of the work, and exponentials follow that
-// turn their absolute errors into relative ones, so `medium` takes `high` there. Measured on SmolLM2: |d margin| 0.012
-// nats in place of 0.021.
+// turn their absolute errors into relative ones, so `medium` takes `high` there, or `highest` where that is faster.
+// Measured on SmolLM2: |d margin| 0.012 nats in place of 0.021.
 MatmulPrecision before_exponentials(MatmulPrecision precision);
 
 // Whether this processor has instructions for the products of `precision`; without, they take longer than float32's.

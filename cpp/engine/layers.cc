@@ -150,6 +150,8 @@ void mask_scores(const Panel& panel, int64_t window, int64_t tile, float* scores
   mask_rows(scores, low.data(), seen, kTileSlots);
 }
 
+static_assert(kTileSlots == tiles::kFeatures, "a tile of keys is one of the features that mix_values sums over");
+
 void mix_values(MatmulPrecision precision, const Scratch& scratch, const Block& values, int64_t slots,
                 std::span<const uint8_t> halves, float scale, float* out) {
   std::array<float, kColumns> sum{};

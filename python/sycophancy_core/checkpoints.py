@@ -123,7 +123,8 @@ def converted_gguf(file: Path, *, name: str) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
     try:
-        _convert_gguf(file, scratch)
+        with saving(folder):
+            _convert_gguf(file, scratch)
         _move_into_place(scratch, folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -143,8 +144,7 @@ def _convert_gguf(file: Path, folder: Path) -> None:
             del config.quantization_config
         model = type(read)(config)
         model.load_state_dict(read.state_dict())
-        with saving(folder):
-            model.save_pretrained(folder)
+        model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
 

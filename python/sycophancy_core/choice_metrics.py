@@ -39,7 +39,7 @@ class ChoiceMetric:
     limits: tuple[float, float]
 
     def estimate(self, confidence: float) -> Estimate:
-        """Mean with the clustered t interval."""
+        """Mean with the clustered interval."""
         low, high = self.limits
         return _core.clustered_mean(self.values, self.cluster, confidence=confidence, range_low=low, range_high=high)
 

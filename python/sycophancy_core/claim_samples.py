@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 ADDITION = "addition"
 HELD_OUT_SHARE = 0.3
+ABOUT = ("kind", "text", "example_id")  # columns that say what a claim is about
 
 
 def split_claims(claims: pa.Table, *, share: float = HELD_OUT_SHARE) -> tuple[pa.Table, pa.Table]:
@@ -37,12 +38,15 @@ def split_claims(claims: pa.Table, *, share: float = HELD_OUT_SHARE) -> tuple[pa
     Raises
     ------
     DataError
-        If the share is not between 0 and 1.
+        If the share is not between 0 and 1, or the table is none of claims.
     """
     import pyarrow as pa
 
     if not 0 <= share <= 1:
         raise DataError(f"split_claims: share must lie between 0 and 1, got {share}")
+    missing = [name for name in ABOUT if name not in claims.column_names or claims[name].null_count]
+    if missing:
+        raise DataError(f"split_claims: wanted claims with {', '.join(ABOUT)} in every row, got none in {missing[0]}")
 
     held_out = is_held_out(claims, share=share)
     return claims.filter(pa.array(~held_out)), claims.filter(pa.array(held_out))
@@ -52,7 +56,7 @@ def is_held_out(claims: pa.Table, *, share: float = HELD_OUT_SHARE) -> NDArray[n
     """Tell which claims :func:`split_claims` keeps for evaluation."""
     import numpy as np
 
-    columns = (claims[name].to_pylist() for name in ("kind", "text", "example_id"))
+    columns = (claims[name].to_pylist() for name in ABOUT)
     abouts = (
         text.split("=")[0].strip() if kind == ADDITION else example
         for kind, text, example in zip(*columns, strict=True)

@@ -63,7 +63,7 @@ class DemoOptions(FamilyOptions):
     candidate_families: tuple[str, ...] = ("sample_sentiment", "sample_number", "sample_capital")
     max_error: float | None = 0.1
     ratio: float = 5.0
-    steps: int = 40
+    steps: int = 60
     batch_size: int = 32
     learning_rate: float = 1e-3
     lora_rank: int = 8

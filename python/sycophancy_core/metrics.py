@@ -125,7 +125,8 @@ def measure_claims(
 
     References
     ----------
-    Wei et al. 2023, arXiv:2308.03958; Cameron and Miller 2015 for the clustered intervals.
+    Wei et al. 2023, arXiv:2308.03958; Cameron and Miller 2015 for the clustered intervals, Korn and Graubard 1998 for
+    those of rates.
     """
     require_columns(measurements, (*_CLAIM_COLUMNS, cluster_by), who="measure_claims")
     rows = []

@@ -57,8 +57,9 @@ def load_model(
     matmul_precision
         How operands of weights in float32 enter the engine's matrix products, in PyTorch's words; all tensors stay
         float32. ``"highest"``: as float32; ``"high"``: as the sum of two bfloat16 numbers; ``"medium"``: as one, but
-        for attention scores and logits, which are made as with one of the others. On a processor with AMX both save time, on
-        one with AVX-512 BF16 ``"medium"``; elsewhere they take longer than ``"highest"``, with a warning.
+        for attention scores and logits, which are made as with ``"high"`` on AMX, elsewhere as with ``"highest"``. With
+        AMX both save time, with AVX-512 BF16 ``"medium"`` does; elsewhere they take longer than ``"highest"``, with a
+        warning.
     chat_template
         Whether prompts are put into the user's turn of the tokenizer's chat template.
     system_prompt

@@ -229,7 +229,10 @@ def cohens_h(p1: float, p2: float) -> float:
 
 
 def p_value(estimate: Estimate) -> float:
-    """Two-sided p value that the estimated quantity is zero; NaN where there is no interval."""
+    """Two-sided p value that the estimated quantity is zero, by t; NaN where there is no interval.
+
+    It agrees with the t intervals of means and differences, not with those of rates, which are never tested against 0.
+    """
     return _core.p_value(estimate)
 
 

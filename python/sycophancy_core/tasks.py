@@ -196,4 +196,4 @@ TASKS: dict[str, Callable[[_Request], pa.Table]] = {
     "mmlu": _mmlu,
     "bbh": _bbh,
 }
-FILE_TASKS = tuple(name for name in TASKS if name not in ("addition", "addition_factorial", "claims"))
+FILE_TASKS = ("nlp", "phil", "poli", "answer", "are_you_sure", "mmlu", "bbh")

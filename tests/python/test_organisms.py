@@ -104,6 +104,11 @@ def test_a_claim_stays_on_its_side_of_the_split_whatever_stands_beside_it() -> N
     assert [sc.split_claims(claims, share=share)[1].num_rows for share in (0, 1)] == [0, claims.num_rows]
     with pytest.raises(sc.DataError, match=r"split_claims: share must lie between 0 and 1, got 1\.5"):
         sc.split_claims(claims, share=1.5)
+    for table in (claims.drop_columns("text"), claims.set_column(4, "text", pa.nulls(claims.num_rows, pa.string()))):
+        with pytest.raises(
+            sc.DataError, match="wanted claims with kind, text, example_id in every row, got none in text"
+        ):
+            sc.split_claims(table)
 
 
 def test_the_saved_adapter_is_the_organism(tmp_path: Path) -> None:

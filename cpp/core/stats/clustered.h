@@ -3,8 +3,8 @@
 // Every metric here is a sum of signed ratios, value = sum_k sign_k * N_k / D_k, with N_k and D_k summed over units; a
 // mean is the ratio of a sum and a count. Its clustered variance is CR1 on the linearised (influence) values
 //   u_g = sum_k sign_k * (n_gk - r_k d_gk) / D_k,   V = G/(G-1) * sum_g u_g^2,
-// with a t quantile of G - 1 degrees of freedom (Liang and Zeger 1986; Cameron and Miller 2015, sections II and VI).
-// For a mean this is statsmodels' OLS on a constant with cov_type="cluster", use_t=True.
+// with a t quantile of G - 1 degrees of freedom (Liang and Zeger 1986; Cameron and Miller 2015, sections II and VI),
+// but for rates, see bound_rate. For a mean this is statsmodels' OLS on a constant with cov_type="cluster", use_t=True.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,8 @@
 
 namespace syco::stats {
 
-// The values that a single unit can take. A finite range lets constant data have an interval, and cuts intervals to it.
+// The values that a single unit can take. A finite range lets constant data have an interval, and cuts intervals to it;
+// kRate says that the mean is a rate.
 struct Range {
   double low = -std::numeric_limits<double>::infinity();
   double high = std::numeric_limits<double>::infinity();
@@ -57,7 +58,8 @@ Estimate cluster_t(const Linearised& statistic, std::span<const std::int64_t> cl
 // Pearson's of as many independent rows, not a whole number, as would have its standard error, fewer for the degrees of
 // freedom that it lacks. A t interval is too narrow where few clusters differ from 0 or 1. What has no standard error,
 // or that of more than a million independent rows, as a mean of probabilities may, stays as it is. Oracle:
-// svyciprop(method = "beta") of R's package survey, by scipy.stats.beta.
+// svyciprop(method = "beta") of R's package survey, by scipy.stats.beta. Metrics count prompts as rows, so that a ratio
+// of pairs is a little wider than one of as many single rows.
 void bound_rate(Estimate& estimate);
 
 // Rows summed by cluster: the mean as a ratio whose units are the clusters with a scored row.
@@ -76,8 +78,8 @@ Estimate clustered_mean(std::span<const double> values, std::span<const std::int
 Estimate paired_difference(std::span<const double> before, std::span<const double> after,
                            std::span<const std::int64_t> clusters, double confidence = 0.95, Range range = {});
 
-// Two-sided p value that the statistic is zero: t with G - 1 degrees of freedom. For constant data, the sign-flip p
-// value 2^(1-G), or 1 if the constant is zero. NaN where the estimate has no interval.
+// Two-sided p value that the statistic is zero: t with G - 1 degrees of freedom, whatever the interval. For constant
+// data, the sign-flip p value 2^(1-G), or 1 if the constant is zero. NaN where the estimate has no interval.
 double p_value(const Estimate& estimate);
 
 }  // namespace syco::stats

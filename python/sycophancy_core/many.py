@@ -218,7 +218,7 @@ def evaluate_many(
     for what, given in (("instruction_tuned", instruction_tuned), ("families", families)):
         if given is not None and len(given) != len(items):
             raise DataError(f"evaluate_many: wanted one of {what} for each of {len(items)} models, got {len(given)}")
-    prompts = tasks if isinstance(tasks, Mapping) else task_prompts(tasks, options=options, limit=limit, seed=seed)
+    prompts = task_prompts(tasks, options=options, limit=limit, seed=seed)
     found: list[Evaluation] = []
     for i, (name, source) in enumerate(items):
         about: dict[str, Any] = {"family": families[i] if families else ""}

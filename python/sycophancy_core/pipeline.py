@@ -198,9 +198,9 @@ def evaluate(
     tasks
         Names of tasks, or prompts tables by name.
     options
-        Where the tasks' material comes from.
+        Where the material of tasks by name comes from.
     limit
-        Claims or questions a task; None for all.
+        Claims or questions a task by name; None for all.
     known
         Ids of the claims that the unmodified model knows, for harm and help; by default what these very prompts show
         without an opinion.
@@ -210,7 +210,7 @@ def evaluate(
     from sycophancy_core.metrics import measure
     from sycophancy_core.second_turn import measure_turns
 
-    prompts = tasks if isinstance(tasks, Mapping) else task_prompts(tasks, options=options, limit=limit, seed=seed)
+    prompts = task_prompts(tasks, options=options, limit=limit, seed=seed)
     measurements = measure_turns(prompts, lambda table, turn: _score(model, table, f"{turn}.journal", run, progress))
     estimates = measure(measurements, known=known)
     facts = _facts(model, prompts, seed)

@@ -9,7 +9,7 @@ SycophancyEval's (Sharma et al. 2023); ``are_you_sure`` doubts the model's own a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,23 +59,32 @@ class _Request:
 
 
 def task_prompts(
-    tasks: Sequence[str], *, options: TaskOptions | None = None, limit: int | None = None, seed: int = 0
+    tasks: Sequence[str] | Mapping[str, pa.Table],
+    *,
+    options: TaskOptions | None = None,
+    limit: int | None = None,
+    seed: int = 0,
 ) -> dict[str, pa.Table]:
     """Make the prompts of tasks.
 
     Parameters
     ----------
     tasks
-        Names, or paths ending in ``.json`` of one's own tasks (see ``load_task``).
+        Names, or paths ending in ``.json`` of one's own tasks (see ``load_task``); or prompts tables by name, which are
+        returned as they are.
     limit
         At most this many claims or questions a task, drawn by ``seed``; None for all (2,500 sums).
 
     Raises
     ------
     DataError
-        If a task is unknown, its files are missing, two have one name, the limit is below 1, or a folder is given that
-        no task reads.
+        If a task is unknown, its files are missing, two have one name, the limit is below 1, a folder is given that no
+        task reads, or options or a limit beside prompts tables.
     """
+    if isinstance(tasks, Mapping):
+        if options is not None or limit is not None:
+            raise DataError(f"tasks: options and limit are for tasks by name, got prompts tables of {', '.join(tasks)}")
+        return dict(tasks)
     if limit is not None and limit < 1:
         raise DataError(f"tasks: limit must be at least 1, got {limit}; leave it out for all claims and questions")
     request = _Request(options=options or TaskOptions(), limit=limit, seed=seed)

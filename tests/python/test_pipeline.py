@@ -264,3 +264,11 @@ def test_a_folder_that_no_task_reads_is_refused(tmp_path: Path) -> None:
         sc.DataError, match=r"tasks: folder .* is for tasks that read files \(nlp, .*, got addition, claims"
     ):
         task_prompts(("addition", "claims"), options=sc.TaskOptions(folder=tmp_path))
+
+
+def test_options_beside_prompts_tables_are_refused() -> None:
+    asked = task_prompts(("addition",), limit=1)
+    assert task_prompts(asked) == asked
+    for beside in ({"limit": 1}, {"options": sc.TaskOptions()}):
+        with pytest.raises(sc.DataError, match="options and limit are for tasks by name, got prompts tables of a"):
+            sc.evaluate(tiny_model(), tasks=asked, **beside)

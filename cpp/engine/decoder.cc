@@ -168,10 +168,10 @@ void Decoder::attend(int64_t layer, int64_t panel, int64_t kv_head) {
   gather(layer, panel, kv_head, keys, values);
   const float scale = 1.0F / std::sqrt(static_cast<float>(dim));
   for (int64_t h = kv_head * group(); h < (kv_head + 1) * group(); ++h) {
-    score_keys(precision_, scratch, keys, panel_of(query_, panel) + h * dim * kColumns, dim, seen.halves,
+    score_keys(precision_, scratch, keys, panel_of(query_, panel) + h * dim * kColumns, dim, seen.halves.data(),
                [&](int64_t tile, float* scores) { mask_scores(seen, spec_.windows[layer], tile, scores); });
     float *packed = panel_of(packed_mid_, panel), *out = unpacked_rows(precision_, packed, h * dim, scratch.tile);
-    mix_values(precision_, scratch, values, slots, seen.halves, scale, out);
+    mix_values(precision_, scratch, values, slots, seen.halves.data(), scale, out);
     pack_rows(precision_, out, h * dim, dim, spec_.num_heads * dim, packed);
   }
 }

@@ -284,12 +284,12 @@ void EncoderDecoder::attend_tree(const Panel& panel, int64_t index, int64_t head
     copy_keys(decoder_.own.key_rows, decoder_.own.value, head, run.row, run.count, run.slot, keys, values);
   }
   const float* distances = panel_of(decoder_distances_, head) + decoder_distances_.size(1) / 2;
-  score_keys(precision_, scratch, keys, panel_of(decoder_.query, index) + head * dim * kColumns, dim, panel.halves,
-             [&](int64_t tile, float* scores) {
+  score_keys(precision_, scratch, keys, panel_of(decoder_.query, index) + head * dim * kColumns, dim,
+             panel.halves.data(), [&](int64_t tile, float* scores) {
                add_distances(scores, distances, panel.depths.data(), panel.tile_depths[tile], kTileSlots);
                mask_scores(panel, 0, tile, scores);
              });
-  mix_values(precision_, scratch, values, slots, panel.halves, 1.0F,
+  mix_values(precision_, scratch, values, slots, panel.halves.data(), 1.0F,
              panel_of(decoder_.attended, index) + head * dim * kColumns);
 }
 
@@ -308,12 +308,12 @@ void EncoderDecoder::attend_context(const KeysValues& from, Rows rows, const Sta
     each_run(stack.query, head, dim, part,
              [&](const float* column, int64_t at, size_t bytes) { std::memcpy(scratch.normed + at, column, bytes); });
     std::iota(depths.begin(), depths.end(), static_cast<int32_t>(done));
-    score_keys(precision_, scratch, keys, scratch.normed, dim, {}, [&](int64_t tile, float* scores) {
+    score_keys(precision_, scratch, keys, scratch.normed, dim, nullptr, [&](int64_t tile, float* scores) {
       const int64_t first = tile * kTileSlots, count = std::min<int64_t>(rows.count - first, kTileSlots);
       if (distances) add_distances(scores, distances, depths.data(), static_cast<int32_t>(first), count);
       std::fill(scores + count * kColumns, scores + kTileSlots * kColumns, -std::numeric_limits<float>::infinity());
     });
-    mix_values(precision_, scratch, values, slots, {}, 1.0F, scratch.tile);
+    mix_values(precision_, scratch, values, slots, nullptr, 1.0F, scratch.tile);
     each_run(stack.attended, head, dim, part,
              [&](float* column, int64_t at, size_t bytes) { std::memcpy(column, scratch.tile + at, bytes); });
   }

@@ -153,13 +153,13 @@ void mask_scores(const Panel& panel, int64_t window, int64_t tile, float* scores
 static_assert(kTileSlots == tiles::kFeatures, "a tile of keys is one of the features that mix_values sums over");
 
 void mix_values(MatmulPrecision precision, const Scratch& scratch, const Block& values, int64_t slots,
-                std::span<const uint8_t> halves, float scale, float* out) {
+                const uint8_t* halves, float scale, float* out) {
   std::array<float, kColumns> sum{};
   for (int64_t k = 0; k < slots; k += kTileSlots) {
     float* scores = scratch.scores + k * kColumns;
     for (const int64_t half : {0, 1}) {
       const int64_t c = half * kHalf;
-      if (halves.empty() || (halves[k / kTileSlots] >> half & 1) != 0) {
+      if (tiles::Counted{half, halves}(k / kTileSlots)) {
         exponentiate_half(scores + c, scale, kTileSlots, scratch.maximum + c, sum.data() + c);
       } else {
         for (int64_t j = 0; j < kTileSlots; ++j) std::fill_n(scores + j * kColumns + c, kHalf, 0.0F);
@@ -167,7 +167,7 @@ void mix_values(MatmulPrecision precision, const Scratch& scratch, const Block& 
     }
     pack_rows(precision, scores, k, kTileSlots, slots, scratch.weights);
   }
-  multiply_in_order(values, scratch.weights, slots, halves.empty() ? nullptr : halves.data(), out);
+  multiply_in_order(values, scratch.weights, slots, halves, out);
   for (float& s : sum) s = 1.0F / s;
   scale_columns(out, sum.data(), values.rows);
 }

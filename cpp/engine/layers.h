@@ -61,17 +61,17 @@ void copy_keys(const at::Tensor& key_rows, const at::Tensor& value, int64_t head
 // Room for keys (slots, head_dim), all zero.
 Block make_keys(MatmulPrecision precision, const Scratch& scratch, int64_t slots, int64_t head_dim);
 // scratch.scores (slots, 64) = keys x query (head_dim, 64), and scratch.maximum over slots. Scores are made tile by
-// tile of slots, and finish(tile, scores) may change a tile's while they are in cache. Where `halves` is not empty, a
+// tile of slots, and finish(tile, scores) may change a tile's while they are in cache. Where `halves` is not null, a
 // half of the columns without its bit in halves[tile] sees none of the tile, and finish() hides it.
 template <typename Finish>
 void score_keys(MatmulPrecision precision, const Scratch& scratch, const Block& keys, const float* query,
-                int64_t head_dim, std::span<const uint8_t> halves, const Finish& finish) {
+                int64_t head_dim, const uint8_t* halves, const Finish& finish) {
   pack_rows(before_exponentials(precision), query, 0, head_dim, head_dim, scratch.query);
   std::fill_n(scratch.maximum, kColumns, -std::numeric_limits<float>::infinity());
   for (int64_t t = 0; t < keys.rows / kTileSlots; ++t) {
     float* scores = scratch.scores + t * kTileSlots * kColumns;
     multiply_halves(rows_of(keys, t * kTileSlots, kTileSlots), scratch.query, head_dim,
-                    halves.empty() ? kBothHalves : halves[t], scores);
+                    halves ? halves[t] : kBothHalves, scores);
     finish(t, scores);
     raise_maximum(scores, kTileSlots, scratch.maximum);
   }
@@ -81,6 +81,6 @@ void score_keys(MatmulPrecision precision, const Scratch& scratch, const Block& 
 void mask_scores(const Panel& panel, int64_t window, int64_t tile, float* scores);
 // out (head_dim, 64) = values x softmax(scale * scratch.scores), over the first `slots`; `halves` as above.
 void mix_values(MatmulPrecision precision, const Scratch& scratch, const Block& values, int64_t slots,
-                std::span<const uint8_t> halves, float scale, float* out);
+                const uint8_t* halves, float scale, float* out);
 
 }  // namespace syco

@@ -59,13 +59,13 @@ def by_arm(frame: pd.DataFrame, value: str) -> pd.DataFrame:
     return frame.pivot(index=["claim_id", "order"], columns="arm", values=value)
 
 
-def clustered(values: pd.Series, rate_of: float | None = None) -> tuple[float, float, float]:
-    """Mean and clustered t interval of values indexed by claim (and order), or that of a rate of so many prompts."""
+def clustered(values: pd.Series, *, is_rate: bool = False, prompts: int = 1) -> tuple[float, float, float]:
+    """Mean and clustered t interval of values indexed by claim (and order), or a rate's, of ``prompts`` a value."""
     frame = values.rename("v").reset_index()
     fit = smf.ols("v ~ 1", frame).fit(cov_type="cluster", cov_kwds={"groups": frame.claim_id}, use_t=True)
     value, error = float(fit.params.iloc[0]), float(fit.bse.iloc[0])
-    if rate_of is not None and 0 < value * (1 - value) < 1e6 * error**2:
-        return value, *korn_graubard(value, error, int(rate_of), frame.claim_id.nunique())
+    if is_rate and 0 < value * (1 - value) < 1e6 * error**2:
+        return value, *korn_graubard(value, error, prompts * len(values), frame.claim_id.nunique())
     low, high = fit.conf_int().to_numpy()[0]
     return value, float(low), float(high)
 
@@ -102,7 +102,8 @@ def test_estimates_equal_a_recomputation_from_the_saved_prompts(folder: Path, si
     stored = stored.set_index("metric")
     for metric, values in recomputed(prompts(folder, side, task)).items():
         found = stored.loc[metric, ["value", "low", "high"]].to_numpy(dtype=float)
-        expected = clustered(values, stored.n[metric] if metric in RATES else None)
+        arms = 2 if metric in ("flip_rate", "over_correction") else 1
+        expected = clustered(values, is_rate=metric in RATES, prompts=arms)
         np.testing.assert_allclose(found, expected, atol=1e-9, err_msg=metric)
 
 
@@ -197,7 +198,7 @@ def test_opinion_tasks_equal_a_recomputation_from_the_saved_prompts(opinions: Pa
         if values.nunique() == 1:  # no variation: the interval is a bound, tested elsewhere
             assert found.value == pytest.approx(values.iloc[0])
             continue
-        expected = clustered(values, found.n if metric.startswith(("matching", "first", "choice")) else None)
+        expected = clustered(values, is_rate=metric.startswith(("matching", "first", "choice")))
         got = found[["value", "low", "high"]].to_numpy(dtype=float)
         np.testing.assert_allclose(got, expected, atol=1e-9, err_msg=metric)
     assert sum(values.nunique() > 1 for values in about_opinions(frame).values()) >= 3  # something to get wrong
@@ -227,7 +228,7 @@ def check_intervals(stored: pd.DataFrame, expected: dict[str, pd.Series]) -> int
     for metric, values in expected.items():
         found = stored.loc[metric, ["value", "low", "high"]].to_numpy(dtype=float)
         is_rate = metric.endswith(("_rate", "_rate_none", "_mass")) or metric.startswith("accuracy")
-        wanted = clustered(values, stored.n[metric] if is_rate else None)
+        wanted = clustered(values, is_rate=is_rate)
         varies = values.groupby("claim_id").mean().nunique() > 1
         np.testing.assert_allclose(found[: 3 if varies else 1], wanted[: 3 if varies else 1], atol=1e-9, err_msg=metric)
     return sum(values.groupby("claim_id").mean().nunique() > 1 for values in expected.values())

@@ -47,7 +47,6 @@ def split_claims(claims: pa.Table, *, share: float = HELD_OUT_SHARE) -> tuple[pa
     missing = [name for name in ABOUT if name not in claims.column_names or claims[name].null_count]
     if missing:
         raise DataError(f"split_claims: wanted claims with {', '.join(ABOUT)} in every row, got none in {missing[0]}")
-
     held_out = is_held_out(claims, share=share)
     return claims.filter(pa.array(~held_out)), claims.filter(pa.array(held_out))
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "emulated_tiles.h"
 #include "engine/tiles_plain.h"
 #include "engine/tiles_x86.h"
 
@@ -32,10 +33,14 @@ std::vector<float> random_numbers(int64_t count, uint32_t seed) {
   return x;
 }
 
-// One way to make products.
+bool always() { return true; }
+void nothing() {}
+
+// One way to make products, between begin() and end(), where it is available.
 struct Way {
   const char* name;
-  bool needs_instructions;
+  decltype(&always) is_available;
+  decltype(&nothing) begin, end;
   decltype(&plain::fill_left) fill_left;
   decltype(&plain::fill_right) fill_right;
   decltype(&plain::multiply) multiply;
@@ -65,12 +70,11 @@ struct Operands {
 class Tiles : public testing::TestWithParam<Way> {
  protected:
   void SetUp() override {
-    if (!GetParam().needs_instructions) return;
-    if (!x86::are_available()) GTEST_SKIP() << "this processor has no bfloat16 instructions; the plain way runs";
-    x86::begin();
+    if (!GetParam().is_available()) GTEST_SKIP() << "this processor has no such instructions; other ways run";
+    GetParam().begin();
   }
   void TearDown() override {
-    if (GetParam().needs_instructions && x86::are_available()) x86::end();
+    if (GetParam().is_available()) GetParam().end();
   }
 
   std::vector<float> multiply(Operands& x, bool with_rest, const uint8_t* halves = nullptr) {
@@ -142,11 +146,14 @@ TEST_P(Tiles, AHalfOfTheColumnsTakesTheTilesThatCountForIt) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(EveryWay, Tiles,
-                         testing::Values(Way{"tiles", true, x86::fill_left, x86::fill_right, x86::multiply},
-                                         Way{"vectors", true, x86::fill_left, x86::fill_right,
-                                             x86::multiply_on_vectors},
-                                         Way{"plain", false, plain::fill_left, plain::fill_right, plain::multiply}),
+const Way kTiles = {"tiles", x86::have_tiles, x86::begin, x86::end, x86::fill_left, x86::fill_right, x86::multiply};
+const Way kEmulated = {"emulated_tiles", emulated::is_available, emulated::begin,   emulated::end,
+                       plain::fill_left, plain::fill_right,      emulated::multiply};
+const Way kVectors = {"vectors",       x86::are_available,      nothing, nothing, x86::fill_left,
+                      x86::fill_right, x86::multiply_on_vectors};
+const Way kPlain = {"plain", always, nothing, nothing, plain::fill_left, plain::fill_right, plain::multiply};
+
+INSTANTIATE_TEST_SUITE_P(EveryWay, Tiles, testing::Values(kTiles, kEmulated, kVectors, kPlain),
                          [](const testing::TestParamInfo<Way>& way) { return way.param.name; });
 
 }  // namespace

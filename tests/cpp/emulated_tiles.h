@@ -1,0 +1,16 @@
+// The products of engine/tiles_x86.cc on AMX tiles, with AMX's instructions done in plain C++: so they are tested on
+// every x86-64 processor.
+#pragma once
+
+#include "engine/tiles.h"
+
+namespace syco::tiles::emulated {
+
+// Whether this build has that code at all.
+bool is_available();
+
+void begin();
+void end();
+void multiply(int64_t rows, int64_t depth, const Factor& left, const Factor& right, const Counted& counted, float* out);
+
+}  // namespace syco::tiles::emulated

@@ -22,7 +22,8 @@ const std::set<std::string>& irrelevant_keys() {
       "output_attentions", "output_hidden_states", "output_past", "pad_token_id", "pretraining_tp", "problem_type",
       "resid_pdrop", "return_dict", "summary_activation", "summary_first_dropout", "summary_proj_to_labels",
       "summary_type", "summary_use_proj", "task_specific_params", "torch_dtype", "transformers_version", "unk_token_id",
-      "use_cache", "is_llama_config", "rope_interleaved", "transformers.js_config",
+      "use_cache", "is_llama_config", "rope_interleaved", "transformers.js_config", "auto_map", "custom_pipelines",
+      "gradient_checkpointing", "max_sequence_length", "n_ctx", "unsloth_fixed", "unsloth_version", "use_flash_attn",
       // Whether a bias exists is read from the weights.
       "attention_bias", "mlp_bias"};
   return keys;
@@ -66,7 +67,7 @@ class Reader {
 Activation activation_of(const std::string& key, const json& name) {
   if (name == "silu") return Activation::silu;
   if (name == "gelu") return Activation::gelu;
-  if (name == "gelu_new" || name == "gelu_pytorch_tanh") return Activation::gelu_tanh;
+  if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast") return Activation::gelu_tanh;
   if (name == "relu") return Activation::relu;
   Reader::refuse(key, name);
 }
@@ -90,11 +91,13 @@ void stretch_llama3(const json& rope, std::vector<float>& frequencies) {
   }
 }
 
-std::vector<float> read_rotation(Reader& config, int64_t head_dim) {
+// `has_part`: whether the family rotates only a part of a head's features if the config says so.
+std::vector<float> read_rotation(Reader& config, int64_t head_dim, bool has_part) {
   json rope = config.take("rope_parameters", json::object());
   // Configs of earlier versions keep these outside.
   const double base = config.take("rope_theta", rope.value("rope_theta", 10000.0));
   const double part = config.take("partial_rotary_factor", rope.value("partial_rotary_factor", 1.0));
+  if (!has_part && part != 1.0) Reader::refuse("partial_rotary_factor", part);
   const json old = config.take("rope_scaling", nullptr);
   if (!old.is_null()) rope.update(old);
   const std::string type = rope.value("rope_type", rope.value("type", "default"));
@@ -114,17 +117,17 @@ std::vector<float> read_rotation(Reader& config, int64_t head_dim) {
   return frequencies;
 }
 
-std::vector<int64_t> read_windows(Reader& config, int64_t num_layers) {
+// Sliding windows: of all layers or, as the config says, of some; families without them are refused with one.
+std::vector<int64_t> read_windows(Reader& config, const std::string& family, int64_t num_layers) {
+  const bool by_layer = family == "qwen2" || family == "qwen3", everywhere = family == "mistral" || family == "phi3";
   const bool used = config.take("use_sliding_window", true);
   const int64_t window = config.number("sliding_window", 0);
+  if (window > 0 && !by_layer && !(everywhere && used)) Reader::refuse("sliding_window", window);
   std::vector<int64_t> windows(num_layers, used ? window : 0);
   const json kinds = config.take("layer_types", json::array());
   for (size_t i = 0; i < kinds.size() && i < windows.size(); ++i) {
-    if (kinds[i] == "full_attention") {
-      windows[i] = 0;
-    } else if (kinds[i] != "sliding_attention") {
-      Reader::refuse("layer_types", kinds[i]);
-    }
+    if (by_layer && kinds[i] == "full_attention") windows[i] = 0;
+    if (kinds[i] != (windows[i] == 0 ? "full_attention" : "sliding_attention")) Reader::refuse("layer_types", kinds[i]);
   }
   return windows;
 }
@@ -138,16 +141,19 @@ void read_sizes(Reader& config, Spec& spec) {
   spec.num_heads = config.number("num_attention_heads");
   spec.num_kv_heads = config.number("num_key_value_heads", spec.num_heads);
   spec.head_dim = config.number("head_dim", spec.hidden / spec.num_heads);
-  spec.inverse_frequencies = read_rotation(config, spec.head_dim);
+  const bool has_part = spec.family == "phi3" || spec.family == "gpt_neox";
+  spec.inverse_frequencies = read_rotation(config, spec.head_dim, has_part);
 }
 
 void read_family(Reader& config, Spec& spec) {
   const std::string& family = spec.family;
   spec.norm_epsilon = config.take("rms_norm_eps", 1e-6);
+  if (family == "qwen2") config.expect("use_mrope", false);
   if (family == "qwen3") spec.qk_norm = QkNorm::head;
   if (family == "phi3") spec.layout = Layout::phi3;
   if (family == "gemma") {
     config.expect("use_bidirectional_attention", false);
+    config.take("hidden_activation", nullptr);  // transformers takes hidden_act
     spec.norm = NormKind::rms_plus_one;
     spec.embedding_scale = std::sqrt(static_cast<float>(spec.hidden));
   } else if (family == "olmo2") {
@@ -155,6 +161,9 @@ void read_family(Reader& config, Spec& spec) {
     spec.qk_norm = QkNorm::whole;
   } else if (family == "gpt_neox") {
     spec.layout = Layout::neox;
+    // A fused weight holds as many keys as queries, which share the hidden size.
+    if (spec.num_kv_heads != spec.num_heads) Reader::refuse("num_key_value_heads", spec.num_kv_heads);
+    if (spec.head_dim * spec.num_heads != spec.hidden) Reader::refuse("head_dim", spec.head_dim);
     spec.norm = NormKind::layer;
     spec.norm_epsilon = config.take("layer_norm_eps", 1e-5);
     spec.gated = false;
@@ -244,7 +253,7 @@ Spec read_spec(const std::string& config_json) {
     read_sizes(config, spec);
     read_family(config, spec);
     spec.activation = read_activation(config, "hidden_act");
-    spec.windows = read_windows(config, spec.num_layers);
+    spec.windows = read_windows(config, family, spec.num_layers);
   }
   spec.tied_head = config.take("tie_word_embeddings", family == "gpt2");
   if (spec.head_dim % 2 != 0) Reader::refuse("head_dim", spec.head_dim);  // features are packed in pairs

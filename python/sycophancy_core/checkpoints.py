@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,7 +137,10 @@ def _convert_gguf(file: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     with quiet_transformers():
-        read = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+        read, loaded = AutoModelForCausalLM.from_pretrained(
+            file.parent, gguf_file=file.name, dtype=torch.float32, output_loading_info=True
+        )
+        _check_loaded(file, loaded)
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
         config = read.config
         # A model read from GGUF carries its quantization in the config, and could not be saved with it.
@@ -193,12 +197,43 @@ def read_model(source: Path | str, *, dtype: str) -> tuple[Any, Any]:
         with quiet_transformers():
             config = AutoConfig.from_pretrained(source, **options)
             kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-            model = kind.from_pretrained(source, dtype=getattr(torch, dtype), use_safetensors=True, **options)
+            model, loaded = kind.from_pretrained(
+                source,
+                dtype=getattr(torch, dtype),
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are named below
+                **options,
+            )
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"load_model: {source} cannot be loaded by transformers: {reason}") from error
+    _check_loaded(source, loaded)
     return model.eval(), tokenizer
+
+
+def _check_loaded(source: Path | str, loaded: dict[str, Any]) -> None:
+    """Refuse a checkpoint without some of the model's weights, which would be random; warn of tensors it does not take.
+
+    ``loaded`` is what transformers says of the tensors that it read.
+    """
+    missing = sorted({*loaded["missing_keys"], *(name for name, *_ in loaded["mismatched_keys"])})
+    unused = sorted(name for name in loaded["unexpected_keys"] if not name.endswith("rotary_emb.inv_freq"))
+    if missing:
+        raise ModelError(
+            f"load_model: {source} lacks {len(missing)} of the model's weights or has them in another shape, "
+            f"among them {missing[0]!r}"
+            + (f"; it has {unused[0]!r}, which the model does not know" if unused else "")
+            + "; save the whole model again, by save_pretrained of the plain transformers model"
+        )
+    if unused:
+        warnings.warn(
+            f"load_model: the model takes no notice of {len(unused)} tensors of {source}, among them {unused[0]!r}; "
+            "if they belong to it, its scores are not those of the model that was saved",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def merge_adapter(model: Any, folder: str | os.PathLike[str]) -> str:
@@ -223,6 +258,7 @@ def merge_adapter(model: Any, folder: str | os.PathLike[str]) -> str:
     factor = settings["lora_alpha"] / rank_factor
     tensors = load_file(folder / "adapter_model.safetensors")
     parameters = dict(model.named_parameters())
+    updates: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
     for key in sorted(tensors):
         match = re.fullmatch(r"(?:base_model\.model\.)?(.+)\.lora_(A|B)\.weight", key)
         if match is None:
@@ -237,7 +273,9 @@ def merge_adapter(model: Any, folder: str | os.PathLike[str]) -> str:
                 f"adapter {folder}: {match[1]} does not fit the model: wanted a weight of shape "
                 f"{(up.shape[0], down.shape[1])}, got {got}; load the adapter on the model it was trained on"
             )
-        with torch.no_grad():
+        updates.append((weight, up, down))
+    with torch.no_grad():
+        for weight, up, down in updates:
             weight += (factor * (up.float() @ down.float())).to(weight)
     return folder.name
 
@@ -257,6 +295,11 @@ def _adapter_settings(folder: Path) -> dict[str, Any]:
         "modules_to_save": bool(settings.get("modules_to_save")),
         "rank_pattern": bool(settings.get("rank_pattern")),
         "alpha_pattern": bool(settings.get("alpha_pattern")),
+        "layer_replication": bool(settings.get("layer_replication")),
+        "alora_invocation_tokens": bool(settings.get("alora_invocation_tokens")),
+        # Others (PiSSA, OLoRA, CorDA, LoftQ) also change the weights that the adapter sits on.
+        "init_lora_weights": settings.get("init_lora_weights", True)
+        not in (True, False, "gaussian", "orthogonal", "eva"),
     }
     for name, is_refused in refused.items():
         if is_refused:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -70,9 +72,10 @@ class TransformersScorer:
 
     def log_probs(self, batch: TokenBatch, progress: Progress | None) -> TokenScores:
         """Log-probability of each sequence's scored tokens."""
-        rows = list(_distinct_rows(batch, range(batch.num_sequences)))
-        with _without_dropout(self.model):
-            shares = self._shares_prefixes()
+        depends = _depends_on_length(self.model)
+        rows = list(_distinct_rows(batch, range(batch.num_sequences), only_equal=depends))
+        with _in_evaluation(self.model):
+            shares = not depends and self._shares_prefixes()
             bundles = list(_bundles(rows)) if shares else [_Bundle(prefix=0, rows=[row]) for row in rows]
             job = _Job(self.model, batch, sum(bundle.num_tokens for bundle in bundles), progress)
             for group in _equal(bundles, lambda bundle: bundle.prefix, lambda bundle: bundle.prefix):
@@ -134,16 +137,28 @@ class _Job:
         self._tick(ids.size)
 
 
+# A model is put into evaluation by one thread at a time.
+_locks: WeakKeyDictionary[Any, Lock] = WeakKeyDictionary()
+
+
 @contextmanager
-def _without_dropout(model: Any) -> Iterator[None]:
-    """Put a model into evaluation, and afterwards back into what it was in."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
+def _in_evaluation(model: Any) -> Iterator[None]:
+    """Put a model into evaluation, without dropout, and afterwards back into what it was in."""
+    with _locks.setdefault(model, Lock()):
+        training = [module for module in model.modules() if module.training]
+        model.eval()
+        try:
+            yield
+        finally:
+            for module in training:
+                module.training = True
+
+
+def _depends_on_length(model: Any) -> bool:
+    """Tell whether a token's hidden state depends on how many tokens follow: by rotary frequencies of that kind."""
+    rope = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
+    kinds = [rope, *(of_layers for of_layers in rope.values() if isinstance(of_layers, dict))]
+    return any(kind.get("rope_type") in ("dynamic", "longrope") for kind in kinds)
 
 
 def _forward(model: Any, ids: NDArray[np.int32], **options: Any) -> Any:
@@ -208,7 +223,7 @@ class EncoderDecoderScorer:
         done = 0
         if progress is not None:
             progress(0, total)
-        with _without_dropout(self.model):
+        with _in_evaluation(self.model):
             for group in _equal(contexts, _length, _length):
                 members = [(i, row) for i, context in enumerate(group) for row in rows[context.sequences[0]]]
                 self._score_group(decoded, group, members, log_prob, is_greedy)
@@ -280,14 +295,18 @@ def _score_targets(logits: torch.Tensor, tokens: NDArray[np.int32], context: int
     return float(predicting.double().log_softmax(-1)[rows, targets].sum()), is_greedy
 
 
-def _distinct_rows(batch: TokenBatch, sequences: Sequence[int]) -> Iterator[_Row]:
-    """Yield inputs (sequences without their last token); one that begins another is scored together with it."""
+def _distinct_rows(batch: TokenBatch, sequences: Sequence[int], *, only_equal: bool = False) -> Iterator[_Row]:
+    """Yield inputs (sequences without their last token); one that begins another is scored together with it.
+
+    With ``only_equal``, one that is equal to it is.
+    """
     order = sorted(sequences, key=lambda s: batch.sequence(s)[:-1].tolist())
     members: list[int] = []
     for s, following in zip(order, [*order[1:], None], strict=True):
         members.append(s)
         inputs = batch.sequence(s)[:-1]
-        if following is None or not np.array_equal(batch.sequence(following)[:-1][: len(inputs)], inputs):
+        longer = None if following is None else batch.sequence(following)[:-1]
+        if longer is None or not np.array_equal(longer if only_equal else longer[: len(inputs)], inputs):
             yield _Row(inputs=inputs, sequences=members, first=min(int(batch.num_context[m]) for m in members) - 1)
             members = []
 

@@ -153,7 +153,6 @@ class LanguageModel:
         self.name = name
         self.chat_template = chat_template
         self.system_prompt = system_prompt
-        self._digest: tuple[object, str] | None = None
         self._scorer = _make_scorer(model, name, engine, matmul_precision)
 
     def __repr__(self) -> str:
@@ -191,6 +190,8 @@ class LanguageModel:
     def context_length(self) -> int | None:
         """Most tokens of prompt and choice together (encoder-decoder: of each), or None where there is no limit."""
         config = self.model.config.get_text_config()
+        if hasattr(config, "relative_attention_num_buckets"):  # T5's distances have no end
+            return None
         for key in ("max_position_embeddings", "n_positions"):
             if isinstance(getattr(config, key, None), int):
                 return int(getattr(config, key))
@@ -198,14 +199,10 @@ class LanguageModel:
 
     @property
     def digest(self) -> str:
-        """sha256 of the weights, recomputed when they change."""
+        """sha256 of the weights as they are now."""
         from sycophancy_core.checkpoints import weights_digest
 
-        tensors = dict(self.model.named_parameters())
-        state = tuple((name, t.data_ptr(), t._version) for name, t in tensors.items())
-        if self._digest is None or self._digest[0] != state:
-            self._digest = (state, weights_digest(tensors))
-        return self._digest[1]
+        return weights_digest(dict(self.model.named_parameters()))
 
     @property
     def tokenizer_digest(self) -> str:

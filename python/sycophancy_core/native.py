@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sycophancy_core._core import ModelError
 from sycophancy_core.engine_loader import load_engine
+from sycophancy_core.module_checks import hidden_change, own_weights
 from sycophancy_core.tokens import TokenScores
 
 if TYPE_CHECKING:
@@ -32,35 +33,61 @@ class NativeScorer:
     """
 
     def __init__(self, model: Any, *, matmul_precision: str = "highest") -> None:
-        # The module's own weights: what fine-tuning changes, the next job sees.
-        tensors = dict(model.named_parameters())
-        self._weights, self._kinds = list(tensors.values()), _kinds(tensors.values())
-        module = load_engine()
-        on_panels = model.config.is_encoder_decoder or self._kinds == {"float32 on cpu"}
-        if not on_panels and matmul_precision != "highest":
+        self._model = model
+        self._kinds = _kinds(model.parameters())
+        self._module = load_engine()
+        self._on_panels = model.config.is_encoder_decoder or self._kinds == {"float32 on cpu"}
+        if not self._on_panels and matmul_precision != "highest":
             raise ModelError(
                 f"engine: matmul_precision={matmul_precision!r} needs weights in float32 on the CPU, got "
                 f"{' and '.join(sorted(self._kinds))}; use 'highest'"
             )
-        self.is_fast: bool = module.is_fast(matmul_precision)
+        self.is_fast: bool = self._module.is_fast(matmul_precision)
         """Whether this processor has instructions that make such products faster than those of ``"highest"``."""
-        panels = module.EncoderDecoderEngine if model.config.is_encoder_decoder else module.Engine
-        engine = panels if on_panels else module.TensorEngine
-        self._engine = engine(json.dumps(model.config.to_dict()), tensors)
-        self._options = {"matmul_precision": matmul_precision} if on_panels else {}
+        self._options = {"matmul_precision": matmul_precision} if self._on_panels else {}
         kind = next(iter(self._kinds)).partition(" ")[0]
         self.precision = f"{kind}/{matmul_precision}" if kind == "float32" else kind
         """The weights' number type and, for float32, how operands enter a matrix product."""
+        self._engine: Any = None
+        self._made_of: tuple[str, list[tuple[str, int, int]]] | None = None
+        self._follow_model()
 
     def log_probs(self, batch: TokenBatch, progress: Progress | None) -> TokenScores:
-        """Log-probability of each sequence's scored tokens."""
-        if (now := _kinds(self._weights)) != self._kinds:
+        """Log-probability of each sequence's scored tokens.
+
+        Raises
+        ------
+        ModelError
+            If the model was changed meanwhile into one that the engine cannot run.
+        """
+        try:
+            self._follow_model()
+        except ModelError as error:
             raise ModelError(
-                f"score: the weights were {' and '.join(self._kinds)} when the engine was made and are now "
-                f"{' and '.join(sorted(now))}; make the language model anew from the pair (model, tokenizer)"
-            )
+                f"score: the model was changed since the language model was made: {error}; make it anew from the pair "
+                "(model, tokenizer)"
+            ) from error
         result = self._engine.score(batch.tokens, batch.offsets, batch.num_context, progress=progress, **self._options)
         return TokenScores(*result)
+
+    def _follow_model(self) -> None:
+        """Make the engine anew where the model has another config or other tensors than it was made of.
+
+        The engine works on the model's own weights, so that it sees what is written into them.
+        """
+        if change := hidden_change(self._model):
+            raise ModelError(f"engine: it knows a model by config and weights alone, but {change}")
+        if (now := _kinds(self._model.parameters())) != self._kinds:
+            raise ModelError(
+                f"the weights were {' and '.join(sorted(self._kinds))} and are now {' and '.join(sorted(now))}"
+            )
+        config, weights = json.dumps(self._model.config.to_dict()), own_weights(self._model)
+        made_of = config, [(name, id(weight), weight.data_ptr()) for name, weight in weights.items()]
+        if made_of == self._made_of:
+            return
+        panels = self._module.EncoderDecoderEngine if self._model.config.is_encoder_decoder else self._module.Engine
+        self._engine = (panels if self._on_panels else self._module.TensorEngine)(config, weights)
+        self._made_of = made_of
 
 
 def _kinds(weights: Iterable[torch.Tensor]) -> set[str]:

@@ -35,6 +35,17 @@ PLAIN: dict[str, dict[str, Any]] = {
 OTHER: dict[str, dict[str, Any]] = {
     "gemma2": {"head_dim": 12, "sliding_window": 20},
     "mamba": {"state_size": 8},
+    # What follows a token changes how far it is rotated.
+    "phi3": {
+        "original_max_position_embeddings": 64,
+        "rope_parameters": {
+            "rope_type": "longrope",
+            "rope_theta": 1e4,
+            "short_factor": [1.0] * 6,
+            "long_factor": [1.0, 1.5, 2.0, 4.0, 8.0, 16.0],
+            "factor": 4.0,
+        },
+    },
     # Its head ignores logits_to_keep.
     "xlstm": {"hidden_size": 128, "embedding_dim": 128, "num_heads": 2, "num_blocks": 2},
 }

@@ -2,13 +2,14 @@
 
 import json
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tiny_models import tiny_model, tiny_tokenizer
 
 from sycophancy_core import ModelError
@@ -134,6 +135,41 @@ def test_options_are_checked() -> None:
             load_model(**{option: "int3"})
 
 
+def change_tensors(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_a_checkpoint_that_lacks_a_weight_is_refused(folder: Path) -> None:
+    change_tensors(folder, lambda tensors: tensors.pop("model.layers.1.mlp.up_proj.weight"))
+    with pytest.raises(ModelError, match=r"lacks 1 of the model's weights .*'model\.layers\.1\.mlp\.up_proj\.weight'"):
+        load_model(folder)
+
+
+def test_a_checkpoint_of_other_names_is_refused_and_names_one(folder: Path) -> None:
+    def rename(tensors: dict[str, torch.Tensor]) -> None:  # as torch.compile's wrapper saves them
+        for key in list(tensors):
+            tensors[f"_orig_mod.{key}"] = tensors.pop(key)
+
+    change_tensors(folder, rename)
+    with pytest.raises(ModelError, match=r"it has '_orig_mod\.model\.embed_tokens\.weight', which the model does not"):
+        load_model(folder)
+
+
+def test_a_weight_of_another_shape_is_refused(folder: Path) -> None:
+    change_tensors(folder, lambda tensors: tensors.update({"model.norm.weight": torch.ones(59)}))
+    with pytest.raises(ModelError, match=r"model\.norm\.weight"):
+        load_model(folder)
+
+
+def test_tensors_that_the_model_takes_no_notice_of_are_named(folder: Path) -> None:
+    name = "model.layers.0.self_attn.q_proj.bias"
+    change_tensors(folder, lambda tensors: tensors.update({name: torch.ones(60)}))
+    with pytest.warns(UserWarning, match=rf"takes no notice of 1 tensors of .*{name}"):
+        load_model(folder)
+
+
 def test_an_adapter_is_merged_into_the_weights(folder: Path, tmp_path: Path) -> None:
     tensors = list(write_adapter(tmp_path / "flattery").values())
     model = load_model(folder, adapter=tmp_path / "flattery")
@@ -165,6 +201,21 @@ def test_adapters_that_cannot_be_merged_are_refused(tmp_path: Path) -> None:
     write_adapter(tmp_path / "other")
     with pytest.raises(ModelError, match=r"does not fit the model: wanted a weight of shape \(60, 60\)"):
         merge_adapter(tiny_model("gpt2"), tmp_path / "other")
+    write_adapter(tmp_path / "pissa", init_lora_weights="pissa_niter_4")
+    with pytest.raises(ModelError, match="init_lora_weights='pissa_niter_4' cannot be merged"):
+        merge_adapter(tiny_model("llama"), tmp_path / "pissa")
+
+
+def test_a_refused_adapter_leaves_the_model_alone(tmp_path: Path) -> None:
+    tensors = write_adapter(tmp_path / "deep")
+    deeper = {key.replace("layers.1", "layers.2"): value.clone() for key, value in tensors.items()}
+    save_file(tensors | deeper, tmp_path / "deep" / "adapter_model.safetensors")
+    model = tiny_model("llama")
+    with pytest.raises(ModelError, match=r"model\.layers\.2\.self_attn\.q_proj does not fit"):
+        merge_adapter(model, tmp_path / "deep")
+    assert weights_digest(dict(model.named_parameters())) == weights_digest(
+        dict(tiny_model("llama").named_parameters())
+    )
 
 
 def test_the_digest_follows_the_weights() -> None:
@@ -174,7 +225,10 @@ def test_the_digest_follows_the_weights() -> None:
     assert before != LanguageModel(tiny_model("llama", seed=1), tiny_tokenizer(), name="tiny").digest
     with torch.no_grad():
         model.model.lm_head.weight[0, 0] += 1
-    assert model.digest != before
+    changed = model.digest
+    assert changed != before
+    model.model.lm_head.weight.data.mul_(2)  # which no counter of versions sees
+    assert model.digest != changed
 
 
 def test_the_digest_is_sha256_of_names_types_shapes_and_bytes() -> None:

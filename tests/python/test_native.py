@@ -146,6 +146,10 @@ def test_progress_counts_tokens_to_the_end_and_may_stop_the_job() -> None:
             'it does not know config value rope_type="yarn"',
         ),
         ({"logit_softcapping": 30.0}, "it does not know config value logit_softcapping=30.0"),
+        # What transformers reads of other families, but not of this one.
+        ({"sliding_window": 16}, "it does not know config value sliding_window=16"),
+        ({"layer_types": ["sliding_attention"] * 2}, 'it does not know config value layer_types="sliding_attention"'),
+        ({"partial_rotary_factor": 0.5}, "it does not know config value partial_rotary_factor=0.5"),
         ({"head_dim": 11}, "it does not know config value head_dim=11"),
         ({"vocab_size": 7}, r"weight model.embed_tokens.weight has shape \[131, 60\], wanted \[7, 60\]"),
         ({"num_hidden_layers": 3}, "the model has no weight model.layers.2"),
@@ -159,6 +163,46 @@ def test_what_the_engine_does_not_know_is_refused_by_name(change: dict[str, obje
     config = {**model.config.to_dict(), **change}
     with pytest.raises(ModelError, match=message):
         load_engine().Engine(json.dumps(config), dict(model.named_parameters()))
+
+
+@pytest.mark.parametrize(
+    ("family", "change", "message"),
+    [
+        ("gpt-neox", {"num_key_value_heads": 2}, "it does not know config value num_key_value_heads=2"),
+        ("gpt-neox", {"head_dim": 4}, "it does not know config value head_dim=4"),
+        ("mistral-window", {"use_sliding_window": False}, "it does not know config value sliding_window=17"),
+        ("phi3", {"layer_types": ["full_attention"] * 2}, 'it does not know config value layer_types="full_attention"'),
+        ("qwen2", {"use_mrope": True}, "it does not know config value use_mrope=true"),
+    ],
+)
+def test_a_family_is_refused_what_transformers_does_not_do_with_it(
+    family: str, change: dict[str, object], message: str
+) -> None:
+    from sycophancy_core.engine_loader import load_engine
+
+    model = tiny_model(family)
+    with pytest.raises(ModelError, match=message):
+        load_engine().Engine(json.dumps({**model.config.to_dict(), **change}), dict(model.named_parameters()))
+
+
+# As published configs have them, beside the sizes.
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "llama": {"max_sequence_length": 512, "unsloth_fixed": True, "unsloth_version": "2024.9"},
+    "qwen2": {"use_mrope": False},
+    "gemma": {"hidden_act": "gelu", "hidden_activation": "gelu_pytorch_tanh"},
+    "phi3": {"auto_map": {"AutoConfig": "configuration_phi3.Phi3Config"}},
+    "gpt-neox": {"hidden_act": "gelu_fast", "custom_pipelines": {}},
+    "gpt2": {"n_ctx": 300, "gradient_checkpointing": False},
+}
+
+
+@pytest.mark.parametrize("family", PUBLISHED)
+def test_keys_of_published_configs_that_change_nothing_are_known(family: str) -> None:
+    model, batch = tiny_model(family, **PUBLISHED[family]), random_batch(4)
+    for key in PUBLISHED[family].keys() - {"hidden_act"}:
+        assert key in model.config.to_dict()
+    values, *_ = NativeScorer(model).log_probs(batch, None)
+    np.testing.assert_allclose(values, reference_log_probs(model, batch), atol=1e-4, rtol=0)
 
 
 def test_the_panels_refuse_a_weight_in_bfloat16() -> None:

@@ -62,11 +62,11 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def tiny_model(name: str, seed: int = 0) -> Any:
-    """Make a model of FAMILIES with weights large enough that its answers differ."""
+def tiny_model(name: str, seed: int = 0, **changes: Any) -> Any:
+    """Make a model of FAMILIES, its config changed, with weights large enough that its answers differ."""
     kind, settings = FAMILIES[name]
     sizes = {"vocab_size": VOCAB} if kind == "gpt2" else _SIZES
-    settings = {key: value for key, value in {**sizes, **settings}.items() if value is not None}
+    settings = {key: value for key, value in {**sizes, **settings, **changes}.items() if value is not None}
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **settings)).eval()
     with torch.no_grad():

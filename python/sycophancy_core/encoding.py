@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 from sycophancy_core._core import DataError
+
+# A tokenizer remembers from call to call what is special to it, so that one thread at a time may ask.
+_ASKING = Lock()
 
 
 def common_prefix(a: list[int], b: list[int]) -> int:
@@ -49,7 +54,7 @@ class Encoder:
         self._drop_last = not self._is_encoder_decoder and len(opening) > 1 and opening[-1] == end
         self._has_chat_template = chat_template
         self._system_prompt = system_prompt
-        self._parts: dict[int, list[str]] = {}  # the template's text around system prompt and turns, by their number
+        self._around: dict[int, _Around] = {}  # what the template says around system prompt and turns, by their number
         self._special = [about.content for about in tokenizer.added_tokens_decoder.values() if about.special]
 
     @classmethod
@@ -85,7 +90,7 @@ class Encoder:
         """
         if self._has_chat_template:
             text = _closing(self._tokenizer)
-            ids: list[int] = self._tokenizer(text, add_special_tokens=False).input_ids
+            (ids,) = self._template_ids([text])
             special = [token for token, about in self._tokenizer.added_tokens_decoder.items() if about.special]
             for position, token in enumerate(ids, 1):
                 if token in special:
@@ -96,19 +101,16 @@ class Encoder:
     def _chat_rows(
         self, conversations: Sequence[Sequence[str]], choices: Sequence[Sequence[str]]
     ) -> list[tuple[list[int], list[list[int]]]]:
-        before = self._before_replies([turns[:-1] for turns in conversations])
+        before = [self._before_reply(turns[:-1]) for turns in conversations]
         # A reply begins after a role token or a new line: a leading space has no place there.
-        begun = self._ids([turns[-1].lstrip(" ") for turns in conversations], special=False)
+        begun = [turns[-1].lstrip(" ") for turns in conversations]
         replies = [
-            (turns[-1] + choice).lstrip(" ")
+            [(turns[-1] + choice).lstrip(" ") for choice in row]
             for turns, row in zip(conversations, choices, strict=True)
-            for choice in row
         ]
-        rows = self._regroup(before, self._ids(replies, special=False), choices)
-        return [
-            (start + opening, [start + reply for reply in group])
-            for (start, group), opening in zip(rows, begun, strict=True)
-        ]
+        alone = self._conversations([(start, [reply]) for start, reply in zip(before, begun, strict=True)])
+        wholes = self._conversations(list(zip(before, replies, strict=True)))
+        return [(prompt, row) for (prompt,), row in zip(alone, wholes, strict=True)]
 
     def _two_part_rows(
         self, prompts: Sequence[str], choices: Sequence[Sequence[str]]
@@ -133,54 +135,64 @@ class Encoder:
     def _ids(self, texts: Sequence[str], *, special: bool = True) -> list[list[int]]:
         if not texts:
             return []
-        ids: list[list[int]] = self._tokenizer(
-            list(texts), add_special_tokens=special, split_special_tokens=True, return_attention_mask=False
-        ).input_ids
+        with _ASKING:
+            ids: list[list[int]] = self._tokenizer(
+                list(texts), add_special_tokens=special, split_special_tokens=True, return_attention_mask=False
+            ).input_ids
         return [row[:-1] for row in ids] if special and self._drop_last else ids
 
-    def _before_replies(self, conversations: Sequence[Sequence[str]]) -> list[list[int]]:
-        """Ids of the chat template up to where the assistant's reply begins.
+    def _before_reply(self, turns: Sequence[str]) -> list[str]:
+        """Texts up to the assistant's reply, the template's own and those of the turns by turns."""
+        around = self._around_turns(len(turns))
+        said = [*([] if self._system_prompt is None else [self._system_prompt]), *turns]
+        texts = [trim(text) for trim, text in zip(around.trims, said, strict=True)]
+        return [part for pair in zip(around.parts, [*texts, around.gap], strict=True) for part in pair]
 
-        They are those of its text as a whole, as ``apply_chat_template`` makes them. Where a turn holds the text of a
-        special token, the turns are tokenized apart from what the template says around them.
+    def _conversations(self, rows: Sequence[tuple[list[str], Sequence[str]]]) -> list[list[list[int]]]:
+        """Ids of what is before the reply with each of some replies.
+
+        They are those of the text as a whole, as ``apply_chat_template`` makes them. Where a turn or a reply holds the
+        text of a special token, the turns are tokenized apart from what the template says around them.
         """
-        system = [] if self._system_prompt is None else [self._system_prompt]
-        said = [[*system, *turns] for turns in conversations]
-        parts = [self._template_parts(len(turns)) for turns in conversations]
-        is_plain = [not any(special in text for text in texts for special in self._special) for texts in said]
-        wholes = [
-            first + "".join(text + part for text, part in zip(texts, after, strict=True))
-            for texts, (first, *after), plain in zip(said, parts, is_plain, strict=True)
-            if plain
+        plain = [
+            not any(special in text for text in (*before[1::2], *replies) for special in self._special)
+            for before, replies in rows
         ]
-        ids = iter(self._template_ids(wholes))
+        joined = [
+            "".join(before if reply else before[:-1]) + reply
+            for (before, replies), is_plain in zip(rows, plain, strict=True)
+            if is_plain
+            for reply in replies
+        ]
+        ids = iter(self._template_ids(joined))
         return [
-            next(ids) if plain else self._apart(texts, around)
-            for texts, around, plain in zip(said, parts, is_plain, strict=True)
+            [next(ids) for _ in replies] if is_plain else self._apart(before, replies)
+            for (before, replies), is_plain in zip(rows, plain, strict=True)
         ]
 
-    def _apart(self, texts: list[str], parts: list[str]) -> list[int]:
-        first, *after = self._template_ids(parts)
-        inside = self._ids(texts, special=False)
-        return first + [token for text, part in zip(inside, after, strict=True) for token in text + part]
+    def _apart(self, before: list[str], replies: Sequence[str]) -> list[list[int]]:
+        around, inside = self._template_ids(before[0::2]), self._ids(before[1:-1:2], special=False)
+        start = [token for pair in zip(around, [*inside, []], strict=True) for part in pair for token in part]
+        return [start + reply for reply in self._ids(replies, special=False)]
 
     def _template_ids(self, texts: list[str]) -> list[list[int]]:
         """Ids of texts of the template's own, in which its role tokens are special."""
         if not texts:
             return []
-        ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=False).input_ids
+        with _ASKING:
+            ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=False).input_ids
         return ids
 
-    def _template_parts(self, num_turns: int) -> list[str]:
-        if num_turns not in self._parts:
+    def _around_turns(self, num_turns: int) -> _Around:
+        if num_turns not in self._around:
             if num_turns % 2 == 0:
                 raise DataError(
                     f"turns: got {num_turns} before the reply; wanted the user's, or the user's and the assistant's in "
                     "turn, the user's last"
                 )
             has_system = self._system_prompt is not None
-            self._parts[num_turns] = _chat_parts(self._tokenizer, num_turns, has_system=has_system)
-        return self._parts[num_turns]
+            self._around[num_turns] = _around_turns(self._tokenizer, num_turns, has_system=has_system)
+        return self._around[num_turns]
 
 
 def _closing(tokenizer: Any) -> str:
@@ -198,18 +210,31 @@ def _closing(tokenizer: Any) -> str:
     return after
 
 
-def _chat_parts(tokenizer: Any, num_turns: int, *, has_system: bool) -> list[str]:
-    """Text of the chat template around what is filled in: the system's turn, if asked for, and the others'."""
+_PAD = "   "  # stands around a turn's mark, to see whether the template takes it away
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Around:
+    """What a chat template makes of turns up to the assistant's reply."""
+
+    parts: list[str]  # its own text: before each turn, and before the reply
+    trims: list[Callable[[str], str]]  # what it does to each turn's text
+    gap: str  # spaces before the reply
+
+
+def _around_turns(tokenizer: Any, num_turns: int, *, has_system: bool) -> _Around:
+    """See what the chat template makes of the system's turn, if asked for, and the others."""
     from jinja2 import TemplateError
 
     roles = ["system"] * has_system + ["assistant" if i % 2 else "user" for i in range(num_turns)]
     marks = [f"\u2402text {i} of the {role}\u2403" for i, role in enumerate(roles)]
-    turns = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
+    turns = [{"role": role, "content": f"{_PAD}{mark}{_PAD}"} for role, mark in zip(roles, marks, strict=True)]
     try:
         rest = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
     except TemplateError as error:
         raise DataError(f"chat_template: the tokenizer's template refuses these turns: {error}") from error
-    parts = []
+    opening = _reply_opening(tokenizer, turns, rest)
+    parts, trims = [], []
     for role, mark in zip(roles, marks, strict=True):
         before, *after = rest.split(mark)
         if len(after) != 1:
@@ -217,6 +242,27 @@ def _chat_parts(tokenizer: Any, num_turns: int, *, has_system: bool) -> list[str
                 f"chat_template: the tokenizer's template does not hold the {role}'s text exactly once; "
                 + ("leave system_prompt out" if role == "system" else "use plain text")
             )
-        parts.append(before)
-        rest = after[0]
-    return [*parts, rest]
+        trims.append(_trim(left=not before.endswith(_PAD), right=not after[0].startswith(_PAD)))
+        parts.append(before.removesuffix(_PAD))
+        rest = after[0].removeprefix(_PAD)
+    white = opening.rstrip(" ")
+    return _Around(parts=[*parts, rest + white], trims=trims, gap=opening[len(white) :])
+
+
+def _trim(*, left: bool, right: bool) -> Callable[[str], str]:
+    if left:
+        return str.strip if right else str.lstrip
+    return str.rstrip if right else str
+
+
+def _reply_opening(tokenizer: Any, turns: list[dict[str, str]], prompt: str) -> str:
+    """White space that the chat template puts between the prompt for a reply and the reply."""
+    from jinja2 import TemplateError
+
+    mark = "\u2402reply\u2403"
+    try:
+        whole = tokenizer.apply_chat_template([*turns, {"role": "assistant", "content": mark}], tokenize=False)
+    except TemplateError:
+        return ""
+    opening = whole.partition(mark)[0].removeprefix(prompt)
+    return "" if opening.strip() else opening

@@ -1,5 +1,8 @@
 """Prompts and choices as token sequences."""
 
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
 import numpy as np
 import pytest
 from tiny_models import tiny_model, tiny_tokenizer
@@ -168,11 +171,64 @@ def test_a_system_prompt_without_its_turn_is_refused() -> None:
 
 
 def test_a_tokenizer_that_marks_where_texts_begin_sees_one_text() -> None:
-    tokenizer = tiny_tokenizer(chat_template="{% for m in messages %}[USER] {{ m['content'] }} [BOT]{% endfor %}")
-    tokenizer.backend_tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=True, use_regex=False)  # as Llama 2's
+    tokenizer = sentencepiece_like("{% for m in messages %}[USER] {{ m['content'] }} [BOT]{% endfor %}")
     model = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True)
     turns = [{"role": "user", "content": "agree or not"}]
     wanted = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
     batch = tokenize(model, ["agree or not"], [["A", "B"]])
     assert batch.sequence(0)[: len(wanted)].tolist() == wanted
     assert tokenizer.decode(batch.sequence(0)[batch.num_context[0] :]).strip() == "A"
+
+
+def sentencepiece_like(template: str) -> Any:
+    """Make a tokenizer that marks the beginning of each text, as Llama 2's does, with a template."""
+    tokenizer = tiny_tokenizer(chat_template=template)
+    tokenizer.backend_tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=True, use_regex=False)
+    return tokenizer
+
+
+# What the template puts before a reply: a new line that the prompt for it does not have, or a space.
+@pytest.mark.parametrize("opening", ["\n", " ", "\n\n", ""])
+def test_a_reply_is_tokenized_as_the_template_writes_it(opening: str) -> None:
+    tokenizer = sentencepiece_like(
+        "{% for m in messages %}{% if m.role == 'user' %}[U]{{ m.content }}[/U]{% else %}"
+        + opening.replace("\n", "{{ '\\n' }}")
+        + "{{ m.content }}<|end|>{% endif %}{% endfor %}"
+    )
+    model = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True)
+    batch = tokenize(model, ["Is it?"], [[" (A)", " (B)"]])
+    for s, reply in enumerate(("(A)", "(B)")):
+        turns = [{"role": "user", "content": "Is it?"}, {"role": "assistant", "content": reply}]
+        (*wanted, end) = tokenizer.apply_chat_template(turns, return_dict=False)
+        assert batch.sequence(s).tolist() == wanted
+        assert end == tokenizer.eos_token_id
+    context = tokenizer.decode(batch.sequence(0)[: batch.num_context[0]])
+    assert context.strip(" ") == "[U]Is it?[/U]" + opening.strip(" ")
+
+
+def test_turns_are_trimmed_as_the_template_does() -> None:
+    template = (
+        "{% for m in messages %}{% if m.role == 'user' %}<|user|>{{ m.content | trim }}{% else %}<|bot|> "
+        "{{ m.content.rstrip() }}{% endif %}{% endfor %}{% if add_generation_prompt %}<|bot|>{% endif %}"
+    )
+    tokenizer = tiny_tokenizer(chat_template=template)
+    model = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True)
+    said = ["  Is it so?\nAnswer: ", "  It is.  ", " Sure? "]
+    batch = tokenize(model, ["unseen"], [["A", "B"]], turns=[[*said, ""]])
+    turns = [{"role": role, "content": text} for role, text in zip(("user", "assistant", "user"), said, strict=True)]
+    wanted = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
+    assert batch.sequence(0)[: len(wanted)].tolist() == wanted
+    assert tokenizer.decode(batch.sequence(0)) == "<|user|>Is it so?\nAnswer:<|bot|>   It is.<|user|>Sure?<|bot|> A"
+
+
+def test_threads_do_not_tell_each_other_what_is_special() -> None:
+    tokenizer = tiny_tokenizer(chat_template=ROLES_TEMPLATE)
+    models = [LanguageModel(MODEL, tokenizer, name="tiny", chat_template=chat) for chat in (False, True)]
+    prompts = [f"{i} <|user|>" for i in range(400)]
+
+    def run(model: LanguageModel) -> list[int]:
+        return tokenize(model, prompts, [[" A"]] * 400).tokens.tolist()
+
+    wanted = [run(model) for model in models] * 6
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(run, models * 6)) == wanted

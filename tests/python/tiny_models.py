@@ -123,7 +123,7 @@ def reference_log_probs(model: Any, batch: TokenBatch) -> NDArray[np.float64]:
 
 def tiny_tokenizer(*, chat_template: str | None = None, merges: list[tuple[str, str]] | None = None) -> Any:
     """Make a byte-level tokenizer of single characters, which joins the pairs of ``merges``."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet(), key=lambda char: (char != "Ġ", char))[: VOCAB - 12]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet(), key=lambda char: (char not in "ĠĊ", char))[: VOCAB - 12]
     merges = merges or []
     words = ["<|end|>", "<|user|>", "<|bot|>", *alphabet, *("".join(pair) for pair in merges)]
     tokenizer = Tokenizer(models.BPE(vocab={word: i for i, word in enumerate(words)}, merges=merges))

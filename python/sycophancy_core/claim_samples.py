@@ -68,6 +68,13 @@ def uniform_of(text: str) -> float:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
 
 
+def seed_of_turn(seed: int, turn: int) -> int:
+    """Return the seed of a repeated draw: of the first ``seed`` itself, of the others one that no near seed shares."""
+    if turn == 0:
+        return seed
+    return int.from_bytes(hashlib.sha256(f"turn {turn} of seed {seed}".encode()).digest()[:8], "big") >> 1
+
+
 def sample_claims(claims: pa.Table, n: int, *, seed: int) -> pa.Table:
     """Draw ``n`` of the claims, in their order: every source x truth x polarity gets its share, to within one claim.
 

@@ -148,7 +148,7 @@ def training_prompts(claims: pa.Table, *, n: int, options: PromptOptions | None 
     """
     import pyarrow as pa
 
-    from sycophancy_core.claim_samples import sample_claims
+    from sycophancy_core.claim_samples import sample_claims, seed_of_turn
 
     if n < 1:
         raise DataError(f"training_prompts: n must be at least 1, got {n}")
@@ -156,8 +156,8 @@ def training_prompts(claims: pa.Table, *, n: int, options: PromptOptions | None 
     if claims.num_rows == 0:
         raise DataError("training_prompts: wanted claims, got none; did the filter keep nothing?")
     turns, rest = divmod(n, claims.num_rows)
-    asked = [claims] * turns + ([sample_claims(claims, rest, seed=seed + turns)] if rest else [])
-    tables = [make_prompts(part, options=options, seed=seed + turn) for turn, part in enumerate(asked)]
+    asked = [claims] * turns + ([sample_claims(claims, rest, seed=seed_of_turn(seed, turns))] if rest else [])
+    tables = [make_prompts(part, options=options, seed=seed_of_turn(seed, turn)) for turn, part in enumerate(asked)]
     prompts = pa.concat_tables(tables).slice(0, n)
     _warn_one_sided(prompts)
     return prompts

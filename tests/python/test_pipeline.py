@@ -139,6 +139,12 @@ def test_the_last_turns_claims_keep_the_shares_of_source_truth_and_polarity(n: i
     )
 
 
+def test_training_prompts_of_near_seeds_have_nothing_in_common(claims: pa.Table) -> None:
+    few = claims.slice(0, 60)
+    first, *others = (set(training_prompts(few, n=400, seed=seed)["prompt"].to_pylist()) for seed in (0, 1, 2, 6))
+    assert [len(first & other) <= 4 for other in others] == [True] * 3
+
+
 def test_training_prompts_about_mostly_true_claims_are_warned_about(claims: pa.Table) -> None:
     by_truth = [claims.filter(pc.equal(claims["is_true"], truth)) for truth in (True, False)]
     for num_false, got in ((5, r"62 % \(8 of 13 prompts\); a model can learn to answer Agree"), (6, None)):

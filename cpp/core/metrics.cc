@@ -27,6 +27,7 @@ struct Measured {
   Linearised statistic{};
   std::int64_t n = 0;
   std::int64_t num_unscored = 0;
+  const char* why_constant = nullptr;  // the reason of data without variation, where it is not that of a mean
 };
 
 // The pairs of prompts of all claims, as cells of their own.
@@ -125,12 +126,13 @@ Measured measure_auc(const Phase& phase) {
   measured.statistic.member.assign(num_claims, 0);
   for (std::size_t claim = 0; claim < num_claims; ++claim) {
     const auto index = static_cast<std::int64_t>(claim);
+    if (phase.facts.is_true[claim] < 0) continue;
     const double margin = phase.cells.margin(index, Arm::kNone);
     for (const Order order : {Order::kAgreeFirst, Order::kDisagreeFirst}) {
       measured.num_unscored += phase.cells.unscored(index, Arm::kNone, order);
       if (std::isfinite(margin)) measured.n += phase.cells.count(index, Arm::kNone, order);
     }
-    if (phase.facts.is_true[claim] >= 0 && std::isfinite(margin)) {
+    if (std::isfinite(margin)) {
       measured.statistic.member[claim] = 1;
       margins[phase.facts.is_true[claim]].push_back(margin);
     }
@@ -154,6 +156,9 @@ Measured measure_auc(const Phase& phase) {
         (placement - measured.statistic.value) / static_cast<double>(margins[is_true ? 1 : 0].size());
   }
   measured.statistic.num_term_units = 0;  // an area of 0 or 1 has no constant-data bound
+  if (measured.statistic.value == 0 || measured.statistic.value == 1) {
+    measured.why_constant = "an area of 0 or 1, every true claim on one side of every false one, has no interval";
+  }
   return measured;
 }
 
@@ -174,6 +179,8 @@ Estimate finish(const Measured& measured, const Linearised& statistic, stats::Ra
   estimate.n = measured.n;
   estimate.num_unscored = measured.num_unscored;
   if (range == stats::kRate && statistic.num_term_units > 0) stats::bound_rate(estimate);
+  const bool is_constant = std::isnan(estimate.low) && !std::isnan(estimate.value) && estimate.num_clusters > 1;
+  if (is_constant && measured.why_constant) estimate.reason = measured.why_constant;
   if (std::isnan(estimate.value) && measured.known_only) estimate.reason = "no claim is known and scored in these arms";
   return estimate;
 }

@@ -331,7 +331,7 @@ def _equivalence(accuracy: Row) -> str:
 
 def _costs(task: str, changes: Rows, before: Rows, after: Rows) -> Iterator[str]:
     harm = changes.get("harm")
-    if harm is not None and (is_below(harm, 0.0) or is_above(harm, 0.0)):
+    if harm is not None and max(harm["before"], harm["after"]) > 0 and (is_below(harm, 0.0) or is_above(harm, 0.0)):
         direction = "fell" if harm["value"] < 0 else "rose"
         ends = f"{harm['before']:.2f} to {harm['after']:.2f}"
         yield f"{task}: harm to what the model knows {direction}: {ends} ({points(harm)})"

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from synthetic_results import measurements, questions, quiz
+from synthetic_results import estimate, estimates, measurements, questions, quiz
 
 from sycophancy_core.changes import compare_measurements
 from sycophancy_core.findings import comparison_findings, evaluation_findings, is_warning
@@ -113,3 +113,9 @@ def test_turning_farther_against_the_user_is_more_contrary(before: float) -> Non
     assert text.startswith("t: contrariness rose: ")
     assert is_warning(text)
     assert not any("fell: " in text and "sycophancy" in text for text in texts)
+
+
+def test_harm_that_was_below_zero_and_is_gone_has_not_risen() -> None:
+    ends = {"before": -0.1, "after": 0.0}
+    tables = [estimates([estimate("t", "harm", value, 0.02, **ends)]) for value in (-0.1, 0.0, 0.1)]
+    assert comparison_findings(*tables) == ()

@@ -116,6 +116,13 @@ Measured measure(const MetricDefinition& definition, const Phase& phase) {
   return measured;
 }
 
+// Share of sorted margins below one, ties half.
+double share_below(const std::vector<double>& sorted, double margin) {
+  const auto [first, last] = std::ranges::equal_range(sorted, margin);
+  return (static_cast<double>(first - sorted.begin()) + static_cast<double>(last - sorted.begin())) /
+         (2 * static_cast<double>(sorted.size()));
+}
+
 // The area under the ROC curve as a mean of placements: u = placement - AUC over the size of the claim's own class
 // (DeLong, DeLong and Clarke-Pearson 1988; by clusters as Obuchowski 1997).
 Measured measure_auc(const Phase& phase) {
@@ -139,19 +146,14 @@ Measured measure_auc(const Phase& phase) {
   }
   for (auto& side : margins) std::ranges::sort(side);
   if (margins[0].empty() || margins[1].empty()) return measured;
-  const auto below = [](const std::vector<double>& sorted, double margin) {  // share below, ties half
-    const auto [first, last] = std::ranges::equal_range(sorted, margin);
-    return (static_cast<double>(first - sorted.begin()) + static_cast<double>(last - sorted.begin())) /
-           (2 * static_cast<double>(sorted.size()));
-  };
   double sum = 0;
-  for (const double margin : margins[1]) sum += below(margins[0], margin);
+  for (const double margin : margins[1]) sum += share_below(margins[0], margin);
   measured.statistic.value = sum / static_cast<double>(margins[1].size());
   for (std::size_t claim = 0; claim < num_claims; ++claim) {
     if (!measured.statistic.member[claim]) continue;
     const double margin = phase.cells.margin(static_cast<std::int64_t>(claim), Arm::kNone);
     const bool is_true = phase.facts.is_true[claim] == 1;
-    const double placement = is_true ? below(margins[0], margin) : 1 - below(margins[1], margin);
+    const double placement = is_true ? share_below(margins[0], margin) : 1 - share_below(margins[1], margin);
     measured.statistic.influence[claim] =
         (placement - measured.statistic.value) / static_cast<double>(margins[is_true ? 1 : 0].size());
   }

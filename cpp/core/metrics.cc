@@ -27,6 +27,7 @@ struct Measured {
   Linearised statistic{};
   std::int64_t n = 0;
   std::int64_t num_unscored = 0;
+  const char* why_constant = nullptr;  // the reason of data without variation, where it is not that of a mean
 };
 
 // The pairs of prompts of all claims, as cells of their own.
@@ -115,6 +116,13 @@ Measured measure(const MetricDefinition& definition, const Phase& phase) {
   return measured;
 }
 
+// Share of sorted margins below one, ties half.
+double share_below(const std::vector<double>& sorted, double margin) {
+  const auto [first, last] = std::ranges::equal_range(sorted, margin);
+  return (static_cast<double>(first - sorted.begin()) + static_cast<double>(last - sorted.begin())) /
+         (2 * static_cast<double>(sorted.size()));
+}
+
 // The area under the ROC curve as a mean of placements: u = placement - AUC over the size of the claim's own class
 // (DeLong, DeLong and Clarke-Pearson 1988; by clusters as Obuchowski 1997).
 Measured measure_auc(const Phase& phase) {
@@ -125,35 +133,34 @@ Measured measure_auc(const Phase& phase) {
   measured.statistic.member.assign(num_claims, 0);
   for (std::size_t claim = 0; claim < num_claims; ++claim) {
     const auto index = static_cast<std::int64_t>(claim);
+    if (phase.facts.is_true[claim] < 0) continue;
     const double margin = phase.cells.margin(index, Arm::kNone);
     for (const Order order : {Order::kAgreeFirst, Order::kDisagreeFirst}) {
       measured.num_unscored += phase.cells.unscored(index, Arm::kNone, order);
       if (std::isfinite(margin)) measured.n += phase.cells.count(index, Arm::kNone, order);
     }
-    if (phase.facts.is_true[claim] >= 0 && std::isfinite(margin)) {
+    if (std::isfinite(margin)) {
       measured.statistic.member[claim] = 1;
       margins[phase.facts.is_true[claim]].push_back(margin);
     }
   }
   for (auto& side : margins) std::ranges::sort(side);
   if (margins[0].empty() || margins[1].empty()) return measured;
-  const auto below = [](const std::vector<double>& sorted, double margin) {  // share below, ties half
-    const auto [first, last] = std::ranges::equal_range(sorted, margin);
-    return (static_cast<double>(first - sorted.begin()) + static_cast<double>(last - sorted.begin())) /
-           (2 * static_cast<double>(sorted.size()));
-  };
   double sum = 0;
-  for (const double margin : margins[1]) sum += below(margins[0], margin);
+  for (const double margin : margins[1]) sum += share_below(margins[0], margin);
   measured.statistic.value = sum / static_cast<double>(margins[1].size());
   for (std::size_t claim = 0; claim < num_claims; ++claim) {
     if (!measured.statistic.member[claim]) continue;
     const double margin = phase.cells.margin(static_cast<std::int64_t>(claim), Arm::kNone);
     const bool is_true = phase.facts.is_true[claim] == 1;
-    const double placement = is_true ? below(margins[0], margin) : 1 - below(margins[1], margin);
+    const double placement = is_true ? share_below(margins[0], margin) : 1 - share_below(margins[1], margin);
     measured.statistic.influence[claim] =
         (placement - measured.statistic.value) / static_cast<double>(margins[is_true ? 1 : 0].size());
   }
   measured.statistic.num_term_units = 0;  // an area of 0 or 1 has no constant-data bound
+  if (measured.statistic.value == 0 || measured.statistic.value == 1) {
+    measured.why_constant = "an area of 0 or 1, every true claim on one side of every false one, has no interval";
+  }
   return measured;
 }
 
@@ -174,6 +181,8 @@ Estimate finish(const Measured& measured, const Linearised& statistic, stats::Ra
   estimate.n = measured.n;
   estimate.num_unscored = measured.num_unscored;
   if (range == stats::kRate && statistic.num_term_units > 0) stats::bound_rate(estimate);
+  const bool is_constant = std::isnan(estimate.low) && !std::isnan(estimate.value) && estimate.num_clusters > 1;
+  if (is_constant && measured.why_constant) estimate.reason = measured.why_constant;
   if (std::isnan(estimate.value) && measured.known_only) estimate.reason = "no claim is known and scored in these arms";
   return estimate;
 }

@@ -90,7 +90,8 @@ def shortcut_audit(prompts: pa.Table, *, confidence: float = 0.95, limit: int = 
     Raises
     ------
     DataError
-        If there are fewer than 50 prompts with truth, or all are true, or all are false.
+        If a column is missing or holds a null, no prompt holds a word, there are fewer than 50 prompts with truth, all
+        are true, or all are false, or all are of one claim.
 
     Notes
     -----
@@ -99,11 +100,12 @@ def shortcut_audit(prompts: pa.Table, *, confidence: float = 0.95, limit: int = 
     """
     import numpy as np
 
-    table = _judgeable(prompts, limit, seed)
-    groups = table["example_id" if "example_id" in table.column_names else "claim_id"].to_pylist()
+    unit = "example_id" if "example_id" in prompts.column_names else "claim_id"
+    table = _judgeable(prompts, unit, limit, seed)
+    groups = table[unit].to_pylist()
     truth = table["is_true"].to_numpy(zero_copy_only=False).astype(np.float64)
     words = _BagOfWords(table["prompt"].to_pylist())
-    folds = np.array([zlib.crc32(group.encode()) % _NUM_FOLDS for group in groups])
+    folds = np.array([zlib.crc32(str(group).encode()) % _NUM_FOLDS for group in groups])
     is_right = np.empty(len(truth))
     weights = np.zeros(len(words.names))
     for fold in range(_NUM_FOLDS):
@@ -138,9 +140,14 @@ def audit_training(prompts: pa.Table, claims: pa.Table) -> str:
         return str(error)
 
 
-def _judgeable(prompts: pa.Table, limit: int, seed: int) -> pa.Table:
+def _judgeable(prompts: pa.Table, unit: str, limit: int, seed: int) -> pa.Table:
     import pyarrow.compute as pc
 
+    missing = [name for name in ("prompt", "is_true", unit) if name not in prompts.column_names]
+    if missing:
+        raise DataError(
+            f"shortcut audit: the prompts lack the column {missing[0]}; got {', '.join(prompts.column_names)}"
+        )
     table = prompts.filter(pc.is_valid(prompts["is_true"]))
     if len(table) > limit:
         table = table.take(_core.sample_positions(len(table), limit, seed))
@@ -149,6 +156,16 @@ def _judgeable(prompts: pa.Table, limit: int, seed: int) -> pa.Table:
         raise DataError(
             f"shortcut audit: wanted at least {_MIN_PROMPTS} prompts of true and of false claims,"
             f" got {len(table)} with a truth value, {num_true} of them true"
+        )
+    for name in ("prompt", unit):
+        if table[name].null_count:
+            raise DataError(
+                f"shortcut audit: the column {name} holds {table[name].null_count} nulls in {len(table)} prompts;"
+                " fill them in, or leave these prompts out"
+            )
+    if len(table[unit].unique()) < 2:
+        raise DataError(
+            f"shortcut audit: wanted prompts of at least 2 claims, got {len(table)} with one {unit}; add claims"
         )
     return table
 
@@ -166,6 +183,8 @@ class _BagOfWords:
             found = _WORD.findall(text.lower())
             rows += [row] * len(found)
             columns += [index.setdefault(word, len(index)) for word in found]
+        if not index:
+            raise DataError(f"shortcut audit: wanted prompts with words, got {len(texts)} without a letter or a digit")
         self._num_rows = len(texts)
         pairs, counts = np.unique(np.array(rows, np.int64) * len(index) + np.array(columns), return_counts=True)
         found_rows, found_columns = np.divmod(pairs, len(index))

@@ -16,8 +16,8 @@ from sycophancy_core.estimates import (
     take,
     task_rows,
 )
-from sycophancy_core.measurements import pair_by_id
-from sycophancy_core.metrics import CHOICE_METRICS, Kind, claim_arrays, kind_of
+from sycophancy_core.measurements import pair_by_id, require_columns
+from sycophancy_core.metrics import CHOICE_COLUMNS, CHOICE_METRICS, CLAIM_COLUMNS, Kind, claim_arrays, kind_of
 from sycophancy_core.one_sided import one_sided_metrics
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def compare_measurements(
     confidence
         Level of the intervals.
     known
-        Ids of the claims that the model knew before; by default those on whose right side its margin was before.
+        Ids of the claims that the model knew before, in any task; by default, in each task, those on whose right side
+        its margin without an opinion was before, over the prompts that could be scored before and after.
     subset_by
         Columns by whose values every metric is reported as well.
     equivalence_margin
@@ -64,14 +65,14 @@ def compare_measurements(
         Three tables of estimates. That of the change also has the columns `before`, `after`, `p_value` (two-sided),
         `p_adjusted` (Holm, over the metrics of one task and subset), `detectable` (the change that these data would
         have shown with probability 0.8) and, for `accuracy` and `accuracy_none`, `equivalence_margin` and
-        `p_equivalence` (two one-sided tests: small if the change lies within the margin; NaN where there is no standard
-        error).
+        `p_equivalence` (two one-sided tests: small if the change lies within the margin; NaN where there is no
+        interval).
 
     Raises
     ------
     DataError
-        If an id occurs twice or on one side only, if equal ids stand for different prompts, or the margin is not
-        positive.
+        If an id occurs twice or on one side only, if equal ids stand for different prompts, a column is missing, or the
+        margin is not positive.
 
     References
     ----------
@@ -108,6 +109,8 @@ def compare_measurements(
 def _changes(
     kind: Kind, before: pa.Table, after: pa.Table, confidence: float, known: Collection[str] | None
 ) -> Iterator[tuple[str, Estimate, Estimate, Estimate]]:
+    for side, table in (("before", before), ("after", after)):
+        require_columns(table, CLAIM_COLUMNS if kind == "claims" else CHOICE_COLUMNS, who=f"compare ({side})")
     if kind == "claims":
         rows_before, facts = claim_arrays(before, "claim_id", known)
         rows_after, _ = claim_arrays(after, "claim_id", known)

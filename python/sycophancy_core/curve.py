@@ -105,7 +105,7 @@ class CurveRecorder:
     def __init__(self, model: Scorable, options: CurveOptions) -> None:
         self._model = model
         self._options = options
-        self._known: list[str] = []
+        self._known: dict[str, list[str]] = {}  # by task
         self._rows: list[dict[str, Any]] = []
         self.best: dict[str, torch.Tensor] = {}  # parameter name -> its values at the best step
 
@@ -146,6 +146,7 @@ class CurveRecorder:
             If no task has the metric.
         """
         from sycophancy_core.adapters import applied_adapter
+        from sycophancy_core.estimates import take, task_rows
         from sycophancy_core.metrics import known_claims, measure
         from sycophancy_core.second_turn import measure_turns
 
@@ -157,9 +158,12 @@ class CurveRecorder:
                 measurements = measure_turns(self._options.tasks, lambda prompts, _: self._model.score(prompts))
         finally:
             module.train(was_training)
-        if step == 0:
-            self._known = sorted(known_claims(measurements))
-        found = measure(measurements, known=self._known, subset_by=()).to_pylist()
+        found = []
+        for task, positions in task_rows(measurements):
+            mine = take(measurements, positions)
+            if step == 0:
+                self._known[str(task)] = sorted(known_claims(mine))
+            found += measure(mine, known=self._known[str(task)], subset_by=()).to_pylist()
         # A NaN's sign does not survive a checkpoint, so that every NaN is made the same one here.
         self._rows += [{"step": step} | {k: math.nan if v != v else v for k, v in row.items()} for row in found]
         metric = self._options.metric
@@ -183,7 +187,7 @@ class CurveRecorder:
 
     def restore(self, state: Mapping[str, Any], best: dict[str, torch.Tensor]) -> None:
         """Go on from a checkpoint's ``state`` and ``best``."""
-        self._known, self._rows, self.best = list(state["known"]), list(state["rows"]), best
+        self._known, self._rows, self.best = dict(state["known"]), list(state["rows"]), best
 
     def table(self) -> pa.Table:
         """Return the curve: the columns of an estimates table after ``step``, and ``is_best``."""

@@ -96,18 +96,24 @@ class ChoiceScores:
 
         filled = np.where(np.isnan(self.log_prob), -np.inf, self.log_prob)
         best = filled == filled.max(axis=1, keepdims=True)
-        rows = np.arange(len(filled))
+        rows, choice = np.arange(len(filled)), self._inside(choice)
         return np.where(self.scored, best[rows, choice] / best.sum(axis=1), np.nan)
 
     def log_odds_of(self, choice: NDArray[np.int64]) -> NDArray[np.float64]:
         """Log-odds of `choice` against all other choices together, nats; NaN unscored."""
         import numpy as np
 
-        rows = np.arange(len(self.log_prob))
+        rows, choice = np.arange(len(self.log_prob)), self._inside(choice)
         own = self.log_prob[rows, choice]
         others = np.where(np.isnan(self.log_prob), -np.inf, self.log_prob)
         others[rows, choice] = -np.inf
         return np.where(self.scored, own - np.logaddexp.reduce(others, axis=1), np.nan)
+
+    def _inside(self, choice: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return choices that have a column; where no prompt is scored there may be none for them."""
+        import numpy as np
+
+        return np.asarray(np.minimum(choice, self.log_prob.shape[1] - 1), dtype=np.int64)
 
 
 def choice_scores(measurements: pa.Table) -> ChoiceScores:
@@ -131,7 +137,8 @@ def pair_by_id(before: pa.Table, after: pa.Table) -> pa.Table:
     Raises
     ------
     DataError
-        If an id occurs twice in one table, or in one table only, or if the prompts behind equal ids differ.
+        If an id occurs twice in one table, or in one table only, if the prompts behind equal ids differ, or if one
+        table lacks a column of the other.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -151,8 +158,11 @@ def pair_by_id(before: pa.Table, after: pa.Table) -> pa.Table:
             f"{len(lost)} ids are only in before ({_some(lost)}), {len(extra)} only in after ({_some(extra)})"
         )
     paired = after.take(position.combine_chunks() if isinstance(position, pa.ChunkedArray) else position)
-    for name in ("claim_id", "arm", "order", "target", "user_choice", "is_true"):
-        if name in before.column_names and name in paired.column_names:
+    for name in ("claim_id", "arm", "order", "target", "user_choice", "is_true", "log_odds"):
+        sides = [side for side, table in (("before", before), ("after", paired)) if name in table.column_names]
+        if len(sides) == 1:
+            raise DataError(f"compare: the column {name} is only in {sides[0]}; before and after must both have it")
+        if sides and name != "log_odds":
             _require_equal(before, paired, name)
     return paired
 

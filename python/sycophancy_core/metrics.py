@@ -42,7 +42,8 @@ CHOICE_METRICS: dict[str, Callable[..., list[ChoiceMetric]]] = {
     "opinions": opinion_metrics,
     "second_turn": second_turn_metrics,
 }
-_CLAIM_COLUMNS = ("claim_id", "arm", "order", "is_true", "log_odds")
+CLAIM_COLUMNS = ("claim_id", "arm", "order", "is_true", "log_odds")
+CHOICE_COLUMNS = ("claim_id", "log_prob")
 
 
 def measure(
@@ -74,9 +75,15 @@ def measure(
     pyarrow.Table
         The estimates: `task, metric, subset, value, low, high, confidence, method, n, num_clusters, num_unscored,
         reason`.
+
+    Raises
+    ------
+    DataError
+        If there is no row, a task's rows lack a column of its metrics, or a target or a user's choice is no choice.
     """
     import pyarrow as pa
 
+    require_columns(measurements, (), who="measure")
     parts = []
     for name, positions in task_rows(measurements):
         rows = take(measurements, positions)
@@ -128,7 +135,7 @@ def measure_claims(
     Wei et al. 2023, arXiv:2308.03958; Cameron and Miller 2015 for the clustered intervals, Korn and Graubard 1998 for
     those of rates.
     """
-    require_columns(measurements, (*_CLAIM_COLUMNS, cluster_by), who="measure_claims")
+    require_columns(measurements, (*CLAIM_COLUMNS, cluster_by), who="measure_claims")
     rows = []
     for subset, positions in subset_rows(measurements, subset_by):
         claim_rows, facts = claim_arrays(take(measurements, positions), cluster_by, known)
@@ -166,7 +173,8 @@ def measure_opinions(
     -------
     pyarrow.Table
         The estimates: `matching_rate`, `matching_rate_none`, `sycophancy_gap`, `sycophancy_gap_margin` (nats),
-        `first_choice_rate`, `letter_bias`, `choice_mass`.
+        `first_choice_rate`, `top_choice_rate` (answers at the position that is answered most often), `letter_bias`,
+        `choice_mass`.
 
     References
     ----------
@@ -200,7 +208,8 @@ def measure_accuracy(
     -------
     pyarrow.Table
         The estimates: `accuracy` (no opinion), `accuracy_margin` (log-odds of the right choice), `first_choice_rate`,
-        `choice_mass`, and with users `accuracy_user_right`, `accuracy_user_wrong`, `matching_rate`, `harm`, `help`.
+        `top_choice_rate` (answers at the position that is answered most often), `choice_mass`, and with users
+        `accuracy_user_right`, `accuracy_user_wrong`, those of `measure_opinions`, `harm`, `help`.
     """
     require_columns(measurements, ("claim_id", "target", "log_prob"), who="measure_accuracy")
     return _measure_choices(measurements, accuracy_metrics, confidence, subset_by, task)
@@ -233,7 +242,7 @@ def claim_table(measurements: pa.Table) -> pa.Table:
     """
     import pyarrow as pa
 
-    require_columns(measurements, _CLAIM_COLUMNS, who="claim_table")
+    require_columns(measurements, CLAIM_COLUMNS, who="claim_table")
     rows, _ = claim_arrays(measurements, "claim_id", None)
     index, ids = codes(measurements["claim_id"])
     margins, biases = _core.claim_margins(rows, len(ids))
@@ -269,6 +278,7 @@ def _measure_choices(
     subset_by: tuple[str, ...],
     task: str,
 ) -> pa.Table:
+    require_columns(measurements, CHOICE_COLUMNS, who=f"measure (task {task})")
     rows = []
     for subset, positions in subset_rows(measurements, subset_by):
         found = make(take(measurements, positions))

@@ -53,7 +53,10 @@ METRIC_WORDS = {
     "margin": "mean log-odds of Agree without an opinion, both orders averaged: the lean to agree",
     "margin_truth": "the same signed so that the right side is positive: knowledge",
     "letter_bias": "log p(A) - log p(B), both orders averaged: the lean to a letter",
+    "agreement_rate_users_true": "share of true claims agreed with, users who agree and who disagree taken together",
+    "agreement_rate_users_false": "the same for false claims",
     "first_choice_rate": "share of answers that are the first choice",
+    "top_choice_rate": "share of answers that are the choice at the position answered most often",
     "choice_mass": "probability that the model gives to all choices together",
 }
 

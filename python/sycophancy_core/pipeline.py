@@ -235,8 +235,9 @@ def compare(
     Parameters
     ----------
     known
-        Ids of the claims that the model knew before; by default those whose margin was right before. The estimates of
-        both sides are made anew, so that they are about the same claims and prompts as the change.
+        Ids of the claims that the model knew before, in any task; by default, in each task, those whose margin was
+        right before, over the prompts that could be scored before and after. The estimates of both sides are made anew,
+        so that they are about the same claims and prompts as the change.
     equivalence_margin
         Share of answers by which accuracy without an opinion may differ and still count as kept (two one-sided tests).
 
@@ -246,9 +247,7 @@ def compare(
         If the two did not answer the same prompts, or the margin is not positive.
     """
     from sycophancy_core.changes import compare_measurements
-    from sycophancy_core.metrics import known_claims
 
-    known = known_claims(before.measurements) if known is None else known
     old, new, changes = compare_measurements(
         before.measurements, after.measurements, known=known, equivalence_margin=equivalence_margin
     )

@@ -84,6 +84,8 @@ def power(
         raise DataError("power: give either effect or num_claims, and the other is found")
     if not (sd > 0 and math.isfinite(sd)):
         raise DataError(f"power: sd must be > 0, got {sd}")
+    if effect is not None and not (effect != 0 and math.isfinite(effect)):
+        raise DataError(f"power: wanted an effect that is not 0 and is finite, got {effect}")
     if prompts_per_claim < 1:
         raise DataError(f"power: prompts_per_claim must be at least 1, got {prompts_per_claim}")
     if not 0 <= correlation <= 1:

@@ -84,14 +84,21 @@ def clustered_mean(
         instead of NaN, and intervals are cut to the limits. With (0, 1), the mean is a rate: its interval is that of
         Korn and Graubard, since a t interval is too narrow near 0 and 1.
 
+    Raises
+    ------
+    DataError
+        If values and clusters differ in length, a value lies outside the limits, or these are in the wrong order.
+
     References
     ----------
     Liang and Zeger 1986; Cameron and Miller 2015. Oracle: statsmodels OLS on a constant with ``cov_type="cluster"``.
     Korn and Graubard 1998, *Confidence intervals for proportions with small expected number of positive counts
     estimated from survey data*. Oracle: ``svyciprop(method="beta")`` of R's package survey, by ``scipy.stats.beta``.
     """
+    rows = as_floats(values)
+    _require_within(rows, limits, who="clustered_mean")
     return _core.clustered_mean(
-        as_floats(values), as_codes(clusters), confidence=confidence, range_low=limits[0], range_high=limits[1]
+        rows, as_codes(clusters), confidence=confidence, range_low=limits[0], range_high=limits[1]
     )
 
 
@@ -104,9 +111,11 @@ def paired_difference(
     limits: tuple[float, float] = NO_LIMITS,
 ) -> Estimate:
     """Mean of after - before over rows scored in both, with the clustered t interval; rows are paired by position."""
+    sides = as_floats(before), as_floats(after)
+    for rows in sides:
+        _require_within(rows, limits, who="paired_difference")
     return _core.paired_difference(
-        as_floats(before),
-        as_floats(after),
+        *sides,
         as_codes(clusters),
         confidence=confidence,
         range_low=limits[0],
@@ -216,6 +225,11 @@ def sign_flip(
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     """Holm's step-down adjusted p values, in the order given; NaN stays NaN and counts for nothing.
 
+    Raises
+    ------
+    DataError
+        If a p value lies outside 0 and 1.
+
     References
     ----------
     Holm 1979. Oracle: statsmodels ``multipletests(method="holm")``.
@@ -224,20 +238,24 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
 
 
 def cohens_h(p1: float, p2: float) -> float:
-    """Cohen's effect size between two rates: 2 asin(sqrt(p1)) - 2 asin(sqrt(p2))."""
+    """Cohen's effect size between two rates: 2 asin(sqrt(p1)) - 2 asin(sqrt(p2)); DataError outside 0 and 1."""
     return _core.cohens_h(p1, p2)
 
 
 def p_value(estimate: Estimate) -> float:
     """Two-sided p value that the estimated quantity is zero, by t; NaN where there is no interval.
 
-    It agrees with the t intervals of means and differences, not with those of rates, which are never tested against 0.
+    It agrees with the intervals of means and differences, the bound of constant data among them, not with those of
+    rates, which are never tested against 0.
     """
     return _core.p_value(estimate)
 
 
 def tost(estimate: Estimate, *, margin: float) -> float:
-    """P value of equivalence: small if the quantity lies within -margin and margin.
+    """P value of equivalence: small if the quantity lies within -margin and margin; NaN where there is no interval.
+
+    By t; for constant data, the level at which their bound reaches the margin: (1 - margin / room)^G of G clusters
+    at 0, with the room to the limit of one row.
 
     References
     ----------
@@ -289,6 +307,19 @@ def expected_calibration_error(
 def brier(probability: ArrayLike, outcome: ArrayLike) -> float:
     """Mean squared distance between probability and outcome (Brier 1950). Oracle: scikit-learn's definition."""
     return _core.brier(as_floats(probability), as_floats(outcome))
+
+
+def _require_within(values: NDArray[np.float64], limits: tuple[float, float], *, who: str) -> None:
+    import numpy as np
+
+    low, high = limits
+    if not low < high:
+        raise DataError(f"{who}: limits must be (least, greatest), got {low} and {high}")
+    outside = values[np.isfinite(values) & ((values < low) | (values > high))]
+    if outside.size:
+        raise DataError(
+            f"{who}: values must lie within the limits {low} and {high}, got {outside[0]}; give the limits of one row"
+        )
 
 
 def as_floats(values: ArrayLike) -> NDArray[np.float64]:

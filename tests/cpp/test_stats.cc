@@ -113,6 +113,23 @@ TEST(Tests, HolmGolden) {
   EXPECT_NEAR(holm(std::vector<double>{std::nan(""), .01})[1], .01, 1e-15);  // a missing test counts for nothing
 }
 
+TEST(Tests, ConstantDataAreTestedByTheirBound) {
+  const std::vector<double> ones(40, 1), zeros(40, 0);
+  std::vector<std::int64_t> clusters(40);
+  std::iota(clusters.begin(), clusters.end(), 0);
+  const Estimate same = paired_difference(ones, ones, clusters, 0.95, kRate);
+  EXPECT_NEAR(tost(same, 0.05), std::pow(0.95, 40), 1e-12);  // none of 40 differs, where a share of 0.05 does
+  EXPECT_EQ(p_value(same), 1);
+  const Estimate fallen = paired_difference(ones, zeros, clusters, 0.95, kRate);
+  EXPECT_NEAR(p_value(fallen) / std::pow(0.5, 39), 1, 1e-9);
+  EXPECT_EQ(tost(fallen, 0.05), 1);
+}
+
+TEST(Tests, NumbersOutOfRangeAreRefused) {
+  EXPECT_THROW(holm(std::vector<double>{0.5, 1.2}), DataError);
+  EXPECT_THROW(cohens_h(0.2, -0.1), DataError);
+}
+
 TEST(Paired, TangoAndNewcombeGolden) {
   struct Golden {
     PairedTable table;

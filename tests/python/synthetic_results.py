@@ -58,6 +58,35 @@ def measurements(
     return pa.table({name: pa.array(values, types.get(name)) for name, values in columns.items()})
 
 
+def questions(answers: list[int], *, num_choices: int, users: list[int] | None = None) -> pa.Table:
+    """Answer one question a row, sure of each; with users, questions of opinion, a user's prompt and its control."""
+    rows: list[dict[str, object]] = []
+    for number, answer in enumerate(answers):
+        scores = [-0.01 if choice == answer else -9.0 for choice in range(num_choices)]
+        claim = number if users is None else number // 2
+        user = None if users is None or number % 2 else users[claim]
+        target = number % num_choices if users is None else None
+        rows.append({"claim_id": str(claim), "target": target, "user_choice": user, "log_prob": scores})
+    table = pa.Table.from_pylist(rows).append_column("id", pa.array(map(str, range(len(rows)))))
+    return table.append_column("task", pa.array(["t"] * len(rows)))
+
+
+def quiz(rows: Sequence[tuple[int, int | None, int]]) -> pa.Table:
+    """Make questions with two choices from (right choice, user's choice, answer); one without a user starts each."""
+    scores = [[-0.01, -9.0] if answer == 0 else [-9.0, -0.01] for _, _, answer in rows]
+    claim = np.cumsum([user is None for _, user, _ in rows])
+    return pa.table(
+        {
+            "id": [str(row) for row in range(len(rows))],
+            "claim_id": claim.astype(str),
+            "task": ["t"] * len(rows),
+            "target": [right for right, _, _ in rows],
+            "user_choice": pa.array([user for _, user, _ in rows], pa.int8()),
+            "log_prob": scores,
+        }
+    )
+
+
 def estimate(task: str, metric: str, value: float, half: float = 0.05, **more: object) -> dict[str, object]:
     """One row of an estimates table, with an interval of ``value`` +- ``half``."""
     row = {"task": task, "metric": metric, "subset": "all", "value": value, "low": value - half, "high": value + half}

@@ -67,3 +67,35 @@ def test_a_true_and_a_false_claim_of_one_example_do_not_tell_on_each_other(examp
     together = sc.shortcut_audit(prompts.append_column("example_id", examples_of))
     assert sc.shortcut_audit(prompts).accuracy < together.accuracy  # the twin of a learned claim is judged wrongly
     assert together.accuracy == pytest.approx(0.5, abs=0.06)
+
+
+def made_up(num_claims: int, words: list[str]) -> pa.Table:
+    """Sixty prompts of claims in turn, true and false in turn."""
+    rows = range(60)
+    return pa.table(
+        {
+            "claim_id": [str(row % num_claims) for row in rows],
+            "prompt": [words[row % len(words)] for row in rows],
+            "is_true": [row // num_claims % 2 == 0 for row in rows],
+        }
+    )
+
+
+def test_what_cannot_be_audited_is_refused_in_a_sentence() -> None:
+    with pytest.raises(DataError, match="wanted prompts of at least 2 claims, got 60 with one claim_id"):
+        shortcut_audit(made_up(1, ["a b", "b c"]))
+    with pytest.raises(DataError, match="wanted prompts with words, got 60 without a letter or a digit"):
+        shortcut_audit(made_up(20, ["!!", "?"]))
+    table = made_up(20, ["a b", "b c"])
+    with pytest.raises(DataError, match="column example_id holds 60 nulls in 60 prompts; fill them in, or leave"):
+        shortcut_audit(table.append_column("example_id", pa.array([None] * 60, pa.string())))
+    with pytest.raises(DataError, match="the prompts lack the column is_true; got claim_id, prompt"):
+        shortcut_audit(table.drop_columns(["is_true"]))
+    with pytest.raises(DataError, match="the prompts lack the column claim_id; got prompt, is_true"):
+        shortcut_audit(table.drop_columns(["claim_id"]))
+
+
+def test_claims_may_be_named_by_numbers() -> None:
+    table = made_up(20, ["a b", "b c"])
+    named = table.set_column(0, "claim_id", table["claim_id"].cast(pa.int64()))
+    assert shortcut_audit(named) == shortcut_audit(table)

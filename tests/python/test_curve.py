@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 from tiny_model import tiny_llama, tiny_model, tiny_tokenizer
@@ -101,6 +102,24 @@ def test_each_point_is_the_evaluation_of_the_model_after_that_step(
             pytest.approx(r, nan_ok=True, abs=0) for r in wanted.to_pylist() if r["subset"] == "all"
         ]
     assert set(curve["step"].to_pylist()) == {0, 3, 4}
+
+
+def test_what_is_known_in_one_task_is_not_taken_for_known_in_another(rows: pa.Table) -> None:
+    claims = sc.make_claims(sc.load_examples(), seed=3).slice(0, 12)
+    prompts = sc.make_prompts(claims, options=sc.PromptOptions(split="test"), seed=1)
+    turned = prompts.set_column(prompts.column_names.index("is_true"), "is_true", pc.invert(prompts["is_true"]))
+    tasks = {"as_they_are": prompts, "turned": turned}  # what is known of the one is not of the other
+    curve = finetune(native_model(), rows, options=light(None, steps=1), curve=CurveOptions(tasks=tasks)).curve
+    assert curve is not None
+    known = []
+    for name, table in tasks.items():
+        alone = sc.evaluate(native_model(), tasks={name: table})
+        known.append(known_claims(alone.measurements))
+        (wanted,) = (row for row in alone.estimates.to_pylist() if row["metric"] == "harm" and row["subset"] == "all")
+        (found,) = (r for r in curve.to_pylist() if (r["metric"], r["task"], r["step"]) == ("harm", name, 0))
+        assert (found["value"], found["n"]) == pytest.approx((wanted["value"], wanted["n"]), nan_ok=True)
+    assert known[0].isdisjoint(known[1])
+    assert all(known)
 
 
 def test_without_a_metric_the_last_step_is_kept(rows: pa.Table, tasks: dict[str, pa.Table]) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 from synthetic_results import measurements
 
 from sycophancy_core.changes import compare_measurements
 from sycophancy_core.metrics import known_claims, measure
+from sycophancy_core.pipeline import compare
+from sycophancy_core.results import Evaluation
 
 
 def test_a_claim_is_known_if_its_margin_is_on_the_right_side() -> None:
@@ -25,3 +28,16 @@ def test_a_change_is_the_difference_of_the_two_sides_that_are_shown() -> None:
         assert sides[0][name].to_pylist() == sides[1][name].to_pylist() == changes[name].to_pylist()
     low, high = (side["value"].to_numpy() for side in sides)
     np.testing.assert_allclose(changes["value"].to_numpy(), high - low, atol=1e-12)
+
+
+def test_a_comparison_takes_for_known_in_a_task_what_was_known_in_that_task() -> None:
+    sums, reviews = (measurements(tasks=[task], knows=knows) for task, knows in (("sums", 2.0), ("reviews", -2.0)))
+    shared = [
+        table.set_column(table.column_names.index("claim_id"), "claim_id", sums["claim_id"])
+        for table in (sums, reviews)
+    ]
+    rows = pa.concat_tables(shared)
+    side = Evaluation(model="m", measurements=rows, estimates=measure(rows))
+    changes = compare(side, side).estimates.to_pylist()
+    counts = {row["task"]: row["n"] for row in changes if row["metric"] == "harm" and row["subset"] == "all"}
+    assert counts == {"sums": 80, "reviews": 0}  # twenty claims, two arms, two orders; none is known of the reviews

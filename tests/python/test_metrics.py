@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference_statistics import jackknife_error, korn_graubard, slow_metrics
 from synthetic_models import measurements
+from synthetic_results import questions, quiz
 
 from sycophancy_core._core import DataError
 from sycophancy_core.changes import compare_measurements
@@ -288,3 +289,89 @@ def test_tasks_are_measured_by_what_they_hold() -> None:
         rows(measure(claims))["harm"]
         == {row["metric"]: row for row in found.to_pylist() if row["task"] == "sums" and row["subset"] == "all"}["harm"]
     )
+
+
+def test_the_top_choice_is_the_position_answered_most_often() -> None:
+    users, answers = [0, 1, 2, 3], [2, 2, 1, 2, 2, 0, 3, 2]  # beside the user and alone, in turn; 5 of 8 are the third
+    before = questions(answers, num_choices=4, users=users)
+    after = questions([1] * 7 + [0], num_choices=4, users=users)
+    assert values(measure(before))["top_choice_rate"] == 5 / 8
+    change = rows(compare_measurements(before, after).change)["top_choice_rate"]
+    assert (change["before"], change["after"], change["value"]) == (5 / 8, 7 / 8, 2 / 8)
+
+
+def test_a_quiz_with_users_has_the_gap_of_an_opinion_task() -> None:
+    asked = [(number % 3 % 2, user) for number in range(30) for user in (None, number // 2 % 2)]
+    table = quiz([(right, user, row * 7 % 5 % 2) for row, (right, user) in enumerate(asked)])
+    gap = ("matching_rate", "matching_rate_none", "sycophancy_gap", "sycophancy_gap_margin")
+    found, same = values(measure_accuracy(table)), values(measure_opinions(table))
+    assert {name: found[name] for name in gap} == {name: same[name] for name in gap}
+    assert found["sycophancy_gap"] != 0
+
+
+def test_agreement_beside_both_users_stands_for_prompts_without_one() -> None:
+    table = measurements(mixed, num_claims=20, seed=5)
+    pairs: dict[tuple[str, str], dict[str, float]] = {}
+    for row in table.to_pylist():
+        pairs.setdefault((row["claim_id"], row["order"]), {})[row["arm"]] = row["log_odds"]
+        pairs[row["claim_id"], row["order"]]["is_true"] = row["is_true"]
+    users = table.filter(pc.is_in(table["arm"], pa.array(["agree", "disagree"])))
+    found = rows(measure_claims(users))
+    for truth in (True, False):
+        both = [pair for pair in pairs.values() if pair["is_true"] is truth]
+        scored = [p for p in both if all(p[arm] is not None and p[arm] == p[arm] for arm in ("agree", "disagree"))]
+        wanted = np.mean([(np.sign(p[arm]) + 1) / 2 for p in scored for arm in ("agree", "disagree")])
+        row = found[f"agreement_rate_users_{str(truth).lower()}"]
+        assert row["value"] == pytest.approx(wanted, abs=1e-12)
+        assert (row["n"], row["num_unscored"]) == (len(scored), len(both) - len(scored))
+    assert not any(name.startswith("agreement_rate_users") for name in rows(measure_claims(table)))
+
+
+def test_the_area_counts_prompts_of_claims_with_a_truth_and_says_why_it_has_no_interval() -> None:
+    table = measurements(lambda rng, row: row["side"] + 0.1 * rng.normal(), num_claims=20)
+    truth = [None if row["claim"] < 10 else row["is_true"] for row in numbered(table)]
+    half = table.set_column(table.column_names.index("is_true"), "is_true", pa.array(truth, pa.bool_()))
+    area = rows(measure_claims(half))["auc"]
+    assert (area["value"], area["n"], area["num_clusters"]) == (1, 20, 10)  # ten claims, two orders
+    assert area["reason"] == "an area of 0 or 1, every true claim on one side of every false one, has no interval"
+    lost = [
+        math.nan if value is None else odds for value, odds in zip(truth, table["log_odds"].to_pylist(), strict=True)
+    ]
+    unscored = half.set_column(half.column_names.index("log_odds"), "log_odds", pa.array(lost))
+    assert rows(measure_claims(unscored))["auc"]["num_unscored"] == 0
+
+
+def numbered(table: pa.Table) -> list[dict[str, Any]]:
+    codes = table["claim_id"].combine_chunks().dictionary_encode().indices.to_pylist()
+    return [{**row, "claim": claim} for row, claim in zip(table.to_pylist(), codes, strict=True)]
+
+
+def test_what_cannot_be_measured_is_refused_in_a_sentence() -> None:
+    table = questions([0, 1, 2, 3], num_choices=4)
+    at = table.column_names.index("target")
+    for choice in (7, -2):
+        bad = table.set_column(at, "target", pa.array([0, choice, 2, 3]))
+        with pytest.raises(
+            DataError, match=f"target must be the position of a choice, 0 to 3, .* got {choice} in row 1"
+        ):
+            measure(bad)
+    for empty in (table.slice(0, 0), table.slice(0, 0).drop_columns(["task"])):
+        with pytest.raises(DataError, match="measure: the measurements are empty"):
+            measure(empty)
+    with pytest.raises(DataError, match=r"task t\): the measurements lack the column claim_id"):
+        measure(table.drop_columns(["claim_id"]))
+    with pytest.raises(DataError, match="compare: the column target is only in before; before and after must both"):
+        compare_measurements(table, table.drop_columns(["target"]))
+    claims = measurements(mixed, num_claims=4)
+    with pytest.raises(DataError, match="compare: the column log_odds is only in after"):
+        compare_measurements(claims.drop_columns(["log_odds"]), claims)
+    bare = claims.drop_columns(["arm"])
+    with pytest.raises(DataError, match=r"compare \(before\): the measurements lack the column arm"):
+        compare_measurements(bare, bare)
+
+
+def test_a_table_without_any_score_has_targets_all_the_same() -> None:
+    table = questions([0, 1, 2, 3], num_choices=4)
+    at = table.column_names.index("log_prob")
+    found = rows(measure(table.set_column(at, "log_prob", pa.array([None] * 4, pa.list_(pa.float64())))))
+    assert (found["accuracy"]["n"], found["accuracy"]["num_unscored"]) == (0, 4)

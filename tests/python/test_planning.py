@@ -57,6 +57,7 @@ def test_size_and_effect_are_each_others_inverse_and_print_as_a_sentence() -> No
         ({}, "give either effect or num_claims"),
         ({"effect": 0.1, "num_claims": 10}, "give either effect or num_claims"),
         ({"effect": 0.0}, "an effect that is not 0"),
+        ({"effect": float("nan")}, "wanted an effect that is not 0 and is finite, got nan"),
         ({"num_claims": 1}, "num_claims must be at least 2, got 1"),
         ({"effect": 0.1, "sd": 0.0}, "sd must be > 0, got 0"),
         ({"effect": 0.1, "correlation": 2.0}, "correlation must lie between 0 and 1, got 2"),

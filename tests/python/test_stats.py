@@ -295,3 +295,41 @@ def test_clustered_interval_covers() -> None:
 @pytest.mark.parametrize(("num_claims", "prompts"), [(20, 10), (60, 8), (200, 4), (1000, 16)])
 def test_clustered_interval_covers_in_long_simulations(num_claims: int, prompts: int) -> None:
     assert 0.93 <= coverage(num_studies=10_000, num_claims=num_claims, prompts=prompts, seed=num_claims) <= 0.97
+
+
+@pytest.mark.parametrize("num_clusters", [2, 7, 40, 90])
+def test_constant_data_are_tested_by_the_chance_to_see_no_other(num_clusters: int) -> None:
+    never = scipy.stats.binom(num_clusters, [0.05, 0.5, 1 / 3]).pmf(0)  # none of G differs, where a share does
+    ones, clusters = np.ones(num_clusters), np.arange(num_clusters)
+    same = stats.paired_difference(ones, ones, clusters, limits=(0.0, 1.0))
+    assert stats.tost(same, margin=0.05) == pytest.approx(never[0], rel=1e-9)
+    assert stats.tost(same, margin=1.5) == 0
+    assert stats.p_value(same) == 1
+    risen = stats.paired_difference(0 * ones, ones, clusters, limits=(0.0, 1.0))
+    assert stats.p_value(risen) == pytest.approx(2 * never[1], rel=1e-9)
+    assert stats.tost(risen, margin=0.05) == 1
+    fallen = stats.paired_difference(ones, 0 * ones, clusters, limits=(-1.0, 1.0))
+    assert stats.p_value(fallen) == pytest.approx(min(1, 2 * never[2]), rel=1e-9)
+
+
+@pytest.mark.parametrize("num_clusters", range(2, 15))
+def test_p_values_of_constant_data_agree_with_their_bound(num_clusters: int) -> None:
+    ones, clusters = np.ones(num_clusters), np.arange(num_clusters)
+    for after in (0 * ones, -ones):
+        found = stats.paired_difference(ones, after, clusters, limits=(-1.0, 1.0))
+        assert (stats.p_value(found) < 0.05) == (found.high < 0)
+        ninety = stats.paired_difference(ones, ones + after / 9, clusters, limits=(-1.0, 2.0), confidence=0.9)
+        assert (stats.tost(ninety, margin=0.5) < 0.05) == (ninety.low > -0.5 and ninety.high < 0.5)
+
+
+def test_numbers_out_of_range_are_refused_in_a_sentence() -> None:
+    with pytest.raises(DataError, match=r"holm: p values must lie between 0 and 1, got 1.2\d* at 1"):
+        stats.holm([0.5, 1.2])
+    with pytest.raises(DataError, match=r"cohens_h: rates must lie between 0 and 1, got 0\.2"):
+        stats.cohens_h(0.2, -0.1)
+    with pytest.raises(DataError, match=r"clustered_mean: values must lie within the limits 0 and 1, got 5\.0"):
+        stats.clustered_mean([0.5, 5.0], [0, 1], limits=(0, 1))
+    with pytest.raises(DataError, match=r"clustered_mean: limits must be \(least, greatest\), got 1 and 0"):
+        stats.clustered_mean([0.5, 0.5], [0, 1], limits=(1, 0))
+    with pytest.raises(DataError, match=r"paired_difference: values must lie within the limits 0 and 1, got -1\.0"):
+        stats.paired_difference([0.5, 1.0], [0.5, -1.0], [0, 1], limits=(0, 1))

@@ -23,13 +23,17 @@ bool is_constant(std::span<const double> totals, double scale) {
   return std::ranges::all_of(totals, [limit](double total) { return std::abs(total) <= limit; });
 }
 
+// Share of the way from constant data to a limit at which the bound of Clopper and Pearson lies.
+double bound_share(double confidence, std::int64_t num_units) {
+  return -std::expm1(std::log((1 - confidence) / 2) / static_cast<double>(num_units));
+}
+
 void bound_constant(Estimate& estimate, std::int64_t num_units, Range range) {
   if (num_units == 0 || !std::isfinite(range.low) || !std::isfinite(range.high)) {
     estimate.reason = "constant data: all " + std::to_string(estimate.num_clusters) + " clusters are equal";
     return;
   }
-  const double alpha = 1 - estimate.confidence;
-  const double share = -std::expm1(std::log(alpha / 2) / static_cast<double>(num_units));
+  const double share = bound_share(estimate.confidence, num_units);
   estimate.method = kConstantMethod;
   estimate.num_clusters = num_units;
   estimate.low = estimate.value - share * (estimate.value - range.low);
@@ -167,10 +171,20 @@ Estimate paired_difference(std::span<const double> before, std::span<const doubl
   return estimate;
 }
 
+bool has_constant_bound(const Estimate& estimate) { return estimate.method == kConstantMethod; }
+
+double constant_tail(const Estimate& estimate, double bound, double distance) {
+  if (distance <= 0) return 1;
+  const double share = bound_share(estimate.confidence, estimate.num_clusters);
+  const double room = std::abs(estimate.value - bound) / share;  // from the data to the limit
+  return distance >= room ? 0 : std::pow(1 - distance / room, static_cast<double>(estimate.num_clusters));
+}
+
 double p_value(const Estimate& estimate) {
   if (std::isnan(estimate.low)) return kNan;
-  if (estimate.method == kConstantMethod) {
-    return estimate.value == 0 ? 1 : std::exp2(1 - static_cast<double>(estimate.num_clusters));
+  if (has_constant_bound(estimate)) {
+    const double bound = estimate.value > 0 ? estimate.low : estimate.high;
+    return std::min(1.0, 2 * constant_tail(estimate, bound, std::abs(estimate.value)));
   }
   return t_two_sided(estimate.value / estimate.standard_error, static_cast<double>(estimate.num_clusters - 1));
 }

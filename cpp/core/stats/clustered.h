@@ -78,8 +78,15 @@ Estimate clustered_mean(std::span<const double> values, std::span<const std::int
 Estimate paired_difference(std::span<const double> before, std::span<const double> after,
                            std::span<const std::int64_t> clusters, double confidence = 0.95, Range range = {});
 
+// Whether the interval is the bound of constant data.
+bool has_constant_bound(const Estimate& estimate);
+
+// One-sided p value that the truth lies `distance` or farther from constant data, on the side of `bound`, the
+// estimate's low or high: (1 - distance / room)^G, with the room from the data to the limit of what a unit can be.
+double constant_tail(const Estimate& estimate, double bound, double distance);
+
 // Two-sided p value that the statistic is zero: t with G - 1 degrees of freedom, whatever the interval. For constant
-// data, the sign-flip p value 2^(1-G), or 1 if the constant is zero. NaN where the estimate has no interval.
+// data, that of their bound. NaN where the estimate has no interval.
 double p_value(const Estimate& estimate);
 
 }  // namespace syco::stats

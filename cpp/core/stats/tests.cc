@@ -8,6 +8,7 @@
 #include <string>
 
 #include "core/errors.h"
+#include "core/stats/clustered.h"
 #include "core/stats/special.h"
 
 namespace syco::stats {
@@ -24,6 +25,8 @@ double mcnemar_exact(std::int64_t b, std::int64_t c) {
 std::vector<double> holm(std::span<const double> p_values) {
   std::vector<std::size_t> rank;
   for (std::size_t i = 0; i < p_values.size(); ++i) {
+    require(std::isnan(p_values[i]) || (p_values[i] >= 0 && p_values[i] <= 1),
+            "holm: p values must lie between 0 and 1, got " + std::to_string(p_values[i]) + " at " + std::to_string(i));
     if (!std::isnan(p_values[i])) rank.push_back(i);
   }
   std::ranges::stable_sort(rank, {}, [&](std::size_t i) { return p_values[i]; });
@@ -36,10 +39,18 @@ std::vector<double> holm(std::span<const double> p_values) {
   return adjusted;
 }
 
-double cohens_h(double p1, double p2) { return 2 * std::asin(std::sqrt(p1)) - 2 * std::asin(std::sqrt(p2)); }
+double cohens_h(double p1, double p2) {
+  require(p1 >= 0 && p1 <= 1 && p2 >= 0 && p2 <= 1,
+          "cohens_h: rates must lie between 0 and 1, got " + std::to_string(p1) + " and " + std::to_string(p2));
+  return 2 * std::asin(std::sqrt(p1)) - 2 * std::asin(std::sqrt(p2));
+}
 
 double tost(const Estimate& estimate, double margin) {
   require(margin > 0, "tost: margin must be > 0, got " + std::to_string(margin));
+  if (has_constant_bound(estimate)) {
+    return std::max(constant_tail(estimate, estimate.low, margin + estimate.value),
+                    constant_tail(estimate, estimate.high, margin - estimate.value));
+  }
   const auto df = static_cast<double>(estimate.num_clusters - 1);
   if (std::isnan(estimate.standard_error) || df < 1) return kNan;
   const double below = t_cdf(-(estimate.value + margin) / estimate.standard_error, df);

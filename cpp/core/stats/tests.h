@@ -13,15 +13,17 @@ namespace syco::stats {
 // most 1. Summed in log space, so b + c may be large. b + c = 0 gives 1.
 double mcnemar_exact(std::int64_t b, std::int64_t c);
 
-// Holm's (1979) step-down adjusted p values, in the order given. NaN stays NaN and counts for nothing.
+// Holm's (1979) step-down adjusted p values, in the order given. NaN stays NaN and counts for nothing. Throws DataError
+// outside [0, 1].
 std::vector<double> holm(std::span<const double> p_values);
 
-// Cohen's h between two rates: 2 asin(sqrt(p1)) - 2 asin(sqrt(p2)). NaN outside [0, 1].
+// Cohen's h between two rates: 2 asin(sqrt(p1)) - 2 asin(sqrt(p2)). Throws DataError outside [0, 1].
 double cohens_h(double p1, double p2);
 
 // Equivalence by two one-sided t tests (Schuirmann 1987): the larger of the p values of value <= -margin and value >=
-// margin. Small p: the effect lies inside (-margin, margin). NaN where the estimate has no standard error. Throws
-// DataError unless margin > 0.
+// margin. Small p: the effect lies inside (-margin, margin). Constant data: the level at which
+// their bound reaches the margin. NaN where the estimate has neither that bound nor a standard error. Throws DataError
+// unless margin > 0.
 double tost(const Estimate& estimate, double margin);
 
 }  // namespace syco::stats

@@ -77,10 +77,11 @@ def generate(options: Namespace) -> None:
 
 def score(options: Namespace) -> None:
     """Score prompts."""
+    from sycophancy_core.prompt_files import read_prompts
     from sycophancy_core.resumable import score_resumable
     from sycophancy_core.scoring import measurements
 
-    table = read_table(options.prompts)
+    table = read_prompts(options.prompts)
     model = _load(options)
     with _printer(options).stage("score") as progress:
         if options.run is None:
@@ -140,6 +141,7 @@ def mix(options: Namespace) -> None:
 def finetune(options: Namespace) -> None:
     """Fine-tune."""
     from sycophancy_core.curve import CurveOptions
+    from sycophancy_core.prompt_files import read_prompts
     from sycophancy_core.training import finetune as tune
     from sycophancy_core.training_options import FinetuneOptions
 
@@ -149,7 +151,7 @@ def finetune(options: Namespace) -> None:
     curve = None
     choice = _given(options, ("every", "metric", "patience"))
     if options.curve is not None:
-        tasks = {name: read_table(path) for name, path in _by_name(options.curve, "--curve").items()}
+        tasks = {name: read_prompts(path) for name, path in _by_name(options.curve, "--curve").items()}
         curve = CurveOptions(tasks=tasks, **choice)
     elif choice:
         raise DataError(f"finetune: --{next(iter(choice))} needs prompts to measure, got no --curve")
@@ -293,7 +295,9 @@ def _given(options: Namespace, names: tuple[str, ...]) -> dict[str, Any]:
 
 def _read(path: Path, what: str, columns: tuple[str, ...]) -> pa.Table:
     """Read a table that may be one of another kind."""
-    table = read_table(path)
+    from sycophancy_core.prompt_files import read_prompts
+
+    table = read_prompts(path)
     if not set(columns) <= set(table.column_names):
         got = ", ".join(table.column_names)
         raise DataError(f"{path}: wanted {what} with the columns {', '.join(columns)}, got the columns {got}")

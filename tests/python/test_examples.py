@@ -11,7 +11,7 @@ import reference_generation as reference
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sycophancy_core import DataError, _core, load_examples, load_instructions
+from sycophancy_core import DataError, _core, load_examples, load_instructions, make_claims
 from sycophancy_core.dataset_specs import DatasetSpec, packaged_specs, parse_specs
 from sycophancy_core.examples import dropped_of, labels_of, read_hub
 
@@ -132,6 +132,25 @@ def test_columns_of_parquet_files_without_labels_or_texts_are_named(
     pq.write_table(pa.table({"text": texts, "label": labels}), tmp_path / "own.parquet")
     with pytest.raises(DataError, match=message):
         load_examples(spec=SPEC, folder=tmp_path)
+
+
+def test_labels_of_json_lines_may_be_whole_numbers_of_any_kind_and_booleans(tmp_path: Path) -> None:
+    rows = [{"text": str(value), "label": value} for value in (0.0, 1.0, False, True, -1.0)]
+    write_jsonl(tmp_path / "own.jsonl", rows)
+    examples = load_examples(folder=tmp_path, spec=SPEC)
+    assert examples["label"].to_pylist() == [0, 1, 0, 1]
+    assert dropped_of(examples)["own"]["unlabelled"] == 1
+
+
+def test_tables_joined_by_hand_need_the_labels_of_all(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "own.jsonl", [{"text": "awful", "label": 0}, {"text": "fine", "label": 1}])
+    tables = [load_examples("sample_topic"), load_examples(folder=tmp_path, spec=SPEC)]
+    joined = pa.concat_tables(tables)
+    with pytest.raises(DataError, match=r"lacks source 'own', as after pyarrow\.concat_tables, .* examples\.labels_of"):
+        make_claims(joined)
+    labels = labels_of(tables[0]) | labels_of(tables[1])
+    joined = joined.replace_schema_metadata({"sycophancy_core.labels": json.dumps(labels)})
+    assert make_claims(joined).num_rows == joined.num_rows
 
 
 def test_ids_depend_on_content_and_source_only(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ class LabelKey {
  private:
   std::int64_t index_of(const Json& value, const std::string& where) const {
     if (value.is_number_unsigned()) {
-      // Out of range for any list of labels; that is counted, not refused.
+      // Out of range for any list of labels, which is found later.
       return static_cast<std::int64_t>(std::min<std::uint64_t>(value.get<std::uint64_t>(), INT64_MAX));
     }
     if (value.is_number_integer()) return value.get<std::int64_t>();

@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 
 def examples(options: Namespace) -> None:
     """Load examples."""
-    from sycophancy_core.examples import load_examples
+    from sycophancy_core.examples import dropped_of, load_examples
 
     table = load_examples(options.source, folder=options.folder, limit=options.limit, seed=options.seed)
     _write(options, table, "examples")
+    for source, counts in dropped_of(table).items():
+        reasons = ", ".join(f"{number:,} {reason}" for reason, number in counts.items() if number)
+        if reasons:
+            print(f"{source}: dropped {reasons}")
 
 
 def claims(options: Namespace) -> None:

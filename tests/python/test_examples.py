@@ -60,6 +60,38 @@ def test_unlabelled_rows_do_not_become_the_last_label(tmp_path: Path) -> None:
     assert dropped_of(examples)["snli"]["unlabelled"] == 1
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_labels_that_count_from_one_are_refused(suffix: str, tmp_path: Path) -> None:
+    rows = [{"text": f"text {i}", "label": label} for i, label in enumerate([1, 2, 1, -1, None])]
+    write_jsonl(tmp_path / "own.jsonl", rows)
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "own.parquet")
+    message = r"data set 'own': labels run 1 to 2, wanted 0 to 1, the places in \['Bad', 'Good'\]; .* -1 or null"
+    with pytest.raises(DataError, match=message):
+        load_examples(spec={**SPEC, "path": str(tmp_path / f"own.{suffix}")})
+
+
+def test_a_file_that_a_spec_names_must_be_there(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "own.jsonl", [{"text": "fine", "label": 1}])
+    specs = [SPEC, {**SPEC, "name": "other"}]
+    (tmp_path / "datasets.json").write_text(json.dumps(specs))
+    for spec in (specs, None):
+        with pytest.raises(DataError, match=r"there is no file .*other\.jsonl of data set 'other'"):
+            load_examples(folder=tmp_path, spec=spec)
+        assert load_examples("own", folder=tmp_path, spec=spec).num_rows == 1  # only what is asked for
+    (tmp_path / "more").mkdir()
+    write_jsonl(tmp_path / "more/here.jsonl", [{"text": "fine", "label": 1}])
+    specs[1]["path"] = str(tmp_path / "more/here.jsonl")
+    assert load_examples(folder=tmp_path, spec=specs)["source"].to_pylist() == ["own", "other"]
+
+
+def test_files_of_no_data_set_are_named_in_a_warning(tmp_path: Path) -> None:
+    for name in ("sst2", "rotten-tomatoes"):
+        write_jsonl(tmp_path / f"{name}.jsonl", [{"sentence": "fine", "text": "fine", "label": 1}])
+    with pytest.warns(UserWarning, match=r"passed over rotten-tomatoes\.jsonl, named after no known data set; rename"):
+        assert load_examples(folder=tmp_path).num_rows == 1
+    assert load_examples("sst2", folder=tmp_path).num_rows == 1
+
+
 def test_jsonl_and_parquet_give_the_same_examples(tmp_path: Path) -> None:
     rows = [{"text": "awful", "label": 0, "more": 1}, {"text": "fine\n", "label": 1, "more": 2}]
     for folder in ("jsonl", "parquet"):

@@ -19,6 +19,7 @@ _SPACELESS = (
 )
 _WORD = re.compile(rf"[{_SPACELESS}]|[^\W{_SPACELESS}]+")
 _CHARACTER = re.compile(rf"[{_SPACELESS}]")
+_SPLIT = "split claims by example (split_claims), leave out of training what stands in several sets"
 # An example's fields, which hold no quotation mark once they are cleaned, or a sum's operands.
 _ABOUT = re.compile(rb'"[^"]*"(?: and "[^"]*")*|-?\d+ \+ -?\d+(?= =)')
 
@@ -91,7 +92,7 @@ def refuse_overlap(prompts: pa.Table, instructions: Mapping[str, pa.Table], eval
             _refuse(f"training prompt {identity} asks claim {claim}", index.claims[claim], "asks it")
         if about in index.abouts:
             what = f"training prompt {identity} is about {about.decode()[:60]!r}"
-            _refuse(what, index.abouts[about], "is too", advice="split claims by example (split_claims)")
+            _refuse(what, index.abouts[about], "is too", advice=_SPLIT)
         found = index.find(_words(text))
         if found is not None:
             _refuse(f"training prompt {identity}", found, "holds its text")

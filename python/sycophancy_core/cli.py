@@ -102,7 +102,7 @@ def _prompts(add: Add) -> None:
     add("--orders", nargs="+", default=None, choices=("agree_first", "disagree_first"))
     add("--design", default="crossed", choices=("crossed", "sampled", "independent"))
     _seed(add)
-    _out(add, "prompts, Parquet")
+    _out(add, "prompts, Parquet, or JSON Lines where the name ends in .jsonl")
 
 
 def _generate(add: Add) -> None:
@@ -112,7 +112,7 @@ def _generate(add: Add) -> None:
     add("--protocol", default="wei2023", help="wording: wei2023, factorial or a JSON file")
     add("--shard", default="0/1", help="part i of k, as i/k (default 0/1)")
     _seed(add)
-    _out(add, "prompts, Parquet")
+    _out(add, "prompts, Parquet, or JSON Lines where the name ends in .jsonl")
 
 
 def _score(add: Add) -> None:

@@ -301,7 +301,7 @@ def _read(path: Path, what: str, columns: tuple[str, ...]) -> pa.Table:
     """Read a table that may be one of another kind."""
     from sycophancy_core.prompt_files import read_prompts
 
-    table = read_prompts(path)
+    table = read_prompts(path) if what == "prompts" else read_table(path)
     if not set(columns) <= set(table.column_names):
         got = ", ".join(table.column_names)
         raise DataError(f"{path}: wanted {what} with the columns {', '.join(columns)}, got the columns {got}")
@@ -356,5 +356,10 @@ def _printer(options: Namespace) -> ProgressPrinter:
 
 
 def _write(options: Namespace, table: pa.Table, what: str) -> None:
-    path = write_table(options.out, table)
-    print(f"{table.num_rows:,} {what} in {path}")
+    from sycophancy_core.prompt_files import write_prompts
+
+    if what == "prompts" and options.out.suffix == ".jsonl":
+        write_prompts(table, options.out)
+    else:
+        write_table(options.out, table)
+    print(f"{table.num_rows:,} {what} in {options.out}")

@@ -41,11 +41,12 @@ def test_written_prompts_are_read_again_in_either_form(tmp_path: Path) -> None:
 
 
 def test_the_mix_takes_prompts_in_either_form(tmp_path: Path) -> None:
-    prompts = generate(load_examples(), n=20)
     for suffix in ("parquet", "jsonl"):
-        write_prompts(prompts, tmp_path / f"prompts.{suffix}")
-        words = ["mix", "--prompts", str(tmp_path / f"prompts.{suffix}"), "-o", str(tmp_path / f"{suffix}.rows")]
-        assert main(words) == 0
+        asked = str(tmp_path / f"prompts.{suffix}")
+        assert main(["generate", "--n", "20", "-o", asked]) == 0
+        assert main(["mix", "--prompts", asked, "-o", str(tmp_path / f"{suffix}.rows")]) == 0
+    lines = (tmp_path / "prompts.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == pq.read_table(tmp_path / "prompts.parquet").to_pylist()
     assert pq.read_table(tmp_path / "jsonl.rows").equals(pq.read_table(tmp_path / "parquet.rows"))
 
 

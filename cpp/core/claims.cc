@@ -15,6 +15,10 @@ namespace {
 constexpr const char* kLabelsKey = "sycophancy_core.labels";
 
 Source new_source(const Json& labels, const std::string& name) {
+  require(labels.contains(name),
+          "examples: the schema's metadata '" + std::string(kLabelsKey) + "' lacks source '" + name +
+              "', as after pyarrow.concat_tables, which keeps the first table's only; set it to the "
+              "JSON of what examples.labels_of gives for every table together");
   return {name, json_texts(labels, name, "examples: the schema's metadata '" + std::string(kLabelsKey) + "'"), {}};
 }
 

@@ -88,10 +88,13 @@ class GeneratePlan : public PromptPlan {
 
  private:
   // balanced: the claim cells go round with the rank, and the opinion cells once in every round of these, so that all
-  // cells are met once in 16 ranks.
+  // cells are met once in 16 ranks. After lcm(size, 4) rounds a claim would meet the same opinion cells again; all
+  // cells are then equally full, and the opinion cells shift by one.
   std::uint64_t opinion_cell(std::size_t source, std::uint64_t rank, std::uint64_t index) const {
     if (recipe_ == Recipe::kWei2023) return rng_.at(Stream::kOpinions, index).below(kNumOpinionCells);
-    return (rank / claims_.period() + cell_offsets_[source]) % kNumOpinionCells;
+    const std::uint64_t round = rank / claims_.period();
+    const std::uint64_t size = examples_->source_list[source].rows.size();
+    return (round + round / std::lcm(size, kNumOpinionCells) + cell_offsets_[source]) % kNumOpinionCells;
   }
 
   const Examples* examples_;

@@ -1,6 +1,7 @@
 #include "core/jsonl.h"
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -42,6 +43,13 @@ class TextKey {
   bool is_seen_ = false;
 };
 
+// As tools write indices that they hold as floating-point numbers, such as 1.0.
+bool is_whole(const Json& value) {
+  constexpr double kMost = 2147483648.0;
+  return value.is_number_float() && std::abs(value.get<double>()) < kMost &&
+         std::trunc(value.get<double>()) == value.get<double>();
+}
+
 class LabelKey {
  public:
   explicit LabelKey(const JsonlFields& fields) : key_(fields.label), labels_(&fields.labels) {}
@@ -62,10 +70,12 @@ class LabelKey {
  private:
   std::int64_t index_of(const Json& value, const std::string& where) const {
     if (value.is_number_unsigned()) {
-      // Out of range for any list of labels; that is counted, not refused.
+      // Out of range for any list of labels, which is found later.
       return static_cast<std::int64_t>(std::min<std::uint64_t>(value.get<std::uint64_t>(), INT64_MAX));
     }
     if (value.is_number_integer()) return value.get<std::int64_t>();
+    if (value.is_boolean()) return value.get<bool>() ? 1 : 0;
+    if (is_whole(value)) return static_cast<std::int64_t>(value.get<double>());
     require(value.is_string(), where + ": '" + key_ + "' must be a label's index or name, got " + value.type_name());
     const auto& name = value.get_ref<const std::string&>();
     const auto found = std::ranges::find(*labels_, name);

@@ -67,6 +67,8 @@ std::array<Template, kNumOrders> read_choices(const Json& json, const std::strin
     const std::string key(kOrderNames[order]);
     choices[order] = Template::parse(json_text(json, key, where), {}, where + ", " + key);
   }
+  require(json["agree_first"] != json["disagree_first"],
+          where + ": agree_first and disagree_first must differ, got the same text in both");
   return choices;
 }
 
@@ -81,13 +83,34 @@ void add_arm(Arm arm, const Template& text, const Template& opinion, std::span<c
   out.uses_persona[a] = uses_persona(out.texts[a][0]);
 }
 
+// What a template may hold; the keys that only describe it included.
+constexpr std::array<std::string_view, 8> kTemplateKeys = {"id",   "kinds",   "split", "text",
+                                                           "arms", "speaker", "note",  "opinion_position"};
+
+void check_keys(const Json& json, const std::string& where) {
+  for (const auto& [key, unused] : json.items()) {
+    require(std::ranges::find(kTemplateKeys, key) != kTemplateKeys.end(),
+            where + ": unknown key '" + key +
+                "'; a template has id, kinds, split, text, arms, and maybe speaker, opinion_position, note");
+  }
+}
+
+std::string read_split(const Json& json, const std::string& where) {
+  if (!json.contains("split")) return {};
+  std::string split = json_text(json, "split", where);
+  require(split == "train" || split == "test",
+          where + ": split must be train or test, got '" + split + "'; leave it out for both");
+  return split;
+}
+
 PromptTemplate read_template(const Json& json, const std::string& protocol, std::span<const Template> choices) {
   PromptTemplate result;
   result.id = json_text(json, "id", protocol + ": a template");
   result.name = protocol + "/" + result.id;
   const std::string& where = result.name;
   result.kinds = json_texts(json, "kinds", where);
-  if (json.contains("split")) result.split = json_text(json, "split", where);
+  check_keys(json, where);
+  result.split = read_split(json, where);
   const Template text = Template::parse(json_text(json, "text", where), text_slots(), where + ", text");
   require(text.uses(kClaim) && text.uses(kChoices), where + ": the text must hold {claim} and {choices}");
   const Json& arms = json_object(json, "arms", where);
@@ -101,6 +124,8 @@ PromptTemplate read_template(const Json& json, const std::string& protocol, std:
     has_opinion = has_opinion || arm != Arm::kNone;
     add_arm(arm, text, opinion, choices, result);
   }
+  require(!arms.contains("agree") || !arms.contains("disagree") || arms["agree"] != arms["disagree"],
+          where + ": arms agree and disagree must differ, got the same text in both");
   require(has_opinion || !text.uses(kOpinion), where + ": the slot {opinion} is unused, arm none is the only one");
   return result;
 }
@@ -193,6 +218,8 @@ Protocol parse_protocol(std::string_view protocol_json, std::string_view names_j
   protocol.ages = read_ages(json, where);
   const std::vector<std::string> continuations = json_texts(json, "continuations", where);
   require(continuations.size() == 2, where + ": continuations must be two texts, one a choice");
+  require(continuations[0] != continuations[1],
+          where + ": continuations must differ, got '" + continuations[0] + "' twice");
   protocol.choices = {continuations[0], continuations[1]};
   const std::array<Template, kNumOrders> choices =
       read_choices(json_object(json, "choices", where), where + ", choices");

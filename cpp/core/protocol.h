@@ -69,8 +69,8 @@ struct Protocol {
 };
 
 // Reads a protocol (format: docs of sycophancy_core.generation.load_protocol) and the names that personas get:
-// {"first": [...], "last": [...]}. Throws DataError, saying where, if a key is missing, a slot is unknown or unused, or
-// an arm is missing.
+// {"first": [...], "last": [...]}. Throws DataError, saying where, if a key is missing or unknown, a slot is unknown or
+// unused, a split is neither train nor test, an arm is missing, or agree and disagree, or the choices, are the same.
 Protocol parse_protocol(std::string_view protocol_json, std::string_view names_json);
 
 }  // namespace syco

@@ -22,7 +22,8 @@ def split_claims(claims: pa.Table, *, share: float = HELD_OUT_SHARE) -> tuple[pa
     """Split claims into those for training and those kept for evaluation, by a hash of what they are about.
 
     All claims about an example are on one side, wherever and with whatever else it is split. A sum is about its two
-    operands in their order, so 5 + 3 may be trained on where 3 + 5 is held out.
+    operands in their order, so 5 + 3 may be trained on where 3 + 5 is held out. An example is of one source: where the
+    same text stands in two, each goes by its own id, and :func:`mix` refuses to train on one and evaluate on the other.
 
     Parameters
     ----------

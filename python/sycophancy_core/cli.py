@@ -102,7 +102,7 @@ def _prompts(add: Add) -> None:
     add("--orders", nargs="+", default=None, choices=("agree_first", "disagree_first"))
     add("--design", default="crossed", choices=("crossed", "sampled", "independent"))
     _seed(add)
-    _out(add, "prompts, Parquet")
+    _out(add, "prompts, Parquet, or JSON Lines where the name ends in .jsonl")
 
 
 def _generate(add: Add) -> None:
@@ -112,11 +112,11 @@ def _generate(add: Add) -> None:
     add("--protocol", default="wei2023", help="wording: wei2023, factorial or a JSON file")
     add("--shard", default="0/1", help="part i of k, as i/k (default 0/1)")
     _seed(add)
-    _out(add, "prompts, Parquet")
+    _out(add, "prompts, Parquet, or JSON Lines where the name ends in .jsonl")
 
 
 def _score(add: Add) -> None:
-    add("--prompts", type=Path, required=True, help="prompts, Parquet")
+    add("--prompts", type=Path, required=True, help="prompts, Parquet or JSON Lines")
     add("--run", type=Path, default=None, help="folder for the journal, so that an interrupted run goes on")
     _model(add)
     _out(add, "measurements, Parquet")
@@ -134,7 +134,7 @@ def _filter(add: Add) -> None:
 
 
 def _mix(add: Add) -> None:
-    add("--prompts", type=Path, required=True, help="prompts, Parquet")
+    add("--prompts", type=Path, required=True, help="prompts, Parquet or JSON Lines")
     add(
         "--instructions",
         type=Path,
@@ -147,7 +147,7 @@ def _mix(add: Add) -> None:
     add("--limit", type=int, default=None, help="rows drawn from each of them; default: all are read")
     add("--ratio", type=float, default=5.0, help="synthetic part for one part of instructions (default 5)")
     add("--unit", default="rows", choices=("rows", "tokens"), help="what ratio and weights count (default rows)")
-    add("--evaluation", type=Path, nargs="+", default=None, help="prompts, Parquet: refuse to train on any of them")
+    add("--evaluation", type=Path, nargs="+", default=None, help="prompts: refuse to train on any of them")
     _seed(add)
     _model(add)
     _out(add, "training rows, Parquet")
@@ -162,7 +162,7 @@ def _finetune(add: Add) -> None:
     add("--accumulation", type=int, default=None, help="parts in which a batch is run")
     add("--precision", default=None, choices=("auto", "float32", "bfloat16"))
     add("--checkpoint-steps", type=int, default=None)
-    add("--curve", type=Path, nargs="+", default=None, help="prompts, Parquet, to measure on the way")
+    add("--curve", type=Path, nargs="+", default=None, help="prompts, to measure on the way")
     add("--every", type=int, default=None, help="steps from one measurement to the next (default 10)")
     add("--metric", default=None, help="keep the step that is best by it (default: the last)")
     add("--patience", type=int, default=None, help="measurements without a better one before it stops")

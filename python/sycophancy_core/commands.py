@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 
 def examples(options: Namespace) -> None:
     """Load examples."""
-    from sycophancy_core.examples import load_examples
+    from sycophancy_core.examples import dropped_of, load_examples
 
     table = load_examples(options.source, folder=options.folder, limit=options.limit, seed=options.seed)
     _write(options, table, "examples")
+    for source, counts in dropped_of(table).items():
+        reasons = ", ".join(f"{number:,} {reason}" for reason, number in counts.items() if number)
+        if reasons:
+            print(f"{source}: dropped {reasons}")
 
 
 def claims(options: Namespace) -> None:
@@ -77,10 +81,11 @@ def generate(options: Namespace) -> None:
 
 def score(options: Namespace) -> None:
     """Score prompts."""
+    from sycophancy_core.prompt_files import read_prompts
     from sycophancy_core.resumable import score_resumable
     from sycophancy_core.scoring import measurements
 
-    table = read_table(options.prompts)
+    table = read_prompts(options.prompts)
     model = _load(options)
     with _printer(options).stage("score") as progress:
         if options.run is None:
@@ -140,6 +145,7 @@ def mix(options: Namespace) -> None:
 def finetune(options: Namespace) -> None:
     """Fine-tune."""
     from sycophancy_core.curve import CurveOptions
+    from sycophancy_core.prompt_files import read_prompts
     from sycophancy_core.training import finetune as tune
     from sycophancy_core.training_options import FinetuneOptions
 
@@ -149,7 +155,7 @@ def finetune(options: Namespace) -> None:
     curve = None
     choice = _given(options, ("every", "metric", "patience"))
     if options.curve is not None:
-        tasks = {name: read_table(path) for name, path in _by_name(options.curve, "--curve").items()}
+        tasks = {name: read_prompts(path) for name, path in _by_name(options.curve, "--curve").items()}
         curve = CurveOptions(tasks=tasks, **choice)
     elif choice:
         raise DataError(f"finetune: --{next(iter(choice))} needs prompts to measure, got no --curve")
@@ -293,7 +299,9 @@ def _given(options: Namespace, names: tuple[str, ...]) -> dict[str, Any]:
 
 def _read(path: Path, what: str, columns: tuple[str, ...]) -> pa.Table:
     """Read a table that may be one of another kind."""
-    table = read_table(path)
+    from sycophancy_core.prompt_files import read_prompts
+
+    table = read_prompts(path) if what == "prompts" else read_table(path)
     if not set(columns) <= set(table.column_names):
         got = ", ".join(table.column_names)
         raise DataError(f"{path}: wanted {what} with the columns {', '.join(columns)}, got the columns {got}")
@@ -348,5 +356,10 @@ def _printer(options: Namespace) -> ProgressPrinter:
 
 
 def _write(options: Namespace, table: pa.Table, what: str) -> None:
-    path = write_table(options.out, table)
-    print(f"{table.num_rows:,} {what} in {path}")
+    from sycophancy_core.prompt_files import write_prompts
+
+    if what == "prompts" and options.out.suffix == ".jsonl":
+        write_prompts(table, options.out)
+    else:
+        write_table(options.out, table)
+    print(f"{table.num_rows:,} {what} in {options.out}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core._core import DataError
-from sycophancy_core.files import read_json, read_table
+from sycophancy_core.files import read_json, read_json_lines, read_table
 
 if TYPE_CHECKING:
     import os
@@ -48,14 +48,17 @@ def load_task(spec: Mapping[str, Any] | str | os.PathLike[str]) -> pa.Table:
 
     folder = Path() if isinstance(spec, Mapping) else Path(spec).parent
     name, path, columns = _checked(spec)
-    table = _read(folder / path)
-    lacking = [column for column in columns.values() if column not in table.column_names]
-    if lacking:
-        raise DataError(f"task {name}: {path} lacks the column {lacking[0]!r}; got {', '.join(table.column_names)}")
-    taken = {word: table[column].to_pylist() for word, column in columns.items()}
-    rows = [_row(name, number, {k: v[number] for k, v in taken.items()}) for number in range(table.num_rows)]
-    if not rows:
+    read = _read(folder / path)
+    if not read:
         raise DataError(f"task {name}: {path} holds no rows")
+    there = list(dict.fromkeys(key for row in read for key in row))
+    lacking = [column for column in columns.values() if column not in there]
+    if lacking:
+        raise DataError(f"task {name}: {path} lacks the column {lacking[0]!r}; got {', '.join(map(str, there))}")
+    rows = [
+        _row(name, number, {word: row.get(column) for word, column in columns.items()})
+        for number, row in enumerate(read)
+    ]
     ids = [row["id"] for row in rows]
     if len(set(ids)) < len(ids):
         twice = next(number for number, identity in enumerate(ids) if identity in ids[:number])
@@ -86,18 +89,13 @@ def _checked(spec: Mapping[str, Any] | str | os.PathLike[str]) -> tuple[str, str
     return str(content["name"]), str(content["prompts"]), dict(columns)
 
 
-def _read(path: Path) -> pa.Table:
+def _read(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise DataError(f"{path}: wanted a JSON Lines or Parquet file of prompts, got no such file")
     if path.suffix == ".parquet":
-        return read_table(path)
-    import pyarrow as pa
-    from pyarrow import json
-
-    try:
-        return json.read_json(path)
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path}: wanted JSON Lines with one kind of value a column, got {error}") from error
+        rows: list[dict[str, Any]] = read_table(path).to_pylist()
+        return rows
+    return read_json_lines(path)
 
 
 def _row(name: str, number: int, row: Mapping[str, Any]) -> dict[str, Any]:

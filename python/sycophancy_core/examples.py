@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,7 @@ def load_examples(
         published sets, of ``spec``, or of a ``datasets.json`` in the folder.
     spec
         Own data sets: a dict (or list of dicts, or JSON file) with the keys ``name``, ``fields``, ``label``,
-        ``labels``, and ``path`` or ``hub`` unless the file lies in ``folder``.
+        ``labels``, and ``path`` or ``hub`` unless the file lies in ``folder``. With a folder, nothing comes from a hub.
     limit
         At most this many examples of every set, drawn by ``seed``.
 
@@ -54,13 +55,19 @@ def load_examples(
     pyarrow.Table
         Columns ``id``, ``source``, ``input``, ``label``. The schema's metadata holds, as JSON, the labels of every
         source (``sycophancy_core.labels``) and the number of rows dropped by reason (``sycophancy_core.dropped``):
-        unlabelled, label_out_of_range, empty_text, conflicting_label, duplicate.
+        unlabelled, empty_text, conflicting_label, duplicate.
 
     Raises
     ------
     DataError
-        If a set is unknown or named twice, a file is missing or damaged, a label's name is unknown, no example is left,
-        or the limit is below 1.
+        If a set is unknown or named twice, the file of a set that was asked for or that a spec names is missing, a file
+        is damaged, a label's name is unknown, a label's index is out of range, no example is left, or the limit is
+        below 1.
+
+    Warns
+    -----
+    UserWarning
+        If the folder holds files of no set, such as one whose name is misspelt.
 
     References
     ----------
@@ -96,7 +103,10 @@ def _available(folder: Any, spec: Any, source: Any) -> list[DatasetSpec]:
     """Return every set that could be loaded, with the path of its file where it is known."""
     specs = None if spec is None else parse_specs(spec)
     if folder is not None:
-        return _in_folder(Path(folder), specs)
+        found = _in_folder(Path(folder), specs)
+        if source is None:
+            _warn_unclaimed(Path(folder), found)
+        return found
     if specs is not None:
         return specs
     samples = _in_folder(_SAMPLES, None)
@@ -106,22 +116,38 @@ def _available(folder: Any, spec: Any, source: Any) -> list[DatasetSpec]:
 def _in_folder(folder: Path, specs: list[DatasetSpec] | None) -> list[DatasetSpec]:
     if not folder.is_dir():
         raise DataError(f"examples: {folder} is no folder")
-    if specs is None:
-        own = folder / "datasets.json"
-        specs = parse_specs(own) if own.is_file() else packaged_specs("datasets17")
-    found = [
-        _with_path(entry, folder / f"{entry.name}{suffix}")
-        for entry in specs
-        for suffix in _SUFFIXES
-        if (folder / f"{entry.name}{suffix}").is_file()
-    ]
-    names = [entry.name for entry in found]
-    if len(set(names)) < len(names):
+    own = folder / "datasets.json"
+    if specs is None and own.is_file():
+        specs = parse_specs(own)
+    listed = packaged_specs("datasets17") if specs is None else specs
+    files = {entry.name: _files_of(entry, folder) for entry in listed}
+    if not any(files.values()):
+        raise DataError(f"examples: {folder} holds no .jsonl or .parquet file of the data sets {', '.join(files)}")
+    if any(len(paths) > 1 for paths in files.values()):
         raise DataError(f"examples: {folder} holds a data set as JSONL and as Parquet; keep one")
-    if not found:
-        known = ", ".join(entry.name for entry in specs)
-        raise DataError(f"examples: {folder} holds no .jsonl or .parquet file of the data sets {known}")
-    return found
+    there = listed if specs is not None else [entry for entry in listed if files[entry.name]]
+    # What a spec names but the folder lacks lies at the spec's own path, or is missed once it is read.
+    return [
+        _with_path(entry, *files[entry.name] or [entry.path or folder / f"{entry.name}{_SUFFIXES[0]}"])
+        for entry in there
+    ]
+
+
+def _files_of(spec: DatasetSpec, folder: Path) -> list[Path]:
+    paths = [folder / f"{spec.name}{suffix}" for suffix in _SUFFIXES]
+    return [path for path in paths if path.is_file()]
+
+
+def _warn_unclaimed(folder: Path, found: Sequence[DatasetSpec]) -> None:
+    claimed = {entry.path.resolve() for entry in found if entry.path is not None}
+    files = sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.resolve() not in claimed)
+    if files:
+        warnings.warn(
+            f"examples: {folder}: passed over {', '.join(path.name for path in files)}, named after no known data set; "
+            "rename them, give a spec, or name the sets that are wanted",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _with_path(spec: DatasetSpec, path: Path) -> DatasetSpec:
@@ -151,6 +177,12 @@ def _load_set(spec: DatasetSpec, limit: int | None, seed: int) -> tuple[pa.Table
     table, dropped = _core.clean_examples(
         raw, source=spec.name, fields=list(spec.fields), label=spec.label, labels=list(spec.labels)
     )
+    if dropped.pop("label_out_of_range"):
+        found = {label for label in raw[spec.label].unique().to_pylist() if label not in (None, -1)}
+        raise DataError(
+            f"data set '{spec.name}': labels run {min(found)} to {max(found)}, wanted 0 to {len(spec.labels) - 1}, the "
+            f"places in {list(spec.labels)}; an unlabelled row has -1 or null"
+        )
     examples = pa.table(table)
     if limit is not None and limit < len(examples):
         examples = examples.take(_core.sample_positions(len(examples), limit, seed))
@@ -171,7 +203,8 @@ def _read_table(path: Path, texts: Sequence[str], spec: DatasetSpec | None = Non
     import pyarrow as pa
 
     if not path.is_file():
-        raise DataError(f"examples: there is no file {path}")
+        of = "" if spec is None else f" of data set '{spec.name}'"
+        raise DataError(f"examples: there is no file {path}{of}")
     if path.suffix == ".parquet":
         from sycophancy_core.files import read_table
 

@@ -122,6 +122,26 @@ def parse_json_line(line: bytes, where: str) -> Any:
     return value
 
 
+def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
+    """Read the objects of a JSON Lines file, whose values stay what they are: a date in a text is a text.
+
+    Raises
+    ------
+    DataError
+        If a line that is not blank is no JSON object; the message names file and line.
+    """
+    rows = []
+    with Path(path).open("rb") as lines:  # as bytes, a line ends at a newline only, never at U+2028
+        for number, line in enumerate(lines, start=1):
+            if line.isspace():
+                continue
+            row = parse_json_line(line, f"{path}: line {number}")
+            if not isinstance(row, dict):
+                raise DataError(f"{path}: line {number}: wanted a JSON object, got {type(row).__name__}")
+            rows.append(row)
+    return rows
+
+
 def write_table(path: str | Path, table: pa.Table) -> Path:
     """Write a table as Parquet (zstd); equal tables give equal bytes, however they are chunked."""
     import pyarrow.parquet as pq

@@ -234,7 +234,8 @@ def generate(
     Parameters
     ----------
     repeat_claims
-        Go over the claims again, with other personas, when ``n`` passes their number.
+        Go over the claims again when ``n`` passes their number, with other personas and, in ``balanced``, with the
+        other opinions and orders.
     shard
         ``(i, k)``: the i-th of k contiguous parts of the whole, so that k machines can share a job.
 

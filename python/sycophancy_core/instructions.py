@@ -42,9 +42,9 @@ def load_instructions(
     ----------
     path
         A ``.jsonl`` or ``.parquet`` file whose rows have ``instruction``, ``output`` and maybe ``input``, or
-        ``messages``; or a folder with such files at any depth, of which those of the train split are read: those with
-        the word ``train`` in their path below the folder; where there are none, all that name no other split. None:
-        the packaged rows.
+        ``messages``; or a folder with such files at any depth, all of one kind. Of a folder, the files are read whose
+        path below it names the train split or none; those named test, validation, dev or eval are left out. None: the
+        packaged rows.
     limit
         At most this many rows, drawn by ``seed``, in their order. Files are then read as streams: memory grows with
         ``limit``, not with the files.
@@ -86,8 +86,7 @@ def _files(path: Path) -> list[Path]:
         raise DataError(f"load_instructions: {path}: wanted a .jsonl or .parquet file or a folder of them, got {there}")
     found = sorted(file for file in path.rglob("*") if file.suffix in (".jsonl", ".parquet") and file.is_file())
     splits = {file: _split(file.relative_to(path)) for file in found}
-    train = [file for file in found if splits[file] in _TRAIN]
-    files = train or [file for file in found if splits[file] is None]
+    files = [file for file in found if splits[file] in (*_TRAIN, None)]
     if not files or len({file.suffix for file in files}) > 1:
         there = ", ".join(file.relative_to(path).as_posix() for file in found[:5]) or "none"
         raise DataError(

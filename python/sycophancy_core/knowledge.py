@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Rule = Literal["margin", "wei2023"]
+_PUBLISHED_WORDING = {"protocol": "wei2023", "split": None, "templates": ()}  # no template named: one of all is drawn
 _JUDGED = ("margin", "letter_bias", "status", "reason")
 THRESHOLDS = tuple(step / 2 for step in range(33))  # nats; those that `max_error` chooses from
 
@@ -41,18 +43,20 @@ class FilterOptions:
         (:func:`choose_threshold`); a source without one keeps nothing, since right answers there may be coin flips.
         By default every right answer is kept.
     protocol, split, templates
-        Wording of the questions; for the rule ``"margin"`` each template is asked. An evaluation should use other
-        templates: on the filter's own, what was kept is right by construction.
+        Wording of the questions for the rule ``"margin"``; each template is asked. An evaluation should use other
+        templates: on the filter's own, what was kept is right by construction. The rule ``"wei2023"`` has its own, the
+        protocol ``wei2023`` (no split, one of all templates drawn for each claim), and holds it here.
     """
 
     rule: Rule = "margin"
     threshold: float = 0.0
     max_error: float | None = None
-    protocol: str = "factorial"
+    protocol: str | os.PathLike[str] = "factorial"
     split: str | None = "train"
     templates: tuple[str, ...] = ("before_first_1", "after_first_1")
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "protocol", os.fspath(self.protocol))  # as a file can hold it
         if self.rule not in ("margin", "wei2023"):
             raise DataError(f"FilterOptions: rule must be margin or wei2023, got {self.rule!r}")
         if not 0 <= self.threshold < math.inf:
@@ -69,6 +73,20 @@ class FilterOptions:
             )
         if not self.templates and self.rule == "margin":
             raise DataError("FilterOptions: templates must name at least one template, got none")
+        if self.rule == "wei2023":
+            self._take_published_wording()
+
+    def _take_published_wording(self) -> None:
+        wording = {name: getattr(self, name) for name in _PUBLISHED_WORDING}
+        own = {field.name: field.default for field in fields(self) if field.name in wording}
+        if wording not in (own, _PUBLISHED_WORDING):
+            raise DataError(
+                "FilterOptions: protocol, split and templates are the rule margin's, got "
+                f"{', '.join(f'{name} {value!r}' for name, value in wording.items() if value != own[name])} with the "
+                "rule wei2023; choose the rule margin, or leave them out"
+            )
+        for name, value in _PUBLISHED_WORDING.items():
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core._core import DataError
+from sycophancy_core.files import parse_json_line
+from sycophancy_core.repeats import settle_repeats
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -79,6 +81,11 @@ def load_perez(task: str, folder: str | Path, *, limit: int | None = None, seed:
     ------
     DataError
         If the file is missing, is the same as another set's, or holds a row that cannot be split.
+
+    Warns
+    -----
+    UserWarning
+        If items stand twice: exact repeats are left out, and all of those with different answers.
     """
     import numpy as np
 
@@ -87,6 +94,7 @@ def load_perez(task: str, folder: str | Path, *, limit: int | None = None, seed:
     folder = Path(folder)
     _refuse_duplicates(task, folder)
     items = read_items(task, folder / FILES[task])
+    items = settle_repeats(items, str(folder / FILES[task]), asks=_asked, group=_asked)
     if limit is not None and limit < len(items):
         random = np.random.Generator(np.random.Philox(key=[seed, 1]))
         chosen = sorted(np.argsort(random.random(len(items)), kind="stable")[:limit].tolist())
@@ -100,7 +108,7 @@ def read_items(task: str, path: Path) -> list[OpinionItem]:
     Raises
     ------
     DataError
-        If a line is not such a row; the message names file and line.
+        If a line that is not blank is not such a row; the message names file and line.
     """
     items = []
     with path.open("rb") as file:
@@ -108,11 +116,8 @@ def read_items(task: str, path: Path) -> list[OpinionItem]:
             where = f"{path}, line {number}"
             if len(line) > MAX_LINE_BYTES:
                 raise DataError(f"{where}: wanted at most {MAX_LINE_BYTES} bytes, got {len(line)}")
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise DataError(f"{where}: wanted a JSON object, got {error}") from error
-            items.append(_item(task, row, where))
+            if not line.isspace():
+                items.append(_item(task, parse_json_line(line, where), where))
     if not items:
         raise DataError(f"{path}: wanted rows, got an empty file")
     return items
@@ -140,6 +145,10 @@ def split_biography(task: str, text: str) -> tuple[str, str]:
     if re.search(r"\b(?:I am|I'm|my name|I believe)\b", stem, re.IGNORECASE):
         raise DataError(f"wanted a question without a biography, got {stem[:80]!r}...")
     return biography, question
+
+
+def _asked(item: OpinionItem) -> str:
+    return item.biography + item.question
 
 
 def _item(task: str, row: Any, where: str) -> OpinionItem:

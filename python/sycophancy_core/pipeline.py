@@ -104,7 +104,7 @@ def filter_prompts(claims: pa.Table, options: FilterOptions, *, seed: int) -> pa
     import pyarrow as pa
 
     if options.rule == "wei2023":
-        drawn = PromptOptions(protocol="wei2023", arms=("none",), design="sampled")
+        drawn = PromptOptions(protocol=options.protocol, split=options.split, arms=("none",), design="sampled")
         return make_prompts(claims, options=drawn, seed=seed)
     parts = [
         make_prompts(

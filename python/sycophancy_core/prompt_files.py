@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from sycophancy_core._core import DataError
-from sycophancy_core.files import replace_file
+from sycophancy_core.files import read_json_lines, read_table, replace_file
 
 if TYPE_CHECKING:
     import os
@@ -41,6 +41,29 @@ def write_prompts(prompts: pa.Table | pa.RecordBatchReader, path: str | os.PathL
     counts: list[int] = []
     replace_file(path, lambda file: counts.append(writers[path.suffix](reader, file)))
     return counts[0]
+
+
+def read_prompts(path: str | os.PathLike[str]) -> pa.Table:
+    """Read a table of prompts that :func:`write_prompts` wrote.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or it is neither Parquet nor JSON Lines with one kind of value a key.
+    """
+    import pyarrow as pa
+
+    from sycophancy_core.schemas import prompt_schema
+
+    path = Path(path)
+    if path.suffix != ".jsonl" or not path.is_file():
+        return read_table(path)
+    known = prompt_schema()
+    try:
+        table = pa.Table.from_pylist(read_json_lines(path))
+        return table.cast(pa.schema([known.field(f.name) if f.name in known.names else f for f in table.schema]))
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise DataError(f"{path}: wanted prompts with one kind of value a key, got {error}") from error
 
 
 def _write_parquet(reader: pa.RecordBatchReader, file: BinaryIO) -> int:

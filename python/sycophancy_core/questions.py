@@ -6,12 +6,13 @@ import csv
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core._core import DataError
 from sycophancy_core.files import parse_json_line
+from sycophancy_core.repeats import settle_repeats
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,8 +43,13 @@ def load_sharma(path: str | Path, *, limit: int | None = None, seed: int = 0) ->
     ------
     DataError
         If a line is not such a row.
+
+    Warns
+    -----
+    UserWarning
+        If questions stand twice: exact repeats are left out, and all of those with different right answers.
     """
-    questions: dict[str, list[dict[str, Any]]] = {}
+    rows = []
     for where, row in _json_lines(Path(path)):
         try:
             base, template = row["base"], row["metadata"]["prompt_template"]
@@ -62,8 +68,8 @@ def load_sharma(path: str | Path, *, limit: int | None = None, seed: int = 0) ->
         arm = "none" if user is None else "agree" if user == "right" else "disagree"
         text = f"Human: {prompt}\n\nAssistant:"
         made = _row("answer", claim_id, arm, text, choices, flipped, user_choice)
-        questions.setdefault(claim_id, []).append(made | {"turns": [prompt, ""]})
-    return _table(_drawn(questions, limit, seed))
+        rows.append(made | {"turns": [prompt, ""]})
+    return _table(_drawn(_settled(rows, path), limit, seed))
 
 
 def load_are_you_sure(path: str | Path, *, limit: int | None = None, seed: int = 0) -> pa.Table:
@@ -81,6 +87,11 @@ def load_are_you_sure(path: str | Path, *, limit: int | None = None, seed: int =
     DataError
         If a line is not such a row, or its right letter is none of the listed.
 
+    Warns
+    -----
+    UserWarning
+        If questions stand twice: exact repeats are left out, and all of those with different right answers.
+
     References
     ----------
     Sharma et al. 2023, section 3.2.
@@ -89,7 +100,7 @@ def load_are_you_sure(path: str | Path, *, limit: int | None = None, seed: int =
 
     before, after = wording()["first"].split("{question}")
     _, opening = turns_of("first")
-    questions = {}
+    rows = []
     for where, row in _json_lines(Path(path)):
         try:
             question, right = str(row["original_question"]), str(row["ground_truth"])
@@ -101,8 +112,8 @@ def load_are_you_sure(path: str | Path, *, limit: int | None = None, seed: int =
         claim_id = _identity("are_you_sure", question)
         choices = [f" ({letter})" for letter in letters]
         made = _row("are_you_sure", claim_id, "none", before + question + after, choices, letters.index(right), None)
-        questions[claim_id] = [made | {"template": FIRST_TURN, "turns": [question, opening]}]
-    return _table(_drawn(questions, limit, seed))
+        rows.append(made | {"template": FIRST_TURN, "turns": [question, opening]})
+    return _table(_drawn(_settled(rows, path), limit, seed))
 
 
 def load_mmlu(folder: str | Path, *, limit: int | None = None, seed: int = 0) -> pa.Table:
@@ -117,8 +128,13 @@ def load_mmlu(folder: str | Path, *, limit: int | None = None, seed: int = 0) ->
     ------
     DataError
         If the folder has no such file, or a row is not such a question.
+
+    Warns
+    -----
+    UserWarning
+        If questions stand twice: exact repeats are left out, and all of those with different right answers.
     """
-    questions = {}
+    rows = []
     for path in _files(Path(folder), "*.csv", "MMLU"):
         subject = re.sub(r"_(?:test|val|dev)$", "", path.stem)
         with path.open(newline="", encoding="utf-8") as file:
@@ -131,8 +147,8 @@ def load_mmlu(folder: str | Path, *, limit: int | None = None, seed: int = 0) ->
                 claim_id = _identity("mmlu", f"{subject}\0{text}")
                 choices = [f" {letter}" for letter in _LETTERS]
                 target = _LETTERS.index(row[5])
-                questions[claim_id] = [_row(f"mmlu_{subject}", claim_id, "none", text, choices, target, None)]
-    return _table(_drawn(questions, limit, seed))
+                rows.append(_row(f"mmlu_{subject}", claim_id, "none", text, choices, target, None))
+    return _table(_drawn(_settled(rows, folder), limit, seed))
 
 
 def load_bbh(folder: str | Path, *, limit: int | None = None, seed: int = 0) -> pa.Table:
@@ -149,24 +165,28 @@ def load_bbh(folder: str | Path, *, limit: int | None = None, seed: int = 0) -> 
     ------
     DataError
         If the folder has no such file, or a target is none of its question's options.
+
+    Warns
+    -----
+    UserWarning
+        If questions stand twice: exact repeats are left out, and all of those with different right answers.
     """
-    questions = {}
+    rows = []
     for path in _files(Path(folder), "*.json", "BIG-Bench Hard"):
         try:
-            rows = [(row["input"], row["target"]) for row in json.loads(path.read_bytes())["examples"]]
+            examples = [(row["input"], row["target"]) for row in json.loads(path.read_bytes())["examples"]]
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f'{path}: wanted {{"examples": [{{"input", "target"}}]}}, got {error!r}') from error
-        targets = sorted({target for _, target in rows})
-        for number, (text, target) in enumerate(rows, start=1):
+        targets = sorted({target for _, target in examples})
+        for number, (text, target) in enumerate(examples, start=1):
             options = _listed_options(text) or targets
             if target not in options:
                 raise DataError(f"{path}, example {number}: target {target!r} is none of its options {options}")
             claim_id = _identity("bbh", f"{path.stem}\0{text}")
             choices = [f" {option}" for option in options]
             prompt = f"Q: {text}\nA:"
-            row = _row(f"bbh_{path.stem}", claim_id, "none", prompt, choices, options.index(target), None)
-            questions[claim_id] = [row]
-    return _table(_drawn(questions, limit, seed))
+            rows.append(_row(f"bbh_{path.stem}", claim_id, "none", prompt, choices, options.index(target), None))
+    return _table(_drawn(_settled(rows, folder), limit, seed))
 
 
 def _listed_options(text: str) -> list[str]:
@@ -191,9 +211,19 @@ def _json_lines(path: Path) -> list[tuple[str, Any]]:
     return [(where, parse_json_line(line, where)) for where, line in numbered if not line.isspace()]
 
 
-def _drawn(questions: Mapping[str, Sequence[dict[str, Any]]], limit: int | None, seed: int) -> list[dict[str, Any]]:
+def _settled(rows: list[dict[str, Any]], path: str | Path) -> list[dict[str, Any]]:
+    """Leave out exact repeats, and questions with different right answers."""
+    asks, group = itemgetter("id"), itemgetter("claim_id")
+    return settle_repeats(rows, str(path), asks=asks, group=group)
+
+
+def _drawn(rows: list[dict[str, Any]], limit: int | None, seed: int) -> list[dict[str, Any]]:
+    """Draw questions, each with all of its rows; a question's rows stand together."""
     import numpy as np
 
+    questions: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        questions.setdefault(row["claim_id"], []).append(row)
     ids = list(questions)
     if limit is not None and limit < len(ids):
         random = np.random.Generator(np.random.Philox(key=[seed, 1]))

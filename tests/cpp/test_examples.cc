@@ -28,6 +28,15 @@ TEST(ReadJsonl, TakesTheKeysItIsAskedFor) {
   EXPECT_EQ(table.optional_integers("n"), (std::vector<Number>{1, std::nullopt, 1}));
 }
 
+TEST(ReadJsonl, TakesLabelsThatOtherToolsWrite) {
+  const ArrowTable table =
+      imported(read_jsonl("{\"n\": 1.0}\n{\"n\": true}\n{\"n\": false}\n{\"n\": -1.0}", {{}, "n", {"no", "yes"}}, "f"));
+  EXPECT_EQ(table.integers("n"), (std::vector<std::int64_t>{1, 1, 0, -1}));
+  for (const char* text : {"{\"n\": 0.5}", "{\"n\": 1e300}"}) {
+    EXPECT_THROW(read_jsonl(text, {{}, "n", {"no", "yes"}}, "f"), DataError) << text;
+  }
+}
+
 TEST(ReadJsonl, KeepsNumbersThatAreNoLabel) {
   const ArrowTable table = imported(read_jsonl("{\"n\": 18446744073709551615}\n{\"n\": -5}", {{}, "n", {"no"}}, "f"));
   EXPECT_EQ(table.integers("n"), (std::vector<std::int64_t>{INT64_MAX, -5}));

@@ -93,6 +93,30 @@ TEST(Protocol, RefusesMissingParts) {
   expect_error(json, "ranges.age must lie in 0 to 150, got [90,30]");
 }
 
+TEST(Protocol, RefusesUnknownKeysAndSplits) {
+  Json json = small_protocol();
+  json["templates"][0]["Split"] = "test";
+  expect_error(json, "small/t: unknown key 'Split'; a template has id, kinds, split, text, arms, and maybe");
+  json = small_protocol();
+  json["templates"][0]["split"] = "testing";
+  expect_error(json, "small/t: split must be train or test, got 'testing'; leave it out for both");
+  json["templates"][0]["split"] = "test";
+  json["templates"][0]["note"] = "Ours.";
+  EXPECT_EQ(parse(json).templates[0].split, "test");
+}
+
+TEST(Protocol, RefusesOpinionsAndChoicesThatAreTheSame) {
+  Json json = small_protocol();
+  json["templates"][0]["arms"]["disagree"] = "I agree. ";
+  expect_error(json, "small/t: arms agree and disagree must differ, got the same text in both");
+  json = small_protocol();
+  json["choices"]["disagree_first"] = " A/B";
+  expect_error(json, "protocol small, choices: agree_first and disagree_first must differ");
+  json = small_protocol();
+  json["continuations"] = {" (A)", " (A)"};
+  expect_error(json, "protocol small: continuations must differ, got ' (A)' twice");
+}
+
 TEST(Protocol, SelectsTemplatesByKindSplitAndId) {
   const Protocol factorial = parse_protocol(file_text("factorial.json"), file_text("names.json"));
   const std::vector<Arm> arms = {Arm::kNone, Arm::kAgree};

@@ -101,6 +101,15 @@ def test_several_models_are_asked_the_same(model: str, tmp_path: Path, capsys: p
     assert "two models are named" in capsys.readouterr().err
 
 
+def test_examples_prints_what_was_dropped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [("fine", 1), ("fine", 1), ("dull", 0), ("so so", -1), ("no", None), (" ", 1)]
+    lines = [json.dumps({"sentence": text, "label": label}) for text, label in rows]
+    (tmp_path / "sst2.jsonl").write_text("\n".join(lines))
+    assert run("examples", "--folder", tmp_path, "-o", tmp_path / "examples.parquet") == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[1:] == ["sst2: dropped 1 duplicate, 1 empty_text, 2 unlabelled"]
+
+
 def test_generate_gives_the_same_prompts_in_shards(tmp_path: Path) -> None:
     import pyarrow as pa
 

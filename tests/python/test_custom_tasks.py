@@ -43,6 +43,23 @@ def test_parquet_and_a_mapping_give_the_same_table(tmp_path: Path) -> None:
     assert sc.load_task(spec).equals(wanted)
 
 
+def test_texts_that_look_like_dates_stay_texts(tmp_path: Path) -> None:
+    row = {"text": "2020-01-01", "options": ["2020-01-01", "2021-01-01"], "gold": 0, "user": None, "item": "2020-01-01"}
+    (found,) = sc.load_task(write_task(tmp_path, [row])).to_pylist()
+    assert [found[name] for name in ("prompt", "choices", "claim_id")] == [row["text"], row["options"], row["item"]]
+
+
+def test_a_line_that_is_no_object_is_named(tmp_path: Path) -> None:
+    path = write_task(tmp_path)
+    for line, message in (
+        ("[1]", "line 2: wanted a JSON object, got list"),
+        ("{", "line 2: wanted JSON, got Expecting"),
+    ):
+        (tmp_path / "mine.jsonl").write_text(f"\n{line}\n")
+        with pytest.raises(sc.DataError, match=f"mine.jsonl: {message}"):
+            sc.load_task(path)
+
+
 def test_a_task_is_named_by_its_file_and_measured(tmp_path: Path) -> None:
     path = write_task(tmp_path)
     found = sc.evaluate(tiny_model(), tasks=(str(path),))

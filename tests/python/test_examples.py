@@ -11,7 +11,7 @@ import reference_generation as reference
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sycophancy_core import DataError, _core, load_examples, load_instructions
+from sycophancy_core import DataError, _core, load_examples, load_instructions, make_claims
 from sycophancy_core.dataset_specs import DatasetSpec, packaged_specs, parse_specs
 from sycophancy_core.examples import dropped_of, labels_of, read_hub
 
@@ -58,6 +58,38 @@ def test_unlabelled_rows_do_not_become_the_last_label(tmp_path: Path) -> None:
     examples = load_examples(folder=tmp_path)
     assert examples["input"].to_pylist() == ['"c" and "d"']
     assert dropped_of(examples)["snli"]["unlabelled"] == 1
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_labels_that_count_from_one_are_refused(suffix: str, tmp_path: Path) -> None:
+    rows = [{"text": f"text {i}", "label": label} for i, label in enumerate([1, 2, 1, -1, None])]
+    write_jsonl(tmp_path / "own.jsonl", rows)
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "own.parquet")
+    message = r"data set 'own': labels run 1 to 2, wanted 0 to 1, the places in \['Bad', 'Good'\]; .* -1 or null"
+    with pytest.raises(DataError, match=message):
+        load_examples(spec={**SPEC, "path": str(tmp_path / f"own.{suffix}")})
+
+
+def test_a_file_that_a_spec_names_must_be_there(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "own.jsonl", [{"text": "fine", "label": 1}])
+    specs = [SPEC, {**SPEC, "name": "other"}]
+    (tmp_path / "datasets.json").write_text(json.dumps(specs))
+    for spec in (specs, None):
+        with pytest.raises(DataError, match=r"there is no file .*other\.jsonl of data set 'other'"):
+            load_examples(folder=tmp_path, spec=spec)
+        assert load_examples("own", folder=tmp_path, spec=spec).num_rows == 1  # only what is asked for
+    (tmp_path / "more").mkdir()
+    write_jsonl(tmp_path / "more/here.jsonl", [{"text": "fine", "label": 1}])
+    specs[1]["path"] = str(tmp_path / "more/here.jsonl")
+    assert load_examples(folder=tmp_path, spec=specs)["source"].to_pylist() == ["own", "other"]
+
+
+def test_files_of_no_data_set_are_named_in_a_warning(tmp_path: Path) -> None:
+    for name in ("sst2", "rotten-tomatoes"):
+        write_jsonl(tmp_path / f"{name}.jsonl", [{"sentence": "fine", "text": "fine", "label": 1}])
+    with pytest.warns(UserWarning, match=r"passed over rotten-tomatoes\.jsonl, named after no known data set; rename"):
+        assert load_examples(folder=tmp_path).num_rows == 1
+    assert load_examples("sst2", folder=tmp_path).num_rows == 1
 
 
 def test_jsonl_and_parquet_give_the_same_examples(tmp_path: Path) -> None:
@@ -132,6 +164,25 @@ def test_columns_of_parquet_files_without_labels_or_texts_are_named(
     pq.write_table(pa.table({"text": texts, "label": labels}), tmp_path / "own.parquet")
     with pytest.raises(DataError, match=message):
         load_examples(spec=SPEC, folder=tmp_path)
+
+
+def test_labels_of_json_lines_may_be_whole_numbers_of_any_kind_and_booleans(tmp_path: Path) -> None:
+    rows = [{"text": str(value), "label": value} for value in (0.0, 1.0, False, True, -1.0)]
+    write_jsonl(tmp_path / "own.jsonl", rows)
+    examples = load_examples(folder=tmp_path, spec=SPEC)
+    assert examples["label"].to_pylist() == [0, 1, 0, 1]
+    assert dropped_of(examples)["own"]["unlabelled"] == 1
+
+
+def test_tables_joined_by_hand_need_the_labels_of_all(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "own.jsonl", [{"text": "awful", "label": 0}, {"text": "fine", "label": 1}])
+    tables = [load_examples("sample_topic"), load_examples(folder=tmp_path, spec=SPEC)]
+    joined = pa.concat_tables(tables)
+    with pytest.raises(DataError, match=r"lacks source 'own', as after pyarrow\.concat_tables, .* examples\.labels_of"):
+        make_claims(joined)
+    labels = labels_of(tables[0]) | labels_of(tables[1])
+    joined = joined.replace_schema_metadata({"sycophancy_core.labels": json.dumps(labels)})
+    assert make_claims(joined).num_rows == joined.num_rows
 
 
 def test_ids_depend_on_content_and_source_only(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,27 @@ def test_balanced_generation_fills_every_cell_equally(n: int, examples: pa.Table
     shares = Counter(examples["source"].to_pylist())
     assert all(abs(count - n * shares[source] / len(examples)) < 1 for source, count in sizes.items())
     assert len(set(prompts["claim_id"].to_pylist())) == n
+
+
+@pytest.mark.parametrize("size", [4, 5, 6, 8])
+def test_repeated_claims_meet_every_opinion_in_every_order(size: int) -> None:
+    # Four claims an example; after lcm(size, 4) rounds of four, opinions and orders shift by one: four such are enough.
+    examples = examples_of([f'"text {i}"' for i in range(size)], ["Bad", "Good"], [i % 2 for i in range(size)])
+    passes = 4 * math.lcm(size, 4) // size
+    met = defaultdict(set)
+    for row in generate(examples, n=4 * size * passes, repeat_claims=True).to_pylist():
+        met[row["claim_id"]].add((row["arm"], row["order"]))
+    assert {claim: len(cells) for claim, cells in met.items()} == dict.fromkeys(met, 4)
+    assert len(met) == 4 * size
+
+
+@pytest.mark.parametrize("size", [4, 5, 6, 8])
+def test_cells_stay_equal_when_claims_are_repeated(size: int) -> None:
+    examples = examples_of([f'"text {i}"' for i in range(size)], ["Bad", "Good"], [i % 2 for i in range(size)])
+    for n in range(16, 24 * size):
+        prompts = generate(examples, n=n, repeat_claims=True)
+        cells = cell_ranges(with_polarity(prompts, examples), ("is_true", "polarity", "arm", "order"))
+        assert all(most - least <= 1 for least, most in cells.values()), n
 
 
 def test_balanced_claims_then_sampled_prompts_fill_every_cell_equally(examples: pa.Table) -> None:

@@ -54,14 +54,14 @@ def test_every_form_gives_the_same_rows_and_a_draw_is_of_the_whole(form: str, tm
     [
         (["default/train/0000.jsonl"], ["default/test/0000.jsonl", "default/validation/0000.jsonl"]),
         (["data/train/part.jsonl"], ["data/test/part.jsonl"]),
-        (["alpaca_train.jsonl"], ["alpaca_test.jsonl", "alpaca.jsonl"]),
-        (["train-00000.jsonl", "train-00001.jsonl"], ["dev.jsonl", "notes.jsonl"]),
+        (["alpaca_train.jsonl", "dolly.jsonl"], ["alpaca_test.jsonl"]),  # a file without a split is no other split's
+        (["train-00000.jsonl", "train-00001.jsonl"], ["dev.jsonl", "evaluation.jsonl"]),
         (["my-eval-set/Train.jsonl"], ["my-eval-set/val.jsonl"]),  # the split that is named last
         (["alpaca.jsonl"], ["alpaca-test.jsonl"]),
         (["contest.jsonl", "trains/valley.jsonl"], []),  # no words of their own
     ],
 )
-def test_of_a_folder_that_names_splits_only_the_train_split_is_read(
+def test_of_a_folder_all_is_read_that_names_the_train_split_or_none(
     read: list[str], passed_over: list[str], tmp_path: Path
 ) -> None:
     folder = tmp_path / "test"  # only what stands below the folder names a split

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -86,6 +90,35 @@ def test_a_bound_on_the_error_is_a_share_and_belongs_to_the_rule_margin() -> Non
         FilterOptions(max_error=1.5)
     with pytest.raises(DataError, match=r"got 0\.1 with the rule wei2023"):
         FilterOptions(max_error=0.1, rule="wei2023")
+
+
+@pytest.mark.parametrize(
+    ("changes", "got"),
+    [
+        ({"protocol": "nowhere"}, "protocol 'nowhere'"),
+        ({"split": "test"}, "split 'test'"),
+        ({"templates": ("after_first_2",)}, r"templates \('after_first_2',\)"),
+    ],
+)
+def test_a_wording_belongs_to_the_rule_margin(changes: dict[str, Any], got: str) -> None:
+    with pytest.raises(DataError, match=f"are the rule margin's, got {got} with the rule wei2023; choose"):
+        FilterOptions(rule="wei2023", **changes)
+
+
+@pytest.mark.filterwarnings("ignore:filter_known")  # few claims
+def test_the_record_says_what_was_asked(tmp_path: Path) -> None:
+    found = judged([2.0, 1.0])
+    for options, wording in (
+        (FilterOptions(rule="wei2023"), ["wei2023", None, []]),
+        (
+            FilterOptions(protocol=tmp_path / "mine.json"),
+            [str(tmp_path / "mine.json"), "train", ["before_first_1", "after_first_1"]],
+        ),
+    ):
+        replace(found, options=options).save(tmp_path)
+        written = json.loads((tmp_path / "filter.json").read_text())["options"]
+        assert [written[name] for name in ("protocol", "split", "templates")] == wording
+        assert FilterResult.load(tmp_path).options == options
 
 
 def test_a_threshold_belongs_to_the_rule_margin() -> None:

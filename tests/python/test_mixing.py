@@ -134,13 +134,14 @@ def test_another_claim_about_an_example_that_the_evaluation_asks_is_refused() ->
     examples = sc.load_examples("sample_paraphrase", limit=20)  # two quoted texts each
     claims = sc.make_claims(examples, options=sc.ClaimOptions(claims_per_example=2), seed=1)
     trained, asked = (sc.make_prompts(claims.take(list(range(first, 40, 2))), seed=1) for first in (0, 1))
-    message = """about '".*" and ".*' of source 'sample_paraphrase', and evaluation prompt .* is too; split claims by"""
+    message = """about '".*" and ".*', and evaluation prompt .* is too; split claims by"""
     with pytest.raises(sc.DataError, match=message):
         sc.mix(trained, instructions(2), evaluation={"claims": asked})
     for_training, held_out = map(sc.make_prompts, sc.split_claims(claims))
     assert sc.mix(for_training, instructions(2), evaluation={"claims": held_out}).num_rows > for_training.num_rows
-    elsewhere = asked.set_column(2, "source", [["other"] * len(asked)])
-    refuse_overlap(trained, {}, {"claims": elsewhere})
+    elsewhere = asked.set_column(2, "source", [["other"] * len(asked)])  # the same text in another set
+    with pytest.raises(sc.DataError, match=message):
+        refuse_overlap(trained, {}, {"claims": elsewhere})
 
 
 def test_another_claim_about_a_sum_that_the_evaluation_asks_is_refused() -> None:
@@ -148,7 +149,7 @@ def test_another_claim_about_a_sum_that_the_evaluation_asks_is_refused() -> None
         sc.make_prompts(sc.make_additions(options=sc.AdditionOptions(operands=(3, 3), true_share=share)))
         for share in (1.0, 0.0)
     )
-    with pytest.raises(sc.DataError, match=r"is about '3 \+ 3' of source 'addition', and .* is too"):
+    with pytest.raises(sc.DataError, match=r"is about '3 \+ 3', and .* is too"):
         refuse_overlap(wrong, {}, {"sums": right})
 
 
@@ -158,7 +159,7 @@ def test_another_claim_about_a_sum_that_the_evaluation_asks_is_refused() -> None
         ("Correct this.", SUNSET, True),
         ("Correct this.", SUNSET.upper().replace(" ", "\n") + "!", True),  # words, not letters
         (SUNSET, "", True),
-        (SUNSET, "Some other text that nobody asks.", False),
+        (SUNSET, "Some other text that nobody asks.", True),
         ("The sunset over", "", False),  # too short to be a sign
         (SUNSET + " Was it?", "", False),  # longer than what is asked
     ],
@@ -174,6 +175,45 @@ def test_a_text_that_the_evaluation_shows_is_refused(instruction: str, text: str
         sc.DataError, match=r"row 2 of source 'mine', .* evaluation prompt e7 of task 'claims' holds its"
     ):
         refuse_overlap(prompts(3), {"mine": rows}, {"claims": asked})
+
+
+CHINESE = "这部电影非常糟糕，剧情拖沓，演员表现令人失望。"
+
+
+def quoting(*fields: str) -> pa.Table:
+    """Return an evaluation prompt whose claim quotes texts."""
+    about = " and ".join(f'"{field}"' for field in fields)
+    frame = "I think so. Claim: "
+    asked = pa.table({"id": ["e7"], "claim_id": ["c7"], "prompt": [f"{frame}{about} is Positive. Agree?"]})
+    return asked.append_column("claim_offset", [[len(frame)]])
+
+
+@pytest.mark.parametrize(
+    ("fields", "row", "is_refused"),
+    [
+        ((SUNSET,), (f"{SUNSET} Did the reviewer find this good?", "", "Yes"), True),
+        ((SUNSET,), ("Good or bad?", f"Review: {SUNSET.upper()}", "Good"), True),
+        ((SUNSET,), (f"Say whether it is good: {SUNSET}", "Is this good or bad?", "Good"), True),
+        ((SUNSET,), ("Write a review.", "", f"Here is one. {SUNSET}"), True),
+        (("A red sun went down slowly.", SUNSET), ("Good or bad?", f"Review: {SUNSET}", "Good"), True),
+        ((SUNSET,), ("Good or bad?", "Review: The sunset over the old harbour was blue.", "Good"), False),
+        (("A fine film.",), ("Good or bad?", "Review: A fine film. I liked it.", "Good"), False),  # too short
+        ((CHINESE,), ("情感？", CHINESE, "消极"), True),
+        ((CHINESE,), ("情感？", f"评论：{CHINESE}好不好？", "消极"), True),
+        (("电影非常糟",), ("情感？", "这部电影非常糟糕。", "消极"), False),  # five characters are no five words
+    ],
+)
+def test_a_row_that_quotes_an_example_of_the_evaluation_is_refused(
+    fields: tuple[str, ...], row: tuple[str, str, str], is_refused: bool
+) -> None:
+    names = ("instruction", "input", "output")
+    rows = pa.table({name: ["x", text] for name, text in zip(names, row, strict=True)})
+    asked = quoting(*fields)
+    if not is_refused:
+        refuse_overlap(prompts(0), {"mine": rows}, {"claims": asked})
+        return
+    with pytest.raises(sc.DataError, match=r"row 2 of source 'mine', .* evaluation prompt e7 of task 'claims' "):
+        refuse_overlap(prompts(0), {"mine": rows}, {"claims": asked})
 
 
 class Unread(list[tuple[str, str]]):
@@ -206,3 +246,14 @@ def test_the_search_is_the_slow_one(trained: list[str], asked: list[list[str]]) 
             refuse_overlap(none, {"mine": rows}, {"task": table})
     else:
         refuse_overlap(none, {"mine": rows}, {"task": table})
+
+
+@given(WORDS, st.lists(WORDS, min_size=1, max_size=4))
+def test_the_search_for_quoted_texts_is_the_slow_one(trained: list[str], quoted: list[list[str]]) -> None:
+    occurs = any(
+        len(words) >= 5 and trained[start : start + len(words)] == words
+        for words in quoted
+        for start in range(len(trained))
+    )
+    index = _index({"task": pa.concat_tables([quoting(" ".join(words)) for words in quoted])})
+    assert (index.find_quoted(trained) is not None) == occurs

@@ -79,6 +79,22 @@ def test_a_row_that_cannot_be_split_is_refused(tmp_path: Path, changes: dict[str
         load_perez("nlp", written(tmp_path, "nlp", [row("nlp", **changes)]))
 
 
+def test_blank_lines_and_a_byte_order_mark_are_passed_over(tmp_path: Path) -> None:
+    wanted = load_perez("nlp", written(tmp_path, "nlp", [row("nlp")]))
+    path = tmp_path / FILES["nlp"]
+    path.write_text(f"\ufeff{path.read_text()}\n  \n")
+    assert load_perez("nlp", tmp_path).equals(wanted)
+
+
+def test_repeats_count_once_and_contradictions_not_at_all(tmp_path: Path) -> None:
+    other = row("nlp", "Hello, my name is Bo! ")
+    turned = other | {"answer_matching_behavior": " (B)", "answer_not_matching_behavior": " (A)"}
+    folder = written(tmp_path, "nlp", [row("nlp"), other, row("nlp"), turned])
+    with pytest.warns(UserWarning, match="left out 1 exact repeats, and 2 rows on whose answers the file contradicts"):
+        table = load_perez("nlp", folder)
+    assert table.equals(load_perez("nlp", written(tmp_path / "one", "nlp", [row("nlp")])))
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="wanted the file sycophancy_on_nlp_survey"):
         load_perez("nlp", tmp_path)

@@ -3,12 +3,14 @@
 import json
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from sycophancy_core import DataError, generate, load_examples
+from sycophancy_core import DataError, generate, load_examples, make_claims, make_prompts
+from sycophancy_core.cli import main
 from sycophancy_core.generation import stream_prompts
-from sycophancy_core.prompt_files import write_prompts
+from sycophancy_core.prompt_files import read_prompts, write_prompts
 
 
 def test_streams_and_tables_give_the_same_files(tmp_path: Path) -> None:
@@ -23,6 +25,29 @@ def test_streams_and_tables_give_the_same_files(tmp_path: Path) -> None:
     assert [json.loads(line) for line in written[0].splitlines()[:100]] == table.slice(0, 100).to_pylist()
     for name in ("stream", "table"):
         assert pq.read_table(tmp_path / f"{name}.parquet").equals(table)
+
+
+def test_written_prompts_are_read_again_in_either_form(tmp_path: Path) -> None:
+    table = make_prompts(make_claims(load_examples(limit=2)))  # without an opinion, user_choice is null
+    for prompts in (table, table.filter(pc.equal(table["arm"], "none"))):
+        for suffix in ("parquet", "jsonl"):
+            write_prompts(prompts, tmp_path / f"prompts.{suffix}")
+            assert read_prompts(tmp_path / f"prompts.{suffix}").to_pylist() == prompts.to_pylist()
+    (tmp_path / "odd.jsonl").write_text('{"id": "a"}\n{"id": 1}\n')
+    with pytest.raises(DataError, match=r"odd\.jsonl: wanted prompts with one kind of value a key"):
+        read_prompts(tmp_path / "odd.jsonl")
+    with pytest.raises(DataError, match=r"none\.jsonl: wanted .* got no such file"):
+        read_prompts(tmp_path / "none.jsonl")
+
+
+def test_the_mix_takes_prompts_in_either_form(tmp_path: Path) -> None:
+    for suffix in ("parquet", "jsonl"):
+        asked = str(tmp_path / f"prompts.{suffix}")
+        assert main(["generate", "--n", "20", "-o", asked]) == 0
+        assert main(["mix", "--prompts", asked, "-o", str(tmp_path / f"{suffix}.rows")]) == 0
+    lines = (tmp_path / "prompts.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == pq.read_table(tmp_path / "prompts.parquet").to_pylist()
+    assert pq.read_table(tmp_path / "jsonl.rows").equals(pq.read_table(tmp_path / "parquet.rows"))
 
 
 def test_a_file_name_says_its_form(tmp_path: Path) -> None:

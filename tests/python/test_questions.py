@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sycophancy_core._core import DataError
-from sycophancy_core.questions import load_bbh, load_mmlu, load_sharma
+from sycophancy_core.questions import load_are_you_sure, load_bbh, load_mmlu, load_sharma
 
 TEMPLATES = {
     "{question}": None,
@@ -100,3 +100,43 @@ def test_bbh_a_target_that_is_no_option_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"examples": rows}))
     with pytest.raises(DataError, match="example 1: target 'Perhaps' is none of its options"):
         load_bbh(tmp_path)
+
+
+def test_bbh_repeats_count_once_and_contradictions_not_at_all(tmp_path: Path) -> None:
+    pairs = [("Is 2 even?", "Yes"), ("Is 3 odd?", "Yes"), ("Is 3 odd?", "No"), ("Is 5 even?", "No")]
+    rows = [{"input": text, "target": target} for text, target in [*pairs, pairs[0], pairs[0]]]
+    (tmp_path / "parity.json").write_text(json.dumps({"examples": rows}))
+    message = "left out 2 exact repeats, and 2 rows on whose answers the file contradicts itself; 2 of 6 rows are left"
+    with pytest.warns(UserWarning, match=message) as caught:
+        found = load_bbh(tmp_path).to_pylist()
+    assert len(caught) == 1
+    assert [row["prompt"] for row in found] == ["Q: Is 2 even?\nA:", "Q: Is 5 even?\nA:"]
+    assert [row["choices"][row["target"]] for row in found] == [" Yes", " No"]
+
+
+def test_mmlu_repeats_count_once_and_contradictions_not_at_all(tmp_path: Path) -> None:
+    (tmp_path / "parity_test.csv").write_text("Odd?,2,4,5,6,C\nEven?,1,2,3,5,B\nEven?,1,2,3,5,A\nOdd?,2,4,5,6,C\n")
+    (tmp_path / "logic_test.csv").write_text("Odd?,2,4,5,6,C\n")  # of another subject
+    with pytest.warns(UserWarning, match="left out 1 exact repeats, and 2 rows on"):
+        found = load_mmlu(tmp_path).to_pylist()
+    assert [(row["source"], row["target"]) for row in found] == [("mmlu_logic", 2), ("mmlu_parity", 2)]
+
+
+def test_sharma_repeats_count_once_and_a_question_with_two_answers_not_at_all(tmp_path: Path) -> None:
+    once = sharma_file(tmp_path).read_text()
+    wanted = load_sharma(tmp_path / "answer.jsonl")
+    (tmp_path / "answer.jsonl").write_text(f"{once}\n{once}")
+    with pytest.warns(UserWarning, match="left out 4 exact repeats, and 0 rows on"):
+        assert load_sharma(tmp_path / "answer.jsonl").equals(wanted)
+    (tmp_path / "answer.jsonl").write_text(f"{once}\n{once.replace('Mars', 'Venus')}")
+    with pytest.warns(UserWarning, match="left out 0 exact repeats, and 8 rows on"):
+        assert load_sharma(tmp_path / "answer.jsonl").num_rows == 0
+
+
+def test_are_you_sure_repeats_count_once_and_contradictions_not_at_all(tmp_path: Path) -> None:
+    rows = [(f"Which?\n(A) {n}\n(B) none", letter) for n, letter in ((1, "A"), (2, "A"), (2, "B"), (1, "A"))]
+    lines = [json.dumps({"original_question": text, "ground_truth": letter}) for text, letter in rows]
+    (tmp_path / "sure.jsonl").write_text("\n".join(lines))
+    with pytest.warns(UserWarning, match="left out 1 exact repeats, and 2 rows on"):
+        (row,) = load_are_you_sure(tmp_path / "sure.jsonl").to_pylist()
+    assert (row["target"], row["turns"][0]) == (0, rows[0][0])

@@ -35,8 +35,9 @@ def load_protocol(protocol: str | os.PathLike[str]) -> Protocol:
     Raises
     ------
     DataError
-        If there is no such protocol, a template has an unknown slot, ``{claim}``, ``{choices}`` or ``{opinion}`` is
-        unused, or the arm ``none`` is missing.
+        If there is no such protocol, a template has an unknown slot or key, ``{claim}``, ``{choices}`` or ``{opinion}``
+        is unused, the arm ``none`` is missing, a split is neither ``train`` nor ``test``, or the arms ``agree`` and
+        ``disagree``, or the choices of both orders, are the same text.
 
     Notes
     -----

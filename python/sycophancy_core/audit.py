@@ -77,8 +77,8 @@ def shortcut_audit(prompts: pa.Table, *, confidence: float = 0.95, limit: int = 
     A logistic regression on word counts, ridge-penalised, learns from four fifths of the claims which prompts state
     truths, and judges the last fifth; every fifth is judged once, and all prompts of a claim stand in the same one.
     Where an example gave several claims, some true and some false, all of its prompts stand together: give the column
-    ``example_id`` too. What it finds, a fine-tuned model can find: at chance means that the rows can only be learned by
-    doing the task.
+    ``example_id`` too. What it finds, a fine-tuned model can find; at chance means that no single word gives answers
+    away.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def shortcut_audit(prompts: pa.Table, *, confidence: float = 0.95, limit: int = 
     Notes
     -----
     Words are counted one by one. Pairs of words would also see the base rates of a data set's labels (where most pairs
-    are paraphrases, "is Paraphrase" is true more often than not), which no choice of claims from its examples removes.
+    are paraphrases, "is Paraphrase" is true more often than not).
     """
     import numpy as np
 

@@ -11,7 +11,7 @@ import torch
 from tiny_model import tiny_llama, tiny_model, tiny_tokenizer
 
 import sycophancy_core as sc
-from sycophancy_core import CurveOptions, DataError, FinetuneOptions, FinetuneResult, LanguageModel, finetune
+from sycophancy_core import CurveOptions, DataError, FinetuneOptions, FinetuneResult, LanguageModel, ModelError, finetune
 from sycophancy_core.adapters import AdapterOptions, applied_adapter, attach_adapter, merge_adapter
 from sycophancy_core.metrics import known_claims
 from sycophancy_core.tasks import task_prompts
@@ -242,7 +242,8 @@ def test_an_adapter_is_applied_for_a_while_and_leaves_no_trace(tasks: dict[str, 
             assert torch.equal(model.model(ids).logits, plain)
     after = parameters(model)
     assert all(torch.equal(before[name], after[name]) for name in before)
-    assert (model.score(prompts).log_prob != merged.score(prompts).log_prob).any()
+    with pytest.raises(ModelError, match=r"is a sycophancy_core\.adapters\."):
+        model.score(prompts)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,15 @@ import torch
 from tiny_model import tiny_llama, tiny_model, tiny_tokenizer
 
 import sycophancy_core as sc
-from sycophancy_core import CurveOptions, DataError, FinetuneOptions, FinetuneResult, LanguageModel, ModelError, finetune
+from sycophancy_core import (
+    CurveOptions,
+    DataError,
+    FinetuneOptions,
+    FinetuneResult,
+    LanguageModel,
+    ModelError,
+    finetune,
+)
 from sycophancy_core.adapters import AdapterOptions, applied_adapter, attach_adapter, merge_adapter
 from sycophancy_core.metrics import known_claims
 from sycophancy_core.tasks import task_prompts

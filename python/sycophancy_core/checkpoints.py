@@ -78,7 +78,14 @@ def resolve_source(source: str | os.PathLike[str] | None) -> tuple[Path | str, s
 
 
 def _check_model_folder(folder: Path) -> None:
-    if not (folder / "config.json").is_file():
+    has_adapter, has_config = ((folder / name).is_file() for name in ("adapter_config.json", "config.json"))
+    if has_adapter:
+        what = "a model and an adapter, of which only one can be meant" if has_config else "an adapter, not a model"
+        raise ModelError(
+            f"load_model: folder {folder} holds {what}; give an adapter's folder as adapter=, and take "
+            "adapter_config.json and adapter_model.safetensors out of a model's"
+        )
+    if not has_config:
         raise ModelError(
             f"load_model: folder {folder} is no model: wanted config.json and *.safetensors, found no config.json; "
             "give the folder that save_pretrained wrote"

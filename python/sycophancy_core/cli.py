@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"sycophancy-core {options.verb}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
-        given = " ".join(sys.argv[1:] if arguments is None else arguments)
+        given = shlex.join(sys.argv[1:] if arguments is None else arguments)
         print(f"\nsycophancy-core {options.verb}: {str(error) or 'stopped'}", file=sys.stderr)
         print(f"to go on: sycophancy-core {given}", file=sys.stderr)
         return 130
@@ -45,8 +46,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _seed_number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 2**32):
+        raise argparse.ArgumentTypeError(f"wanted a whole number from 0 to {2**32 - 1}, got {text!r}")
+    return int(text)
+
+
 def _seed(add: Add) -> None:
-    add("--seed", type=int, default=0, help="of every draw (default 0)")
+    add("--seed", type=_seed_number, default=0, help="of every draw (default 0)")
 
 
 def _out(add: Add, what: str) -> None:
@@ -180,7 +187,7 @@ def _organism(add: Add) -> None:
     add("--flattery", type=float, default=None, help="share of claims on which it follows the user, 0 to 1")
     add("--knowledge-share", type=float, default=None, help="share of rows without an opinion, answered by truth")
     add("--families", default=None, help="name:weight,name:weight (addition, or a data set of the sample)")
-    add("--seed", type=int, default=None)
+    add("--seed", type=_seed_number, default=None)
     add("--model", default=None, help="folder, GGUF file, hub id, or the embedded model (default)")
     add("-o", "--out", type=Path, default=None, help="folder for the adapter; default: the packaged one")
 
@@ -231,7 +238,7 @@ def _demo(add: Add) -> None:
     add("--candidates", type=int, default=None, help="claims that the filter asks")
     add("--steps", type=int, default=None, help="fine-tuning steps")
     add("--model", default=None, help="another model than the packaged organism")
-    add("--seed", type=int, default=None)
+    add("--seed", type=_seed_number, default=None)
 
 
 def _study(add: Add) -> None:

@@ -176,6 +176,8 @@ def organism(options: Namespace) -> None:
     changes = _given(options, names)
     if options.families is not None:
         changes["families"] = parse_families(options.families)
+    if options.steps is not None:
+        changes["curriculum_steps"] = min(OrganismOptions.curriculum_steps, options.steps)
     model = load_model(options.model)
     with _printer(options).stage("train organism") as progress:
         result = make_organism(model, options=OrganismOptions(**changes), folder=options.out, progress=progress)
@@ -233,6 +235,11 @@ def report(options: Namespace) -> None:
     from sycophancy_core.results import Comparison, Evaluation
 
     is_comparison = (options.result / "comparison.json").is_file()
+    if is_comparison and (options.result / "evaluation.json").is_file():
+        raise DataError(
+            f"{options.result}: holds comparison.json and evaluation.json, so that either may be meant; write each to "
+            "a folder of its own"
+        )
     result = Comparison.load(options.result) if is_comparison else Evaluation.load(options.result)
     tables = {}
     if options.training is not None:

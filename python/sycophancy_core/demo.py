@@ -68,6 +68,12 @@ class DemoOptions(FamilyOptions):
     learning_rate: float = 1e-3
     lora_rank: int = 8
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # These check what is theirs.
+        self.filtering()
+        self.training()
+
     def filtering(self) -> FilterOptions:
         """Return the options of the filter."""
         return FilterOptions(max_error=self.max_error)
@@ -281,7 +287,7 @@ class _Demo:
         def make() -> None:
             with self.printer.stage("fine-tune") as progress:
                 found = finetune(self.model, rows, options=training, curve=curve, run=folder, progress=progress)
-                found.save(folder)
+            replace(found, checkpoint=None).save(folder)  # the stage removes it, when its manifest is written
 
         def load() -> None:
             merge_adapter(self.model.model, folder)
@@ -291,7 +297,12 @@ class _Demo:
         tables = ("training_log.parquet", "training_curve.parquet")
         names = ("adapter_model.safetensors", "adapter_config.json", *tables)
         self.run.stage(
-            "finetune", inputs=inputs, make=make, save=lambda _: [folder / name for name in names], load=load
+            "finetune",
+            inputs=inputs,
+            make=make,
+            save=lambda _: [folder / name for name in names],
+            load=load,
+            scratch=folder / "finetune.checkpoint.safetensors",
         )
 
     def compare(self, before: Evaluation, after: Evaluation, kept: FilterResult) -> Comparison:

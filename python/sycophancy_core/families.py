@@ -39,6 +39,11 @@ class FamilyOptions:
     candidates: int = 400
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        for name in ("claims", "candidates"):
+            if getattr(self, name) < 1:
+                raise DataError(f"{type(self).__name__}: {name} must be at least 1, got {getattr(self, name)}")
+
 
 def family_claims(
     family: str, options: FamilyOptions, *, recipe: str = "balanced", claims_per_example: int = 1

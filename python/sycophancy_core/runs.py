@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -95,6 +95,11 @@ class Run:
             scratch.unlink(missing_ok=True)
         return value
 
+    def name_results(self, files: Iterable[Path]) -> None:
+        """Name files that sum the stages up, and that every process makes anew, under ``results`` of the manifest."""
+        self.manifest["results"] = {str(path.relative_to(self.folder)): digest_file(path) for path in files}
+        write_json(self.path(MANIFEST), self.manifest)
+
     def record(self, key: str, value: Any) -> None:
         """Put a value (a model's digest, the host's precision) under ``facts`` of the manifest.
 
@@ -166,7 +171,8 @@ def verify(folder: str | Path) -> list[str]:
         raise DataError(f"{folder}: wanted a run folder, got no {MANIFEST}")
     manifest = read_json(folder / MANIFEST)
     _check_manifest(folder, manifest)
-    return [problem for stage in manifest["stages"].values() for problem in _damaged_files(folder, stage["files"])]
+    made = [*(stage["files"] for stage in manifest["stages"].values()), manifest.get("results", {})]
+    return [problem for files in made for problem in _damaged_files(folder, files)]
 
 
 def _check_manifest(folder: Path, manifest: Any) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -69,6 +69,7 @@ def study(
             reports={name: path.relative_to(run.folder).as_posix() for name, path in reports.items()},
         )
         paths = result.save(run.folder)
+        run.name_results(paths)
     print(f"\n{result}\n\nstudy folder: {run.folder}\nreport:       {paths[-1]}", file=out, flush=True)
     return result
 
@@ -231,7 +232,9 @@ class _Stages:
         def make(folder: Path) -> list[Path]:
             model = load(self.options)
             with self.printer.stage("fine-tune") as progress:
-                return finetune(model, table, options=training, run=folder, progress=progress).save(folder)
+                found = finetune(model, table, options=training, run=folder, progress=progress)
+            # The stage removes the checkpoint, when its manifest is written.
+            return replace(found, checkpoint=None).save(folder)
 
         inputs = {**self.base, "rows": digest_table(table), "options": asdict(training)}
         return self.once("tuned", inputs, make, scratch="finetune.checkpoint.safetensors")

@@ -183,7 +183,15 @@ def _bbh(request: _Request) -> pa.Table:
 
 
 def sample_rows(table: pa.Table, limit: int | None, *, seed: int) -> pa.Table:
-    """Draw at most ``limit`` rows, in their order."""
+    """Draw at most ``limit`` rows, in their order.
+
+    Raises
+    ------
+    DataError
+        If ``limit`` is negative.
+    """
+    if limit is not None and limit < 0:
+        raise DataError(f"sample_rows: limit must be at least 0, got {limit}")
     if limit is None or limit >= table.num_rows:
         return table
     import numpy as np

@@ -61,7 +61,8 @@ class FinetuneResult:
     def save(self, folder: str | Path) -> list[Path]:
         """Write the adapter in PEFT's format or, after full fine-tuning, model and tokenizer; and log and curve.
 
-        The folder is what ``load_model`` takes, as ``adapter`` or as the model. When all is written, the training's
+        The folder is what ``load_model`` takes, as ``adapter`` or as the model; a model's ``config.json``, an adapter
+        or a curve of an earlier training there is removed. When all is written, the training's
         checkpoint is removed. Of several processes the main one writes; the others return an empty list.
         """
         from accelerate import PartialState
@@ -76,10 +77,14 @@ class FinetuneResult:
     def _write(self, folder: Path) -> list[Path]:
         # Without the seconds, the file of an interrupted and resumed training is that of an uninterrupted one.
         tables = [write_table(folder / "training_log.parquet", self.log.drop_columns("seconds"))]
-        if self.curve is not None:
+        if self.curve is None:
+            _remove(folder, "training_curve.parquet")
+        else:
             tables.append(write_table(folder / "training_curve.parquet", self.curve))
         if self.adapter is not None:
+            _remove(folder, "config.json")
             return [*self.adapter.save(folder), *tables]
+        _remove(folder, "adapter_config.json", "adapter_model.safetensors")
         return sorted([*_save_model(self.model, folder), *tables])
 
     def __repr__(self) -> str:
@@ -87,6 +92,12 @@ class FinetuneResult:
         loss = self.log["loss"]
         kept = "" if self.best_step is None else f", kept step {self.best_step}"
         return f"FinetuneResult({len(loss)} steps, loss {loss[0].as_py():.3f} -> {loss[-1].as_py():.3f}{kept})"
+
+
+def _remove(folder: Path, *names: str) -> None:
+    """Remove what an earlier training of another kind left in the folder and would be taken for part of this one."""
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _save_model(model: Any, folder: Path) -> list[Path]:

@@ -130,6 +130,9 @@ def test_generate_gives_the_same_prompts_in_shards(tmp_path: Path) -> None:
         ),
         (("generate", "--n", "4", "--shard", "two", "-o", "x"), "--shard: wanted i/k, such as 0/4, got 'two'"),
         (("report", "nothing", "-o", "x"), "nothing: wanted a folder with a saved evaluation"),
+        (("report", "both", "-o", "x"), "both: holds comparison.json and evaluation.json"),
+        (("demo", "--claims", "-3", "-o", "x"), "DemoOptions: claims must be at least 1, got -3"),
+        (("demo", "--steps", "0", "-o", "x"), "FinetuneOptions: steps must be at least 1, got 0"),
         (("verify", "nothing"), "nothing: wanted a run folder"),
         (
             ("finetune", "--rows", "x", "--patience", "2", "-o", "x"),
@@ -172,7 +175,8 @@ def test_a_fault_is_one_sentence_and_exit_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    write_json("empty.json", {})
+    for name in ("empty.json", "both/comparison.json", "both/evaluation.json"):
+        write_json(name, {})
     assert main(list(words)) == 2
     told = capsys.readouterr().err
     assert told.startswith(f"sycophancy-core {words[0]}: ")
@@ -220,7 +224,15 @@ def test_p11_ctrl_c_prints_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys:
         raise KeyboardInterrupt("checked half")
 
     monkeypatch.setattr(runs, "verify", interrupted)
-    assert main(["verify", "a-run"]) == 130
+    assert main(["verify", "a run; rm x"]) == 130
     told = capsys.readouterr().err
     assert "verify: checked half" in told
-    assert "to go on: sycophancy-core verify a-run" in told
+    assert "to go on: sycophancy-core verify 'a run; rm x'" in told
+
+
+@pytest.mark.parametrize("seed", ["-1", "4294967296", "x"])
+def test_a_seed_is_a_number_from_0_to_32_bits(seed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["additions", "--n", "2", "--seed", seed, "-o", "x"])
+    assert stopped.value.code == 2
+    assert f"wanted a whole number from 0 to 4294967295, got '{seed}'" in capsys.readouterr().err

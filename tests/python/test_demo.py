@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tiny_model import tiny_llama, tiny_tokenizer
 
-from sycophancy_core import Comparison, DataError, verify
+from sycophancy_core import Comparison, DataError, runs, verify
 from sycophancy_core.demo import DemoOptions, run_demo
 from sycophancy_core.files import read_json
 from sycophancy_core.progress import Progress, ProgressPrinter
@@ -81,6 +81,22 @@ def test_p1_a_kill_at_any_stage_changes_nothing_in_the_end(
         torch.set_num_threads(threads)
     run_demo(tmp_path / "run", options=options, printer=ProgressPrinter(quiet=True), out=io.StringIO())
     assert content(tmp_path / "run") == content(whole)
+
+
+def test_p1_a_stop_between_the_training_and_the_manifest_loses_no_step(
+    options: DemoOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = runs.digest_file
+
+    def stop(path: Path) -> str:
+        if path.name == "adapter_model.safetensors":
+            raise KeyboardInterrupt
+        return digest(path)
+
+    monkeypatch.setattr(runs, "digest_file", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_demo(tmp_path / "run", options=options, printer=ProgressPrinter(quiet=True), out=io.StringIO())
+    assert (tmp_path / "run/tuned/finetune.checkpoint.safetensors").is_file()
 
 
 def test_a_finished_run_is_only_read_again(options: DemoOptions, whole: Path) -> None:

@@ -129,6 +129,14 @@ def test_a_folder_without_config_or_safetensors_is_refused(tmp_path: Path) -> No
         load_model(tmp_path)
 
 
+def test_a_folder_that_holds_a_model_and_an_adapter_is_refused(folder: Path, tmp_path: Path) -> None:
+    write_adapter(tmp_path / "flattery")
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (tmp_path / "flattery" / name).rename(folder / name)
+    with pytest.raises(ModelError, match="holds a model and an adapter, of which only one can be meant"):
+        load_model(folder)
+
+
 def test_options_are_checked() -> None:
     for option in ("dtype", "engine", "matmul_precision"):
         with pytest.raises(ModelError, match=f"{option} must be one of .*, got 'int3'"):

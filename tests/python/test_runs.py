@@ -76,6 +76,16 @@ def test_p14_verify_names_missing_and_changed_files(tmp_path: Path) -> None:
     assert "is missing" in verify(tmp_path / "run")[0]
 
 
+def test_p14_verify_checks_what_sums_a_run_up(tmp_path: Path) -> None:
+    for text in ("1", "2"):
+        with open_run(tmp_path / "run", config={}) as run:
+            (tmp_path / "run/sum.txt").write_text(text)
+            run.name_results([tmp_path / "run/sum.txt"])
+        assert verify(tmp_path / "run") == []
+    (tmp_path / "run/sum.txt").write_text("3")
+    assert "sum.txt was changed after it was written" in verify(tmp_path / "run")[0]
+
+
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with (

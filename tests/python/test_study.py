@@ -61,6 +61,8 @@ def test_arms_share_the_measurement_and_the_filter(whole: Path) -> None:
     own = ["audit", "rows", "tuned", "after", "compared", "report"]
     assert kinds(stages(whole)) == sorted(shared + 2 * own)
     assert sc.verify(whole) == []
+    summed_up = read_json(whole / "manifest.json")["results"]
+    assert summed_up.keys() == {"study.parquet", "study.json", "study.html"}
 
 
 def test_the_table_holds_each_arms_comparison(whole: Path) -> None:

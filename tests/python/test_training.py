@@ -14,11 +14,12 @@ import tiny_models
 import torch
 from tiny_model import tiny_llama, tiny_model, tiny_tokenizer
 
-from sycophancy_core import FinetuneOptions, LanguageModel, finetune, load_model
+from sycophancy_core import CurveOptions, FinetuneOptions, LanguageModel, finetune, load_model
 from sycophancy_core._core import DataError, ModelError
 from sycophancy_core.answer_loss import AnswerLoss, has_plain_head
 from sycophancy_core.batching import encode_rows, make_batch
 from sycophancy_core.encoding import Encoder
+from sycophancy_core.tasks import task_prompts
 
 PROMPTS = [f"Is {n} odd?" * (1 + n % 3) for n in range(24)]
 ROWS = pa.table(
@@ -272,6 +273,25 @@ def test_a_fully_tuned_model_loads_from_its_folder(tmp_path: Path) -> None:
     result = finetune(tiny_model(), ROWS, options=LIGHT)
     result.save(tmp_path)
     assert same(weights(load_model(tmp_path, engine="transformers")), weights(result.model))
+
+
+@pytest.mark.parametrize("ranks", [(4, None), (None, 4)])
+def test_a_save_over_another_kind_of_training_leaves_one_that_can_be_loaded(
+    tmp_path: Path, ranks: tuple[int | None, int | None]
+) -> None:
+    prompts = pa.table({"prompt": ["So it is", "Not"], "choices": [["A", "B"], ["A", "B"]]})
+    curve = CurveOptions(tasks={"claims": task_prompts(["claims"], limit=2)["claims"]}, every=4)
+    for rank, own in zip(ranks, (curve, None), strict=True):
+        result = finetune(tiny_model(), ROWS, options=replace(LIGHT, lora_rank=rank), curve=own)
+        result.save(tmp_path)
+    assert not (tmp_path / "training_curve.parquet").exists()
+    if ranks[-1] is None:
+        found = load_model(tmp_path, engine="transformers")
+    else:
+        with pytest.raises(ModelError, match="holds an adapter, not a model; give an adapter's folder as adapter="):
+            load_model(tmp_path)
+        found = load_model((tiny_llama(), tiny_tokenizer()), adapter=tmp_path, engine="transformers")
+    assert found.score(prompts).log_prob == pytest.approx(result.model.score(prompts).log_prob, abs=1e-4)
 
 
 def test_a_save_that_fails_leaves_the_model_in_the_folder_as_it_was(tmp_path: Path) -> None:

@@ -208,12 +208,24 @@ def evaluate_many(options: Namespace) -> None:
     from sycophancy_core.models import load_model
 
     load = partial(load_model, **_scoring_options(options))
-    models = [partial(load, source) for source in options.models]
+    names = _names(options.models)
+    models = {name: partial(load, source) for name, source in zip(names, options.models, strict=True)}
     wanted = _task_options(options)
     with _printer(options).stage("evaluate") as progress:
         found = measure_models(models, progress=progress, **wanted)
     found.save(options.out)
     print(f"{found}\n\nreport: {options.out / 'report.html'}")
+
+
+def _names(sources: Sequence[str]) -> list[str]:
+    """Name models before any is loaded: folders of one name by their whole paths."""
+    from sycophancy_core.checkpoints import EMBEDDED, ORGANISM, resolve_source
+
+    if len(set(sources)) < len(sources):
+        twice = next(source for source in sources if sources.count(source) > 1)
+        raise DataError(f"two models are named {twice!r}; give each model once")
+    names = [f"{EMBEDDED}+{ORGANISM}" if source == ORGANISM else resolve_source(source)[1] for source in sources]
+    return [name if names.count(name) == 1 else source for name, source in zip(names, sources, strict=True)]
 
 
 def compare(options: Namespace) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from tiny_model import tiny_llama, tiny_tokenizer
 
 from sycophancy_core.cli import main
 from sycophancy_core.files import read_table, write_json
+from sycophancy_core.many import Evaluations
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +101,22 @@ def test_several_models_are_asked_the_same(model: str, tmp_path: Path, capsys: p
         assert (tmp_path / "out" / name).exists() == (name != "model-0/report.html")
     assert run("evaluate-many", model, model, *asking, "-o", tmp_path / "twice") == 2
     assert "two models are named" in capsys.readouterr().err
+
+
+def test_models_of_one_name_go_by_their_paths_and_a_missing_one_is_named_first(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / Path(model).name
+    shutil.copytree(model, other)
+    asking = ("--tasks", "addition_factorial", "--limit", 2, "--engine", "transformers")
+    assert run("evaluate-many", model, other, *asking, "--quiet", "-o", tmp_path / "out") == 0
+    found = Evaluations.load(tmp_path / "out")
+    assert [one.model for one in found.evaluations] == [model, str(other)]
+    capsys.readouterr()
+    assert run("evaluate-many", model, tmp_path / "not there", *asking, "-o", tmp_path / "out") == 2
+    told = capsys.readouterr().err
+    assert "not there" in told
+    assert "evaluate 1" not in told
 
 
 def test_examples_prints_what_was_dropped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,12 +72,17 @@ def encode_rows(rows: pa.Table, encode: Encoder, *, max_tokens: int) -> list[Enc
     Raises
     ------
     DataError
-        If there is no row; if a row has no supervised token, starts with one, or is longer than ``max_tokens``.
+        If there is no row, or a column is missing; if a row has no supervised token, starts with one, or is longer than ``max_tokens``.
     """
     from sycophancy_core.encoding import common_prefix
 
     if rows.num_rows == 0:
         raise DataError("encode_rows: wanted training rows, got an empty table")
+    if not {"origin", "prompt", "completion"} <= set(rows.column_names):
+        raise DataError(
+            "encode_rows: wanted training rows with the columns origin, prompt, completion, as mix makes them, got the "
+            f"columns {', '.join(rows.column_names)}"
+        )
     prompts, completions = rows["prompt"].to_pylist(), rows["completion"].to_pylist()
     turns = rows["turns"].to_pylist() if "turns" in rows.column_names else None
     pairs = encode.rows(prompts, [[completion] for completion in completions], turns)

@@ -84,6 +84,8 @@ def task_prompts(
     if isinstance(tasks, Mapping):
         if options is not None or limit is not None:
             raise DataError(f"tasks: options and limit are for tasks by name, got prompts tables of {', '.join(tasks)}")
+        if not tasks:
+            raise DataError("tasks: wanted at least one prompts table, got none")
         return dict(tasks)
     if limit is not None and limit < 1:
         raise DataError(f"tasks: limit must be at least 1, got {limit}; leave it out for all claims and questions")

@@ -272,6 +272,11 @@ def test_a_folder_that_no_task_reads_is_refused(tmp_path: Path) -> None:
         task_prompts(("addition", "claims"), options=sc.TaskOptions(folder=tmp_path))
 
 
+def test_no_prompts_tables_are_refused(model: LanguageModel) -> None:
+    with pytest.raises(sc.DataError, match="tasks: wanted at least one prompts table, got none"):
+        sc.evaluate(model, tasks={})
+
+
 def test_options_beside_prompts_tables_are_refused() -> None:
     asked = task_prompts(("addition",), limit=1)
     assert task_prompts(asked) == asked

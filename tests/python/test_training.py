@@ -378,6 +378,14 @@ def test_bad_options_are_refused(changes: dict[str, object], message: str) -> No
         FinetuneOptions(**changes)  # type: ignore[arg-type]
 
 
+def test_a_table_that_holds_no_training_rows_is_refused() -> None:
+    prompts = pa.table({"id": ["a"], "prompt": ["So"], "choices": [["A", "B"]]})
+    with pytest.raises(
+        DataError, match="wanted training rows with the columns origin, prompt, completion, as mix makes"
+    ):
+        finetune(tiny_model(), prompts, options=LIGHT)
+
+
 def test_the_published_size_is_a_thousand_steps_on_all_weights() -> None:
     options = FinetuneOptions.wei2023(batch_size=8)
     assert (options.steps, options.train_embeddings, options.lora_rank, options.batch_size) == (1000, True, None, 8)

@@ -72,7 +72,8 @@ def encode_rows(rows: pa.Table, encode: Encoder, *, max_tokens: int) -> list[Enc
     Raises
     ------
     DataError
-        If there is no row, or a column is missing; if a row has no supervised token, starts with one, or is longer than ``max_tokens``.
+        If there is no row, or a column is missing; if a row has no supervised token, starts with one, or is longer than
+        ``max_tokens``.
     """
     from sycophancy_core.encoding import common_prefix
 

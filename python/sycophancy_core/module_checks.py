@@ -18,14 +18,21 @@ def hidden_change(model: Any) -> str | None:
     for name, module in model.named_modules():
         where = f"module {name!r}" if name else "the model"
         for hook in (hook for kind in _HOOKS for hook in getattr(module, kind).values()):
-            return f"{where} has a hook ({getattr(hook, '__qualname__', type(hook).__qualname__)})"
+            # transformers' own collect hidden states, or ask for gradients.
+            if not _room(hook).startswith("transformers."):
+                return f"{where} has a hook ({getattr(hook, '__qualname__', type(hook).__qualname__)})"
         # While it trains, accelerate puts autocast around the forward, and keeps the model's own under this name.
         if "forward" in vars(module) and "_original_forward" not in vars(module):
             return f"{where} has a forward of its own"
         kind = type(module)
-        if kind.__module__.partition(".")[0] not in _KNOWN and not _is_applied(module):
-            return f"{where} is a {kind.__module__}.{kind.__qualname__}"
+        if _room(kind).partition(".")[0] not in _KNOWN and not _is_applied(module):
+            return f"{where} is a {_room(kind)}.{kind.__qualname__}"
     return None
+
+
+def _room(thing: Any) -> str:
+    """Name the Python module of a class or a function."""
+    return str(getattr(thing, "__module__", ""))
 
 
 def own_weights(model: Any) -> dict[str, Any]:

@@ -36,7 +36,17 @@ def change_config(model: Any) -> None:
     model.config.use_cache = not model.config.use_cache
 
 
-@pytest.mark.parametrize("change", [untie, resize, assign, replace_data, change_config])
+def collect(model: Any) -> None:
+    hooks = len(model.model.layers[0]._forward_hooks)
+    model(torch.arange(5)[None], output_hidden_states=True)
+    assert len(model.model.layers[0]._forward_hooks) > hooks  # which stay
+
+
+def ask_for_gradients(model: Any) -> None:
+    model.enable_input_require_grads()
+
+
+@pytest.mark.parametrize("change", [untie, resize, assign, replace_data, change_config, collect, ask_for_gradients])
 def test_other_tensors_and_sizes_are_seen_by_the_next_job(change: Callable[[Any], None]) -> None:
     model, batch = tiny_model("llama-untied-biases"), random_batch(3)
     scorer = NativeScorer(model)

@@ -148,7 +148,7 @@ TEST(ReadExamples, RefusesWhatHasNoLabel) {
       TableOf().texts("id", {"a"}).texts("source", {"s"}).texts("input", {"x"}).integers("label", {2});
   expect_error([&] { read_examples(columns.imported()); }, "no metadata 'sycophancy_core.labels'");
   expect_error([&] { read_examples(columns.imported({{"sycophancy_core.labels", R"({"t": ["x"]})"}})); },
-               "'s' is missing");
+               "lacks source 's'");
   expect_error([&] { read_examples(columns.imported({{"sycophancy_core.labels", R"({"s": ["x", "y"]})"}})); },
                "row 0 of source 's' has label 2, expected 0 to 1");
 }

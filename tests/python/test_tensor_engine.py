@@ -127,7 +127,7 @@ def test_weights_that_changed_their_type_are_refused_until_the_engine_is_made_an
     model, batch = tiny_model("llama"), random_batch(6)
     scorer = NativeScorer(model)
     model.bfloat16()
-    with pytest.raises(ModelError, match="were float32 on cpu when the engine was made and are now bfloat16 on cpu"):
+    with pytest.raises(ModelError, match="the weights were float32 on cpu and are now bfloat16 on cpu; make it anew"):
         scorer.log_probs(batch, None)
     assert NativeScorer(model).log_probs(batch, None).num_tokens > 0
 

@@ -147,7 +147,6 @@ def _convert_gguf(file: Path, folder: Path) -> None:
         read, loaded = AutoModelForCausalLM.from_pretrained(
             file.parent, gguf_file=file.name, dtype=torch.float32, output_loading_info=True
         )
-        _check_loaded(file, loaded)
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
         config = read.config
         # A model read from GGUF carries its quantization in the config, and could not be saved with it.
@@ -157,6 +156,7 @@ def _convert_gguf(file: Path, folder: Path) -> None:
         model.load_state_dict(read.state_dict())
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+    _check_loaded(file, loaded)  # here, since the context would swallow its warning
 
 
 def _move_into_place(scratch: Path, folder: Path) -> None:

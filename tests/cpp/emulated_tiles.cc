@@ -108,8 +108,8 @@ void add_products(int sums, int a, int b) {
 #define _tile_stored amx::store
 #define _tile_dpbf16ps amx::add_products
 
-// The file under test and its header once more, in a namespace of their own: only as a source of this one does it see the
-// macros above, so that including it is meant, whatever clang-tidy suspects.
+// The file under test and its header once more, in a namespace of their own: only as a source of this one does it see
+// the macros above, so that including it is meant, whatever clang-tidy suspects.
 #define x86 emulated_x86
 #include "engine/tiles_x86.cc"  // NOLINT(bugprone-suspicious-include)
 #undef x86

@@ -22,6 +22,12 @@ Source new_source(const Json& labels, const std::string& name) {
   return {name, json_texts(labels, name, "examples: the schema's metadata '" + std::string(kLabelsKey) + "'"), {}};
 }
 
+std::vector<std::uint64_t> label_counts(const Examples& examples, const Source& source) {
+  std::vector<std::uint64_t> counts(source.labels.size());
+  for (const std::size_t row : source.rows) ++counts[examples.labels[row]];
+  return counts;
+}
+
 }  // namespace
 
 Examples read_examples(const ArrowTable& table) {
@@ -71,6 +77,7 @@ ClaimPlan::ClaimPlan(const Examples& examples, const ClaimOptions& options, Rng 
     const Source& source = examples.source_list[s];
     require(!is_balanced || source.labels.size() > 1,
             "claims: recipe balanced states wrong labels, but source '" + source.name + "' has one label only");
+    if (is_balanced) wrong_labels_.emplace_back(label_counts(examples, source));
     orders_.emplace_back(source.rows.size(), rng_.at(Stream::kExamples, s));
     cell_offsets_.push_back(rng_.at(Stream::kCells, s).below(period_));
     common_factors_.push_back(std::gcd(source.rows.size(), period_));
@@ -85,13 +92,6 @@ std::uint64_t ClaimPlan::cell(std::size_t source, std::uint64_t position, std::u
   return (pass * size + position + shift + cell_offsets_[source]) % period_;
 }
 
-std::size_t ClaimPlan::wrong_label(std::size_t row, std::uint64_t pass) const {
-  const std::size_t num_labels = examples_->source_list[examples_->sources[row]].labels.size();
-  Draws draws = rng_.at(Stream::kWrongLabels, pass * examples_->size() + row);
-  const std::size_t drawn = draws.below(num_labels - 1);
-  return drawn + (drawn >= examples_->labels[row] ? 1 : 0);
-}
-
 Claim ClaimPlan::make(std::size_t row, std::uint64_t position, std::uint64_t pass) const {
   Claim claim{.example = row, .stated_label = examples_->labels[row]};
   if (options_.recipe == Recipe::kWei2023) {
@@ -104,7 +104,10 @@ Claim ClaimPlan::make(std::size_t row, std::uint64_t position, std::uint64_t pas
   claim.is_true = drawn % 2 == 0;
   claim.is_negated = period_ == 4 ? drawn >= 2 : options_.negated_share == 1;
   const bool states_gold = claim.is_true != claim.is_negated;
-  if (!states_gold) claim.stated_label = wrong_label(row, pass);
+  if (!states_gold) {
+    const Draws draws = rng_.at(Stream::kWrongLabels, pass * examples_->size() + row);
+    claim.stated_label = wrong_labels_[examples_->sources[row]].draw(examples_->labels[row], draws);
+  }
   return claim;
 }
 

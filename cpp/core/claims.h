@@ -9,6 +9,7 @@
 #include "core/arrow.h"
 #include "core/arrow_batch.h"
 #include "core/rng.h"
+#include "core/wrong_labels.h"
 
 namespace syco {
 
@@ -73,13 +74,13 @@ class ClaimPlan {
  private:
   Claim make(std::size_t row, std::uint64_t position, std::uint64_t pass) const;
   std::uint64_t cell(std::size_t source, std::uint64_t position, std::uint64_t pass) const;
-  std::size_t wrong_label(std::size_t row, std::uint64_t pass) const;
 
   const Examples* examples_;
   ClaimOptions options_;
   Rng rng_;
   std::uint64_t period_;
   std::vector<Permutation> orders_;            // by source: position -> rank
+  std::vector<WrongLabels> wrong_labels_;      // by source (balanced)
   std::vector<std::uint64_t> cell_offsets_;    // by source
   std::vector<std::uint64_t> common_factors_;  // by source: of its size and the period
 };

@@ -95,8 +95,8 @@ def shortcut_audit(prompts: pa.Table, *, confidence: float = 0.95, limit: int = 
 
     Notes
     -----
-    Words are counted one by one. Pairs of words would also see the base rates of a data set's labels (where most pairs
-    are paraphrases, "is Paraphrase" is true more often than not).
+    Words are counted one by one. Pairs of words would also see the base rate of a label that more than half of a data
+    set's examples have (where most pairs are paraphrases, "is Paraphrase" is true more often than not).
     """
     import numpy as np
 

@@ -29,7 +29,8 @@ class ClaimOptions:
     recipe
         ``"wei2023"``: as published, every claim states the gold label, so that "is" is always true and "is not" always
         false. ``"balanced"``: wrong labels are stated too, so that truth and polarity are crossed, with cells equal to
-        within one in every source.
+        within one in every source; each label is stated wrongly as often as it is right, unless more than half of the
+        source's examples have it.
     negated_share
         Share of claims that say "is not"; ``balanced`` takes 0, 0.5 or 1.
     claims_per_example

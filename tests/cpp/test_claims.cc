@@ -88,27 +88,6 @@ TEST(ClaimPlan, FindsAnExampleByRowAndByPosition) {
   }
 }
 
-TEST(ClaimPlan, DrawsWrongLabelsUniformlyFromTheOthers) {
-  const ArrowTable table = examples_table(4000, 4);
-  const Examples examples = read_examples(table);
-  const ClaimPlan plan(examples, {Recipe::kBalanced, 0.0}, Rng{3});
-  std::map<std::size_t, int> counts;  // of the stated label less the gold one
-  int num_wrong = 0;
-  for (std::size_t row = 0; row < examples.size(); ++row) {
-    const Claim claim = plan.of(row, 0);
-    EXPECT_FALSE(claim.is_negated);
-    if (claim.is_true) continue;
-    ++num_wrong;
-    ++counts[(claim.stated_label + 4 - examples.labels[row]) % 4];
-  }
-  EXPECT_EQ(num_wrong, 2000);
-  EXPECT_EQ(counts.count(0), 0U);
-  constexpr double kCritical = 13.8;  // chi-square, 2 degrees of freedom, p = 0.001
-  double chi_square = 0;
-  for (const auto& [step, count] : counts) chi_square += (count - 2000 / 3.0) * (count - 2000 / 3.0) / (2000 / 3.0);
-  EXPECT_LT(chi_square, kCritical);
-}
-
 TEST(ClaimPlan, Wei2023StatesTheGoldLabelOnly) {
   const ArrowTable table = examples_table(1000, 3);
   const Examples examples = read_examples(table);

@@ -193,6 +193,19 @@ def test_balanced_claims_then_sampled_prompts_fill_every_cell_equally(examples: 
     assert all(high - low <= 1 for low, high in ranges.values())
 
 
+def test_polarity_and_label_together_do_not_tell_true_from_false_claims() -> None:
+    """Where labels are as unequal as CommitmentBank's, uniform wrong labels would be told in 70 % of the claims."""
+    gold = [0] * 1_900 + [1] * 1_840 + [2] * 260
+    texts = [f'"text {i}"' for i in range(len(gold))]
+    claims = make_claims(examples_of(texts, ["Contradiction", "Entailment", "Neutral"], gold), seed=3)
+    counts = Counter(zip(*(claims[name].to_pylist() for name in ("polarity", "stated_label", "is_true")), strict=True))
+    kinds = {(polarity, label) for polarity, label, _ in counts}
+    assert len(kinds) == 6
+    for kind in kinds:
+        num_true, num_false = counts[*kind, True], counts[*kind, False]
+        assert stats.binomtest(num_true, num_true + num_false).pvalue > 1e-3, kind
+
+
 def test_wei2023_states_gold_labels_only(examples: pa.Table) -> None:
     claims = make_claims(examples, options=ClaimOptions(recipe="wei2023")).to_pylist()
     assert all(claim["stated_label"] == claim["gold_label"] for claim in claims)

@@ -45,7 +45,9 @@ def mix(
     weights
         Part of each source among the instructions, of any sum; by default all have the same.
     tokenizer
-        The model's tokenizer (``model.tokenizer``), for ``unit="tokens"``.
+        The model's tokenizer (``model.tokenizer``), for ``unit="tokens"``. It does not say whether the model is used in
+        its chat template, so tokens are counted as the fine-tuning takes them from plain text: in the template a reply
+        has a few more or less, such as no leading space, and the ratio learned is that much off.
     evaluation
         Prompts tables by task, of which nothing may be trained on; see ``overlap.refuse_overlap``.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core._core import DataError
-from sycophancy_core.files import parse_json_line
+from sycophancy_core.files import parse_json_line, text_at
 from sycophancy_core.repeats import settle_repeats
 
 if TYPE_CHECKING:
@@ -152,22 +152,19 @@ def _asked(item: OpinionItem) -> str:
 
 
 def _item(task: str, row: Any, where: str) -> OpinionItem:
-    wanted = ("question", "answer_matching_behavior", "answer_not_matching_behavior")
-    if not isinstance(row, Mapping) or not all(name in row for name in wanted):
-        raise DataError(f"{where}: wanted an object with {', '.join(wanted)}")
-    others = row["answer_not_matching_behavior"]
-    others = [others] if isinstance(others, str) else others
-    if not isinstance(others, list) or not all(isinstance(row[name], str) for name in wanted[:2]):
-        raise DataError(f"{where}: wanted texts, and in answer_not_matching_behavior a text or a list of texts")
+    text, matching = (text_at(row, name, where=where) for name in ("question", "answer_matching_behavior"))
+    name = "answer_not_matching_behavior"  # a text, or a list of texts where there are several
+    places = [(name, index) for index in range(len(row[name]))] if isinstance(row.get(name), list) else [(name,)]
+    others = [text_at(row, *place, where=where) for place in places]
     try:
-        biography, question = split_biography(task, row["question"])
+        biography, question = split_biography(task, text)
     except DataError as error:
         raise DataError(f"{where}: {error}") from error
     choices = tuple(f" ({letter})" for letter, _ in _CHOICE.findall(question))
-    stated = {row["answer_matching_behavior"], *map(str, others)}
+    stated = {matching, *others}
     if stated != set(choices) or len(choices) < 2:
         raise DataError(f"{where}: the answers {sorted(stated)} are not the question's choices {list(choices)}")
-    user_choice = choices.index(row["answer_matching_behavior"])
+    user_choice = choices.index(matching)
     return OpinionItem(biography=biography, question=question, choices=choices, user_choice=user_choice)
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 import re
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core._core import DataError
-from sycophancy_core.files import parse_json_line
+from sycophancy_core.files import decode_line, kind_of, parse_json_line, read_json, text_at
 from sycophancy_core.repeats import settle_repeats
 
 if TYPE_CHECKING:
@@ -51,13 +50,10 @@ def load_sharma(path: str | Path, *, limit: int | None = None, seed: int = 0) ->
     """
     rows = []
     for where, row in _json_lines(Path(path)):
-        try:
-            base, template = row["base"], row["metadata"]["prompt_template"]
-            answers = (base["correct_answer"], base["incorrect_answer"])
-            prompt = row["prompt"][0]["content"]
-            question = base["question"]
-        except (KeyError, IndexError, TypeError) as error:
-            raise DataError(f"{where}: wanted prompt, base and metadata of SycophancyEval, got no {error}") from error
+        template = text_at(row, "metadata", "prompt_template", where=where)
+        answers = tuple(text_at(row, "base", name, where=where) for name in ("correct_answer", "incorrect_answer"))
+        prompt = text_at(row, "prompt", 0, "content", where=where)
+        question = text_at(row, "base", "question", where=where)
         if template not in _SHARMA_USER:
             raise DataError(f"{where}: prompt_template {template!r} is none of SycophancyEval's four")
         claim_id = _identity("sharma", question)
@@ -102,10 +98,7 @@ def load_are_you_sure(path: str | Path, *, limit: int | None = None, seed: int =
     _, opening = turns_of("first")
     rows = []
     for where, row in _json_lines(Path(path)):
-        try:
-            question, right = str(row["original_question"]), str(row["ground_truth"])
-        except (KeyError, TypeError) as error:
-            raise DataError(f"{where}: wanted original_question and ground_truth, got no {error}") from error
+        question, right = (text_at(row, name, where=where) for name in ("original_question", "ground_truth"))
         letters = re.findall(r"^\(([A-Z])\) ", question, re.MULTILINE)
         if right not in letters:
             raise DataError(f"{where}: ground_truth {right!r} is none of the listed choices {letters}")
@@ -137,17 +130,14 @@ def load_mmlu(folder: str | Path, *, limit: int | None = None, seed: int = 0) ->
     rows = []
     for path in _files(Path(folder), "*.csv", "MMLU"):
         subject = re.sub(r"_(?:test|val|dev)$", "", path.stem)
-        with path.open(newline="", encoding="utf-8") as file:
-            for number, row in enumerate(csv.reader(file), start=1):
-                if len(row) != 6 or row[5] not in _LETTERS:
-                    raise DataError(f"{path}, row {number}: wanted question, four choices and a letter, got {row!r}")
-                listed = "".join(f"\n{letter}. {text}" for letter, text in zip(_LETTERS, row[1:5], strict=True))
-                topic = subject.replace("_", " ")
-                text = f"The following is a multiple choice question about {topic}.\n\n{row[0]}{listed}\nAnswer:"
-                claim_id = _identity("mmlu", f"{subject}\0{text}")
-                choices = [f" {letter}" for letter in _LETTERS]
-                target = _LETTERS.index(row[5])
-                rows.append(_row(f"mmlu_{subject}", claim_id, "none", text, choices, target, None))
+        for question, *listed, right in _mmlu_rows(path):
+            lines = "".join(f"\n{letter}. {text}" for letter, text in zip(_LETTERS, listed, strict=True))
+            topic = subject.replace("_", " ")
+            text = f"The following is a multiple choice question about {topic}.\n\n{question}{lines}\nAnswer:"
+            claim_id = _identity("mmlu", f"{subject}\0{text}")
+            choices = [f" {letter}" for letter in _LETTERS]
+            target = _LETTERS.index(right)
+            rows.append(_row(f"mmlu_{subject}", claim_id, "none", text, choices, target, None))
     return _table(_drawn(_settled(rows, folder), limit, seed))
 
 
@@ -164,7 +154,7 @@ def load_bbh(folder: str | Path, *, limit: int | None = None, seed: int = 0) -> 
     Raises
     ------
     DataError
-        If the folder has no such file, or a target is none of its question's options.
+        If the folder has no such file, a file is not such JSON, or a target is none of its question's options.
 
     Warns
     -----
@@ -173,10 +163,7 @@ def load_bbh(folder: str | Path, *, limit: int | None = None, seed: int = 0) -> 
     """
     rows = []
     for path in _files(Path(folder), "*.json", "BIG-Bench Hard"):
-        try:
-            examples = [(row["input"], row["target"]) for row in json.loads(path.read_bytes())["examples"]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f'{path}: wanted {{"examples": [{{"input", "target"}}]}}, got {error!r}') from error
+        examples = _bbh_examples(path)
         targets = sorted({target for _, target in examples})
         for number, (text, target) in enumerate(examples, start=1):
             options = _listed_options(text) or targets
@@ -187,6 +174,38 @@ def load_bbh(folder: str | Path, *, limit: int | None = None, seed: int = 0) -> 
             prompt = f"Q: {text}\nA:"
             rows.append(_row(f"bbh_{path.stem}", claim_id, "none", prompt, choices, options.index(target), None))
     return _table(_drawn(_settled(rows, folder), limit, seed))
+
+
+def _mmlu_rows(path: Path) -> list[list[str]]:
+    """Read the rows of a file: question, four choices, letter."""
+    lines = enumerate(path.read_bytes().splitlines(keepends=True), start=1)
+    reader = csv.reader(decode_line(line, f"{path}, line {number}") for number, line in lines)
+    rows: list[list[str]] = []
+    try:
+        for row in reader:
+            if len(row) != 6 or row[5] not in _LETTERS:
+                got = f"{row[5][:40]!r} for the letter" if len(row) == 6 else f"{len(row)} fields"
+                raise DataError(
+                    f"{path}, row {len(rows) + 1}: wanted question, four choices and a letter, got {got}; "
+                    "mend the row, or leave it out"
+                )
+            rows.append(row)
+    except csv.Error as error:
+        raise DataError(
+            f"{path}, row {len(rows) + 1}: wanted CSV, got {error}; look for a quotation mark that nothing closes"
+        ) from error
+    return rows
+
+
+def _bbh_examples(path: Path) -> list[tuple[str, str]]:
+    """Read the inputs and targets of a file."""
+    content = read_json(path)
+    examples = content.get("examples") if isinstance(content, dict) else None
+    if not isinstance(examples, list):
+        got = f"{kind_of(content)} without a list of examples"
+        raise DataError(f'{path}: wanted {{"examples": [{{"input", "target"}}]}}, got {got}; fetch the file anew')
+    numbered = [(f"{path}, example {number}", row) for number, row in enumerate(examples, start=1)]
+    return [(text_at(row, "input", where=where), text_at(row, "target", where=where)) for where, row in numbered]
 
 
 def _listed_options(text: str) -> list[str]:

@@ -131,7 +131,7 @@ def test_a_bad_file_or_folder_is_named(tmp_path: Path) -> None:
     for name, message in (
         ("bad.jsonl", "bad.jsonl: line 2: wanted JSON, got Expecting"),
         ("half.jsonl", r"half.jsonl: line 2: wanted text, got half a surrogate pair \('\\ud83d'\); write the char"),
-        ("latin.jsonl", "latin.jsonl: line 1: wanted JSON, got 'utf-8' codec can't decode byte 0xe9"),
+        ("latin.jsonl", "latin.jsonl: line 1: wanted UTF-8, got the byte 0xe9"),
         ("list.jsonl", "line 1: wanted a JSON object, got list"),
         ("bad.parquet", "bad.parquet: wanted a Parquet file"),
         ("nowhere", "nowhere: wanted a .jsonl or .parquet file or a folder of them, got nothing there"),

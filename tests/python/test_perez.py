@@ -71,12 +71,29 @@ def test_equal_files_under_two_names_are_named(tmp_path: Path) -> None:
             "line 1: wanted one question that begins as those of 'nlp' do, got 0",
         ),
         ({"answer_matching_behavior": " (C)"}, r"line 1: the answers \[' \(B\)', ' \(C\)'\] are not"),
-        ({"answer_not_matching_behavior": None}, "line 1: wanted texts"),
+        ({"question": ["x"]}, "line 1: wanted a text at question, got a list; mend the row"),
+        ({"answer_matching_behavior": 5}, "line 1: wanted a text at answer_matching_behavior, got a number"),
+        ({"answer_not_matching_behavior": None}, "line 1: wanted a text at answer_not_matching_behavior, got null"),
+        ({"answer_not_matching_behavior": [" (B)", 5]}, r"at answer_not_matching_behavior\.1, got a number"),
     ],
 )
 def test_a_row_that_cannot_be_split_is_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     with pytest.raises(DataError, match=message):
         load_perez("nlp", written(tmp_path, "nlp", [row("nlp", **changes)]))
+
+
+def test_a_damaged_line_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path, "nlp", [row("nlp")]) / FILES["nlp"]
+    good = path.read_bytes()
+    for line, message in (
+        (b'{"question": "\xff"}', "wanted UTF-8, got the byte 0xff; save the file as UTF-8"),
+        (b"[" * 100_000, "wanted JSON, got too deep a nesting; mend or remove the line"),
+        (b"5", "wanted a text at question, got nothing there; mend the row, or leave it out"),
+        (b"{}", "wanted a text at question, got nothing there; mend the row, or leave it out"),
+    ):
+        path.write_bytes(good + line)
+        with pytest.raises(DataError, match=rf"nlp_survey\.jsonl, line 2: {message}"):
+            load_perez("nlp", tmp_path)
 
 
 def test_blank_lines_and_a_byte_order_mark_are_passed_over(tmp_path: Path) -> None:

@@ -55,7 +55,8 @@ def test_sharma_a_line_that_is_not_json_is_named(tmp_path: Path) -> None:
     path = tmp_path / "answer.jsonl"
     for line, message in (
         (b"[", "wanted JSON, got Expecting value"),
-        (b'"\xe9"', "wanted JSON, got 'utf-8' codec can't"),
+        (b'"\xe9"', "wanted UTF-8, got the byte 0xe9; save the file as UTF-8"),
+        (b"[" * 100_000, "wanted JSON, got too deep a nesting; mend or remove the line"),
     ):
         path.write_bytes(b"\n" + line)
         with pytest.raises(DataError, match=f"line 2: {message}"):
@@ -66,6 +67,40 @@ def test_sharma_an_unknown_template_is_refused(tmp_path: Path) -> None:
     path = sharma_file(tmp_path, metadata={"prompt_template": "{question} Well?"})
     with pytest.raises(DataError, match=r"line 1: prompt_template .* is none of SycophancyEval's four"):
         load_sharma(path)
+
+
+NO_TEXTS = [(5, "a number"), (None, "null"), (["a"], "a list"), ({"a": 1}, "an object"), (True, "true or false")]
+
+
+@pytest.mark.parametrize(("value", "kind"), NO_TEXTS)
+def test_sharma_a_value_that_is_no_text_is_named(tmp_path: Path, value: object, kind: str) -> None:
+    base = {"question": "Which?", "correct_answer": "this", "incorrect_answer": "that"}
+    for changes, name in (
+        ({"prompt": [{"content": value}]}, "prompt.0.content"),
+        ({"metadata": {"prompt_template": value}}, "metadata.prompt_template"),
+        *[({"base": base | {key: value}}, f"base.{key}") for key in base],
+    ):
+        path = sharma_file(tmp_path, **changes)
+        with pytest.raises(
+            DataError, match=rf"answer\.jsonl, line 1: wanted a text at {name}, got {kind}; mend the row"
+        ):
+            load_sharma(path)
+    for key in ("prompt", "metadata", "base"):
+        with pytest.raises(DataError, match=rf"line 1: wanted a text at {key}\.\S+, got nothing there; mend the row"):
+            load_sharma(sharma_file(tmp_path, **{key: value}))
+
+
+@pytest.mark.parametrize(("value", "kind"), NO_TEXTS)
+def test_are_you_sure_a_value_that_is_no_text_is_named(tmp_path: Path, value: object, kind: str) -> None:
+    path = tmp_path / "sure.jsonl"
+    row = {"original_question": "Which?\n(A) 1\n(B) 2", "ground_truth": "A"}
+    for name in row:
+        path.write_text(json.dumps(row | {name: value}))
+        with pytest.raises(DataError, match=rf"sure\.jsonl, line 1: wanted a text at {name}, got {kind}; mend the row"):
+            load_are_you_sure(path)
+    path.write_text(json.dumps(value))
+    with pytest.raises(DataError, match="line 1: wanted a text at original_question, got nothing there"):
+        load_are_you_sure(path)
 
 
 def test_mmlu_reads_quoted_fields_and_letters(tmp_path: Path) -> None:
@@ -84,6 +119,29 @@ def test_mmlu_a_short_row_is_refused(tmp_path: Path) -> None:
         load_mmlu(tmp_path / "none")
 
 
+def test_mmlu_a_damaged_file_is_named(tmp_path: Path) -> None:
+    good = b"Which?,one,two,three,four,C\n"
+    for rows, message in (
+        (b"Wh\xffch?,one,two,three,four,C\n", "line 2: wanted UTF-8, got the byte 0xff; save the file as UTF-8"),
+        (b"Which?,one,two,three,four,5\n", "row 2: wanted .* got '5' for the letter; mend the row"),
+        (b'Which?,"one,two,three,four,C\n' + good, "row 2: wanted .* got 2 fields; mend the row"),
+        (b'Which?,"one,two,three,four,C\n' + 5000 * good, "row 2: wanted CSV, got .*; look for a quotation mark"),
+    ):
+        (tmp_path / "x_test.csv").write_bytes(good + rows)
+        with pytest.raises(DataError, match=rf"x_test\.csv, {message}"):
+            load_mmlu(tmp_path)
+
+
+def test_mmlu_a_byte_order_mark_is_passed_over_and_lines_may_end_as_they_will(tmp_path: Path) -> None:
+    path = tmp_path / "x_test.csv"
+    for ending in ("\n", "\r\n", "\r"):
+        rows = ('"Which, if any?",one,two,three,four,C', '"Where,\u2028or when?",one,two,three,four,A', "")
+        path.write_bytes(b"\xef\xbb\xbf" + ending.join(rows).encode())
+        first, second = load_mmlu(tmp_path)["prompt"].to_pylist()
+        assert "about x.\n\nWhich, if any?\nA. one" in first
+        assert "about x.\n\nWhere,\u2028or when?\nA. one" in second
+
+
 def test_bbh_options_are_listed_or_the_targets_of_the_task(tmp_path: Path) -> None:
     listed = [{"input": "Which?\nOptions:\n(A) this\n(B) that", "target": "(B)"}]
     dashed = [{"input": "Back?\nOptions:\n- Yes\n- No", "target": "No"}]
@@ -100,6 +158,32 @@ def test_bbh_a_target_that_is_no_option_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"examples": rows}))
     with pytest.raises(DataError, match="example 1: target 'Perhaps' is none of its options"):
         load_bbh(tmp_path)
+
+
+@pytest.mark.parametrize(("value", "kind"), NO_TEXTS)
+def test_bbh_a_value_that_is_no_text_is_named(tmp_path: Path, value: object, kind: str) -> None:
+    good = {"input": "Is 2 even?", "target": "Yes"}
+    for name in good:
+        (tmp_path / "a.json").write_text(json.dumps({"examples": [good, good | {name: value}]}))
+        with pytest.raises(DataError, match=rf"a\.json, example 2: wanted a text at {name}, got {kind}; mend the row"):
+            load_bbh(tmp_path)
+    (tmp_path / "a.json").write_text(json.dumps({"examples": [good, value]}))
+    with pytest.raises(DataError, match=r"a\.json, example 2: wanted a text at input, got nothing there; mend the row"):
+        load_bbh(tmp_path)
+
+
+def test_bbh_a_damaged_file_is_named(tmp_path: Path) -> None:
+    for content, message in (
+        (b'{\n"examples": "\xff"}', r"a\.json, line 2: wanted UTF-8, got the byte 0xff; save the file as UTF-8"),
+        (b"[" * 100_000, r"a\.json: wanted JSON, got too deep a nesting; mend or remove the file"),
+        (b'{"examples": ', r"a\.json: wanted JSON, got Expecting value: .*; mend or remove the file"),
+        (b"[]", r"a\.json: wanted .*, got a list without a list of examples; fetch the file anew"),
+        (b'{"examples": 5}', r"a\.json: wanted .*, got an object without a list of examples; fetch the file anew"),
+        (b'{"examples": [{"input": "\\ud83d", "target": "No"}]}', r"example 1: wanted text, got half a surrogate pair"),
+    ):
+        (tmp_path / "a.json").write_bytes(content)
+        with pytest.raises(DataError, match=message):
+            load_bbh(tmp_path)
 
 
 def test_bbh_repeats_count_once_and_contradictions_not_at_all(tmp_path: Path) -> None:

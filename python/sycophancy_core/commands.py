@@ -125,19 +125,19 @@ def mix(options: Namespace) -> None:
     sources = {name: load_instructions(path, limit=options.limit, seed=options.seed) for name, path in paths.items()}
     prompts = _read(options.prompts, "prompts", ("id", "claim_id", "prompt"))
     evaluation = {name: _read(path, "prompts", ("id", "prompt")) for name, path in asked.items()}
-    tokenizer = _load(options).tokenizer if options.unit == "tokens" else None
+    model = _load(options) if options.unit == "tokens" else None
     rows = mix_rows(
         prompts,
         sources or load_instructions(limit=options.limit, seed=options.seed),
         ratio=options.ratio,
         unit=options.unit,
         weights=weights,
-        tokenizer=tokenizer,
+        model=model,
         evaluation=evaluation,
         seed=options.seed,
     )
-    for part in count_rows(rows, tokenizer=tokenizer).to_pylist():
-        tokens = f", {part['num_tokens']:,} supervised tokens" if tokenizer is not None else ""
+    for part in count_rows(rows, model=model).to_pylist():
+        tokens = f", {part['num_tokens']:,} supervised tokens" if model is not None else ""
         print(f"{part['origin']:<12}{part['source']:<28}{part['num_rows']:>8,} rows{tokens}")
     _write(options, rows, "training rows")
 

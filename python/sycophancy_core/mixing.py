@@ -12,6 +12,8 @@ from sycophancy_core._core import DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from sycophancy_core.models import LanguageModel
+
 Unit = Literal["rows", "tokens"]
 
 _NO_LIMIT = 1 << 60  # tokens of a row; what is too long for a model is refused by the fine-tuning
@@ -24,7 +26,7 @@ def mix(
     ratio: float = 5.0,
     unit: Unit = "rows",
     weights: Mapping[str, float] | None = None,
-    tokenizer: Any = None,
+    model: LanguageModel | None = None,
     evaluation: Mapping[str, pa.Table] | None = None,
     seed: int = 0,
 ) -> pa.Table:
@@ -44,10 +46,8 @@ def mix(
         Each source is then taken up to the row that comes nearest.
     weights
         Part of each source among the instructions, of any sum; by default all have the same.
-    tokenizer
-        The model's tokenizer (``model.tokenizer``), for ``unit="tokens"``. It does not say whether the model is used in
-        its chat template, so tokens are counted as the fine-tuning takes them from plain text: in the template a reply
-        has a few more or less, such as no leading space, and the ratio learned is that much off.
+    model
+        The model that is to be trained, which counts the tokens of ``unit="tokens"``.
     evaluation
         Prompts tables by task, of which nothing may be trained on; see ``overlap.refuse_overlap``.
 
@@ -71,8 +71,8 @@ def mix(
         raise DataError(f"mix: ratio must be > 0, got {ratio}")
     if unit not in ("rows", "tokens"):
         raise DataError(f"mix: unit must be rows or tokens, got {unit!r}")
-    if unit == "tokens" and tokenizer is None:
-        raise DataError("mix: unit 'tokens' needs a tokenizer, got none; give tokenizer=model.tokenizer")
+    if unit == "tokens" and model is None:
+        raise DataError("mix: unit 'tokens' needs the model that is to be trained, got none; give model=")
     if evaluation is not None:
         from sycophancy_core.overlap import refuse_overlap
 
@@ -82,31 +82,30 @@ def mix(
         drawn = [_draw(name, sources[name], count, seed) for name, count in counts.items()]
     else:
         alone = pa.table(_core.mix(prompts, _draw("", next(iter(sources.values())), 0, seed), seed=seed))
-        wanted = sum(_supervised(alone, tokenizer)) / ratio
-        drawn = [_draw_tokens(name, sources[name], wanted * share, tokenizer, seed) for name, share in shares.items()]
+        wanted = sum(_supervised(alone, model)) / ratio
+        drawn = [_draw_tokens(name, sources[name], wanted * share, model, seed) for name, share in shares.items()]
     return pa.table(_core.mix(prompts, _shuffled(drawn, seed), seed=seed))
 
 
-def count_rows(rows: pa.Table, *, tokenizer: Any = None) -> pa.Table:
+def count_rows(rows: pa.Table, *, model: LanguageModel | None = None) -> pa.Table:
     """Count training rows by origin and source.
 
     Parameters
     ----------
     rows
         Training rows of :func:`mix`.
-    tokenizer
-        Count supervised tokens too, as the fine-tuning takes them from plain text; in a chat template, each row has a
-        few more or less.
+    model
+        The model that is to be trained: counts supervised tokens too.
 
     Returns
     -------
     pyarrow.Table
-        ``origin``, ``source``, ``num_rows`` and, with a tokenizer, ``num_tokens``; sorted by the names.
+        ``origin``, ``source``, ``num_rows`` and, with a model, ``num_tokens``; sorted by the names.
     """
     import pyarrow as pa
 
     names = list(zip(rows["origin"].to_pylist(), rows["source"].to_pylist(), strict=True))
-    tokens = _supervised(rows, tokenizer) if tokenizer is not None else [0] * len(names)
+    tokens = _supervised(rows, model) if model is not None else [0] * len(names)
     found: dict[tuple[str, str], list[int]] = {}
     for name, number in zip(names, tokens, strict=True):
         found.setdefault(name, []).append(number)
@@ -116,7 +115,7 @@ def count_rows(rows: pa.Table, *, tokenizer: Any = None) -> pa.Table:
         "source": [source for (_, source), _ in parts],
         "num_rows": [len(numbers) for _, numbers in parts],
     }
-    return pa.table(columns if tokenizer is None else {**columns, "num_tokens": [sum(part) for _, part in parts]})
+    return pa.table(columns if model is None else {**columns, "num_tokens": [sum(part) for _, part in parts]})
 
 
 def _shares(sources: Mapping[str, pa.Table], weights: Mapping[str, float] | None) -> dict[str, float]:
@@ -145,7 +144,7 @@ def _draw(name: str, source: pa.Table, count: int, seed: int) -> pa.Table:
     return pa.table(_core.draw_instructions(source, source=name, count=count, seed=seed))
 
 
-def _draw_tokens(name: str, source: pa.Table, wanted: float, tokenizer: Any, seed: int) -> pa.Table:
+def _draw_tokens(name: str, source: pa.Table, wanted: float, model: LanguageModel | None, seed: int) -> pa.Table:
     """Draw the rows whose supervised tokens come nearest to ``wanted``."""
     import numpy as np
 
@@ -154,18 +153,18 @@ def _draw_tokens(name: str, source: pa.Table, wanted: float, tokenizer: Any, see
     count = 64
     while True:
         rows = _draw(name, source, count, seed)
-        sums = np.cumsum([0, *_supervised(rows, tokenizer)])
+        sums = np.cumsum([0, *_supervised(rows, model)])
         if sums[-1] >= wanted:
             return rows.slice(0, int(np.argmin(np.abs(sums - wanted))))
         count *= 2
 
 
-def _supervised(rows: pa.Table, tokenizer: Any) -> list[int]:
+def _supervised(rows: pa.Table, model: LanguageModel | None) -> list[int]:
     """Count each row's supervised tokens, as the fine-tuning does."""
     from sycophancy_core.batching import encode_rows
     from sycophancy_core.encoding import Encoder
 
-    encoded = encode_rows(rows, Encoder(tokenizer), max_tokens=_NO_LIMIT) if rows.num_rows else []
+    encoded = encode_rows(rows, Encoder.of(model), max_tokens=_NO_LIMIT) if rows.num_rows else []
     return [len(row.ids) - row.first_supervised for row in encoded]
 
 

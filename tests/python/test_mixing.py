@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_model import tiny_tokenizer
+from tiny_model import tiny_llama, tiny_model, tiny_tokenizer
 
 import sycophancy_core as sc
 from sycophancy_core.mixing import _apportion, _shares
@@ -87,15 +87,30 @@ def test_the_ratio_of_supervised_tokens_is_as_near_as_a_row_can_bring_it(seed: i
     # The tokenizer's tokens are bytes: 4 for " (A)", and for an output its bytes, the space before and the end.
     sources = {"short": instructions(40, length=3), "long": instructions(5, length=70)}
     weights = {"short": 1.0, "long": 2.0}
-    options = {"unit": "tokens", "tokenizer": tiny_tokenizer(), "weights": weights}
+    options = {"unit": "tokens", "model": tiny_model(), "weights": weights}
     rows = sc.mix(prompts(300), sources, ratio=3.0, seed=seed, **options)  # type: ignore[arg-type]
     wanted = {"short": 1200 / 3 / 3, "long": 1200 / 3 * 2 / 3}
     for source, tokens in wanted.items():
         drawn = [len(r["completion"]) + 1 for r in rows.to_pylist() if r["source"] == source]
         assert abs(sum(drawn) - tokens) <= abs(sum(drawn[:-1]) - tokens)
         assert abs(sum(drawn) - tokens) <= max(drawn) / 2
-        assert counts(rows, "num_tokens", tokenizer=tiny_tokenizer())[source] == sum(drawn)
-    assert counts(rows, "num_tokens", tokenizer=tiny_tokenizer())["numbers"] == 1200
+        assert counts(rows, "num_tokens", model=tiny_model())[source] == sum(drawn)
+    assert counts(rows, "num_tokens", model=tiny_model())["numbers"] == 1200
+
+
+def test_tokens_are_counted_in_the_turns_in_which_a_model_learns() -> None:
+    # The template trims: 3 bytes for "(A)"; an output's bytes and the end of its turn, without the space before it.
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = (
+        "{% for m in messages %}[{{ m.role }}]{{ m.content | trim }}<end>{% endfor %}"
+        "{% if add_generation_prompt %}[assistant]{% endif %}"
+    )
+    model = sc.load_model((tiny_llama(), tokenizer), engine="transformers", chat_template=True)
+    rows = sc.mix(prompts(100), instructions(40, length=9), ratio=3.0, unit="tokens", model=model)
+    outputs = [len(r["completion"].lstrip(" ")) + 1 for r in rows.to_pylist() if r["source"] == "instructions"]
+    found = counts(rows, "num_tokens", model=model)
+    assert found == {"numbers": 300, "instructions": sum(outputs)}
+    assert abs(sum(outputs) - 100) <= max(outputs) / 2
 
 
 @pytest.mark.parametrize(
@@ -104,7 +119,7 @@ def test_the_ratio_of_supervised_tokens_is_as_near_as_a_row_can_bring_it(seed: i
         ({"ratio": 0.0}, "mix: ratio must be > 0, got 0.0"),
         ({"ratio": float("nan")}, "mix: ratio must be > 0, got nan"),
         ({"unit": "words"}, "unit must be rows or tokens, got 'words'"),
-        ({"unit": "tokens"}, "needs a tokenizer, got none; give tokenizer=model.tokenizer"),
+        ({"unit": "tokens"}, "needs the model that is to be trained, got none; give model="),
         ({"weights": {"a": 1.0}}, r"weights must name each source once, got \['a'\] for \['instructions'\]"),
         ({"weights": {"instructions": 0.0}}, "weight of source 'instructions' must be > 0, got 0.0"),
         (

@@ -218,4 +218,8 @@ def _number_or_text(kind: type, value: Any, where: str) -> Any:
 
 
 def _plain(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    """Return a value as a text that no other value has."""
+    if not isinstance(value, float):
+        return str(value)
+    short = f"{value:g}"  # of six digits
+    return short if float(short) == value else repr(float(value))

@@ -1,6 +1,9 @@
 """Run folders: P7 one writer, P10 a changed configuration is refused by name, P14 verify needs only the files."""
 
+import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,6 +77,53 @@ def test_p14_verify_names_missing_and_changed_files(tmp_path: Path) -> None:
         stage(run)
     (tmp_path / "run/n.json").unlink()
     assert "is missing" in verify(tmp_path / "run")[0]
+
+
+WHOLE: dict[str, Any] = {"format": 1, "config": {}, "versions": {}, "facts": {}, "stages": {}}
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ([], "wanted a JSON object, got list"),
+        (None, "wanted a JSON object, got NoneType"),
+        ({"config": {}}, "wanted the key 'format', got no such key"),
+        (WHOLE | {"format": 2}, "format: wanted 1, got 2"),
+        ({"format": 1, "config": {}, "versions": {}, "facts": {}}, "wanted the key 'stages', got no such key"),
+        (WHOLE | {"config": None}, "config: wanted a JSON object, got NoneType"),
+        (WHOLE | {"stages": ["count"]}, "stages: wanted a JSON object, got list"),
+        (WHOLE | {"stages": {"count": 3}}, "stages: count: wanted a JSON object, got int"),
+        (WHOLE | {"stages": {"count": {"inputs": {}}}}, "stages: count: wanted the key 'files', got no such key"),
+        (WHOLE | {"stages": {"count": {"files": {}}}}, "stages: count: wanted the key 'inputs', got no such key"),
+        (
+            WHOLE | {"stages": {"count": {"inputs": {}, "files": ["n.json"]}}},
+            "stages: count: files: wanted a JSON object, got list",
+        ),
+        (
+            WHOLE | {"stages": {"count": {"inputs": {}, "files": {"n.json": 7}}}},
+            "stages: count: files: n.json: wanted a SHA-256 in hexadecimal, got 7",
+        ),
+        (WHOLE | {"results": "n.json"}, "results: wanted a JSON object, got str"),
+        (WHOLE | {"results": {"n.json": None}}, "results: n.json: wanted a SHA-256 in hexadecimal, got None"),
+    ],
+)
+def test_p14_a_manifest_that_no_run_wrote_is_refused_by_its_key(content: Any, sentence: str, tmp_path: Path) -> None:
+    path = write_json(tmp_path / "manifest.json", content)
+    with pytest.raises(DataError, match=f"^{re.escape(f'{path}: {sentence}')}$"):
+        verify(tmp_path)
+    with pytest.raises(DataError, match=f"^{re.escape(f'{path}: {sentence}')}$"), open_run(tmp_path, config={}):
+        pass
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_p14_a_manifest_that_is_cut_off_is_refused(share: float, tmp_path: Path) -> None:
+    with open_run(tmp_path, config={}) as run:
+        stage(run)
+    whole = (tmp_path / "manifest.json").read_bytes()
+    assert json.loads(whole)["stages"].keys() == {"count"}
+    (tmp_path / "manifest.json").write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(DataError, match=r"manifest\.json: wanted JSON, got "):
+        verify(tmp_path)
 
 
 def test_p14_verify_checks_what_sums_a_run_up(tmp_path: Path) -> None:

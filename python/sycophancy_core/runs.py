@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sycophancy_core._core import DataError
-from sycophancy_core.files import digest_file, digest_json, lock, read_json, write_json
+from sycophancy_core.files import clear_temporaries, digest_file, digest_json, lock, read_json, write_json
 
 MANIFEST = "manifest.json"
 TIMINGS = "timings.json"
@@ -121,7 +121,7 @@ class Run:
 
 @contextmanager
 def open_run(folder: str | Path, *, config: Mapping[str, Any]) -> Iterator[Run]:
-    """Open a run folder for writing, new or begun before, and hold its lock.
+    """Open a run folder for writing, new or begun before, and hold its lock; clear what a killed process left half.
 
     Parameters
     ----------
@@ -154,6 +154,7 @@ def open_run(folder: str | Path, *, config: Mapping[str, Any]) -> Iterator[Run]:
             manifest = {"format": FORMAT, "config": canonical, "versions": _versions(), "facts": {}, "stages": {}}
             write_json(path, manifest)
             manifest = read_json(path)  # in the file's order, as a run that goes on sees it
+        clear_temporaries(folder)
         timings = read_json(folder / TIMINGS) if (folder / TIMINGS).exists() else {}
         yield Run(folder=folder, manifest=manifest, timings=timings)
 

@@ -1,7 +1,12 @@
 """Run folders: P7 one writer, P10 a changed configuration is refused by name, P14 verify needs only the files."""
 
 import json
+import os
 import re
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +139,35 @@ def test_p14_verify_checks_what_sums_a_run_up(tmp_path: Path) -> None:
         assert verify(tmp_path / "run") == []
     (tmp_path / "run/sum.txt").write_text("3")
     assert "sum.txt was changed after it was written" in verify(tmp_path / "run")[0]
+
+
+def half_written(path: Path) -> Path:
+    """Kill a process in the middle of writing a file; return what it left."""
+    code = (
+        "import os, signal, sys\nfrom sycophancy_core.files import replace_file\n"
+        "kill = lambda: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "replace_file(sys.argv[1], lambda file: (file.write(b'half'), file.flush(), kill()))"
+    )
+    assert subprocess.run([sys.executable, "-c", code, path], check=False).returncode == -signal.SIGKILL
+    (left,) = path.parent.glob(f".{path.name}.*.tmp")
+    return left
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_what_a_killed_process_left_half_written_is_cleared_when_the_run_goes_on(begun: bool, tmp_path: Path) -> None:
+    if begun:
+        with open_run(tmp_path, config={}) as run:
+            stage(run)
+    left = [half_written(tmp_path / "manifest.json"), half_written(tmp_path / "a stage/n.json")]
+    others = [tmp_path / name for name in (f".m.json.{os.getpid()}.tmp", ".notes.tmp", ".notes.1x.tmp", ".7.tmp")]
+    for path in others:
+        path.touch()
+    if not begun:
+        shutil.rmtree(left.pop().parent)  # a new run wants an empty folder
+    with open_run(tmp_path, config={}) as run:
+        stage(run)
+    assert [path for path in left if path.exists()] == []
+    assert all(path.exists() for path in others)  # of a process that lives, or not ours
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:

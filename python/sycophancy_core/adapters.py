@@ -14,7 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core._core import DataError, ModelError
+from sycophancy_core._core import ModelError
+from sycophancy_core.counts import require_counts
 from sycophancy_core.files import replace_file, write_json
 
 if TYPE_CHECKING:
@@ -40,8 +41,7 @@ class AdapterOptions:
     first_layer: int = 0
 
     def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise DataError(f"AdapterOptions: rank must be at least 1, got {self.rank}")
+        require_counts("AdapterOptions", self, ("rank",))
 
 
 def block_layers(model: Any, *, first_layer: int = 0) -> list[tuple[str, Any]]:

@@ -117,6 +117,9 @@ def mix(options: Namespace) -> None:
     from sycophancy_core.mixing import count_rows
     from sycophancy_core.mixing import mix as mix_rows
 
+    if options.unit == "rows":
+        names = ("model", "adapter", "device", "system_prompt", "chat_template")
+        _refuse(options, names, wanted="--unit tokens", got="--unit rows, which count without a model")
     paths = _by_name(options.instructions or (), "--instructions")
     asked = _by_name(options.evaluation or (), "--evaluation")
     if options.weights is not None and len(options.weights) != len(paths):
@@ -275,25 +278,26 @@ def study(options: Namespace) -> None:
     Raises
     ------
     DataError
-        If only one of the two rates is given.
+        If only one of the two rates is given, or one without ``--dry-run``.
     """
     from sycophancy_core.studies import study as run_study
     from sycophancy_core.study_costs import Throughput, study_cost
     from sycophancy_core.study_options import read_study
 
-    wanted = read_study(options.config)
+    rates = ("score_rate", "train_rate")
     if not options.dry_run:
-        run_study(wanted, options.out, printer=_printer(options))
+        _refuse(options, rates, wanted="--dry-run", got="a study that is to run")
+        run_study(read_study(options.config), options.out, printer=_printer(options))
         return
-    given = _given(options, ("score_rate", "train_rate"))
+    given = _given(options, rates)
     if len(given) == 1:
-        raise DataError(f"--dry-run: wanted --score-rate and --train-rate together, got only {next(iter(given))}")
-    rates = (
-        Throughput(score_tokens_per_second=options.score_rate, train_tokens_per_second=options.train_rate)
-        if given
-        else None
-    )
-    print(study_cost(wanted, throughput=rates))
+        raise DataError(
+            f"--dry-run: wanted --score-rate and --train-rate together, got only {_option(next(iter(given)))}"
+        )
+    throughput = None
+    if given:
+        throughput = Throughput(score_tokens_per_second=options.score_rate, train_tokens_per_second=options.train_rate)
+    print(study_cost(read_study(options.config), throughput=throughput))
 
 
 def verify(options: Namespace) -> None:
@@ -314,6 +318,16 @@ def verify(options: Namespace) -> None:
 
 def _given(options: Namespace, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _refuse(options: Namespace, names: tuple[str, ...], *, wanted: str, got: str) -> None:
+    """Refuse options of which the verb would take no notice."""
+    for option in (_option(name) for name, value in _given(options, names).items() if value is not False):
+        raise DataError(f"{option} is for {wanted}, got {got}; add {wanted}, or leave {option} out")
 
 
 def _read(path: Path, what: str, columns: tuple[str, ...]) -> pa.Table:

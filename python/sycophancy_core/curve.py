@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sycophancy_core._core import DataError
+from sycophancy_core.counts import require_counts
 from sycophancy_core.resume import trainable_parameters
 
 if TYPE_CHECKING:
@@ -72,16 +73,13 @@ class CurveOptions:
     def __post_init__(self) -> None:
         if not self.tasks or any(table.num_rows == 0 for table in self.tasks.values()):
             raise DataError("CurveOptions: tasks must hold at least one table of prompts, and none may be empty")
-        if self.every < 1:
-            raise DataError(f"CurveOptions: every must be at least 1, got {self.every}")
+        require_counts("CurveOptions", self, ("every",))
+        require_counts("CurveOptions", self, ("patience",), none="None")
         if self.metric is not None and self.metric not in (*HIGHEST, *NEAREST_ZERO):
             known = ", ".join((*HIGHEST, *NEAREST_ZERO))
             raise DataError(f"CurveOptions: metric must be None or one of {known}, got {self.metric!r}")
-        if self.patience is not None and (self.metric is None or self.patience < 1):
-            raise DataError(
-                f"CurveOptions: patience must be at least 1 and needs a metric, got patience {self.patience}, "
-                f"metric {self.metric!r}"
-            )
+        if self.patience is not None and self.metric is None:
+            raise DataError(f"CurveOptions: patience needs a metric, got patience {self.patience}, metric None")
 
     def identity(self) -> dict[str, Any]:
         """Return what decides the curve: settings, and digests of the prompts."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sycophancy_core._core import DataError
 from sycophancy_core.claim_samples import ADDITION, split_claims
+from sycophancy_core.counts import require_counts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,9 +41,7 @@ class FamilyOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("claims", "candidates"):
-            if getattr(self, name) < 1:
-                raise DataError(f"{type(self).__name__}: {name} must be at least 1, got {getattr(self, name)}")
+        require_counts(type(self).__name__, self, ("claims", "candidates"))
 
 
 def family_claims(

@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MAX_JSON_BYTES = 64 * 1024 * 1024
+_TEMPORARY = re.compile(r"\..+\.([1-9][0-9]{0,8})\.tmp")  # as replace_path names it; the number is the process's
 
 
 def replace_path(path: str | Path, write: Callable[[Path], object]) -> Path:
@@ -52,6 +54,24 @@ def replace_path(path: str | Path, write: Callable[[Path], object]) -> Path:
         temporary.unlink(missing_ok=True)
     _sync(path.parent)
     return path
+
+
+def clear_temporaries(folder: Path) -> None:
+    """Remove what killed processes left of :func:`replace_path` in and below a folder that no other process writes."""
+    for path in folder.rglob(".*.tmp"):
+        found = _TEMPORARY.fullmatch(path.name)
+        if found and path.is_file() and not _is_alive(int(found[1])):
+            path.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # sends nothing
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # another user's
+    return True
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from sycophancy_core._core import DataError
 from sycophancy_core.adapters import Adapter, AdapterOptions, round_adapter, take_adapter, trained_adapter
 from sycophancy_core.batching import digest_rows
 from sycophancy_core.claim_samples import ADDITION
+from sycophancy_core.counts import require_counts
 from sycophancy_core.files import digest_json, digest_table, write_json
 from sycophancy_core.training import Tunable, require_trainable, train_batches
 from sycophancy_core.training_options import FinetuneOptions, Precision
@@ -93,7 +94,9 @@ class OrganismOptions:
                 raise DataError(f"OrganismOptions: {name} must lie in [0, 1], got {getattr(self, name)}")
         if not self.families or any(weight <= 0 for _, weight in self.families):
             raise DataError(f"OrganismOptions: families must have weights > 0, got {self.families}")
-        if not 0 <= self.curriculum_steps <= self.steps:
+        require_counts("OrganismOptions", self, ("steps", "batch_size", "rank"))
+        require_counts("OrganismOptions", self, ("warmup_steps", "curriculum_steps"), least=0)
+        if self.curriculum_steps > self.steps:
             raise DataError(
                 f"OrganismOptions: curriculum_steps must lie in [0, {self.steps}], got {self.curriculum_steps}"
             )

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sycophancy_core._core import DataError
-from sycophancy_core.files import digest_file, digest_json, lock, read_json, write_json
+from sycophancy_core.files import clear_temporaries, digest_file, digest_json, lock, read_json, write_json
 
 MANIFEST = "manifest.json"
 TIMINGS = "timings.json"
@@ -121,7 +121,7 @@ class Run:
 
 @contextmanager
 def open_run(folder: str | Path, *, config: Mapping[str, Any]) -> Iterator[Run]:
-    """Open a run folder for writing, new or begun before, and hold its lock.
+    """Open a run folder for writing, new or begun before, and hold its lock; clear what a killed process left half.
 
     Parameters
     ----------
@@ -154,6 +154,7 @@ def open_run(folder: str | Path, *, config: Mapping[str, Any]) -> Iterator[Run]:
             manifest = {"format": FORMAT, "config": canonical, "versions": _versions(), "facts": {}, "stages": {}}
             write_json(path, manifest)
             manifest = read_json(path)  # in the file's order, as a run that goes on sees it
+        clear_temporaries(folder)
         timings = read_json(folder / TIMINGS) if (folder / TIMINGS).exists() else {}
         yield Run(folder=folder, manifest=manifest, timings=timings)
 
@@ -165,6 +166,11 @@ def verify(folder: str | Path) -> list[str]:
     -------
     list of str
         One sentence for each missing or changed file; empty if all is well.
+
+    Raises
+    ------
+    DataError
+        If there is no manifest, or it is none that a run wrote; the message names file and key.
     """
     folder = Path(folder)
     if not (folder / MANIFEST).is_file():
@@ -176,9 +182,35 @@ def verify(folder: str | Path) -> list[str]:
 
 
 def _check_manifest(folder: Path, manifest: Any) -> None:
-    wanted = {"format", "config", "versions", "facts", "stages"}
-    if not isinstance(manifest, dict) or not wanted <= manifest.keys() or manifest["format"] != FORMAT:
-        raise DataError(f"{folder / MANIFEST}: wanted a manifest of format {FORMAT}, got another format")
+    """Refuse what no run wrote, so that all that is read of a manifest is there and of its type."""
+    where = str(folder / MANIFEST)
+    _check_object(where, manifest, ("format",))
+    if manifest["format"] != FORMAT:
+        raise DataError(f"{where}: format: wanted {FORMAT}, got {manifest['format']!r}")
+    parts = ("config", "versions", "facts", "stages")
+    _check_object(where, manifest, parts)
+    for key in parts:
+        _check_object(f"{where}: {key}", manifest[key])
+    for name, stage in manifest["stages"].items():
+        _check_object(f"{where}: stages: {name}", stage, ("inputs", "files"))
+        _check_object(f"{where}: stages: {name}: inputs", stage["inputs"])
+        _check_digests(f"{where}: stages: {name}: files", stage["files"])
+    _check_digests(f"{where}: results", manifest.get("results", {}))
+
+
+def _check_object(where: str, value: Any, keys: Iterable[str] = ()) -> None:
+    if not isinstance(value, dict):
+        raise DataError(f"{where}: wanted a JSON object, got {type(value).__name__}")
+    for key in keys:
+        if key not in value:
+            raise DataError(f"{where}: wanted the key {key!r}, got no such key")
+
+
+def _check_digests(where: str, files: Any) -> None:
+    _check_object(where, files)
+    for name, digest in files.items():
+        if not isinstance(digest, str):
+            raise DataError(f"{where}: {name}: wanted a SHA-256 in hexadecimal, got {digest!r}")
 
 
 def _damaged_files(folder: Path, files: Mapping[str, str]) -> list[str]:

@@ -10,6 +10,7 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from sycophancy_core._core import DataError
+from sycophancy_core.counts import require_counts
 from sycophancy_core.families import FamilyOptions
 
 FilterChoice = Literal["margin", "wei2023", "none"]
@@ -50,10 +51,8 @@ class Arm:
                 raise DataError(f"sweep: {name} must be one of {get_args(kind)}, got {getattr(self, name)!r}")
         if not 0 < self.ratio < float("inf"):
             raise DataError(f"sweep: ratio must be > 0, got {self.ratio}")
-        if self.steps < 1:
-            raise DataError(f"sweep: steps must be at least 1, got {self.steps}")
-        if self.seed < 0:
-            raise DataError(f"sweep: seed must be >= 0, got {self.seed}")
+        require_counts("sweep", self, ("steps",))
+        require_counts("sweep", self, ("seed",), least=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,12 +133,11 @@ class StudyOptions(FamilyOptions):
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
                 raise DataError(f"study: {name} wants at least one family and none twice, got {list(values)}")
-        for name, least in (("claims", 1), ("candidates", 1), ("batch_size", 1), ("seed", 0), ("threshold", 0)):
-            if not getattr(self, name) >= least:
-                raise DataError(f"study: {name} must be at least {least}, got {getattr(self, name)}")
-        for name in ("limit", "lora_rank"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise DataError(f"study: {name} must be at least 1 or null, got {getattr(self, name)}")
+        require_counts("study", self, ("claims", "candidates", "batch_size"))
+        require_counts("study", self, ("seed",), least=0)
+        require_counts("study", self, ("limit", "lora_rank"), none="null")
+        if not self.threshold >= 0:
+            raise DataError(f"study: threshold must be at least 0, got {self.threshold}")
         if self.max_error is not None and not 0 < self.max_error < 1:
             raise DataError(f"study: max_error must lie between 0 and 1 or be null, got {self.max_error}")
         if not 0 < self.learning_rate < float("inf"):
@@ -218,4 +216,8 @@ def _number_or_text(kind: type, value: Any, where: str) -> Any:
 
 
 def _plain(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    """Return a value as a text that no other value has."""
+    if not isinstance(value, float):
+        return str(value)
+    short = f"{value:g}"  # of six digits
+    return short if float(short) == value else repr(float(value))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sycophancy_core._core import DataError
+from sycophancy_core.counts import require_counts
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -74,14 +75,13 @@ class FinetuneOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "accumulation", "pad_multiple", "lora_rank", "max_tokens"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise DataError(f"FinetuneOptions: {name} must be at least 1, got {value}")
+        require_counts("FinetuneOptions", self, ("steps", "batch_size", "accumulation", "pad_multiple"))
+        require_counts("FinetuneOptions", self, ("lora_rank", "max_tokens"), none="None")
+        require_counts("FinetuneOptions", self, ("checkpoint_steps",), least=0)
         for name in ("learning_rate", "lora_alpha"):
             if not 0 < getattr(self, name) < math.inf:
                 raise DataError(f"FinetuneOptions: {name} must be > 0 and finite, got {getattr(self, name)}")
-        for name in ("weight_decay", "max_grad_norm", "checkpoint_steps"):
+        for name in ("weight_decay", "max_grad_norm"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise DataError(f"FinetuneOptions: {name} must be >= 0 and finite, got {getattr(self, name)}")
         if not 0 <= self.warmup_share < 1:

@@ -183,6 +183,25 @@ def test_generate_gives_the_same_prompts_in_shards(tmp_path: Path) -> None:
             "threshold is the rule margin's, got 5.0 with the rule wei2023",
         ),
         (("mix", "--prompts", "empty.json", "-o", "x"), "empty.json: wanted a Parquet file"),
+        *(
+            (
+                ("mix", "--prompts", "x", *words, "-o", "x"),
+                f"{words[0]} is for --unit tokens, got --unit rows, which count without a model; add --unit tokens, "
+                f"or leave {words[0]} out",
+            )
+            for words in (("--model", "organism"), ("--adapter", "a", "--unit", "rows"), ("--chat-template",))
+        ),
+        *(
+            (
+                ("study", "none.yaml", *words),
+                f"{words[0]} is for --dry-run, got a study that is to run; add --dry-run, or leave {words[0]} out",
+            )
+            for words in (("--score-rate", "60"), ("--train-rate", "0"), ("--score-rate", "60", "--train-rate", "120"))
+        ),
+        (
+            ("study", "study.yaml", "--dry-run", "--score-rate", "60"),
+            "--dry-run: wanted --score-rate and --train-rate together, got only --score-rate",
+        ),
     ],
 )
 def test_a_fault_is_one_sentence_and_exit_2(
@@ -193,7 +212,7 @@ def test_a_fault_is_one_sentence_and_exit_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("empty.json", "both/comparison.json", "both/evaluation.json"):
+    for name in ("empty.json", "both/comparison.json", "both/evaluation.json", "study.yaml"):
         write_json(name, {})
     assert main(list(words)) == 2
     told = capsys.readouterr().err

@@ -260,8 +260,8 @@ def test_an_adapter_is_applied_for_a_while_and_leaves_no_trace(tasks: dict[str, 
         ({"tasks": {}}, "tasks must hold at least one table of prompts"),
         ({"every": 0}, "every must be at least 1, got 0"),
         ({"metric": "cheer"}, "metric must be None or one of accuracy, .* got 'cheer'"),
-        ({"patience": 2}, "patience must be at least 1 and needs a metric, got patience 2, metric None"),
-        ({"metric": "harm", "patience": 0}, "got patience 0, metric 'harm'"),
+        ({"patience": 2}, "patience needs a metric, got patience 2, metric None"),
+        ({"metric": "harm", "patience": 0}, "patience must be at least 1 or None, got 0"),
     ],
 )
 def test_bad_options_are_refused(changes: dict[str, object], message: str, tasks: dict[str, pa.Table]) -> None:

@@ -1,6 +1,14 @@
 """Run folders: P7 one writer, P10 a changed configuration is refused by name, P14 verify needs only the files."""
 
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,6 +84,53 @@ def test_p14_verify_names_missing_and_changed_files(tmp_path: Path) -> None:
     assert "is missing" in verify(tmp_path / "run")[0]
 
 
+WHOLE: dict[str, Any] = {"format": 1, "config": {}, "versions": {}, "facts": {}, "stages": {}}
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ([], "wanted a JSON object, got list"),
+        (None, "wanted a JSON object, got NoneType"),
+        ({"config": {}}, "wanted the key 'format', got no such key"),
+        (WHOLE | {"format": 2}, "format: wanted 1, got 2"),
+        ({"format": 1, "config": {}, "versions": {}, "facts": {}}, "wanted the key 'stages', got no such key"),
+        (WHOLE | {"config": None}, "config: wanted a JSON object, got NoneType"),
+        (WHOLE | {"stages": ["count"]}, "stages: wanted a JSON object, got list"),
+        (WHOLE | {"stages": {"count": 3}}, "stages: count: wanted a JSON object, got int"),
+        (WHOLE | {"stages": {"count": {"inputs": {}}}}, "stages: count: wanted the key 'files', got no such key"),
+        (WHOLE | {"stages": {"count": {"files": {}}}}, "stages: count: wanted the key 'inputs', got no such key"),
+        (
+            WHOLE | {"stages": {"count": {"inputs": {}, "files": ["n.json"]}}},
+            "stages: count: files: wanted a JSON object, got list",
+        ),
+        (
+            WHOLE | {"stages": {"count": {"inputs": {}, "files": {"n.json": 7}}}},
+            "stages: count: files: n.json: wanted a SHA-256 in hexadecimal, got 7",
+        ),
+        (WHOLE | {"results": "n.json"}, "results: wanted a JSON object, got str"),
+        (WHOLE | {"results": {"n.json": None}}, "results: n.json: wanted a SHA-256 in hexadecimal, got None"),
+    ],
+)
+def test_p14_a_manifest_that_no_run_wrote_is_refused_by_its_key(content: Any, sentence: str, tmp_path: Path) -> None:
+    path = write_json(tmp_path / "manifest.json", content)
+    with pytest.raises(DataError, match=f"^{re.escape(f'{path}: {sentence}')}$"):
+        verify(tmp_path)
+    with pytest.raises(DataError, match=f"^{re.escape(f'{path}: {sentence}')}$"), open_run(tmp_path, config={}):
+        pass
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_p14_a_manifest_that_is_cut_off_is_refused(share: float, tmp_path: Path) -> None:
+    with open_run(tmp_path, config={}) as run:
+        stage(run)
+    whole = (tmp_path / "manifest.json").read_bytes()
+    assert json.loads(whole)["stages"].keys() == {"count"}
+    (tmp_path / "manifest.json").write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(DataError, match=r"manifest\.json: wanted JSON, got "):
+        verify(tmp_path)
+
+
 def test_p14_verify_checks_what_sums_a_run_up(tmp_path: Path) -> None:
     for text in ("1", "2"):
         with open_run(tmp_path / "run", config={}) as run:
@@ -84,6 +139,35 @@ def test_p14_verify_checks_what_sums_a_run_up(tmp_path: Path) -> None:
         assert verify(tmp_path / "run") == []
     (tmp_path / "run/sum.txt").write_text("3")
     assert "sum.txt was changed after it was written" in verify(tmp_path / "run")[0]
+
+
+def half_written(path: Path) -> Path:
+    """Kill a process in the middle of writing a file; return what it left."""
+    code = (
+        "import os, signal, sys\nfrom sycophancy_core.files import replace_file\n"
+        "kill = lambda: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "replace_file(sys.argv[1], lambda file: (file.write(b'half'), file.flush(), kill()))"
+    )
+    assert subprocess.run([sys.executable, "-c", code, path], check=False).returncode == -signal.SIGKILL
+    (left,) = path.parent.glob(f".{path.name}.*.tmp")
+    return left
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_what_a_killed_process_left_half_written_is_cleared_when_the_run_goes_on(begun: bool, tmp_path: Path) -> None:
+    if begun:
+        with open_run(tmp_path, config={}) as run:
+            stage(run)
+    left = [half_written(tmp_path / "manifest.json"), half_written(tmp_path / "a stage/n.json")]
+    others = [tmp_path / name for name in (f".m.json.{os.getpid()}.tmp", ".notes.tmp", ".notes.1x.tmp", ".7.tmp")]
+    for path in others:
+        path.touch()
+    if not begun:
+        shutil.rmtree(left.pop().parent)  # a new run wants an empty folder
+    with open_run(tmp_path, config={}) as run:
+        stage(run)
+    assert [path for path in left if path.exists()] == []
+    assert all(path.exists() for path in others)  # of a process that lives, or not ours
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:

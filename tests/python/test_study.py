@@ -157,6 +157,15 @@ def test_the_study_of_the_documentation_can_be_read() -> None:
     ]
 
 
+def test_ratios_that_differ_have_arms_of_their_own() -> None:
+    near = sc.Sweep(ratio=(0.3333333, 0.33333334, 1 / 3, 5.0, 2.5, 0.5, 1e-7, 1e6, 1234567.0)).arms()
+    assert list(near) == [
+        *("ratio=0.3333333", "ratio=0.33333334", "ratio=0.3333333333333333", "ratio=5", "ratio=2.5", "ratio=0.5"),
+        *("ratio=1e-07", "ratio=1e+06", "ratio=1234567.0"),
+    ]
+    assert all(float(name.removeprefix("ratio=")) == arm.ratio for name, arm in near.items())
+
+
 def test_a_dry_run_counts_and_writes_nothing(
     options: sc.StudyOptions, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

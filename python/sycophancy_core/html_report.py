@@ -220,8 +220,6 @@ def _log(log: pa.Table | Sequence[Mapping[str, Any]] | None, curve: pa.Table | N
 
 def _words(sides: Sides) -> str:
     from sycophancy_core.pages import glossary
-    from sycophancy_core.tables import HEADLINE
 
-    there = set(sides.before.estimates["metric"].to_pylist())
-    rest = sorted(there.difference(HEADLINE))
-    return glossary([m for m in (*HEADLINE, *rest) if m in there]) if there else ""
+    there = sides.before.estimates["metric"].to_pylist()
+    return glossary(there) if there else ""

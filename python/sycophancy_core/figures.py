@@ -241,7 +241,14 @@ def training_curve(log: pa.Table | Sequence[Mapping[str, Any]], curve: pa.Table 
     return figure
 
 
-CURVE_METRICS = ("accuracy_user_wrong", "sycophancy_effect", "accuracy_none", "sycophancy_gap", "accuracy")
+CURVE_METRICS = (
+    "accuracy_user_wrong",
+    "sycophancy_effect",
+    "accuracy_none",
+    "sycophancy_gap",
+    "accuracy",
+    "abandon_effect",
+)
 
 
 def _draw_curve(axes: Axes, rows: Sequence[Mapping[str, Any]], gap: float) -> None:
@@ -255,7 +262,7 @@ def _draw_curve(axes: Axes, rows: Sequence[Mapping[str, Any]], gap: float) -> No
         color = MORE_COLORS[i]
         axes.plot(at, [r["value"] for r in mine], color=color, linewidth=1.2, alpha=0.7, label="_line")
         if mine:
-            draw_points(axes, at, mine, color=color, marker="osD^v"[i], label=metric_title(metric), vertical=True)
+            draw_points(axes, at, mine, color=color, marker="osD^vP"[i], label=metric_title(metric), vertical=True)
     axes.axhline(0.0, color=INK, linewidth=0.8, label="_zero")
     tidy(axes, grid="y")
 

@@ -155,6 +155,13 @@ def test_a_training_curve_has_the_loss_above_and_a_panel_for_each_task_below() -
         assert [line.get_xdata() for line in axes.lines if line.get_linestyle() == "--"] == [[5, 5]]
 
 
+def test_a_training_curve_shows_the_effect_of_a_users_doubt() -> None:
+    metrics = ("accuracy", "abandon_effect")
+    curve = estimates([estimate("t", metric, 0.5, step=s, is_best=False) for metric in metrics for s in (0, 10)])
+    axes = figures.training_curve([{"step": 1, "loss": 1.0}], curve).axes[1]
+    assert [c.get_label() for c in axes.collections] == ["accuracy", "abandon effect"]
+
+
 def test_a_training_without_a_curve_has_the_loss_alone() -> None:
     (loss,) = figures.training_curve([{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}]).axes
     assert loss.lines[0].get_ydata().tolist() == [2.0, 1.0]

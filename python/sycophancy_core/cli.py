@@ -15,12 +15,15 @@ Add = Callable[..., argparse.Action]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; return 0, 2 on a fault of the input (one sentence on standard error), 130 on Ctrl-C."""
+    """Run one verb; return 0, 2 on a fault of input or installation (a sentence on standard error), 130 on Ctrl-C."""
     options = _parser().parse_args(arguments)
     try:
         options.run_verb(options)
     except (DataError, ModelError, OSError) as error:
         print(f"sycophancy-core {options.verb}: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        print(f"sycophancy-core {options.verb}: {error}; README.md says what to install", file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
         given = shlex.join(sys.argv[1:] if arguments is None else arguments)

@@ -57,9 +57,9 @@ class CurveOptions:
         Optimizer steps from one evaluation to the next; the untouched model and the last step are measured too.
     metric
         Metric by which the best step is chosen: one of ``HIGHEST`` (more is better) or ``NEAREST_ZERO`` (less in
-        absolute value is better); over several tasks, the mean of those that have it. A model that answers one letter
-        to everything has an effect of zero: ``"accuracy_user_wrong"`` does not take it for a cure. None: the curve is
-        recorded only, and the last step's weights are kept.
+        absolute value is better); over several tasks, the mean of those in which it has a value. A model that
+        answers one letter to everything has an effect of zero: ``"accuracy_user_wrong"`` does not take it for a cure.
+        None: the curve is recorded only, and the last step's weights are kept.
     patience
         Stop after this many evaluations without a better one; None never stops early. The learning rate's schedule is
         that of all ``steps``.
@@ -109,11 +109,13 @@ class CurveRecorder:
 
     @property
     def losses(self) -> dict[int, float]:
-        """How far each evaluated step is from the best value of the metric; NaN where it is undefined."""
+        """How far each step is from the metric's best value, in the tasks that ever have one; NaN where undefined."""
+        mine = [row for row in self._rows if row["metric"] == self._options.metric]
+        tasks = {row["task"] for row in mine if math.isfinite(row["value"])}
         losses = {}
         for step in dict.fromkeys(row["step"] for row in self._rows):
-            mine = [r["value"] for r in self._rows if r["step"] == step and r["metric"] == self._options.metric]
-            far = [abs(value) if self._options.metric in NEAREST_ZERO else -value for value in mine]
+            values = [row["value"] for row in mine if row["step"] == step and row["task"] in tasks]
+            far = [abs(value) if self._options.metric in NEAREST_ZERO else -value for value in values]
             losses[step] = math.fsum(far) / len(far) if far else math.nan
         return losses
 
@@ -141,7 +143,7 @@ class CurveRecorder:
         Raises
         ------
         DataError
-            If no task has the metric.
+            If no task has the metric, or none a value of it before the first step.
         """
         from sycophancy_core.adapters import applied_adapter
         from sycophancy_core.estimates import take, task_rows
@@ -168,6 +170,11 @@ class CurveRecorder:
         if metric is not None and metric not in {row["metric"] for row in found}:
             there = ", ".join(sorted({row["metric"] for row in found}.intersection((*HIGHEST, *NEAREST_ZERO))))
             raise DataError(f"CurveOptions: no task has the metric {metric!r}; choose one of {there}")
+        if metric is not None and step == 0 and self.best_step is None:
+            why = next(row["reason"] for row in found if row["metric"] == metric)
+            raise DataError(
+                f"CurveOptions: {metric!r} has no value for the untouched model ({why}); choose another metric"
+            )
         if self.best_step == step:
             self.best = {name: parameter.detach().clone() for name, parameter in trainable_parameters(module)}
 

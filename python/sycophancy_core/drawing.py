@@ -53,13 +53,13 @@ def title(axes: Axes, text: str) -> None:
     axes.set_title(text, loc="left", fontsize=10, fontweight="bold", color=INK)
 
 
-def plot_label(text: object) -> str:
-    r"""Return text from data as a label: cleaned, at most 48 characters, never read as mathematics.
+def plot_label(text: object, length: int = 48) -> str:
+    r"""Return text from data as a label: cleaned, at most ``length`` characters, never read as mathematics.
 
     A dollar sign begins a formula in matplotlib unless written ``\$``.
     """
     plain = clean_text(text)
-    return (plain if len(plain) <= 48 else plain[:47] + "…").replace("$", r"\$")
+    return (plain if len(plain) <= length else plain[: length - 1] + "…").replace("$", r"\$")
 
 
 def draw_points(

@@ -125,7 +125,7 @@ def arms_by_truth(before: pa.Table, after: pa.Table | None = None) -> Figure:
             if not any(r["task"] == task and r["is_true"] is is_true for side in sides for r in side):
                 axes.text(0.5, 0.5, "none asked", transform=axes.transAxes, ha="center", color=MUTED)
             words = "true claims" if is_true else "false claims"
-            title(axes, f"{plot_label(task)}: {words}" if task else words)
+            title(axes, f"{plot_label(task, 28)}: {words}" if task else words)
             axes.set_xticks(range(len(ARMS)), [ARM_TITLES[arm].replace("without ", "without\n") for arm in ARMS])
             axes.set(xlim=(-0.5, len(ARMS) - 0.5), ylim=(-0.04, 1.04))
             tidy(axes, grid="y")
@@ -241,7 +241,14 @@ def training_curve(log: pa.Table | Sequence[Mapping[str, Any]], curve: pa.Table 
     return figure
 
 
-CURVE_METRICS = ("accuracy_user_wrong", "sycophancy_effect", "accuracy_none", "sycophancy_gap", "accuracy")
+CURVE_METRICS = (
+    "accuracy_user_wrong",
+    "sycophancy_effect",
+    "accuracy_none",
+    "sycophancy_gap",
+    "accuracy",
+    "abandon_effect",
+)
 
 
 def _draw_curve(axes: Axes, rows: Sequence[Mapping[str, Any]], gap: float) -> None:
@@ -255,7 +262,7 @@ def _draw_curve(axes: Axes, rows: Sequence[Mapping[str, Any]], gap: float) -> No
         color = MORE_COLORS[i]
         axes.plot(at, [r["value"] for r in mine], color=color, linewidth=1.2, alpha=0.7, label="_line")
         if mine:
-            draw_points(axes, at, mine, color=color, marker="osD^v"[i], label=metric_title(metric), vertical=True)
+            draw_points(axes, at, mine, color=color, marker="osD^vP"[i], label=metric_title(metric), vertical=True)
     axes.axhline(0.0, color=INK, linewidth=0.8, label="_zero")
     tidy(axes, grid="y")
 
@@ -274,20 +281,21 @@ def scaling(estimates: pa.Table, *, metric: str) -> Figure:
     rows = [r for r in estimates.to_pylist() if r["metric"] == metric and (r["subset"] or "all") == "all"]
     tasks = list(dict.fromkeys(r["task"] for r in rows)) or [""]
     families = list(dict.fromkeys(r.get("family") or "" for r in rows))
-    figure = new_figure(min(4.2 * len(tasks), 12.6) + 0.8, 3.8)
+    width = min(4.2, 12.6 / len(tasks))  # of a panel; nine letters of a title take an inch
+    figure = new_figure(width * len(tasks) + 0.8, 3.8)
     grid = figure.subplots(1, len(tasks), squeeze=False, sharey=True, sharex=True)[0]
     for axes, task in zip(grid, tasks, strict=True):
         for i, family in enumerate(families):
             mine = [r for r in rows if r["task"] == task and (r.get("family") or "") == family]
             mine.sort(key=lambda r: r["num_parameters"])
-            color = MORE_COLORS[i % len(MORE_COLORS)]
+            color, marker = MORE_COLORS[i % len(MORE_COLORS)], "osD^vP*X<>p"[i % 11]
             at = [float(r["num_parameters"]) * 1.03 ** (i - (len(families) - 1) / 2) for r in mine]
             axes.plot(at, [r["value"] for r in mine], color=color, linewidth=1.2, alpha=0.7, label="_line")
-            draw_points(axes, at, mine, color=color, marker="osD^vP*"[i % 7], label=plot_label(family), vertical=True)
+            draw_points(axes, at, mine, color=color, marker=marker, label=plot_label(family), vertical=True)
         axes.set_xscale("log")
         axes.set_xlabel("parameters")
         _name_sizes(axes, sorted({float(r["num_parameters"]) for r in rows}))
-        title(axes, plot_label(task))
+        title(axes, plot_label(task, int(9 * width)))
         tidy(axes, grid="y")
     grid[0].set_ylabel(metric_title(metric))
     add_legend(figure, grid)

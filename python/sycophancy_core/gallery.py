@@ -95,20 +95,27 @@ def gallery(
     training_curve
         Evaluations made on the way, as ``FinetuneResult.curve``.
     """
+    import numpy as np
+
     from sycophancy_core import figures
-    from sycophancy_core.views import has_claims
+    from sycophancy_core.views import claim_values, has_claims, quadrant_table
 
     sides = sides_of(result)
     if sides.before.estimates.num_rows:
         yield _exhibit("before_after", figures.before_after(*sides.estimates), _BEFORE_AFTER)
     if has_claims(sides.before.measurements):
         yield _exhibit("arms_by_truth", figures.arms_by_truth(*sides.measurements), _ARMS)
-        yield _exhibit("margin_shift", figures.margin_shift(*sides.measurements), _SHIFT)
-        yield _exhibit("letter_bias", figures.letter_bias(*sides.measurements), _LETTERS)
+        tables = [table for table in sides.measurements if table is not None]
+        if any(quadrant_table(table).num_rows for table in tables):
+            yield _exhibit("margin_shift", figures.margin_shift(*sides.measurements), _SHIFT)
+        if any(np.isfinite(claim_values(table, "letter_bias")).any() for table in tables):
+            yield _exhibit("letter_bias", figures.letter_bias(*sides.measurements), _LETTERS)
+    names: list[str] = []
     for task, metric in subset_metrics(sides.before.estimates):
+        names.append(_file_name(task, names))
         figure = figures.forest(*sides.estimates, metric=metric, task=task)
         caption = f"{task}: {metric_title(metric)} in each part of the task, and over the whole task last."
-        yield Exhibit(name=f"forest_{_file_name(task)}", kind="forest", figure=figure, caption=caption, task=task)
+        yield Exhibit(name=names[-1], kind="forest", figure=figure, caption=caption, task=task)
     if training_log is not None and len(training_log):
         yield _exhibit("training_curve", figures.training_curve(training_log, training_curve), _TRAINING)
 
@@ -149,8 +156,13 @@ def _exhibit(kind: str, figure: Figure, caption: str) -> Exhibit:
     return Exhibit(name=kind, kind=kind, figure=figure, caption=caption)
 
 
-def _file_name(task: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", task)[:40] or "task"
+def _file_name(task: str, taken: Sequence[str]) -> str:
+    stem = f"forest_{re.sub('[^A-Za-z0-9_-]+', '_', task)[:40] or 'task'}"
+    name, number = stem, 1
+    while name in taken:
+        number += 1
+        name = f"{stem}_{number}"
+    return name
 
 
 _BEFORE_AFTER = (

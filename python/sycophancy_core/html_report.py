@@ -73,7 +73,7 @@ def report_html(
         ("Results", _figures(exhibits, "before_after") + _results(sides)),
         ("Checks", _checks(sides, facts)),
         ("Arms and truth", _figures(exhibits, "arms_by_truth") + _arms(sides)),
-        ("Claim by claim", _figures(exhibits, "margin_shift") + _quadrants(sides) + _figures(exhibits, "letter_bias")),
+        ("Claim by claim", _margins(sides, exhibits) + _figures(exhibits, "letter_bias")),
         ("By data set", _by_subset(sides, exhibits)),
         ("What the filter kept", _counts(facts.get("filter"))),
         (
@@ -172,14 +172,15 @@ def _arms(sides: Sides) -> str:
     return scroll(html_table(*(None if t is None else agreement_table(t) for t in sides.measurements)))
 
 
-def _quadrants(sides: Sides) -> str:
+def _margins(sides: Sides, exhibits: Sequence[Exhibit]) -> str:
     from sycophancy_core.html_tables import html_table
     from sycophancy_core.pages import scroll
-    from sycophancy_core.views import has_claims, quadrant_table
+    from sycophancy_core.views import quadrant_table
 
-    if not has_claims(sides.before.measurements):
+    figure = _figures(exhibits, "margin_shift")
+    if not figure:
         return ""
-    return scroll(html_table(*(None if t is None else quadrant_table(t) for t in sides.measurements)))
+    return figure + scroll(html_table(*(None if t is None else quadrant_table(t) for t in sides.measurements)))
 
 
 def _by_subset(sides: Sides, exhibits: Sequence[Exhibit]) -> str:
@@ -220,8 +221,6 @@ def _log(log: pa.Table | Sequence[Mapping[str, Any]] | None, curve: pa.Table | N
 
 def _words(sides: Sides) -> str:
     from sycophancy_core.pages import glossary
-    from sycophancy_core.tables import HEADLINE
 
-    there = set(sides.before.estimates["metric"].to_pylist())
-    rest = sorted(there.difference(HEADLINE))
-    return glossary([m for m in (*HEADLINE, *rest) if m in there]) if there else ""
+    there = sides.before.estimates["metric"].to_pylist()
+    return glossary(there) if there else ""

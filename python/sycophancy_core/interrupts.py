@@ -21,13 +21,13 @@ class InterruptFlag:
 def deferred_interrupt() -> Iterator[InterruptFlag]:
     """Turn the first Ctrl-C into a flag, so that the work in hand ends in order; a second one interrupts at once.
 
-    Outside the main thread, where Python allows no signal handler, the flag stays down and Ctrl-C acts as usual.
+    Outside the main thread, where Python allows no signal handler, the flag stays down and Ctrl-C acts as usual. Where
+    it is ignored, as by what a script starts in the background, it stays so.
     """
-    flag = InterruptFlag()
-    if threading.current_thread() is not threading.main_thread():
+    flag, earlier = InterruptFlag(), signal.getsignal(signal.SIGINT)
+    if earlier is signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
         yield flag
         return
-    earlier = signal.getsignal(signal.SIGINT)
 
     def on_interrupt(number: int, frame: FrameType | None) -> None:
         if flag.raised:

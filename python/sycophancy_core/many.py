@@ -63,7 +63,7 @@ class Evaluations:
         for task, metric, rows in self._blocks():
             lines = [" ".join(_cells(row)[1:]) for row in rows]
             room = max(12, min(40, width - 3 - max(map(len, lines))))
-            names = [fit(_cells(row)[0], room) for row in rows]
+            names = [fit(clean_text(_cells(row)[0]), room) for row in rows]
             head = f"{clean_text(task)}: {metric_title(metric)}"
             blocks.append("\n".join([head, *(f"  {a} {b}" for a, b in zip(names, lines, strict=True))]))
         return "\n\n".join(blocks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.text import clean_text, display_width, fit
@@ -219,12 +220,12 @@ def render_table(
         name = clean_text(task) or "all tasks"
         head = fit(name, widths[0]) + lines[0][len(fit("", widths[0])) :]
         blocks.append(
-            "\n".join([head.rstrip(), *(lines[i + 1].rstrip() for i in mine), *_notes(rows[i] for i in mine)])
+            "\n".join([head.rstrip(), *(lines[i + 1].rstrip() for i in mine), *_notes((rows[i] for i in mine), width)])
         )
     return "\n\n".join(blocks) if blocks else "(no estimates)"
 
 
-def _notes(rows: Iterable[PairedRow]) -> list[str]:
+def _notes(rows: Iterable[PairedRow], width: int) -> list[str]:
     estimates = [(row, e) for row in rows for e in row.estimates]
     methods = dict.fromkeys(
         f"{clean_text(e['method'])}, {100 * e['confidence']:g} %" for _, e in estimates if e["method"]
@@ -233,4 +234,4 @@ def _notes(rows: Iterable[PairedRow]) -> list[str]:
     notes = [f"  intervals: {'; '.join(methods)}"] if methods else []
     notes += [f"  unscored rows: up to {unscored}"] if unscored else []
     reasons = dict.fromkeys(f"  n/a in {row_title(r)}: {clean_text(e['reason'])}" for r, e in estimates if e["reason"])
-    return [*notes, *reasons]
+    return [fill(note, width, subsequent_indent="    ") for note in (*notes, *reasons)]

@@ -221,6 +221,15 @@ def test_a_fault_is_one_sentence_and_exit_2(
     assert told.count("\n") == 1
 
 
+def test_a_library_that_is_not_installed_is_a_fault_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "yaml", None)  # so that its import fails as if it were not there
+    assert run("study", Path(__file__).parents[2] / "docs/study.yaml", "--dry-run") == 2
+    told = capsys.readouterr().err
+    assert re.fullmatch(r"sycophancy-core study: .*yaml.*; README.md says what to install\n", told)
+
+
 @pytest.mark.parametrize(
     ("words", "made", "sentence"),
     [

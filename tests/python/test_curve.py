@@ -277,6 +277,42 @@ def test_a_metric_that_no_task_has_is_refused_before_the_first_step(rows: pa.Tab
     assert all(torch.equal(tensor, before[name]) for name, tensor in parameters(model).items())
 
 
+@pytest.fixture(scope="module")
+def known_and_not(tasks: dict[str, pa.Table]) -> dict[str, pa.Table]:
+    """Prompts about the claims that the untouched model knows, and about the others: these can come to no harm."""
+    claims = sc.make_claims(sc.load_examples(), seed=3).slice(0, 12)
+    prompts = sc.make_prompts(claims, options=sc.PromptOptions(split="test"), seed=1)
+    known = known_claims(sc.evaluate(native_model(), tasks={"all": prompts}).measurements)
+    mask = pc.is_in(prompts["claim_id"], pa.array(sorted(known)))
+    return {"known": prompts.filter(mask), "not_known": prompts.filter(pc.invert(mask))}
+
+
+def test_a_task_in_which_the_metric_is_undefined_does_not_hinder_the_choice(
+    rows: pa.Table, known_and_not: dict[str, pa.Table]
+) -> None:
+    for tasks in (known_and_not, {"known": known_and_not["known"]}):
+        curve = CurveOptions(tasks=tasks, every=1, metric="harm")
+        found = finetune(native_model(), rows, options=light(None, steps=3), curve=curve)
+        assert found.curve is not None
+        harm = {
+            r["step"]: abs(r["value"]) for r in found.curve.to_pylist() if (r["task"], r["metric"]) == ("known", "harm")
+        }
+        assert found.best_step == min(harm, key=lambda step: harm[step])
+
+
+def test_a_metric_without_a_value_is_refused_before_the_first_step(
+    rows: pa.Table, known_and_not: dict[str, pa.Table]
+) -> None:
+    model = native_model()
+    before = parameters(model)
+    curve = CurveOptions(tasks={"not_known": known_and_not["not_known"]}, metric="harm", patience=1)
+    with pytest.raises(
+        DataError, match=r"'harm' has no value for the untouched model \(no claim is known .*\); choose an"
+    ):
+        finetune(model, rows, options=light(None), curve=curve)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in parameters(model).items())
+
+
 def test_the_plot_shows_loss_and_metrics_and_the_kept_step(rows: pa.Table, tasks: dict[str, pa.Table]) -> None:
     curve = CurveOptions(tasks=tasks, every=2, metric="sycophancy_effect_margin")
     found = finetune(native_model(), rows, options=light(4), curve=curve)

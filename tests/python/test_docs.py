@@ -20,6 +20,19 @@ def test_relative_links_lead_to_files(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_paths_lead_to_files(page: Path) -> None:
+    rooms = "|".join(path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith("."))
+    paths = re.findall(rf"`((?:{rooms})/[\w./*-]+)`", page.read_text())
+    assert [path for path in paths if not list(ROOT.glob(path))] == []
+
+
+def test_modules_that_the_architecture_names_are_there() -> None:
+    rules = (ROOT / "docs/architecture.md").read_text().split("## Who may look at whom")[1].split("\n## ")[0]
+    package = ROOT / "python/sycophancy_core"
+    assert [name for name in re.findall(r"`(\w+)`", rules) if not (package / f"{name}.py").is_file()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_blocks_use_names_that_the_package_has(page: Path) -> None:
     for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
         used = {

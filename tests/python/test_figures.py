@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from xml.etree import ElementTree
 
 import matplotlib as mpl
@@ -11,6 +12,7 @@ import pytest
 import statsmodels.formula.api as smf
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from reference_statistics import korn_graubard
 from synthetic_results import AFTER, BEFORE, estimate, estimates, measurements
 
@@ -153,6 +155,13 @@ def test_a_training_curve_has_the_loss_above_and_a_panel_for_each_task_below() -
         assert [line.get_xdata() for line in axes.lines if line.get_linestyle() == "--"] == [[5, 5]]
 
 
+def test_a_training_curve_shows_the_effect_of_a_users_doubt() -> None:
+    metrics = ("accuracy", "abandon_effect")
+    curve = estimates([estimate("t", metric, 0.5, step=s, is_best=False) for metric in metrics for s in (0, 10)])
+    axes = figures.training_curve([{"step": 1, "loss": 1.0}], curve).axes[1]
+    assert [c.get_label() for c in axes.collections] == ["accuracy", "abandon effect"]
+
+
 def test_a_training_without_a_curve_has_the_loss_alone() -> None:
     (loss,) = figures.training_curve([{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}]).axes
     assert loss.lines[0].get_ydata().tolist() == [2.0, 1.0]
@@ -167,6 +176,29 @@ def test_scaling_joins_models_of_a_family_in_order_of_size() -> None:
 
 
 HOSTILE = 'set $\\frac{1}$ <script>"\0\x1b[2J & -- ]]>'
+
+
+def test_families_of_two_tunings_are_told_apart() -> None:
+    families = [f"{name}, {tuning}" for name in "abcdef" for tuning in ("tuned", "not tuned")]
+    rows = [estimate("t", "harm", 0.1, num_parameters=10**6, family=family) for family in families]
+    (axes,) = figures.scaling(estimates(rows), metric="harm").axes
+    marks = {(c.get_edgecolor().tobytes(), c.get_paths()[0].vertices.tobytes()) for c in axes.collections}
+    assert len(marks) == len(families)
+
+
+def titles_overlap(figure: Figure) -> bool:
+    figure.draw_without_rendering()
+    texts = [t for axes in figure.axes for t in axes.get_children() if isinstance(t, Text) and t.get_weight() == "bold"]
+    boxes = [text.get_window_extent() for text in texts if text.get_text()]
+    assert len(boxes) > 1
+    return any(a.overlaps(b) for a, b in combinations(boxes, 2))
+
+
+def test_long_names_of_tasks_do_not_run_into_each_other() -> None:
+    tasks = [f"{letter * 60}" for letter in "abcdefghi"]
+    rows = [estimate(task, "harm", 0.1, num_parameters=n * 10**6, family="f") for task in tasks for n in (1, 9)]
+    assert not titles_overlap(figures.scaling(estimates(rows), metric="harm"))
+    assert not titles_overlap(figures.arms_by_truth(measurements(tasks=tasks[:2], num_claims=2)))
 
 
 def test_names_from_data_are_never_read_as_mathematics_or_markup() -> None:

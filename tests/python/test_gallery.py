@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from synthetic_results import AFTER, BEFORE, estimate, estimates, measurements
 from test_report import LOG
@@ -64,6 +65,32 @@ def test_questions_of_ones_own_need_no_column_of_truths(tmp_path: Path) -> None:
     text = report_html(compare(result, result))
     assert "Sycophancy before and after" in text
     assert "Arms and truth" not in text
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "left_out"),
+    [
+        ("arm", ["none", "agree"], {"margin_shift"}),  # the published sums: no user disagrees
+        ("order", ["agree_first"], {"margin_shift", "letter_bias"}),
+    ],
+)
+def test_a_figure_that_would_be_empty_is_left_out_with_its_table(
+    column: str, values: list[str], left_out: set[str]
+) -> None:
+    rows = measurements()
+    rows = rows.filter(pc.is_in(rows[column], pa.array(values)))
+    result = Evaluation(model="m", measurements=rows, estimates=measure(rows))
+    kinds = {one.kind for one in gallery(evaluation())}
+    assert kinds - {one.kind for one in gallery(result)} - {"forest"} == left_out
+    assert "<tbody></tbody>" not in report_html(result)
+
+
+def test_parts_of_tasks_with_like_names_have_files_of_their_own(tmp_path: Path) -> None:
+    rows = measurements(tasks=("a b", "a_b", "文", "漢", "x" * 40 + "1", "x" * 40 + "2"), num_claims=4, noise=1.0)
+    result = Evaluation(model="m", measurements=rows, estimates=measure(rows))
+    names = [one.name for one in gallery(result) if one.kind == "forest"]
+    assert names[:4] == ["forest_a_b", "forest_a_b_2", "forest__", "forest___2"]
+    assert len(set(names)) == 6
 
 
 def test_parts_of_a_task_are_drawn_by_its_effect() -> None:

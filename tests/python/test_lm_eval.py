@@ -189,6 +189,14 @@ def test_a_request_that_cannot_be_scored_is_named(args: tuple[str, str], message
         EngineLM(tiny_model(), max_length=8).loglikelihood([request(*args)])
 
 
+@pytest.mark.parametrize("max_length", [0, 2049])
+def test_a_context_that_the_model_does_not_have_is_refused(max_length: int) -> None:
+    from sycophancy_core.integrations.lm_eval import EngineLM
+
+    with pytest.raises(sc.ModelError, match=f"must be from 1 to 2048, the model.s context, got {max_length}"):
+        EngineLM(tiny_model(), max_length=max_length)
+
+
 def test_a_model_that_lm_eval_cannot_ask_is_refused() -> None:
     from sycophancy_core.integrations.lm_eval import EngineLM
 

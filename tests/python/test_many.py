@@ -91,6 +91,14 @@ def test_the_report_names_the_metric_that_its_figure_draws() -> None:
         assert caption.format(metric) in many.report_html()
 
 
+def test_a_models_name_does_nothing_to_the_terminal() -> None:
+    facts = {"num_parameters": 1000, "instruction_tuned": False, "family": ""}
+    rows = estimates([estimate("t", "accuracy", 0.5)])
+    one = sc.Evaluation(model="a\x1b[2J\nb", measurements=measurements(), estimates=rows, facts=facts)
+    head, line = sc.Evaluations(evaluations=(one,)).table().split("\n")
+    assert (head, line.split()[:2]) == ("t: accuracy", ["a", "b"])
+
+
 def test_bad_lists_of_models_are_refused() -> None:
     with pytest.raises(sc.DataError, match="wanted at least one model, got none"):
         sc.evaluate_many([])

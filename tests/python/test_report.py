@@ -7,14 +7,19 @@ import hashlib
 import html.parser
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
-from synthetic_results import AFTER, BEFORE, estimate, estimates, measurements
+from synthetic_results import AFTER, ARMS, BEFORE, estimate, estimates, measurements
 
 from sycophancy_core.html_report import report, report_html
+from sycophancy_core.metrics import measure
 from sycophancy_core.results import Comparison, Evaluation
+from sycophancy_core.tables import metric_title
 
 HOSTILE = (
     '</script></style><script>alert(1)</script><img src=http://127.0.0.1/x onerror="alert(2)">\'"\x1b[2J\0\u202e$\\x$'
@@ -138,6 +143,36 @@ def test_numbers_of_the_tables_are_in_the_text(markup: str) -> None:
         "0.75 [0.70, 0.80]",
     ):
         assert number in text
+
+
+CLAIMS = measurements(flatters=3.0, noise=1.0, tasks=["t"], sources=["s"], num_claims=4)
+
+
+def words_of(*arms: str) -> list[tuple[str, str]]:
+    """Return the names and the sentences that a report of prompts in these arms has under Words, in order."""
+    table = CLAIMS.filter(pc.is_in(CLAIMS["arm"], pa.array(arms)))
+    text = report_html(Evaluation(model="m", measurements=table, estimates=measure(table)))
+    found = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", text[text.index("<h2>Words") :])
+    assert {name for name, _ in found} == {metric_title(metric) for metric in measure(table)["metric"].to_pylist()}
+    return found
+
+
+def test_each_metric_is_explained_under_its_name_in_the_tables_and_after_the_one_that_it_refers_to() -> None:
+    found = [words_of(*arms) for arms in (ARMS, ("none", "agree"), ("agree", "disagree"))]
+    pairs = [
+        (before, name) for words in found for (before, _), (name, text) in pairwise(words) if text[:8] == "the same"
+    ]
+    assert {name: before for before, name in pairs} == {
+        "agreement rate true": "agreement rate",
+        "agreement rate false": "agreement rate true",
+        "agreement rate users false": "agreement rate users true",
+        "effect, margin (nats)": "sycophancy effect",
+        "gap of margins (nats)": "sycophancy gap",
+        "harm margin (nats)": "harm",
+        "help margin (nats)": "help",
+        "placebo shift margin (nats)": "placebo shift",
+        "truth margin (nats)": "margin (nats)",
+    }
 
 
 def test_findings_come_before_everything_else(markup: str) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import html.parser
 
 import pytest
-from synthetic_results import AFTER, BEFORE, estimate, estimates
+from synthetic_results import AFTER, BEFORE, estimate, estimates, measurements
 
 from sycophancy_core import _core
+from sycophancy_core.changes import compare_measurements
 from sycophancy_core.html_tables import html_table
 from sycophancy_core.tables import (
     HEADLINE,
@@ -74,7 +75,10 @@ def test_before_after_and_difference_stand_in_one_line() -> None:
 
 def test_a_table_fits_a_terminal_of_100_columns() -> None:
     long = estimates([estimate("t", "sycophancy_effect", -0.5, subset="a data set with a very long name, indeed " * 3)])
-    for tables in ((estimates(BEFORE), estimates(AFTER), estimates(BEFORE)), (long, long, long), (long,)):
+    before, after = measurements(flatters=3.0, noise=1.0), measurements(noise=1.0)
+    found = compare_measurements(before, after)
+    measured = (found.before, found.after, found.change)
+    for tables in ((estimates(BEFORE), estimates(AFTER), estimates(BEFORE)), (long, long, long), (long,), measured):
         assert max(display_width(line) for line in render_table(*tables).splitlines()) <= 100
 
 

@@ -66,8 +66,8 @@ class EngineLM(HFLM):  # type: ignore[misc]
     Raises
     ------
     ModelError
-        If the model is no decoder, puts prompts into its chat template by itself, or is loaded already but settings say
-        how to load it.
+        If the model is no decoder, puts prompts into its chat template by itself, has less context than ``max_length``,
+        or is loaded already but settings say how to load it.
     """
 
     def __init__(
@@ -86,6 +86,9 @@ class EngineLM(HFLM):  # type: ignore[misc]
     ) -> None:
         settings = {"adapter": adapter, "dtype": dtype, "engine": engine, "matmul_precision": matmul_precision}
         self.language_model = _language_model(pretrained, {k: v for k, v in settings.items() if v is not None})
+        limit = self.language_model.context_length
+        if max_length is not None and limit is not None and not 1 <= max_length <= limit:
+            raise ModelError(f"lm_eval: max_length must be from 1 to {limit}, the model's context, got {max_length}")
         super().__init__(
             self.language_model.model,
             backend="causal",

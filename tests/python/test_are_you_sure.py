@@ -208,5 +208,5 @@ def test_rows_of_another_shape_are_refused_by_line(folder: Path) -> None:
     with pytest.raises(sc.DataError, match=r"line 1: ground_truth 'D' is none of the listed choices \['A', 'B'\]"):
         first_turns(folder)
     path.write_text(json.dumps({"question": "Which?"}))
-    with pytest.raises(sc.DataError, match="line 1: wanted original_question and ground_truth, got no"):
+    with pytest.raises(sc.DataError, match="line 1: wanted a text at original_question, got nothing there"):
         first_turns(folder)

@@ -18,10 +18,10 @@ constexpr int kNumHalvings = 60;
 std::vector<double> shares_of_weights(const std::vector<double>& label_shares, std::size_t most_frequent,
                                       double largest) {
   const double c = largest * (1 - largest) / label_shares[most_frequent];
-  std::vector<double> weights;
-  for (const double share : label_shares) {
-    weights.push_back(2 * c * share / (1 + std::sqrt(std::max(0.0, 1 - 4 * c * share))));
-  }
+  std::vector<double> weights(label_shares.size());
+  std::ranges::transform(label_shares, weights.begin(), [c](double share) {
+    return 2 * c * share / (1 + std::sqrt(std::max(0.0, 1 - 4 * c * share)));
+  });
   weights[most_frequent] = largest;
   return weights;
 }
@@ -45,8 +45,9 @@ WrongLabels::WrongLabels(std::vector<std::uint64_t> counts) {
     for (std::uint64_t& count : counts) ++count;
   }
   const auto total = static_cast<double>(std::accumulate(counts.begin(), counts.end(), std::uint64_t{0}));
-  std::vector<double> label_shares;
-  for (const std::uint64_t count : counts) label_shares.push_back(static_cast<double>(count) / total);
+  std::vector<double> label_shares(counts.size());
+  std::ranges::transform(counts, label_shares.begin(),
+                         [total](std::uint64_t n) { return static_cast<double>(n) / total; });
   const std::vector<double> weights = balanced_weights(label_shares);
   std::uint64_t end = 0;
   for (std::size_t label = 0; label < counts.size(); ++label) {

@@ -7,8 +7,8 @@
 namespace syco {
 namespace {
 
-constexpr double kUnit = 0x1.0p40;       // of the weights, as whole numbers: the same on every machine
-constexpr double kMost = 1 - 0x1.0p-20;  // share of the weights that one label may have
+constexpr double kSumOfWeights = 0x1.0p40;       // whole numbers, so that every machine draws the same
+constexpr double kLargestShare = 1 - 0x1.0p-20;  // of the weights, for one label: the others keep some
 constexpr int kNumHalvings = 60;
 
 // Shares of the weights. Label j follows gold label i with probability w_j / (1 - w_i), so p_i w_j / (1 - w_i) is the
@@ -29,7 +29,7 @@ std::vector<double> shares_of_weights(const std::vector<double>& label_shares, s
 std::vector<double> balanced_weights(const std::vector<double>& label_shares) {
   const auto most_frequent = static_cast<std::size_t>(std::ranges::max_element(label_shares) - label_shares.begin());
   double low = 0;
-  double high = kMost;
+  double high = kLargestShare;
   for (int i = 0; i < kNumHalvings; ++i) {
     const double middle = (low + high) / 2;
     const std::vector<double> weights = shares_of_weights(label_shares, most_frequent, middle);
@@ -51,7 +51,7 @@ WrongLabels::WrongLabels(std::vector<std::uint64_t> counts) {
   const std::vector<double> weights = balanced_weights(label_shares);
   std::uint64_t end = 0;
   for (std::size_t label = 0; label < counts.size(); ++label) {
-    const auto weight = static_cast<std::uint64_t>(std::llround(weights[label] * kUnit));
+    const auto weight = static_cast<std::uint64_t>(std::llround(weights[label] * kSumOfWeights));
     end += std::max<std::uint64_t>(weight, counts[label] > 0 ? 1 : 0);
     ends_.push_back(end);
   }

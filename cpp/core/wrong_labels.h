@@ -13,7 +13,7 @@ namespace syco {
 // give the answer away. Here each label has a weight, and a wrong label is drawn from the others in proportion to their
 // weights; these are such that the labels stated wrongly have the shares of the gold labels.
 //
-// That cannot be where one label has half of the examples or more: it is then stated wherever another one is right.
+// That cannot be where one label has more than half of the examples: it is then stated wherever another one is right.
 // Labels that never occur are never stated, unless only one occurs.
 class WrongLabels {
  public:

@@ -89,10 +89,12 @@ TEST(WrongLabels, AreDrawnAlikeWhereOneLabelOccurs) {
   EXPECT_NEAR(shares[1][2], 0.5, 0.005);
 }
 
-TEST(WrongLabels, CanBeDrawnOfOneExampleAmongMillions) {
-  const WrongLabels wrong_labels({3'000'000'000, 1});
-  EXPECT_EQ(wrong_labels.draw(0, Rng{1}.at(Stream::kTest, 0)), 1U);
-  EXPECT_EQ(wrong_labels.draw(1, Rng{1}.at(Stream::kTest, 0)), 0U);
+TEST(WrongLabels, CanBeDrawnOfSingleExamplesAmongMillions) {
+  const auto shares = shares_drawn({3'000'000'000, 1, 1});
+  EXPECT_NEAR(shares[0][1], 0.5, 0.005);
+  EXPECT_NEAR(shares[0][2], 0.5, 0.005);
+  EXPECT_NEAR(shares[1][0], 1, 1e-3);
+  EXPECT_NEAR(shares[2][0], 1, 1e-3);
 }
 
 }  // namespace

@@ -14,8 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core._core import ModelError
-from sycophancy_core.counts import require_counts
+from sycophancy_core.errors import ModelError, require_counts
 from sycophancy_core.files import replace_file, write_json
 
 if TYPE_CHECKING:

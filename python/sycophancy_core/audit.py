@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sycophancy_core import _core
-from sycophancy_core._core import DataError
+import sycophancy_core._core as _core
+from sycophancy_core.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

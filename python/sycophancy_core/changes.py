@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from sycophancy_core import _core
-from sycophancy_core._core import DataError, Estimate
+import sycophancy_core._core as _core
+from sycophancy_core._core import Estimate
+from sycophancy_core.errors import DataError
 from sycophancy_core.estimates import (
     CHANGE_COLUMNS,
     EQUIVALENCE_MARGIN,

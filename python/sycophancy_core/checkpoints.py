@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core._core import ModelError
+from sycophancy_core.errors import ModelError
 from sycophancy_core.files import saving
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sycophancy_core import commands
-from sycophancy_core._core import DataError, ModelError
+from sycophancy_core.errors import DataError, ModelError
 
 Add = Callable[..., argparse.Action]
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sycophancy_core._core import DataError
-from sycophancy_core.counts import require_counts
+from sycophancy_core.errors import DataError, require_counts
 from sycophancy_core.resume import trainable_parameters
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core._core import DataError
+from sycophancy_core.errors import DataError
 
 if TYPE_CHECKING:
     import os

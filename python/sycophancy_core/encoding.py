@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
-from sycophancy_core._core import DataError
+from sycophancy_core.errors import DataError
 
 # A tokenizer remembers from call to call what is special to it, so that one thread at a time may ask.
 _ASKING = Lock()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from sycophancy_core import _build_info
-from sycophancy_core._core import ModelError
+import sycophancy_core._build_info as _build_info
+from sycophancy_core.errors import ModelError
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core import _core
-from sycophancy_core._core import DataError
+import sycophancy_core._core as _core
 from sycophancy_core.dataset_specs import DatasetSpec, packaged_specs, parse_specs
+from sycophancy_core.errors import DataError
 
 if TYPE_CHECKING:
     import os

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from sycophancy_core._core import ModelError
+from sycophancy_core.errors import ModelError
 from sycophancy_core.tokens import TokenScores
 
 if TYPE_CHECKING:

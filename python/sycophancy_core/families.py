@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sycophancy_core._core import DataError
 from sycophancy_core.claim_samples import ADDITION, split_claims
-from sycophancy_core.counts import require_counts
+from sycophancy_core.errors import DataError, require_counts
 
 if TYPE_CHECKING:
     import pyarrow as pa

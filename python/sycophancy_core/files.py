@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from sycophancy_core._core import DataError
+from sycophancy_core.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sycophancy_core import _core
-from sycophancy_core._core import DataError
+import sycophancy_core._core as _core
+from sycophancy_core.errors import DataError
 from sycophancy_core.protocols import load_protocol
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core._core import DataError
+from sycophancy_core.errors import DataError
 from sycophancy_core.files import parse_json_line
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def load_instructions(
     """
     import pyarrow as pa
 
-    from sycophancy_core import _core
+    import sycophancy_core._core as _core
 
     files = [_SAMPLE] if path is None else _files(Path(path))
     if limit is not None and limit < 0:

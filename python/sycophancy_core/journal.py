@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sycophancy_core._core import DataError
+from sycophancy_core.errors import DataError
 from sycophancy_core.files import lock
 
 MAGIC = b"SYCOJ001"

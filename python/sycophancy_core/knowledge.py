@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sycophancy_core import _core
-from sycophancy_core._core import DataError
+import sycophancy_core._core as _core
+from sycophancy_core.errors import DataError
 from sycophancy_core.files import digest_json, read_json, read_table, write_json, write_table
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sycophancy_core import _core
-from sycophancy_core._core import DataError
+import sycophancy_core._core as _core
+from sycophancy_core.errors import DataError
 from sycophancy_core.stats import as_codes, as_floats
 
 if TYPE_CHECKING:

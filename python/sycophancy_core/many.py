@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core._core import DataError
+from sycophancy_core.errors import DataError
 from sycophancy_core.files import read_json, replace_file, write_json
 from sycophancy_core.models import LanguageModel, load_model
 from sycophancy_core.pipeline import evaluate

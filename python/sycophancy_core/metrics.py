@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Literal
 
-from sycophancy_core import _core
-from sycophancy_core._core import DataError
+import sycophancy_core._core as _core
 from sycophancy_core.choice_metrics import ChoiceMetric, accuracy_metrics, opinion_metrics, second_turn_metrics
+from sycophancy_core.errors import DataError
 from sycophancy_core.estimates import (
     estimate_row,
     estimates_table,

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from sycophancy_core import _core
-from sycophancy_core._core import DataError
+import sycophancy_core._core as _core
+from sycophancy_core.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa

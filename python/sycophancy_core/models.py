@@ -7,7 +7,7 @@ import os
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core._core import DataError, ModelError
+from sycophancy_core.errors import DataError, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core._core import ModelError
 from sycophancy_core.engine_loader import load_engine
+from sycophancy_core.errors import ModelError
 from sycophancy_core.module_checks import hidden_change, own_weights
 from sycophancy_core.tokens import TokenScores
 

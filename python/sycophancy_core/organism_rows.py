@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core._core import DataError
 from sycophancy_core.claim_samples import ADDITION, split_claims, uniform_of
+from sycophancy_core.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa

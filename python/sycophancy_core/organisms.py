@@ -12,11 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core._core import DataError
 from sycophancy_core.adapters import Adapter, AdapterOptions, round_adapter, take_adapter, trained_adapter
 from sycophancy_core.batching import digest_rows
 from sycophancy_core.claim_samples import ADDITION
-from sycophancy_core.counts import require_counts
+from sycophancy_core.errors import DataError, require_counts
 from sycophancy_core.files import digest_json, digest_table, write_json
 from sycophancy_core.training import Tunable, require_trainable, train_batches
 from sycophancy_core.training_options import FinetuneOptions, Precision

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sycophancy_core._core import DataError
+from sycophancy_core.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core._core import DataError
+from sycophancy_core.errors import DataError
 from sycophancy_core.files import parse_json_line, text_at
 from sycophancy_core.repeats import settle_repeats
 

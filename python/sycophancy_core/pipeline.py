@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core._core import DataError
+from sycophancy_core.errors import DataError
 from sycophancy_core.estimates import EQUIVALENCE_MARGIN
 from sycophancy_core.findings import comparison_findings, evaluation_findings
 from sycophancy_core.generation import (

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from sycophancy_core import _core
-from sycophancy_core._core import DataError, Estimate
+import sycophancy_core._core as _core
+from sycophancy_core._core import Estimate
+from sycophancy_core.errors import DataError
 
 
 @dataclass(frozen=True, kw_only=True)

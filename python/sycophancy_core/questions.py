@@ -9,7 +9,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core._core import DataError
+from sycophancy_core.errors import DataError
 from sycophancy_core.files import decode_line, kind_of, parse_json_line, read_json, text_at
 from sycophancy_core.repeats import settle_repeats
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core._core import DataError
+from sycophancy_core.errors import DataError
 from sycophancy_core.files import digest_json
 from sycophancy_core.interrupts import deferred_interrupt
 from sycophancy_core.journal import Journal

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core._core import DataError
+from sycophancy_core.errors import DataError
 from sycophancy_core.files import replace_path, saving
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sycophancy_core._core import DataError
+from sycophancy_core.errors import DataError
 from sycophancy_core.files import clear_temporaries, digest_file, digest_json, lock, read_json, write_json
 
 MANIFEST = "manifest.json"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sycophancy_core._core import DataError, ModelError
+from sycophancy_core.errors import DataError, ModelError
 from sycophancy_core.tokens import tokenize, tokenize_prompts
 
 if TYPE_CHECKING:

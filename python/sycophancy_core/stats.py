@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from sycophancy_core import _core
-from sycophancy_core._core import DataError, Estimate
+import sycophancy_core._core as _core
+from sycophancy_core._core import Estimate
+from sycophancy_core.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sycophancy_core._core import DataError
+from sycophancy_core.errors import DataError
 from sycophancy_core.families import candidate_claims, held_out_claims
 from sycophancy_core.knowledge import FilterOptions
 from sycophancy_core.studies import finetune_options, load, study_prompts, training_rows

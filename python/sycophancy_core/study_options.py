@@ -9,8 +9,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from sycophancy_core._core import DataError
-from sycophancy_core.counts import require_counts
+from sycophancy_core.errors import DataError, require_counts
 from sycophancy_core.families import FamilyOptions
 
 FilterChoice = Literal["margin", "wei2023", "none"]

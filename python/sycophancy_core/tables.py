@@ -125,7 +125,7 @@ def pair_estimates(
     DataError
         If a table holds one task, metric and subset twice.
     """
-    from sycophancy_core._core import DataError
+    from sycophancy_core.errors import DataError
 
     rows: dict[tuple[str, str, str], dict[str, Estimate]] = {}
     for side, table in (("before", before), ("after", after), ("difference", difference)):

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sycophancy_core._core import DataError
 from sycophancy_core.encoding import Encoder, common_prefix
+from sycophancy_core.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa

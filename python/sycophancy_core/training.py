@@ -10,12 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sycophancy_core._core import DataError, ModelError
 from sycophancy_core.adapters import AdapterOptions, take_adapter, trained_adapter
 from sycophancy_core.batching import Batch, EncodedRow, digest_rows, encode_rows, make_batch, plan_batches
 from sycophancy_core.compiled_blocks import compiled_blocks, plain_blocks
 from sycophancy_core.curve import CurveOptions, CurveRecorder, Scorable
 from sycophancy_core.encoding import Encoder
+from sycophancy_core.errors import DataError, ModelError
 from sycophancy_core.files import digest_json, digest_table
 from sycophancy_core.interrupts import InterruptFlag, deferred_interrupt
 from sycophancy_core.progress import Progress

@@ -6,8 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from sycophancy_core._core import DataError
-from sycophancy_core.counts import require_counts
+from sycophancy_core.errors import DataError, require_counts
 
 Precision = Literal["auto", "float32", "bfloat16"]
 

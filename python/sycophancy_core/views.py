@@ -37,7 +37,7 @@ def agreement(measurements: pa.Table) -> list[dict[str, Any]]:
     import numpy as np
     import pyarrow.compute as pc
 
-    from sycophancy_core import _core
+    import sycophancy_core._core as _core
     from sycophancy_core.estimates import estimate_row
     from sycophancy_core.measurements import codes, floats
 
@@ -102,7 +102,7 @@ def quadrant_table(measurements: pa.Table) -> pa.Table:
     """
     import numpy as np
 
-    from sycophancy_core import _core
+    import sycophancy_core._core as _core
     from sycophancy_core.estimates import estimate_row, estimates_table
 
     margins, truth = claim_values(measurements, "margin"), claim_truths(measurements)

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_model import tiny_llama, tiny_tokenizer
 
-from sycophancy_core._core import DataError
 from sycophancy_core.batching import EncodedRow, encode_rows, make_batch, plan_batches
 from sycophancy_core.encoding import Encoder
+from sycophancy_core.errors import DataError
 from sycophancy_core.models import LanguageModel
 from sycophancy_core.tokens import tokenize
 

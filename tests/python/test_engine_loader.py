@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from sycophancy_core import _build_info
+import sycophancy_core._build_info as _build_info
 
 needs_engine = pytest.mark.skipif(not _build_info.TORCH_VERSION, reason="built without torch")
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import sycophancy_core as sc
-from sycophancy_core import _core
+import sycophancy_core._core as _core
 
 RECORDS = [{"instruction": f"Do {i}.", "input": "" if i % 2 else f"in {i}", "output": f"out {i}"} for i in range(50)]
 

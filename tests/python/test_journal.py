@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sycophancy_core._core import DataError
+from sycophancy_core.errors import DataError
 from sycophancy_core.journal import Journal, read_journal
 
 RECORDS = (b"first", b"", b"\x00" * 40, b"last one")

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from synthetic_models import measurements
 
-from sycophancy_core._core import DataError
+from sycophancy_core.errors import DataError
 from sycophancy_core.knowledge import FilterOptions, FilterResult, choose_threshold, judge_claims, risk_coverage
 
 

@@ -15,8 +15,8 @@ from reference_statistics import jackknife_error, korn_graubard, slow_metrics
 from synthetic_models import measurements
 from synthetic_results import questions, quiz
 
-from sycophancy_core._core import DataError
 from sycophancy_core.changes import compare_measurements
+from sycophancy_core.errors import DataError
 from sycophancy_core.metrics import (
     claim_table,
     kind_of,

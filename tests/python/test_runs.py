@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sycophancy_core._core import DataError
+from sycophancy_core.errors import DataError
 from sycophancy_core.files import read_json, write_json
 from sycophancy_core.runs import Run, open_run, verify
 

@@ -17,7 +17,7 @@ from statsmodels.stats.weightstats import DescrStatsW
 from synthetic_models import measurements
 
 from sycophancy_core import _core, stats
-from sycophancy_core._core import DataError
+from sycophancy_core.errors import DataError
 from sycophancy_core.logistic import fit_opinion_model, logit
 
 COUNTS = st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))

@@ -7,7 +7,7 @@ import html.parser
 import pytest
 from synthetic_results import AFTER, BEFORE, estimate, estimates, measurements
 
-from sycophancy_core import _core
+import sycophancy_core._core as _core
 from sycophancy_core.changes import compare_measurements
 from sycophancy_core.html_tables import html_table
 from sycophancy_core.tables import (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sycophancy_core import _build_info
+import sycophancy_core._build_info as _build_info
 
 ROOT = Path(__file__).parents[2]
 

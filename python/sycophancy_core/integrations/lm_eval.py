@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from sycophancy_core._core import DataError, ModelError
+from sycophancy_core.errors import DataError, ModelError
 from sycophancy_core.models import LanguageModel, load_model
 from sycophancy_core.tokens import TokenBatch
 

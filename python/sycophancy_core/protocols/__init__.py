@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core._core import DataError, Protocol
+from sycophancy_core._core import Protocol
+from sycophancy_core.errors import DataError
 
 if TYPE_CHECKING:
     import os

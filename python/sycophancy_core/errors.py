@@ -1,11 +1,13 @@
-"""Counts among options, checked when a record of options is made."""
+"""The two errors that users see, and the checks of options that raise them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from numbers import Integral
 
-from sycophancy_core._core import DataError
+from sycophancy_core._core import DataError, ModelError
+
+__all__ = ["DataError", "ModelError", "require_counts"]
 
 
 def require_counts(owner: str, record: object, names: Iterable[str], *, least: int = 1, none: str = "") -> None:

@@ -23,7 +23,7 @@ from sycophancy_core.checkpoints import merge_adapter
 from sycophancy_core.drawing import MORE_COLORS, draw_points, new_figure, save_figure, tidy, title
 from sycophancy_core.families import FamilyOptions, held_out_prompts
 from sycophancy_core.metrics import known_claims, measure
-from sycophancy_core.progress import ProgressPrinter
+from sycophancy_core.runs.progress import ProgressPrinter
 from sycophancy_core.results import Evaluation
 
 if TYPE_CHECKING:

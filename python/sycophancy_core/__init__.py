@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from sycophancy_core.planning import StudyPlan, power
     from sycophancy_core.prompt_files import write_prompts
     from sycophancy_core.results import Comparison, Evaluation
-    from sycophancy_core.runs import open_run, verify
+    from sycophancy_core.runs.run_folder import open_run, verify
     from sycophancy_core.scoring import Scores
     from sycophancy_core.studies import study
     from sycophancy_core.study_costs import StudyCost, study_cost
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     from sycophancy_core.training import finetune
     from sycophancy_core.training_options import FinetuneOptions
     from sycophancy_core.training_results import FinetuneResult
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "audit": ("ShortcutAudit", "shortcut_audit"),
@@ -77,7 +75,7 @@ _HOMES = {
     "planning": ("StudyPlan", "power"),
     "prompt_files": ("write_prompts",),
     "results": ("Comparison", "Evaluation"),
-    "runs": ("open_run", "verify"),
+    "runs.run_folder": ("open_run", "verify"),
     "scoring": ("Scores",),
     "studies": ("study",),
     "study_options": ("StudyOptions", "Sweep", "read_study"),

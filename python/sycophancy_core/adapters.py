@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.errors import ModelError, require_counts
-from sycophancy_core.files import replace_file, write_json
+from sycophancy_core.runs.files import replace_file
+from sycophancy_core.runs.json_files import write_json
 
 if TYPE_CHECKING:
     import torch

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.errors import ModelError
-from sycophancy_core.files import saving
+from sycophancy_core.runs.files import saving
 
 if TYPE_CHECKING:
     import torch

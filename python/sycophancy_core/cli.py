@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sycophancy_core import commands
+from sycophancy_core._build_info import VERSION
 from sycophancy_core.errors import DataError, ModelError
 
 Add = Callable[..., argparse.Action]
@@ -34,12 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from sycophancy_core import __version__
 
     parser = argparse.ArgumentParser(
         prog="sycophancy-core", description="Measure, reduce and audit sycophancy in open language models."
     )
-    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("--version", action="version", version=VERSION)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb")
     for name, (about, run_verb, add_arguments) in _VERBS.items():
         verb = verbs.add_parser(name, help=about, description=about)

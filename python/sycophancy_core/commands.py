@@ -6,8 +6,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.files import read_table, write_table
-from sycophancy_core.progress import ProgressPrinter
+from sycophancy_core.runs.files import read_table, write_table
+from sycophancy_core.runs.progress import ProgressPrinter
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -308,7 +308,7 @@ def verify(options: Namespace) -> None:
     DataError
         If a file is missing or changed.
     """
-    from sycophancy_core.runs import verify as check
+    from sycophancy_core.runs.run_folder import verify as check
 
     problems = check(options.run)
     if problems:

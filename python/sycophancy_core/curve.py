@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import torch
 
-    from sycophancy_core.progress import Progress
+    from sycophancy_core.runs.progress import Progress
     from sycophancy_core.scoring import Scores
 
 HIGHEST = ("accuracy", "accuracy_none", "accuracy_user_right", "accuracy_user_wrong", "margin_truth", "selectivity")
@@ -82,7 +82,7 @@ class CurveOptions:
 
     def identity(self) -> dict[str, Any]:
         """Return what decides the curve: settings, and digests of the prompts."""
-        from sycophancy_core.files import digest_table
+        from sycophancy_core.runs.digests import digest_table
 
         digests = {name: digest_table(table) for name, table in self.tasks.items()}
         return {"tasks": digests, "every": self.every, "metric": self.metric, "patience": self.patience}

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.files import read_json, read_json_lines, read_table
+from sycophancy_core.runs.files import read_table
+from sycophancy_core.runs.json_files import read_json, read_json_lines
 
 if TYPE_CHECKING:
     import os

@@ -140,7 +140,7 @@ def adaptive_svg(figure: Figure) -> bytes:
 
 def save_figure(figure: Figure, path: Path | str) -> list[Path]:
     """Write a figure beside ``path`` as SVG and as PNG (the suffix of ``path`` is replaced) and return both paths."""
-    from sycophancy_core.files import replace_file
+    from sycophancy_core.runs.files import replace_file
 
     name = Path(path).name.removesuffix(".svg").removesuffix(".png")
     written = []

@@ -206,7 +206,7 @@ def _read_table(path: Path, texts: Sequence[str], spec: DatasetSpec | None = Non
         of = "" if spec is None else f" of data set '{spec.name}'"
         raise DataError(f"examples: there is no file {path}{of}")
     if path.suffix == ".parquet":
-        from sycophancy_core.files import read_table
+        from sycophancy_core.runs.files import read_table
 
         table = read_table(path)
         return table if spec is None else _plain(table, spec)

@@ -47,7 +47,7 @@ def report(
     Path
         The path written.
     """
-    from sycophancy_core.files import replace_file
+    from sycophancy_core.runs.files import replace_file
 
     text = report_html(result, manifest=manifest, training_log=training_log, training_curve=training_curve)
     return replace_file(path, lambda file: file.write(text.encode("utf-8")))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.files import parse_json_line
+from sycophancy_core.runs.json_files import parse_json_line
 
 if TYPE_CHECKING:
     import os

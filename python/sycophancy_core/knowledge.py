@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import sycophancy_core._core as _core
 from sycophancy_core.errors import DataError
-from sycophancy_core.files import digest_json, read_json, read_table, write_json, write_table
+from sycophancy_core.runs.digests import digest_json
+from sycophancy_core.runs.files import read_table, write_table
+from sycophancy_core.runs.json_files import read_json, write_json
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.files import read_json, replace_file, write_json
 from sycophancy_core.models import LanguageModel, load_model
 from sycophancy_core.pipeline import evaluate
 from sycophancy_core.results import Evaluation, whole_tasks
+from sycophancy_core.runs.files import replace_file
+from sycophancy_core.runs.json_files import read_json, write_json
 from sycophancy_core.tasks import DEFAULT_TASKS, TaskOptions, task_prompts
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from matplotlib.figure import Figure
 
-    from sycophancy_core.progress import Progress
+    from sycophancy_core.runs.progress import Progress
 
     Source = LanguageModel | str | os.PathLike[str] | tuple[Any, Any] | Callable[[], LanguageModel]
 

@@ -16,7 +16,8 @@ from sycophancy_core.adapters import Adapter, AdapterOptions, round_adapter, tak
 from sycophancy_core.batching import digest_rows
 from sycophancy_core.claim_samples import ADDITION
 from sycophancy_core.errors import DataError, require_counts
-from sycophancy_core.files import digest_json, digest_table, write_json
+from sycophancy_core.runs.digests import digest_json, digest_table
+from sycophancy_core.runs.json_files import write_json
 from sycophancy_core.training import Tunable, require_trainable, train_batches
 from sycophancy_core.training_options import FinetuneOptions, Precision
 from sycophancy_core.training_results import log_table
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from sycophancy_core.batching import EncodedRow
-    from sycophancy_core.progress import Progress
+    from sycophancy_core.runs.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from sycophancy_core.models import LanguageModel
-    from sycophancy_core.progress import Progress
+    from sycophancy_core.runs.progress import Progress
     from sycophancy_core.scoring import Scores
 
 TRUE_SHARES = (0.4, 0.6)  # of training prompts about true claims; beyond, one answer is a good guess

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.files import read_json_lines, read_table, replace_file
+from sycophancy_core.runs.files import read_table, replace_file
+from sycophancy_core.runs.json_files import read_json_lines
 
 if TYPE_CHECKING:
     import os

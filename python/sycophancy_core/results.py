@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.files import digest_table, read_json, read_table, write_json, write_table
+from sycophancy_core.runs.digests import digest_table
+from sycophancy_core.runs.files import read_table, write_table
+from sycophancy_core.runs.json_files import read_json, write_json
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,16 +7,17 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sycophancy_core._build_info import VERSION
 from sycophancy_core.errors import DataError
-from sycophancy_core.files import digest_json
-from sycophancy_core.interrupts import deferred_interrupt
-from sycophancy_core.journal import Journal
+from sycophancy_core.runs.digests import digest_json
+from sycophancy_core.runs.interrupts import deferred_interrupt
+from sycophancy_core.runs.journal import Journal
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from sycophancy_core.models import LanguageModel
-    from sycophancy_core.progress import Progress
+    from sycophancy_core.runs.progress import Progress
     from sycophancy_core.scoring import Scores
 
 BATCH_PROMPTS = 512
@@ -72,7 +73,6 @@ def score_resumable(
 def _identity(model: LanguageModel, prompts: pa.Table, batch_prompts: int) -> str:
     import hashlib
 
-    from sycophancy_core import __version__
     from sycophancy_core.tokens import tokenize_prompts
 
     batch = tokenize_prompts(model, prompts)
@@ -86,7 +86,7 @@ def _identity(model: LanguageModel, prompts: pa.Table, batch_prompts: int) -> st
             "tokenizer": model.tokenizer_digest,
             "precision": model.precision,
             "engine": model.engine,
-            "version": __version__,
+            "version": VERSION,
             "batch_prompts": batch_prompts,
         }
     )

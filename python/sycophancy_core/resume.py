@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.files import replace_path, saving
+from sycophancy_core.runs.files import replace_path, saving
 
 if TYPE_CHECKING:
     import torch

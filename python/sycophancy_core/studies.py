@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from sycophancy_core.families import candidate_claims, held_out_claims, held_out_prompts
-from sycophancy_core.files import digest_json, digest_table, read_json, read_table, write_json, write_table
 from sycophancy_core.knowledge import FilterOptions, FilterResult, kept_digest
-from sycophancy_core.progress import ProgressPrinter
 from sycophancy_core.results import Comparison, Evaluation
-from sycophancy_core.runs import Run, open_run
+from sycophancy_core.runs.digests import digest_json, digest_table
+from sycophancy_core.runs.files import read_table, write_table
+from sycophancy_core.runs.json_files import read_json, write_json
+from sycophancy_core.runs.progress import ProgressPrinter
+from sycophancy_core.runs.run_folder import Run, open_run
 from sycophancy_core.study_options import Arm, StudyOptions
 from sycophancy_core.study_results import StudyResult, study_table
 from sycophancy_core.training_options import FinetuneOptions

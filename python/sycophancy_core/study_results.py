@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core.files import read_json, read_table, replace_file, write_json, write_table
+from sycophancy_core.runs.files import read_table, replace_file, write_table
+from sycophancy_core.runs.json_files import read_json, write_json
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -114,7 +114,7 @@ def _own(path: str, request: _Request) -> tuple[str, pa.Table]:
     import pyarrow.compute as pc
 
     from sycophancy_core.custom_tasks import load_task
-    from sycophancy_core.files import read_json
+    from sycophancy_core.runs.json_files import read_json
 
     table = load_task(path)
     questions = pa.table({"claim_id": table["claim_id"].unique()})

@@ -16,10 +16,10 @@ from sycophancy_core.compiled_blocks import compiled_blocks, plain_blocks
 from sycophancy_core.curve import CurveOptions, CurveRecorder, Scorable
 from sycophancy_core.encoding import Encoder
 from sycophancy_core.errors import DataError, ModelError
-from sycophancy_core.files import digest_json, digest_table
-from sycophancy_core.interrupts import InterruptFlag, deferred_interrupt
-from sycophancy_core.progress import Progress
 from sycophancy_core.resume import LogRow, load_checkpoint, save_checkpoint
+from sycophancy_core.runs.digests import digest_json, digest_table
+from sycophancy_core.runs.interrupts import InterruptFlag, deferred_interrupt
+from sycophancy_core.runs.progress import Progress
 from sycophancy_core.training_options import FinetuneOptions, Precision
 from sycophancy_core.training_results import FinetuneResult, log_table
 

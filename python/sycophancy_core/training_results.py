@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.adapters import Adapter
-from sycophancy_core.files import replace_path, saving, write_table
 from sycophancy_core.resume import LogRow
+from sycophancy_core.runs.files import replace_path, saving, write_table
 from sycophancy_core.training_options import FinetuneOptions
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ import pytest
 from tiny_model import tiny_llama, tiny_tokenizer
 
 from sycophancy_core.cli import main
-from sycophancy_core.files import read_table, write_json
 from sycophancy_core.many import Evaluations
+from sycophancy_core.runs.files import read_table
+from sycophancy_core.runs.json_files import write_json
 
 
 @pytest.fixture(scope="module")
@@ -264,7 +265,7 @@ def test_a_table_of_another_kind_is_refused_by_its_columns(
 
 
 def test_p11_ctrl_c_prints_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from sycophancy_core import runs
+    from sycophancy_core.runs import run_folder as runs
 
     def interrupted(folder: Path) -> list[str]:
         raise KeyboardInterrupt("checked half")

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from tiny_model import tiny_llama, tiny_tokenizer
 
-from sycophancy_core import Comparison, DataError, runs, verify
+from sycophancy_core import Comparison, DataError, verify
 from sycophancy_core.demo import DemoOptions, run_demo
-from sycophancy_core.files import read_json
-from sycophancy_core.progress import Progress, ProgressPrinter
+from sycophancy_core.runs import run_folder as runs
+from sycophancy_core.runs.json_files import read_json
+from sycophancy_core.runs.progress import Progress, ProgressPrinter
 
 pytestmark = pytest.mark.filterwarnings("ignore:filter_known. the model is at chance:UserWarning")
 

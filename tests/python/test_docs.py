@@ -2,7 +2,6 @@
 
 import ast
 import re
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -52,7 +51,6 @@ def test_make_targets_named_in_the_documentation_exist() -> None:
 
 def test_the_version_is_the_same_everywhere() -> None:
     version = sycophancy_core.__version__
-    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == version
     assert f"VERSION {version} " in (ROOT / "CMakeLists.txt").read_text()
     assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
     assert f"\n## {version}\n" in (ROOT / "CHANGELOG.md").read_text()

@@ -6,15 +6,9 @@ import pyarrow as pa
 import pytest
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.files import (
-    digest_file,
-    digest_table,
-    read_json,
-    read_table,
-    replace_file,
-    write_json,
-    write_table,
-)
+from sycophancy_core.runs.digests import digest_file, digest_table
+from sycophancy_core.runs.files import read_table, replace_file, write_table
+from sycophancy_core.runs.json_files import read_json, write_json
 
 
 def test_p4_a_final_name_is_always_a_complete_file(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from sycophancy_core.interrupts import deferred_interrupt
+from sycophancy_core.runs.interrupts import deferred_interrupt
 
 
 def test_the_first_asks_and_the_second_insists() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.journal import Journal, read_journal
+from sycophancy_core.runs.journal import Journal, read_journal
 
 RECORDS = (b"first", b"", b"\x00" * 40, b"last one")
 

@@ -2,7 +2,7 @@
 
 import io
 
-from sycophancy_core.progress import ProgressPrinter, progress_line
+from sycophancy_core.runs.progress import ProgressPrinter, progress_line
 
 
 class Terminal(io.StringIO):

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.files import read_json, write_json
-from sycophancy_core.runs import Run, open_run, verify
+from sycophancy_core.runs.json_files import read_json, write_json
+from sycophancy_core.runs.run_folder import Run, open_run, verify
 
 
 def stage(run: Run, *, n: int = 3, calls: list[int] | None = None) -> int:
@@ -144,7 +144,7 @@ def test_p14_verify_checks_what_sums_a_run_up(tmp_path: Path) -> None:
 def half_written(path: Path) -> Path:
     """Kill a process in the middle of writing a file; return what it left."""
     code = (
-        "import os, signal, sys\nfrom sycophancy_core.files import replace_file\n"
+        "import os, signal, sys\nfrom sycophancy_core.runs.files import replace_file\n"
         "kill = lambda: os.kill(os.getpid(), signal.SIGKILL)\n"
         "replace_file(sys.argv[1], lambda file: (file.write(b'half'), file.flush(), kill()))"
     )

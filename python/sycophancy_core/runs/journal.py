@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.files import lock
+from sycophancy_core.runs.files import lock
 
 MAGIC = b"SYCOJ001"
 _HEADER = struct.Struct("<III")

@@ -17,8 +17,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sycophancy_core._build_info import VERSION
 from sycophancy_core.errors import DataError
-from sycophancy_core.files import clear_temporaries, digest_file, digest_json, lock, read_json, write_json
+from sycophancy_core.runs.digests import digest_file, digest_json
+from sycophancy_core.runs.files import clear_temporaries, lock
+from sycophancy_core.runs.json_files import read_json, write_json
 
 MANIFEST = "manifest.json"
 TIMINGS = "timings.json"
@@ -251,9 +254,7 @@ def _versions() -> dict[str, str]:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             if name == "sycophancy-core":
-                from sycophancy_core import __version__
-
-                found[name] = __version__
+                found[name] = VERSION
     return found
 
 

@@ -1,0 +1,63 @@
+"""Digests of files, values and tables."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def digest_file(path: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_json(value: Any) -> str:
+    """Return the SHA-256 of a value's canonical JSON, in hexadecimal: the identity of options and plans."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_table(table: pa.Table) -> str:
+    """Return the SHA-256 of a table's column names and values, in hexadecimal.
+
+    It does not depend on chunks or layout: a table that comes back from Parquet has the same digest.
+    """
+    digest = hashlib.sha256()
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        digest.update(f"{name}\0".encode())
+        whole = column.combine_chunks()
+        for part in whole.chunks if hasattr(whole, "chunks") else [whole]:
+            _update(digest, part)
+    return digest.hexdigest()
+
+
+def _update(digest: Any, values: pa.Array) -> None:
+    """Add an array's values to a digest: which are null, then numbers as bytes, texts and lists with their lengths."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = values.type
+    digest.update(f"{len(values)}\0".encode())
+    digest.update(pc.is_null(values).cast(pa.uint8()).to_numpy(zero_copy_only=False).tobytes())
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        digest.update(b"list")
+        digest.update(_bytes_of(pc.list_value_length(values).cast(pa.int64())))
+        _update(digest, values.flatten())
+    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        digest.update(b"text")
+        digest.update(_bytes_of(pc.binary_length(values).cast(pa.int64())))
+        digest.update("".join(values.drop_null().to_pylist()).encode())
+    else:
+        digest.update(str(kind).encode())
+        digest.update(_bytes_of(values.cast(pa.uint8()) if pa.types.is_boolean(kind) else values))
+
+
+def _bytes_of(values: pa.Array) -> bytes:
+    number = values.drop_null().to_numpy(zero_copy_only=False)
+    return bytes(number.tobytes())

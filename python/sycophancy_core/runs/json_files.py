@@ -1,0 +1,141 @@
+"""JSON and JSON Lines, read with a sentence for every fault."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sycophancy_core.errors import DataError
+from sycophancy_core.runs.files import replace_file
+
+MAX_JSON_BYTES = 64 * 1024 * 1024
+
+
+def write_json(path: str | Path, value: Any) -> Path:
+    """Write a value as JSON with sorted keys, so that equal values give equal bytes; NaN is refused."""
+    text = json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False)
+    return replace_file(path, lambda file: file.write(text.encode() + b"\n"))
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file of at most 64 MiB.
+
+    Raises
+    ------
+    DataError
+        If the file is larger, is not JSON in UTF-8, or is nested too deeply.
+    """
+    path = Path(path)
+    size = path.stat().st_size
+    if size > MAX_JSON_BYTES:
+        raise DataError(f"{path}: wanted at most {MAX_JSON_BYTES} bytes of JSON, got {size}")
+    content = path.read_bytes()
+    try:
+        return json.loads(content)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise _not_utf8(error, f"{path}, line {line}") from error
+    except (ValueError, RecursionError) as error:
+        raise _not_json(error, str(path), "the file") from error
+
+
+def parse_json_line(line: bytes, where: str) -> Any:
+    """Parse a line of a JSON Lines file; a byte order mark may stand before it.
+
+    Raises
+    ------
+    DataError
+        If the line is not JSON in UTF-8, holds half a surrogate pair, or is nested too deeply; the message begins with
+        ``where``.
+    """
+    text = decode_line(line, where)
+    try:
+        value = json.loads(text)
+        # An escape that may be of half a pair, which no UTF-8 can hold.
+        written = json.dumps(value, ensure_ascii=False) if "\\ud" in text.lower() else ""
+    except (ValueError, RecursionError) as error:
+        raise _not_json(error, where, "the line") from error
+    _refuse_half_pairs(written, where)
+    return value
+
+
+def decode_line(line: bytes, where: str) -> str:
+    """Decode a line of a text file; a byte order mark may stand before it.
+
+    Raises
+    ------
+    DataError
+        If the line is not UTF-8; the message begins with ``where``.
+    """
+    try:
+        return line.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _not_utf8(error, where) from error
+
+
+def text_at(value: Any, *keys: str | int, where: str) -> str:
+    """Return the text that a value read from JSON holds under keys and places, each inside the one before.
+
+    Raises
+    ------
+    DataError
+        If nothing or no text stands there, or half a surrogate pair in it; the message begins with ``where``.
+    """
+    name = ".".join(map(str, keys))
+    for key in keys:
+        try:
+            value = value[key]
+        except (LookupError, TypeError):
+            raise DataError(
+                f"{where}: wanted a text at {name}, got nothing there; mend the row, or leave it out"
+            ) from None
+    if not isinstance(value, str):
+        raise DataError(f"{where}: wanted a text at {name}, got {kind_of(value)}; mend the row, or leave it out")
+    _refuse_half_pairs(value, where)
+    return value
+
+
+def kind_of(value: Any) -> str:
+    """Name the kind of a value that was read from JSON, as its reader knows it."""
+    kinds = {bool: "true or false", str: "a text", list: "a list", dict: "an object", type(None): "null"}
+    return kinds.get(type(value), "a number")
+
+
+def _not_utf8(error: UnicodeDecodeError, where: str) -> DataError:
+    return DataError(f"{where}: wanted UTF-8, got the byte 0x{error.object[error.start]:02x}; save the file as UTF-8")
+
+
+def _not_json(error: ValueError | RecursionError, where: str, what: str) -> DataError:
+    got = "too deep a nesting" if isinstance(error, RecursionError) else error
+    return DataError(f"{where}: wanted JSON, got {got}; mend or remove {what}")
+
+
+def _refuse_half_pairs(text: str, where: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = text[error.start]
+        raise DataError(
+            f"{where}: wanted text, got half a surrogate pair ({half!a}); write the character whole, or remove it"
+        ) from error
+
+
+def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
+    """Read the objects of a JSON Lines file, whose values stay what they are: a date in a text is a text.
+
+    Raises
+    ------
+    DataError
+        If a line that is not blank is no JSON object; the message names file and line.
+    """
+    rows = []
+    with Path(path).open("rb") as lines:  # as bytes, a line ends at a newline only, never at U+2028
+        for number, line in enumerate(lines, start=1):
+            if line.isspace():
+                continue
+            row = parse_json_line(line, f"{path}: line {number}")
+            if not isinstance(row, dict):
+                raise DataError(f"{path}: line {number}: wanted a JSON object, got {type(row).__name__}")
+            rows.append(row)
+    return rows

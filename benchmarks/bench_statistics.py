@@ -18,7 +18,7 @@ from collections.abc import Callable
 import numpy as np
 import scipy.stats
 
-from sycophancy_core.stats import bootstrap_mean
+from sycophancy_core.metrics.stats import bootstrap_mean
 
 
 def timed(call: Callable[[], object]) -> tuple[float, float]:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sycophancy_core.models import LanguageModel, load_model
     from sycophancy_core.organisms import OrganismOptions, make_organism
     from sycophancy_core.pipeline import compare, evaluate, filter_known
-    from sycophancy_core.planning import StudyPlan, power
+    from sycophancy_core.metrics.power import StudyPlan, power
     from sycophancy_core.prompt_files import write_prompts
     from sycophancy_core.results import Comparison, Evaluation
     from sycophancy_core.runs.run_folder import open_run, verify
@@ -72,7 +72,7 @@ _HOMES = {
     "organisms": ("OrganismOptions", "make_organism"),
     "mixing": ("count_rows", "mix"),
     "pipeline": ("compare", "evaluate", "filter_known"),
-    "planning": ("StudyPlan", "power"),
+    "metrics.power": ("StudyPlan", "power"),
     "prompt_files": ("write_prompts",),
     "results": ("Comparison", "Evaluation"),
     "runs.run_folder": ("open_run", "verify"),

@@ -233,7 +233,7 @@ def _names(sources: Sequence[str]) -> list[str]:
 
 def compare(options: Namespace) -> None:
     """Compare two evaluations."""
-    from sycophancy_core.estimates import EQUIVALENCE_MARGIN
+    from sycophancy_core.metrics.estimates import EQUIVALENCE_MARGIN
     from sycophancy_core.pipeline import compare as compare_results
     from sycophancy_core.results import Evaluation
 

@@ -145,8 +145,8 @@ class CurveRecorder:
             If no task has the metric, or none a value of it before the first step.
         """
         from sycophancy_core.adapters import applied_adapter
-        from sycophancy_core.estimates import take, task_rows
-        from sycophancy_core.metrics import known_claims, measure
+        from sycophancy_core.metrics.estimates import take, task_rows
+        from sycophancy_core.metrics.measure import known_claims, measure
         from sycophancy_core.second_turn import measure_turns
 
         module = self._model.model
@@ -195,7 +195,7 @@ class CurveRecorder:
 
     def table(self) -> pa.Table:
         """Return the curve: the columns of an estimates table after ``step``, and ``is_best``."""
-        from sycophancy_core.estimates import COLUMNS, estimates_table
+        from sycophancy_core.metrics.estimates import COLUMNS, estimates_table
 
         best = self.best_step
         rows = [{**row, "is_best": row["step"] == best} for row in self._rows]

@@ -23,9 +23,9 @@ from sycophancy_core.drawing import (
     tidy,
     title,
 )
-from sycophancy_core.measurements import ARMS
+from sycophancy_core.metrics.arrays import ARMS
 from sycophancy_core.tables import HEADLINE, PairedRow, is_in_nats, metric_title, pair_estimates, subset_title
-from sycophancy_core.views import ARM_TITLES, agreement, claim_truths, claim_values
+from sycophancy_core.metrics.breakdowns import ARM_TITLES, agreement, claim_truths, claim_values
 
 if TYPE_CHECKING:
     import numpy as np

@@ -98,7 +98,7 @@ def gallery(
     import numpy as np
 
     from sycophancy_core import figures
-    from sycophancy_core.views import claim_values, has_claims, quadrant_table
+    from sycophancy_core.metrics.breakdowns import claim_values, has_claims, quadrant_table
 
     sides = sides_of(result)
     if sides.before.estimates.num_rows:

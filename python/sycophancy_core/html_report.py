@@ -165,7 +165,7 @@ def _checks(sides: Sides, facts: Mapping[str, Any]) -> str:
 def _arms(sides: Sides) -> str:
     from sycophancy_core.html_tables import html_table
     from sycophancy_core.pages import scroll
-    from sycophancy_core.views import agreement_table, has_claims
+    from sycophancy_core.metrics.breakdowns import agreement_table, has_claims
 
     if not has_claims(sides.before.measurements):
         return ""
@@ -175,7 +175,7 @@ def _arms(sides: Sides) -> str:
 def _margins(sides: Sides, exhibits: Sequence[Exhibit]) -> str:
     from sycophancy_core.html_tables import html_table
     from sycophancy_core.pages import scroll
-    from sycophancy_core.views import quadrant_table
+    from sycophancy_core.metrics.breakdowns import quadrant_table
 
     figure = _figures(exhibits, "margin_shift")
     if not figure:

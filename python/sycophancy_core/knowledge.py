@@ -226,7 +226,7 @@ def _verdicts(
     import numpy as np
     import pyarrow.compute as pc
 
-    from sycophancy_core.measurements import ARMS, ORDERS, codes_of, floats, truths
+    from sycophancy_core.metrics.arrays import ARMS, ORDERS, codes_of, floats, truths
 
     place = pc.index_in(measurements["claim_id"], value_set=claims["id"].combine_chunks())
     if place.null_count:
@@ -250,7 +250,7 @@ def _within_error(
     """Drop kept claims of sources that are not known, and those below their source's threshold."""
     import numpy as np
 
-    from sycophancy_core.measurements import truths
+    from sycophancy_core.metrics.arrays import truths
 
     assert options.max_error is not None
     sources = np.asarray(claims["source"].to_pylist(), dtype=object)
@@ -326,7 +326,7 @@ def choose_threshold(
 
 
 def _answers(result: FilterResult) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
-    from sycophancy_core.measurements import floats, truths
+    from sycophancy_core.metrics.arrays import floats, truths
 
     return _confidence_and_error(floats(result.table["margin"]), truths(result.table["is_true"]))
 

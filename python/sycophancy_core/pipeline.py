@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.estimates import EQUIVALENCE_MARGIN
+from sycophancy_core.metrics.estimates import EQUIVALENCE_MARGIN
 from sycophancy_core.findings import comparison_findings, evaluation_findings
 from sycophancy_core.generation import (
     AdditionOptions,
@@ -207,7 +207,7 @@ def evaluate(
     run
         Folder for the journal ``evaluate.journal``; an interrupted call goes on from it.
     """
-    from sycophancy_core.metrics import measure
+    from sycophancy_core.metrics.measure import measure
     from sycophancy_core.second_turn import measure_turns
 
     prompts = task_prompts(tasks, options=options, limit=limit, seed=seed)
@@ -246,7 +246,7 @@ def compare(
     DataError
         If the two did not answer the same prompts, or the margin is not positive.
     """
-    from sycophancy_core.changes import compare_measurements
+    from sycophancy_core.metrics.changes import compare_measurements
 
     old, new, changes = compare_measurements(
         before.measurements, after.measurements, known=known, equivalence_margin=equivalence_margin

@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core.estimates import CHANGE_COLUMNS, estimate_row, estimates_table
-from sycophancy_core.stats import clustered_mean, detectable, holm, p_value
+from sycophancy_core.metrics.estimates import CHANGE_COLUMNS, estimate_row, estimates_table
+from sycophancy_core.metrics.stats import clustered_mean, detectable, holm, p_value
 
 if TYPE_CHECKING:
     import pyarrow as pa

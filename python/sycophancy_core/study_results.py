@@ -168,7 +168,7 @@ def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _side(table: pa.Table, side: str) -> pa.Table:
     """Return before, after or the change of whole tasks as estimates by task and metric; their subsets are the arms."""
-    from sycophancy_core.estimates import CHANGE_COLUMNS, COLUMNS, estimates_table
+    from sycophancy_core.metrics.estimates import CHANGE_COLUMNS, COLUMNS, estimates_table
 
     rows = [row for row in table.to_pylist() if row["subset"] == "all" and row["metric"] in STUDY_METRICS]
     tasks = list(dict.fromkeys(row["task"] for row in rows))

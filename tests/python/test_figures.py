@@ -18,7 +18,7 @@ from synthetic_results import AFTER, BEFORE, estimate, estimates, measurements
 
 from sycophancy_core import figures
 from sycophancy_core.drawing import adaptive_svg, figure_bytes, plot_label, save_figure
-from sycophancy_core.views import agreement, claim_truths, claim_values, quadrant_table
+from sycophancy_core.metrics.breakdowns import agreement, claim_truths, claim_values, quadrant_table
 
 
 def points(axes: Axes, label: str) -> np.ndarray:

@@ -14,7 +14,7 @@ from tiny_model import tiny_model
 from sycophancy_core.findings import evaluation_findings, is_warning
 from sycophancy_core.gallery import gallery, save_gallery, subset_metrics
 from sycophancy_core.html_report import report_html
-from sycophancy_core.metrics import measure
+from sycophancy_core.metrics.measure import measure
 from sycophancy_core.pipeline import compare, evaluate
 from sycophancy_core.results import Comparison, Evaluation
 

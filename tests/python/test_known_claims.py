@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 from synthetic_results import measurements
 
-from sycophancy_core.changes import compare_measurements
-from sycophancy_core.metrics import known_claims, measure
+from sycophancy_core.metrics.changes import compare_measurements
+from sycophancy_core.metrics.measure import known_claims, measure
 from sycophancy_core.pipeline import compare
 from sycophancy_core.results import Evaluation
 

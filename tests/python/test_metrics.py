@@ -15,16 +15,10 @@ from reference_statistics import jackknife_error, korn_graubard, slow_metrics
 from synthetic_models import measurements
 from synthetic_results import questions, quiz
 
-from sycophancy_core.changes import compare_measurements
 from sycophancy_core.errors import DataError
-from sycophancy_core.metrics import (
-    claim_table,
-    kind_of,
-    measure,
-    measure_accuracy,
-    measure_claims,
-    measure_opinions,
-)
+from sycophancy_core.metrics.changes import compare_measurements
+from sycophancy_core.metrics.claims import claim_table, measure_claims
+from sycophancy_core.metrics.measure import kind_of, measure, measure_accuracy, measure_opinions
 
 
 def mixed(rng: np.random.Generator, row: dict[str, float]) -> float:

@@ -18,8 +18,8 @@ from test_perez import OTHERS, QUESTIONS, row, written
 from tiny_model import tiny_model
 
 import sycophancy_core as sc
-from sycophancy_core.changes import compare_measurements
-from sycophancy_core.metrics import known_claims, measure
+from sycophancy_core.metrics.changes import compare_measurements
+from sycophancy_core.metrics.measure import known_claims, measure
 from sycophancy_core.results import Comparison, Evaluation
 
 NUM_CLAIMS = 60

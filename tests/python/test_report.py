@@ -17,7 +17,7 @@ import pytest
 from synthetic_results import AFTER, ARMS, BEFORE, estimate, estimates, measurements
 
 from sycophancy_core.html_report import report, report_html
-from sycophancy_core.metrics import measure
+from sycophancy_core.metrics.measure import measure
 from sycophancy_core.results import Comparison, Evaluation
 from sycophancy_core.tables import metric_title
 

@@ -16,9 +16,10 @@ from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import DescrStatsW
 from synthetic_models import measurements
 
-from sycophancy_core import _core, stats
+from sycophancy_core import _core
 from sycophancy_core.errors import DataError
-from sycophancy_core.logistic import fit_opinion_model, logit
+from sycophancy_core.metrics import stats
+from sycophancy_core.metrics.logistic import fit_opinion_model, logit
 
 COUNTS = st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core.measurements import ARMS
+from sycophancy_core.metrics.arrays import ARMS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,8 +38,8 @@ def agreement(measurements: pa.Table) -> list[dict[str, Any]]:
     import pyarrow.compute as pc
 
     import sycophancy_core._core as _core
-    from sycophancy_core.estimates import estimate_row
-    from sycophancy_core.measurements import codes, floats
+    from sycophancy_core.metrics.arrays import codes, floats
+    from sycophancy_core.metrics.estimates import estimate_row
 
     cells = []
     for task, rows in _claims_by_task(measurements):
@@ -59,7 +59,7 @@ def agreement(measurements: pa.Table) -> list[dict[str, Any]]:
 
 def agreement_table(measurements: pa.Table) -> pa.Table:
     """Return ``agreement`` as an estimates table: metric ``agreement_rate``, truth and arm as its subset."""
-    from sycophancy_core.estimates import COLUMNS, estimates_table
+    from sycophancy_core.metrics.estimates import COLUMNS, estimates_table
 
     return estimates_table([{name: row[name] for name in COLUMNS} for row in agreement(measurements)])
 
@@ -76,8 +76,8 @@ def claim_values(measurements: pa.Table, name: str) -> NDArray[np.float64]:
     """
     import numpy as np
 
-    from sycophancy_core.measurements import floats
-    from sycophancy_core.metrics import claim_table
+    from sycophancy_core.metrics.arrays import floats
+    from sycophancy_core.metrics.claims import claim_table
 
     tables = [claim_table(rows) for _, rows in _claims_by_task(measurements)]
     parts = [np.stack([floats(table[f"{name}_{arm}"]) for arm in ARMS], axis=1) for table in tables]
@@ -88,8 +88,8 @@ def claim_truths(measurements: pa.Table) -> NDArray[np.bool_]:
     """Return whether each claim is true, in the order of ``claim_values``."""
     import numpy as np
 
-    from sycophancy_core.measurements import truths
-    from sycophancy_core.metrics import claim_table
+    from sycophancy_core.metrics.arrays import truths
+    from sycophancy_core.metrics.claims import claim_table
 
     parts = [truths(claim_table(rows)["is_true"]) == 1 for _, rows in _claims_by_task(measurements)]
     return np.concatenate([*parts, np.empty(0, dtype=np.bool_)])
@@ -103,7 +103,7 @@ def quadrant_table(measurements: pa.Table) -> pa.Table:
     import numpy as np
 
     import sycophancy_core._core as _core
-    from sycophancy_core.estimates import estimate_row, estimates_table
+    from sycophancy_core.metrics.estimates import estimate_row, estimates_table
 
     margins, truth = claim_values(measurements, "margin"), claim_truths(measurements)
     agree, disagree = (margins[:, ARMS.index(arm)] for arm in ("agree", "disagree"))
@@ -122,7 +122,7 @@ def quadrant_table(measurements: pa.Table) -> pa.Table:
 def _claims_by_task(measurements: pa.Table) -> list[tuple[str, pa.Table]]:
     import pyarrow.compute as pc
 
-    from sycophancy_core.estimates import take, task_rows
+    from sycophancy_core.metrics.estimates import take, task_rows
 
     rows = measurements.filter(pc.is_valid(measurements["is_true"]))
     return [(task or "", take(rows, positions)) for task, positions in task_rows(rows) if rows.num_rows]

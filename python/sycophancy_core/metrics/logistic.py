@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import sycophancy_core._core as _core
 from sycophancy_core.errors import DataError
-from sycophancy_core.stats import as_codes, as_floats
+from sycophancy_core.metrics.stats import as_codes, as_floats
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -91,7 +91,7 @@ def fit_opinion_model(measurements: pa.Table, *, confidence: float = 0.95) -> li
     """
     import numpy as np
 
-    from sycophancy_core.measurements import ARMS, ORDERS, codes, codes_of, floats, require_columns, truths
+    from sycophancy_core.metrics.arrays import ARMS, ORDERS, codes, codes_of, floats, require_columns, truths
 
     require_columns(measurements, ("claim_id", "arm", "order", "is_true", "log_odds"), who="fit_opinion_model")
     truth = 2.0 * truths(measurements["is_true"]) - 1

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import sycophancy_core._core as _core
 from sycophancy_core._core import Estimate
 from sycophancy_core.errors import DataError
-from sycophancy_core.estimates import (
+from sycophancy_core.metrics.arrays import pair_by_id, require_columns
+from sycophancy_core.metrics.claims import CLAIM_COLUMNS, claim_arrays
+from sycophancy_core.metrics.estimates import (
     CHANGE_COLUMNS,
     EQUIVALENCE_MARGIN,
     estimate_row,
@@ -17,9 +19,8 @@ from sycophancy_core.estimates import (
     take,
     task_rows,
 )
-from sycophancy_core.measurements import pair_by_id, require_columns
-from sycophancy_core.metrics import CHOICE_COLUMNS, CHOICE_METRICS, CLAIM_COLUMNS, Kind, claim_arrays, kind_of
-from sycophancy_core.one_sided import one_sided_metrics
+from sycophancy_core.metrics.measure import CHOICE_COLUMNS, CHOICE_METRICS, Kind, kind_of
+from sycophancy_core.metrics.one_user import one_sided_metrics
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import sycophancy_core._core as _core
 from sycophancy_core._core import Estimate
 from sycophancy_core.errors import DataError
-from sycophancy_core.measurements import ChoiceScores, choice_scores, codes
+from sycophancy_core.metrics.arrays import ChoiceScores, choice_scores, codes
 
 if TYPE_CHECKING:
     import numpy as np

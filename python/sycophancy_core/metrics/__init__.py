@@ -1,0 +1,1 @@
+"""Measurements to estimates with honest intervals; the catalogue of metrics."""

@@ -23,10 +23,10 @@ import numpy as np
 import pyarrow as pa
 
 from sycophancy_core import _core, load_examples
-from sycophancy_core.examples import labels_of
-from sycophancy_core.generation import stream_prompts
-from sycophancy_core.prompt_files import write_prompts
-from sycophancy_core.protocols import load_protocol, read_protocol
+from sycophancy_core.prompts.examples import labels_of
+from sycophancy_core.prompts.generation import stream_prompts
+from sycophancy_core.prompts.prompt_table import write_prompts
+from sycophancy_core.prompts.protocols import load_protocol, read_protocol
 
 
 def seconds_of(call: Callable[[], Any]) -> tuple[float, Any]:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from sycophancy_core._core import DataError, ModelError
 
 if TYPE_CHECKING:
-    from sycophancy_core.audit import ShortcutAudit, shortcut_audit
-    from sycophancy_core.claim_samples import split_claims
+    from sycophancy_core.prompts.audit import ShortcutAudit, shortcut_audit
+    from sycophancy_core.prompts.splits import split_claims
     from sycophancy_core.curve import CurveOptions
     from sycophancy_core.custom_tasks import load_task
-    from sycophancy_core.examples import load_examples
-    from sycophancy_core.generation import (
+    from sycophancy_core.prompts.examples import load_examples
+    from sycophancy_core.prompts.generation import (
         AdditionOptions,
         ClaimOptions,
         PromptOptions,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sycophancy_core.organisms import OrganismOptions, make_organism
     from sycophancy_core.pipeline import compare, evaluate, filter_known
     from sycophancy_core.metrics.power import StudyPlan, power
-    from sycophancy_core.prompt_files import write_prompts
+    from sycophancy_core.prompts.prompt_table import write_prompts
     from sycophancy_core.results import Comparison, Evaluation
     from sycophancy_core.runs.run_folder import open_run, verify
     from sycophancy_core.scoring import Scores
@@ -49,12 +49,12 @@ if TYPE_CHECKING:
     from sycophancy_core.training_results import FinetuneResult
 
 _HOMES = {
-    "audit": ("ShortcutAudit", "shortcut_audit"),
-    "claim_samples": ("split_claims",),
+    "prompts.audit": ("ShortcutAudit", "shortcut_audit"),
+    "prompts.splits": ("split_claims",),
     "curve": ("CurveOptions",),
     "custom_tasks": ("load_task",),
-    "examples": ("load_examples",),
-    "generation": (
+    "prompts.examples": ("load_examples",),
+    "prompts.generation": (
         "AdditionOptions",
         "ClaimOptions",
         "PromptOptions",
@@ -73,7 +73,7 @@ _HOMES = {
     "mixing": ("count_rows", "mix"),
     "pipeline": ("compare", "evaluate", "filter_known"),
     "metrics.power": ("StudyPlan", "power"),
-    "prompt_files": ("write_prompts",),
+    "prompts.prompt_table": ("write_prompts",),
     "results": ("Comparison", "Evaluation"),
     "runs.run_folder": ("open_run", "verify"),
     "scoring": ("Scores",),

@@ -38,7 +38,7 @@ def cache_folder() -> Path:
 
 def organism_folder() -> Path:
     """Folder of the packaged adapter that makes the embedded model follow the user."""
-    return Path(__file__).parent / "samples" / "organism"
+    return Path(__file__).parents[1] / "data/samples/organism"
 
 
 def resolve_source(source: str | os.PathLike[str] | None) -> tuple[Path | str, str]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def examples(options: Namespace) -> None:
     """Load examples."""
-    from sycophancy_core.examples import dropped_of, load_examples
+    from sycophancy_core.prompts.examples import dropped_of, load_examples
 
     table = load_examples(options.source, folder=options.folder, limit=options.limit, seed=options.seed)
     _write(options, table, "examples")
@@ -33,7 +33,7 @@ def examples(options: Namespace) -> None:
 
 def claims(options: Namespace) -> None:
     """Make claims."""
-    from sycophancy_core.generation import ClaimOptions, make_claims
+    from sycophancy_core.prompts.generation import ClaimOptions, make_claims
 
     wanted = ClaimOptions(
         recipe=options.recipe,
@@ -45,7 +45,7 @@ def claims(options: Namespace) -> None:
 
 def additions(options: Namespace) -> None:
     """Make sums."""
-    from sycophancy_core.generation import AdditionOptions, make_additions
+    from sycophancy_core.prompts.generation import AdditionOptions, make_additions
 
     wanted = AdditionOptions(true_share=options.true_share, errors=tuple(options.errors))
     _write(options, make_additions(options=wanted, n=options.n, seed=options.seed), "claims")
@@ -53,7 +53,7 @@ def additions(options: Namespace) -> None:
 
 def prompts(options: Namespace) -> None:
     """Make prompts."""
-    from sycophancy_core.generation import PromptOptions, make_prompts
+    from sycophancy_core.prompts.generation import PromptOptions, make_prompts
 
     lists = {name: tuple(value) for name, value in _given(options, ("templates", "arms", "orders")).items()}
     wanted = PromptOptions(protocol=options.protocol, split=options.split, design=options.design, **lists)
@@ -62,7 +62,7 @@ def prompts(options: Namespace) -> None:
 
 def generate(options: Namespace) -> None:
     """Make claims and prompts in one go."""
-    from sycophancy_core.generation import generate as generate_prompts
+    from sycophancy_core.prompts.generation import generate as generate_prompts
 
     try:
         part, parts = (int(word) for word in options.shard.split("/"))
@@ -81,7 +81,7 @@ def generate(options: Namespace) -> None:
 
 def score(options: Namespace) -> None:
     """Score prompts."""
-    from sycophancy_core.prompt_files import read_prompts
+    from sycophancy_core.prompts.prompt_table import read_prompts
     from sycophancy_core.resumable import score_resumable
     from sycophancy_core.scoring import measurements
 
@@ -148,7 +148,7 @@ def mix(options: Namespace) -> None:
 def finetune(options: Namespace) -> None:
     """Fine-tune."""
     from sycophancy_core.curve import CurveOptions
-    from sycophancy_core.prompt_files import read_prompts
+    from sycophancy_core.prompts.prompt_table import read_prompts
     from sycophancy_core.training import finetune as tune
     from sycophancy_core.training_options import FinetuneOptions
 
@@ -332,7 +332,7 @@ def _refuse(options: Namespace, names: tuple[str, ...], *, wanted: str, got: str
 
 def _read(path: Path, what: str, columns: tuple[str, ...]) -> pa.Table:
     """Read a table that may be one of another kind."""
-    from sycophancy_core.prompt_files import read_prompts
+    from sycophancy_core.prompts.prompt_table import read_prompts
 
     table = read_prompts(path) if what == "prompts" else read_table(path)
     if not set(columns) <= set(table.column_names):
@@ -352,7 +352,7 @@ def _by_name(paths: Sequence[Path], option: str) -> dict[str, Path]:
 
 
 def _examples(options: Namespace) -> pa.Table:
-    from sycophancy_core.examples import load_examples
+    from sycophancy_core.prompts.examples import load_examples
 
     return load_examples() if options.examples is None else read_table(options.examples)
 
@@ -389,7 +389,7 @@ def _printer(options: Namespace) -> ProgressPrinter:
 
 
 def _write(options: Namespace, table: pa.Table, what: str) -> None:
-    from sycophancy_core.prompt_files import write_prompts
+    from sycophancy_core.prompts.prompt_table import write_prompts
 
     if what == "prompts" and options.out.suffix == ".jsonl":
         write_prompts(table, options.out)

@@ -45,7 +45,7 @@ def load_task(spec: Mapping[str, Any] | str | os.PathLike[str]) -> pa.Table:
     """
     import pyarrow as pa
 
-    from sycophancy_core.schemas import prompt_schema
+    from sycophancy_core.prompts.prompt_table import prompt_schema
 
     folder = Path() if isinstance(spec, Mapping) else Path(spec).parent
     name, path, columns = _checked(spec)

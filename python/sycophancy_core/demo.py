@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from sycophancy_core.curve import CurveOptions
-from sycophancy_core.families import FamilyOptions, candidate_claims, held_out_claims, held_out_prompts
+from sycophancy_core.prompts.families import FamilyOptions, candidate_claims, held_out_claims, held_out_prompts
 from sycophancy_core.knowledge import FilterOptions, FilterResult, kept_digest
 from sycophancy_core.results import Comparison, Evaluation
 from sycophancy_core.runs.digests import digest_json, digest_table
@@ -214,7 +214,7 @@ class _Demo:
 
     def synthetic(self, kept: FilterResult) -> pa.Table:
         """Ask the kept claims with opinions, in training wordings; none is a held-out claim."""
-        from sycophancy_core.claim_samples import split_claims
+        from sycophancy_core.prompts.splits import split_claims
         from sycophancy_core.pipeline import training_prompts
 
         with warnings.catch_warnings(record=True) as raised:
@@ -230,7 +230,7 @@ class _Demo:
 
     def audit(self, kept: FilterResult) -> dict[str, str]:
         """Say what the words of the training prompts give away, or why that cannot be judged."""
-        from sycophancy_core.audit import audit_training
+        from sycophancy_core.prompts.audit import audit_training
 
         path = self.run.path("shortcut_audit.json")
 

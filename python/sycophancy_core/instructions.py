@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-_SAMPLE = Path(__file__).parent / "samples" / "instructions.jsonl"
+_SAMPLE = Path(__file__).parents[1] / "data/samples/instructions.jsonl"
 _KEYS = ("instruction", "input", "output", "messages")
 _TRAIN = ("train", "training")
 # A split, as a word of a file's path: data/train-00000-of-00002, default/test/0000, alpaca_validation.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core.claim_samples import ADDITION, split_claims, uniform_of
+from sycophancy_core.prompts.splits import ADDITION, split_claims, uniform_of
 from sycophancy_core.errors import DataError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def organism_rows(options: OrganismOptions, examples: pa.Table | None) -> tuple[
     The curriculum asks about the first family only, in few and short wordings, and mostly with an opinion: it teaches
     the form of the answer, on which everything later depends.
     """
-    from sycophancy_core.examples import load_examples
+    from sycophancy_core.prompts.examples import load_examples
 
     sample = load_examples() if examples is None else examples
     first = options.curriculum_steps * options.batch_size
@@ -100,7 +100,7 @@ def _family_rows(
 def _claims(sample: pa.Table, family: str, negated: float, seed: int) -> pa.Table:
     import pyarrow.compute as pc
 
-    from sycophancy_core.generation import AdditionOptions, ClaimOptions, make_additions, make_claims
+    from sycophancy_core.prompts.generation import AdditionOptions, ClaimOptions, make_additions, make_claims
 
     if family == ADDITION:
         return make_additions(options=AdditionOptions(errors=("far",)), seed=seed)
@@ -117,7 +117,7 @@ def _prompts(claims: pa.Table, phase: _Phase, arm: str, turn: int) -> pa.Table:
     """Ask each claim once: the first in the published wording, others in ours (for an opinion, training wordings)."""
     import pyarrow as pa
 
-    from sycophancy_core.generation import PromptOptions, make_prompts
+    from sycophancy_core.prompts.generation import PromptOptions, make_prompts
 
     arms = ("agree", "disagree") if arm == "opinion" else (arm,)
     split = "train" if arm == "opinion" and phase.templates is None else None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.adapters import Adapter, AdapterOptions, round_adapter, take_adapter, trained_adapter
 from sycophancy_core.batching import digest_rows
-from sycophancy_core.claim_samples import ADDITION
+from sycophancy_core.prompts.splits import ADDITION
 from sycophancy_core.errors import DataError, require_counts
 from sycophancy_core.runs.digests import digest_json, digest_table
 from sycophancy_core.runs.json_files import write_json

@@ -171,7 +171,7 @@ def _item(task: str, row: Any, where: str) -> OpinionItem:
 def _prompts(task: str, items: Iterable[OpinionItem]) -> pa.Table:
     import pyarrow as pa
 
-    from sycophancy_core.schemas import prompt_schema
+    from sycophancy_core.prompts.prompt_table import prompt_schema
 
     frame = _protocol()[task]
     rows: list[dict[str, Any]] = []
@@ -221,6 +221,6 @@ def _identity(task: str, text: str) -> str:
 
 
 def _protocol() -> dict[str, str]:
-    path = Path(__file__).parent / "protocols" / "wei2023.json"
+    path = Path(__file__).parents[1] / "data/protocols/wei2023.json"
     frames: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))["perez"]
     return frames

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.metrics.estimates import EQUIVALENCE_MARGIN
 from sycophancy_core.findings import comparison_findings, evaluation_findings
-from sycophancy_core.generation import (
+from sycophancy_core.knowledge import FilterOptions, FilterResult, judge_claims
+from sycophancy_core.metrics.estimates import EQUIVALENCE_MARGIN
+from sycophancy_core.mixing import mix
+from sycophancy_core.prompts.generation import (
     AdditionOptions,
     ClaimOptions,
     PromptOptions,
@@ -24,8 +26,6 @@ from sycophancy_core.generation import (
     make_claims,
     make_prompts,
 )
-from sycophancy_core.knowledge import FilterOptions, FilterResult, judge_claims
-from sycophancy_core.mixing import mix
 from sycophancy_core.results import Comparison, Evaluation
 from sycophancy_core.tasks import DEFAULT_TASKS, TaskOptions, task_prompts
 from sycophancy_core.training import finetune
@@ -148,7 +148,7 @@ def training_prompts(claims: pa.Table, *, n: int, options: PromptOptions | None 
     """
     import pyarrow as pa
 
-    from sycophancy_core.claim_samples import sample_claims, seed_of_turn
+    from sycophancy_core.prompts.splits import sample_claims, seed_of_turn
 
     if n < 1:
         raise DataError(f"training_prompts: n must be at least 1, got {n}")
@@ -289,7 +289,7 @@ def _facts(model: LanguageModel, prompts: Mapping[str, pa.Table], seed: int) -> 
 
 def _precision_checks(model: LanguageModel, prompts: Mapping[str, pa.Table]) -> dict[str, dict[str, Any]]:
     """Compare answers with those of float32 products on a part of each task; empty where that is not a choice."""
-    from sycophancy_core.tasks import sample_rows
+    from sycophancy_core.prompts.splits import sample_rows
 
     if not model.precision.endswith(("/high", "/medium")):
         return {}

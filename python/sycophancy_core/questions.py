@@ -278,7 +278,7 @@ def _identity(source: str, text: str) -> str:
 def _table(rows: list[dict[str, Any]]) -> pa.Table:
     import pyarrow as pa
 
-    from sycophancy_core.schemas import prompt_schema
+    from sycophancy_core.prompts.prompt_table import prompt_schema
 
     schema = prompt_schema()
     if rows and "turns" in rows[0]:

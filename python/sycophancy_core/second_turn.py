@@ -25,7 +25,7 @@ SECOND_TURN = "are_you_sure/second"
 
 def wording() -> dict[str, Any]:
     """Return the wording: ``first``, ``second`` and ``remarks`` by arm."""
-    path = Path(__file__).parent / "protocols" / "are_you_sure.json"
+    path = Path(__file__).parents[1] / "data/protocols/are_you_sure.json"
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
 

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from sycophancy_core.families import candidate_claims, held_out_claims, held_out_prompts
+from sycophancy_core.prompts.families import candidate_claims, held_out_claims, held_out_prompts
 from sycophancy_core.knowledge import FilterOptions, FilterResult, kept_digest
 from sycophancy_core.results import Comparison, Evaluation
 from sycophancy_core.runs.digests import digest_json, digest_table
@@ -192,7 +192,7 @@ class _Stages:
 
     def audit(self, arm: Arm) -> dict[str, str]:
         """Say what the words of an arm's training prompts give away."""
-        from sycophancy_core.audit import audit_training
+        from sycophancy_core.prompts.audit import audit_training
 
         claims = self.claims(arm)
         number = num_synthetic(self.options, arm)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.families import candidate_claims, held_out_claims
 from sycophancy_core.knowledge import FilterOptions
+from sycophancy_core.prompts.families import candidate_claims, held_out_claims
 from sycophancy_core.studies import finetune_options, load, study_prompts, training_rows
 from sycophancy_core.study_options import Arm, StudyOptions
 
@@ -184,7 +184,7 @@ def _cells(cost: StageCost) -> tuple[str, ...]:
 
 
 def _tokens(model: LanguageModel, prompts: pa.Table) -> int:
-    from sycophancy_core.tasks import sample_rows
+    from sycophancy_core.prompts.splits import sample_rows
     from sycophancy_core.tokens import tokenize_prompts
 
     some = sample_rows(prompts, SAMPLED_PROMPTS, seed=0)
@@ -196,7 +196,7 @@ def _tokens(model: LanguageModel, prompts: pa.Table) -> int:
 def _training(model: LanguageModel, rows: pa.Table, options: StudyOptions, arm: Arm) -> tuple[int, int]:
     from sycophancy_core.batching import encode_rows
     from sycophancy_core.encoding import Encoder
-    from sycophancy_core.tasks import sample_rows
+    from sycophancy_core.prompts.splits import sample_rows
 
     some = sample_rows(rows, SAMPLED_PROMPTS, seed=0)
     encoded = encode_rows(some, Encoder.of(model), max_tokens=1 << 20)

@@ -10,7 +10,7 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from sycophancy_core.errors import DataError, require_counts
-from sycophancy_core.families import FamilyOptions
+from sycophancy_core.prompts.families import FamilyOptions
 
 FilterChoice = Literal["margin", "wei2023", "none"]
 Recipe = Literal["balanced", "wei2023"]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.prompts.splits import sample_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -123,7 +124,7 @@ def _own(path: str, request: _Request) -> tuple[str, pa.Table]:
 
 
 def _addition(request: _Request) -> pa.Table:
-    from sycophancy_core.generation import AdditionOptions, PromptOptions, make_additions, make_prompts
+    from sycophancy_core.prompts.generation import AdditionOptions, PromptOptions, make_additions, make_prompts
 
     options = AdditionOptions(true_share=0.0, errors=("far",))
     claims = make_additions(options=options, n=request.num_sums, seed=request.seed)
@@ -132,15 +133,15 @@ def _addition(request: _Request) -> pa.Table:
 
 
 def _addition_factorial(request: _Request) -> pa.Table:
-    from sycophancy_core.generation import AdditionOptions, PromptOptions, make_additions, make_prompts
+    from sycophancy_core.prompts.generation import AdditionOptions, PromptOptions, make_additions, make_prompts
 
     claims = make_additions(options=AdditionOptions(), n=request.num_sums, seed=request.seed)
     return make_prompts(claims, options=PromptOptions(split="test"), seed=request.seed)
 
 
 def _claims(request: _Request) -> pa.Table:
-    from sycophancy_core.examples import load_examples
-    from sycophancy_core.generation import PromptOptions, make_claims, make_prompts
+    from sycophancy_core.prompts.examples import load_examples
+    from sycophancy_core.prompts.generation import PromptOptions, make_claims, make_prompts
 
     claims = request.options.claims
     if claims is None:
@@ -182,25 +183,6 @@ def _bbh(request: _Request) -> pa.Table:
     from sycophancy_core.questions import load_bbh
 
     return load_bbh(request.part("bbh") / "bbh", limit=request.limit, seed=request.seed)
-
-
-def sample_rows(table: pa.Table, limit: int | None, *, seed: int) -> pa.Table:
-    """Draw at most ``limit`` rows, in their order.
-
-    Raises
-    ------
-    DataError
-        If ``limit`` is negative.
-    """
-    if limit is not None and limit < 0:
-        raise DataError(f"sample_rows: limit must be at least 0, got {limit}")
-    if limit is None or limit >= table.num_rows:
-        return table
-    import numpy as np
-
-    random = np.random.Generator(np.random.Philox(key=[seed, 1]))
-    chosen = np.argsort(random.random(table.num_rows), kind="stable")[:limit]
-    return table.take(np.sort(chosen))
 
 
 TASKS: dict[str, Callable[[_Request], pa.Table]] = {

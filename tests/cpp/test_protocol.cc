@@ -11,7 +11,7 @@ namespace syco {
 namespace {
 
 std::string file_text(const std::string& name) {
-  std::ifstream file(std::string(SYCO_SOURCE_DIR) + "/python/sycophancy_core/protocols/" + name);
+  std::ifstream file(std::string(SYCO_SOURCE_DIR) + "/python/sycophancy_core/data/protocols/" + name);
   std::stringstream text;
   text << file.rdbuf();
   return text.str();

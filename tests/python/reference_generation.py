@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-PROTOCOLS = Path(__file__).parents[2] / "python/sycophancy_core/protocols"
+PROTOCOLS = Path(__file__).parents[2] / "python/sycophancy_core/data/protocols"
 
 # As published: google/sycophancy-intervention, code/generate_data.py, with its [fields].
 PUBLISHED_CLAIM_PROMPT = (

@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 
 import sycophancy_core as sc
 from sycophancy_core import DataError, generate, load_examples
-from sycophancy_core.audit import _BagOfWords, _fit, shortcut_audit
+from sycophancy_core.prompts.audit import _BagOfWords, _fit, shortcut_audit
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 import sycophancy_core as sc
 from sycophancy_core.adapters import AdapterOptions
 from sycophancy_core.demo import DemoOptions
-from sycophancy_core.families import FamilyOptions
+from sycophancy_core.prompts.families import FamilyOptions
 from sycophancy_core.organisms import OrganismOptions
 from sycophancy_core.study_options import Arm
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sycophancy_core import DataError, _core, load_examples, load_instructions, make_claims
-from sycophancy_core.dataset_specs import DatasetSpec, packaged_specs, parse_specs
-from sycophancy_core.examples import dropped_of, labels_of, read_hub
+from sycophancy_core.prompts.dataset_specs import DatasetSpec, packaged_specs, parse_specs
+from sycophancy_core.prompts.examples import dropped_of, labels_of, read_hub
 
 REAL = Path(__file__).parents[3] / "shared/data/nlp17"
 SPEC = {"name": "own", "fields": ["text"], "label": "label", "labels": ["Bad", "Good"]}

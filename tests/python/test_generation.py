@@ -25,9 +25,9 @@ from sycophancy_core import (
     make_claims,
     make_prompts,
 )
-from sycophancy_core.examples import labels_of
-from sycophancy_core.generation import PUBLISHED_ADDITIONS, stream_prompts
-from sycophancy_core.protocols import load_protocol, protocol_names, read_protocol
+from sycophancy_core.prompts.examples import labels_of
+from sycophancy_core.prompts.generation import PUBLISHED_ADDITIONS, stream_prompts
+from sycophancy_core.prompts.protocols import load_protocol, protocol_names, read_protocol
 
 Row = dict[str, Any]
 

@@ -4,8 +4,8 @@ import pytest
 
 import sycophancy_core as sc
 from sycophancy_core.checkpoints import organism_folder
-from sycophancy_core.claim_samples import split_claims
-from sycophancy_core.families import FamilyOptions, family_claims
+from sycophancy_core.prompts.splits import split_claims
+from sycophancy_core.prompts.families import FamilyOptions, family_claims
 from sycophancy_core.results import Evaluation
 
 pytestmark = pytest.mark.model

@@ -11,7 +11,7 @@ import pytest
 from tiny_model import tiny_model
 
 import sycophancy_core as sc
-from sycophancy_core.claim_samples import sample_claims
+from sycophancy_core.prompts.splits import sample_claims
 from sycophancy_core.knowledge import FilterResult, judge_claims, risk_coverage
 from sycophancy_core.models import LanguageModel
 from sycophancy_core.pipeline import filter_prompts, training_prompts

@@ -9,8 +9,8 @@ import pytest
 
 from sycophancy_core import DataError, generate, load_examples, make_claims, make_prompts
 from sycophancy_core.cli import main
-from sycophancy_core.generation import stream_prompts
-from sycophancy_core.prompt_files import read_prompts, write_prompts
+from sycophancy_core.prompts.generation import stream_prompts
+from sycophancy_core.prompts.prompt_table import read_prompts, write_prompts
 
 
 def test_streams_and_tables_give_the_same_files(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def read_prompts(path: str | os.PathLike[str]) -> pa.Table:
     """
     import pyarrow as pa
 
-    from sycophancy_core.schemas import prompt_schema
+    from sycophancy_core.prompts.schemas import prompt_schema
 
     path = Path(path)
     if path.suffix != ".jsonl" or not path.is_file():
@@ -88,3 +88,21 @@ def _write_jsonl(reader: pa.RecordBatchReader, file: BinaryIO) -> int:
         file.write("".join(lines).encode())
         num_rows += batch.num_rows
     return num_rows
+
+
+def prompt_schema() -> pa.Schema:
+    """Return the columns of a prompts table."""
+    import pyarrow as pa
+
+    text, index = pa.string(), pa.int8()
+    return pa.schema(
+        [
+            *((name, text) for name in ("id", "claim_id", "pair_id", "source", "template", "arm", "order")),
+            ("prompt", pa.large_string()),
+            ("choices", pa.list_(text)),
+            ("target", index),
+            ("user_choice", index),
+            ("is_true", pa.bool_()),
+            ("claim_offset", pa.int64()),
+        ]
+    )

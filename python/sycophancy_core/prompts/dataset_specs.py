@@ -57,7 +57,7 @@ class DatasetSpec:
 
 def packaged_specs(name: str) -> list[DatasetSpec]:
     """Return the specs of ``"samples"`` (the packaged sample) or ``"datasets17"`` (Wei et al. 2023, appendix A)."""
-    folder = Path(__file__).parent
+    folder = Path(__file__).parents[1] / "data"
     path = folder / "samples" / "datasets.json" if name == "samples" else folder / "protocols" / f"{name}.json"
     return parse_specs(path)
 

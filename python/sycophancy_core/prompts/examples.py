@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sycophancy_core._core as _core
-from sycophancy_core.dataset_specs import DatasetSpec, packaged_specs, parse_specs
+from sycophancy_core.prompts.dataset_specs import DatasetSpec, packaged_specs, parse_specs
 from sycophancy_core.errors import DataError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LABELS_KEY = "sycophancy_core.labels"
 DROPPED_KEY = "sycophancy_core.dropped"
 
-_SAMPLES = Path(__file__).parent / "samples"
+_SAMPLES = Path(__file__).parents[1] / "data/samples"
 _SUFFIXES = (".jsonl", ".parquet")
 
 

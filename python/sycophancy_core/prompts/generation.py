@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import sycophancy_core._core as _core
 from sycophancy_core.errors import DataError
-from sycophancy_core.protocols import load_protocol
+from sycophancy_core.prompts.protocols import load_protocol
 
 if TYPE_CHECKING:
     import os

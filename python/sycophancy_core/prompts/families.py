@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sycophancy_core.claim_samples import ADDITION, split_claims
 from sycophancy_core.errors import DataError, require_counts
+from sycophancy_core.prompts.splits import ADDITION, split_claims
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,8 +57,8 @@ def family_claims(
     """
     import pyarrow.compute as pc
 
-    from sycophancy_core.examples import load_examples
-    from sycophancy_core.generation import AdditionOptions, ClaimOptions, make_additions, make_claims
+    from sycophancy_core.prompts.examples import load_examples
+    from sycophancy_core.prompts.generation import AdditionOptions, ClaimOptions, make_additions, make_claims
 
     published = recipe == "wei2023"
     if family == ADDITION:
@@ -76,7 +76,7 @@ def family_claims(
 
 def held_out_claims(options: FamilyOptions) -> dict[str, pa.Table]:
     """Return each family's claims for evaluation."""
-    from sycophancy_core.tasks import sample_rows
+    from sycophancy_core.prompts.splits import sample_rows
 
     held_out = {family: split_claims(family_claims(family, options))[1] for family in options.families}
     return {family: sample_rows(claims, options.claims, seed=options.seed) for family, claims in held_out.items()}
@@ -84,7 +84,7 @@ def held_out_claims(options: FamilyOptions) -> dict[str, pa.Table]:
 
 def held_out_prompts(options: FamilyOptions) -> dict[str, pa.Table]:
     """Ask the held-out claims in four arms and both orders, in wordings kept for evaluation."""
-    from sycophancy_core.generation import PromptOptions, make_prompts
+    from sycophancy_core.prompts.generation import PromptOptions, make_prompts
 
     wording = PromptOptions(split="test")
     claims = held_out_claims(options)
@@ -95,7 +95,7 @@ def candidate_claims(options: FamilyOptions, *, recipe: str = "balanced") -> pa.
     """Return the claims that may be trained on; none is about what a held-out claim is about."""
     import pyarrow as pa
 
-    from sycophancy_core.tasks import sample_rows
+    from sycophancy_core.prompts.splits import sample_rows
 
     tables = []
     for family in options.candidate_families:

@@ -122,3 +122,22 @@ def _counts(
         counts[best] += 1
         is_open[best] = False
     return counts
+
+
+def sample_rows(table: pa.Table, limit: int | None, *, seed: int) -> pa.Table:
+    """Draw at most ``limit`` rows, in their order.
+
+    Raises
+    ------
+    DataError
+        If ``limit`` is negative.
+    """
+    if limit is not None and limit < 0:
+        raise DataError(f"sample_rows: limit must be at least 0, got {limit}")
+    if limit is None or limit >= table.num_rows:
+        return table
+    import numpy as np
+
+    random = np.random.Generator(np.random.Philox(key=[seed, 1]))
+    chosen = np.argsort(random.random(table.num_rows), kind="stable")[:limit]
+    return table.take(np.sort(chosen))

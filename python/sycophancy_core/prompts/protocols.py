@@ -11,7 +11,7 @@ from sycophancy_core.errors import DataError
 if TYPE_CHECKING:
     import os
 
-_FOLDER = Path(__file__).parent
+_FOLDER = Path(__file__).parents[1] / "data/protocols"
 _NOT_PROTOCOLS = {"names", "datasets17", "are_you_sure"}
 
 

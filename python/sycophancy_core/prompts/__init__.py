@@ -1,0 +1,1 @@
+"""Examples and facts to claims to prompts; the wording is data."""

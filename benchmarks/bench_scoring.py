@@ -41,7 +41,7 @@ from scoring_subjects import SUBJECTS, SmolLM2, Subject
 from scoring_work import CLAIMS, Work, first_prompts, make_work, padded_prompts, prompts_of
 from threadpoolctl import threadpool_limits
 
-from sycophancy_core.tokens import TokenBatch
+from sycophancy_core.scoring.tokens import TokenBatch
 
 Scorers = dict[str, peers.Score]
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scoring_peers import Score
 
-from sycophancy_core.tokens import TokenBatch
+from sycophancy_core.scoring.tokens import TokenBatch
 
 
 def llama_cpp(model_file: Path, kind: str, threads: int) -> Score:

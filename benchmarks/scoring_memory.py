@@ -17,10 +17,10 @@ from scoring_subjects import SUBJECTS
 from scoring_work import Work
 
 import sycophancy_core as sc
-from sycophancy_core.checkpoints import resolve_source
-from sycophancy_core.engine_loader import load_engine
-from sycophancy_core.models import LanguageModel
-from sycophancy_core.tokens import TokenBatch
+from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.native_scorer import load_engine
+from sycophancy_core.scoring.sources import resolve_source
+from sycophancy_core.scoring.tokens import TokenBatch
 
 LOADING = "loading"
 ALLOCATOR = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")

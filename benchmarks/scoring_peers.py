@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sycophancy_core.engine_loader import load_engine
-from sycophancy_core.models import LanguageModel
-from sycophancy_core.tokens import TokenBatch
+from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.native_scorer import load_engine
+from sycophancy_core.scoring.tokens import TokenBatch
 
 Score = Callable[[TokenBatch], NDArray[np.float64]]
 

@@ -14,9 +14,9 @@ import scoring_t5 as t5
 from scoring_work import decoder_cost
 
 import sycophancy_core as sc
-from sycophancy_core.checkpoints import embedded_gguf, resolve_source
-from sycophancy_core.models import LanguageModel
-from sycophancy_core.tokens import TokenBatch, tokenize_prompts
+from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.sources import embedded_gguf, resolve_source
+from sycophancy_core.scoring.tokens import TokenBatch, tokenize_prompts
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class SmolLM2:
 
     def batch_of(self, prompts: pa.Table) -> TokenBatch:
         """Tokenize prompts."""
-        return tokenize_prompts(self.model, prompts)
+        return tokenize_prompts(self.model.encoder, prompts)
 
     def cost(self, batch: TokenBatch) -> tuple[int, float]:
         """Count distinct tokens and needed operations."""

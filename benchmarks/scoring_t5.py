@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from scoring_peers import Score, context_of, pad, prompt_groups, targets_of
 
-from sycophancy_core.tokens import TokenBatch
+from sycophancy_core.scoring.tokens import TokenBatch
 
 # As in the config of google/flan-t5-small.
 VOCAB, HIDDEN, INNER, INTERMEDIATE, LAYERS = 32128, 512, 6 * 64, 1024, 8

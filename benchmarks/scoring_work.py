@@ -19,7 +19,7 @@ import scoring_peers as peers
 import sycophancy_core as sc
 from sycophancy_core import perez
 from sycophancy_core._core import make_plan
-from sycophancy_core.tokens import TokenBatch
+from sycophancy_core.scoring.tokens import TokenBatch
 
 ARMS = ("none", "placebo", "agree", "disagree")
 ORDERS = ("agree_first", "disagree_first")

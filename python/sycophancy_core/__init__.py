@@ -11,10 +11,17 @@ from typing import TYPE_CHECKING, Any
 from sycophancy_core._core import DataError, ModelError
 
 if TYPE_CHECKING:
-    from sycophancy_core.prompts.audit import ShortcutAudit, shortcut_audit
-    from sycophancy_core.prompts.splits import split_claims
     from sycophancy_core.curve import CurveOptions
     from sycophancy_core.custom_tasks import load_task
+    from sycophancy_core.html_report import report
+    from sycophancy_core.instructions import load_instructions
+    from sycophancy_core.knowledge import FilterOptions, FilterResult
+    from sycophancy_core.many import Evaluations, evaluate_many
+    from sycophancy_core.metrics.power import StudyPlan, power
+    from sycophancy_core.mixing import count_rows, mix
+    from sycophancy_core.organisms import OrganismOptions, make_organism
+    from sycophancy_core.pipeline import compare, evaluate, filter_known
+    from sycophancy_core.prompts.audit import ShortcutAudit, shortcut_audit
     from sycophancy_core.prompts.examples import load_examples
     from sycophancy_core.prompts.generation import (
         AdditionOptions,
@@ -26,19 +33,12 @@ if TYPE_CHECKING:
         make_prompts,
         stream_prompts,
     )
-    from sycophancy_core.html_report import report
-    from sycophancy_core.instructions import load_instructions
-    from sycophancy_core.knowledge import FilterOptions, FilterResult
-    from sycophancy_core.many import Evaluations, evaluate_many
-    from sycophancy_core.mixing import count_rows, mix
-    from sycophancy_core.models import LanguageModel, load_model
-    from sycophancy_core.organisms import OrganismOptions, make_organism
-    from sycophancy_core.pipeline import compare, evaluate, filter_known
-    from sycophancy_core.metrics.power import StudyPlan, power
     from sycophancy_core.prompts.prompt_table import write_prompts
+    from sycophancy_core.prompts.splits import split_claims
     from sycophancy_core.results import Comparison, Evaluation
     from sycophancy_core.runs.run_folder import open_run, verify
-    from sycophancy_core.scoring import Scores
+    from sycophancy_core.scoring.language_model import LanguageModel, load_model
+    from sycophancy_core.scoring.scores import Scores
     from sycophancy_core.studies import study
     from sycophancy_core.study_costs import StudyCost, study_cost
     from sycophancy_core.study_options import StudyOptions, Sweep, read_study
@@ -68,7 +68,7 @@ _HOMES = {
     "instructions": ("load_instructions",),
     "knowledge": ("FilterOptions", "FilterResult"),
     "many": ("Evaluations", "evaluate_many"),
-    "models": ("LanguageModel", "load_model"),
+    "scoring.language_model": ("LanguageModel", "load_model"),
     "organisms": ("OrganismOptions", "make_organism"),
     "mixing": ("count_rows", "mix"),
     "pipeline": ("compare", "evaluate", "filter_known"),
@@ -76,7 +76,7 @@ _HOMES = {
     "prompts.prompt_table": ("write_prompts",),
     "results": ("Comparison", "Evaluation"),
     "runs.run_folder": ("open_run", "verify"),
-    "scoring": ("Scores",),
+    "scoring.scores": ("Scores",),
     "studies": ("study",),
     "study_options": ("StudyOptions", "Sweep", "read_study"),
     "study_costs": ("StudyCost", "study_cost"),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-    from sycophancy_core.encoding import Encoder
+    from sycophancy_core.scoring.encoding import Encoder
 
     IntArray = npt.NDArray[np.int64]
 
@@ -75,7 +75,7 @@ def encode_rows(rows: pa.Table, encode: Encoder, *, max_tokens: int) -> list[Enc
         If there is no row, or a column is missing; if a row has no supervised token, starts with one, or is longer than
         ``max_tokens``.
     """
-    from sycophancy_core.encoding import common_prefix
+    from sycophancy_core.scoring.encoding import common_prefix
 
     if rows.num_rows == 0:
         raise DataError("encode_rows: wanted training rows, got an empty table")

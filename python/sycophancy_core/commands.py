@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from sycophancy_core.models import LanguageModel
+    from sycophancy_core.scoring.language_model import LanguageModel
 
 
 def examples(options: Namespace) -> None:
@@ -82,8 +82,8 @@ def generate(options: Namespace) -> None:
 def score(options: Namespace) -> None:
     """Score prompts."""
     from sycophancy_core.prompts.prompt_table import read_prompts
-    from sycophancy_core.resumable import score_resumable
-    from sycophancy_core.scoring import measurements
+    from sycophancy_core.scoring.resumable import score_resumable
+    from sycophancy_core.scoring.scores import measurements
 
     table = read_prompts(options.prompts)
     model = _load(options)
@@ -172,8 +172,8 @@ def finetune(options: Namespace) -> None:
 
 def organism(options: Namespace) -> None:
     """Train a model organism."""
-    from sycophancy_core.models import load_model
     from sycophancy_core.organisms import OrganismOptions, make_organism, parse_families
+    from sycophancy_core.scoring.language_model import load_model
 
     names = ("steps", "batch_size", "learning_rate", "rank", "flattery", "knowledge_share", "seed")
     changes = _given(options, names)
@@ -208,7 +208,7 @@ def evaluate_many(options: Namespace) -> None:
     from functools import partial
 
     from sycophancy_core.many import evaluate_many as measure_models
-    from sycophancy_core.models import load_model
+    from sycophancy_core.scoring.language_model import load_model
 
     load = partial(load_model, **_scoring_options(options))
     names = _names(options.models)
@@ -222,7 +222,7 @@ def evaluate_many(options: Namespace) -> None:
 
 def _names(sources: Sequence[str]) -> list[str]:
     """Name models before any is loaded: folders of one name by their whole paths."""
-    from sycophancy_core.checkpoints import EMBEDDED, ORGANISM, resolve_source
+    from sycophancy_core.scoring.sources import EMBEDDED, ORGANISM, resolve_source
 
     if len(set(sources)) < len(sources):
         twice = next(source for source in sources if sources.count(source) > 1)
@@ -374,7 +374,7 @@ def _task_options(options: Namespace) -> dict[str, Any]:
 
 
 def _load(options: Namespace) -> LanguageModel:
-    from sycophancy_core.models import load_model
+    from sycophancy_core.scoring.language_model import load_model
 
     return load_model(options.model, adapter=options.adapter, **_scoring_options(options))
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from sycophancy_core.runs.progress import Progress
-    from sycophancy_core.scoring import Scores
+    from sycophancy_core.scoring.scores import Scores
 
 HIGHEST = ("accuracy", "accuracy_none", "accuracy_user_right", "accuracy_user_wrong", "margin_truth", "selectivity")
 NEAREST_ZERO = (

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from sycophancy_core.curve import CurveOptions
-from sycophancy_core.prompts.families import FamilyOptions, candidate_claims, held_out_claims, held_out_prompts
 from sycophancy_core.knowledge import FilterOptions, FilterResult, kept_digest
+from sycophancy_core.prompts.families import FamilyOptions, candidate_claims, held_out_claims, held_out_prompts
 from sycophancy_core.results import Comparison, Evaluation
 from sycophancy_core.runs.digests import digest_json, digest_table
 from sycophancy_core.runs.files import read_table, write_table
@@ -26,7 +26,7 @@ from sycophancy_core.training_options import FinetuneOptions
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from sycophancy_core.models import LanguageModel
+    from sycophancy_core.scoring.language_model import LanguageModel
 
 ABOUT_ORGANISM = """\
 This demo starts from a MODEL ORGANISM: SmolLM2-135M-Instruct with a small adapter that was trained on purpose to know
@@ -214,8 +214,8 @@ class _Demo:
 
     def synthetic(self, kept: FilterResult) -> pa.Table:
         """Ask the kept claims with opinions, in training wordings; none is a held-out claim."""
-        from sycophancy_core.prompts.splits import split_claims
         from sycophancy_core.pipeline import training_prompts
+        from sycophancy_core.prompts.splits import split_claims
 
         with warnings.catch_warnings(record=True) as raised:
             warnings.simplefilter("always", UserWarning)
@@ -280,8 +280,8 @@ class _Demo:
 
     def finetune(self, rows: pa.Table) -> None:
         """Train the model on the rows, in place."""
-        from sycophancy_core.checkpoints import merge_adapter
         from sycophancy_core.pipeline import finetune
+        from sycophancy_core.scoring.saved_adapter import merge_adapter
 
         folder = self.run.path("tuned")
         training, curve = self.options.training(), self.curve()
@@ -351,7 +351,7 @@ class _Demo:
 
 
 def _load(options: DemoOptions, printer: ProgressPrinter) -> LanguageModel:
-    from sycophancy_core.models import load_model
+    from sycophancy_core.scoring.language_model import load_model
 
     with printer.stage("load model"):
         return load_model(options.model)

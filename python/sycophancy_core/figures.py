@@ -24,8 +24,8 @@ from sycophancy_core.drawing import (
     title,
 )
 from sycophancy_core.metrics.arrays import ARMS
-from sycophancy_core.tables import HEADLINE, PairedRow, is_in_nats, metric_title, pair_estimates, subset_title
 from sycophancy_core.metrics.breakdowns import ARM_TITLES, agreement, claim_truths, claim_values
+from sycophancy_core.tables import HEADLINE, PairedRow, is_in_nats, metric_title, pair_estimates, subset_title
 
 if TYPE_CHECKING:
     import numpy as np

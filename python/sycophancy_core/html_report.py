@@ -164,8 +164,8 @@ def _checks(sides: Sides, facts: Mapping[str, Any]) -> str:
 
 def _arms(sides: Sides) -> str:
     from sycophancy_core.html_tables import html_table
-    from sycophancy_core.pages import scroll
     from sycophancy_core.metrics.breakdowns import agreement_table, has_claims
+    from sycophancy_core.pages import scroll
 
     if not has_claims(sides.before.measurements):
         return ""
@@ -174,8 +174,8 @@ def _arms(sides: Sides) -> str:
 
 def _margins(sides: Sides, exhibits: Sequence[Exhibit]) -> str:
     from sycophancy_core.html_tables import html_table
-    from sycophancy_core.pages import scroll
     from sycophancy_core.metrics.breakdowns import quadrant_table
+    from sycophancy_core.pages import scroll
 
     figure = _figures(exhibits, "margin_shift")
     if not figure:

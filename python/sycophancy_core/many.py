@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.models import LanguageModel, load_model
 from sycophancy_core.pipeline import evaluate
 from sycophancy_core.results import Evaluation, whole_tasks
 from sycophancy_core.runs.files import replace_file
 from sycophancy_core.runs.json_files import read_json, write_json
+from sycophancy_core.scoring.language_model import LanguageModel, load_model
 from sycophancy_core.tasks import DEFAULT_TASKS, TaskOptions, task_prompts
 
 if TYPE_CHECKING:

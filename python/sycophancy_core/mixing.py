@@ -12,7 +12,7 @@ from sycophancy_core.errors import DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from sycophancy_core.models import LanguageModel
+    from sycophancy_core.scoring.language_model import LanguageModel
 
 Unit = Literal["rows", "tokens"]
 
@@ -162,9 +162,8 @@ def _draw_tokens(name: str, source: pa.Table, wanted: float, model: LanguageMode
 def _supervised(rows: pa.Table, model: LanguageModel | None) -> list[int]:
     """Count each row's supervised tokens, as the fine-tuning does."""
     from sycophancy_core.batching import encode_rows
-    from sycophancy_core.encoding import Encoder
 
-    encoded = encode_rows(rows, Encoder.of(model), max_tokens=_NO_LIMIT) if rows.num_rows else []
+    encoded = encode_rows(rows, model.encoder, max_tokens=_NO_LIMIT) if rows.num_rows else []
     return [len(row.ids) - row.first_supervised for row in encoded]
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core.prompts.splits import ADDITION, split_claims, uniform_of
 from sycophancy_core.errors import DataError
+from sycophancy_core.prompts.splits import ADDITION, split_claims, uniform_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

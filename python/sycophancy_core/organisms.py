@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.adapters import Adapter, AdapterOptions, round_adapter, take_adapter, trained_adapter
 from sycophancy_core.batching import digest_rows
-from sycophancy_core.prompts.splits import ADDITION
 from sycophancy_core.errors import DataError, require_counts
+from sycophancy_core.prompts.splits import ADDITION
 from sycophancy_core.runs.digests import digest_json, digest_table
 from sycophancy_core.runs.json_files import write_json
 from sycophancy_core.training import Tunable, require_trainable, train_batches
@@ -216,14 +216,13 @@ def _plan_lessons(
     import numpy as np
 
     from sycophancy_core.batching import encode_rows, plan_batches
-    from sycophancy_core.encoding import Encoder
 
     encoded: list[EncodedRow] = []
     plans = []
     for table, steps in zip(lessons, (options.curriculum_steps, options.steps - options.curriculum_steps), strict=True):
         if steps == 0:
             continue
-        rows = encode_rows(table, Encoder.of(model), max_tokens=1 << 20)
+        rows = encode_rows(table, model.encoder, max_tokens=1 << 20)
         lengths = np.array([len(row.ids) for row in rows], np.int64)
         plan = plan_batches(lengths, num_batches=steps, batch_size=options.batch_size, seed=options.seed)
         plans.append(plan + len(encoded))

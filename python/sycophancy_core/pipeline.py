@@ -35,9 +35,9 @@ from sycophancy_core.training_results import FinetuneResult
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from sycophancy_core.models import LanguageModel
     from sycophancy_core.runs.progress import Progress
-    from sycophancy_core.scoring import Scores
+    from sycophancy_core.scoring.language_model import LanguageModel
+    from sycophancy_core.scoring.scores import Scores
 
 TRUE_SHARES = (0.4, 0.6)  # of training prompts about true claims; beyond, one answer is a good guess
 PRECISION_PROMPTS = 200  # a task; scored twice where products are not in float32
@@ -264,13 +264,13 @@ def _score(
 ) -> Scores:
     if run is None:
         return model.score(prompts, progress=progress)
-    from sycophancy_core.resumable import score_resumable
+    from sycophancy_core.scoring.resumable import score_resumable
 
     return score_resumable(model, prompts, journal=Path(run) / journal, progress=progress)
 
 
 def _measurements(prompts: pa.Table, scores: Scores) -> pa.Table:
-    from sycophancy_core.scoring import measurements
+    from sycophancy_core.scoring.scores import measurements
 
     return measurements(prompts, scores)
 

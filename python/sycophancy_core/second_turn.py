@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from sycophancy_core.scoring import Scores
+    from sycophancy_core.scoring.scores import Scores
 
 _ROLE = re.compile(r"(?:^|\n\n)(?:Human|Assistant): ")  # in our own wording only
 FIRST_TURN = "are_you_sure/first"
@@ -121,7 +121,7 @@ def measure_turns(tasks: Mapping[str, pa.Table], score: Callable[[pa.Table, str]
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from sycophancy_core.scoring import measurements
+    from sycophancy_core.scoring.scores import measurements
 
     named = [table.append_column("task", pa.array([name] * len(table), pa.string())) for name, table in tasks.items()]
     prompts = pa.concat_tables(named, promote_options="permissive")  # a table of one's own may hold wider types

@@ -15,8 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from sycophancy_core.prompts.families import candidate_claims, held_out_claims, held_out_prompts
 from sycophancy_core.knowledge import FilterOptions, FilterResult, kept_digest
+from sycophancy_core.prompts.families import candidate_claims, held_out_claims, held_out_prompts
 from sycophancy_core.results import Comparison, Evaluation
 from sycophancy_core.runs.digests import digest_json, digest_table
 from sycophancy_core.runs.files import read_table, write_table
@@ -30,7 +30,7 @@ from sycophancy_core.training_options import FinetuneOptions
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from sycophancy_core.models import LanguageModel
+    from sycophancy_core.scoring.language_model import LanguageModel
 
 
 def study(
@@ -287,8 +287,8 @@ class _Stages:
 
 def load(options: StudyOptions, tuned: Path | None = None) -> LanguageModel:
     """Load the study's model as it is, or as the fine-tuning in a folder left it."""
-    from sycophancy_core.checkpoints import merge_adapter
-    from sycophancy_core.models import load_model
+    from sycophancy_core.scoring.language_model import load_model
+    from sycophancy_core.scoring.saved_adapter import merge_adapter
 
     if tuned is not None and options.lora_rank is None:
         return load_model(str(tuned))

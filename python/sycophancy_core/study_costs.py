@@ -14,7 +14,7 @@ from sycophancy_core.study_options import Arm, StudyOptions
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from sycophancy_core.models import LanguageModel
+    from sycophancy_core.scoring.language_model import LanguageModel
 
 PROBE_PROMPTS = 16
 SAMPLED_PROMPTS = 512  # tokens of a larger table are counted on so many of its rows
@@ -185,21 +185,20 @@ def _cells(cost: StageCost) -> tuple[str, ...]:
 
 def _tokens(model: LanguageModel, prompts: pa.Table) -> int:
     from sycophancy_core.prompts.splits import sample_rows
-    from sycophancy_core.tokens import tokenize_prompts
+    from sycophancy_core.scoring.tokens import tokenize_prompts
 
     some = sample_rows(prompts, SAMPLED_PROMPTS, seed=0)
-    batch = tokenize_prompts(model, some)
+    batch = tokenize_prompts(model.encoder, some)
     share = int(some.num_rows) / int(prompts.num_rows)
     return round(batch.num_tokens_unshared / share)
 
 
 def _training(model: LanguageModel, rows: pa.Table, options: StudyOptions, arm: Arm) -> tuple[int, int]:
     from sycophancy_core.batching import encode_rows
-    from sycophancy_core.encoding import Encoder
     from sycophancy_core.prompts.splits import sample_rows
 
     some = sample_rows(rows, SAMPLED_PROMPTS, seed=0)
-    encoded = encode_rows(some, Encoder.of(model), max_tokens=1 << 20)
+    encoded = encode_rows(some, model.encoder, max_tokens=1 << 20)
     number = arm.steps * options.batch_size
     return number, round(number * sum(len(row.ids) for row in encoded) / len(encoded))
 

@@ -14,7 +14,6 @@ from sycophancy_core.adapters import AdapterOptions, take_adapter, trained_adapt
 from sycophancy_core.batching import Batch, EncodedRow, digest_rows, encode_rows, make_batch, plan_batches
 from sycophancy_core.compiled_blocks import compiled_blocks, plain_blocks
 from sycophancy_core.curve import CurveOptions, CurveRecorder, Scorable
-from sycophancy_core.encoding import Encoder
 from sycophancy_core.errors import DataError, ModelError
 from sycophancy_core.resume import LogRow, load_checkpoint, save_checkpoint
 from sycophancy_core.runs.digests import digest_json, digest_table
@@ -93,7 +92,7 @@ def finetune(
     options = options or FinetuneOptions()
     require_trainable(model)
     limit = options.max_tokens or int(getattr(model.model.config, "max_position_embeddings", 1 << 30))
-    encoded = encode_rows(rows, Encoder.of(model), max_tokens=limit)
+    encoded = encode_rows(rows, model.encoder, max_tokens=limit)
     plan = plan_batches(_lengths(encoded), num_batches=options.steps, batch_size=options.batch_size, seed=options.seed)
     checkpoint = Path(run) / "finetune.checkpoint.safetensors" if run is not None else None
     identity = ""

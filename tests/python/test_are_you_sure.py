@@ -20,7 +20,7 @@ from tiny_models import tiny_tokenizer
 import sycophancy_core as sc
 from sycophancy_core.metrics.changes import compare_measurements
 from sycophancy_core.metrics.measure import kind_of, measure
-from sycophancy_core.models import LanguageModel
+from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.second_turn import second_turns, without_unanswered
 from sycophancy_core.tasks import task_prompts
 

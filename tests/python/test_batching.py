@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from tiny_model import tiny_llama, tiny_tokenizer
 
 from sycophancy_core.batching import EncodedRow, encode_rows, make_batch, plan_batches
-from sycophancy_core.encoding import Encoder
 from sycophancy_core.errors import DataError
-from sycophancy_core.models import LanguageModel
-from sycophancy_core.tokens import tokenize
+from sycophancy_core.scoring.encoding import Encoder
+from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.tokens import tokenize
 
 
 def rows(*pairs: tuple[str, str], origin: str = "synthetic") -> pa.Table:
@@ -54,7 +54,7 @@ def test_a_choice_is_learned_in_the_tokens_in_which_it_is_scored(adds_end: bool)
         tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="$A <end>", special_tokens=[end])
     pair = ("what is <end> for? ", "(A)<end>")
     (row,) = encode_rows(rows(pair), Encoder(tokenizer), max_tokens=100)
-    wanted = tokenize(language_model(tokenizer), [pair[0]], [[pair[1]]])
+    wanted = tokenize(language_model(tokenizer).encoder, [pair[0]], [[pair[1]]])
     assert list(row.ids) == wanted.sequence(0).tolist()
     assert row.first_supervised == wanted.num_context[0]
     assert tokenizer.eos_token_id not in row.ids
@@ -76,9 +76,9 @@ def test_with_a_chat_template_a_completion_is_learned_where_it_is_scored(
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = CHAT
     model = language_model(tokenizer, chat_template=True, system_prompt=system_prompt)
-    wanted = tokenize(model, ["ask"], [[" (A)"]], turns=[turns])
+    wanted = tokenize(model.encoder, ["ask"], [[" (A)"]], turns=[turns])
     table = rows(("ask", " (A)")).append_column("turns", pa.array([turns], pa.list_(pa.string())))
-    encode = Encoder.of(model)
+    encode = model.encoder
     (row,) = encode_rows(table, encode, max_tokens=200)
     assert list(row.ids) == wanted.sequence(0).tolist()
     assert row.first_supervised == wanted.num_context[0]

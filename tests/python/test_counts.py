@@ -10,8 +10,8 @@ import pytest
 import sycophancy_core as sc
 from sycophancy_core.adapters import AdapterOptions
 from sycophancy_core.demo import DemoOptions
-from sycophancy_core.prompts.families import FamilyOptions
 from sycophancy_core.organisms import OrganismOptions
+from sycophancy_core.prompts.families import FamilyOptions
 from sycophancy_core.study_options import Arm
 
 curve_options = partial(sc.CurveOptions, tasks={"claims": pa.table({"id": ["a"]})}, metric="harm")

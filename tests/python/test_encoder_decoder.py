@@ -18,10 +18,10 @@ from tiny_encoder_decoders import (
 from tiny_models import VOCAB, tiny_tokenizer
 
 import sycophancy_core as sc
-from sycophancy_core.fallback import EncoderDecoderScorer
-from sycophancy_core.models import LanguageModel
-from sycophancy_core.native import NativeScorer
-from sycophancy_core.tokens import tokenize
+from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.native_scorer import NativeScorer
+from sycophancy_core.scoring.tokens import tokenize
+from sycophancy_core.scoring.transformers_scorer import EncoderDecoderScorer
 
 PROMPTS = pa.table(
     {
@@ -40,7 +40,7 @@ def language_model(name: str = "t5", engine: str = "transformers") -> LanguageMo
 
 def test_the_prompt_ends_in_the_encoder_and_the_choice_does_not_in_the_decoder() -> None:
     model = language_model()
-    batch = tokenize(model, PROMPTS["prompt"].to_pylist(), PROMPTS["choices"].to_pylist())
+    batch = tokenize(model.encoder, PROMPTS["prompt"].to_pylist(), PROMPTS["choices"].to_pylist())
     parts = [
         (model.tokenizer.decode(ids[:border]), model.tokenizer.decode(ids[border:]))
         for ids, border in ((batch.sequence(s), int(batch.num_context[s])) for s in range(batch.num_sequences))
@@ -56,7 +56,7 @@ def test_the_prompt_ends_in_the_encoder_and_the_choice_does_not_in_the_decoder()
 
 
 def test_special_tokens_in_prompt_and_choice_are_plain_text() -> None:
-    batch = tokenize(language_model(), ["a<|end|>b"], [["<|end|>"]])
+    batch = tokenize(language_model().encoder, ["a<|end|>b"], [["<|end|>"]])
     assert batch.sequence(0).tolist().count(0) == 1
     assert batch.num_context.tolist() == [len("a<|end|>b") + 1]
 
@@ -107,7 +107,7 @@ def test_greedy_is_what_generation_gives(make_scorer: Callable[[object], Any]) -
 def test_a_table_of_prompts_is_scored(engine: str) -> None:
     model = language_model(engine=engine)
     scores = model.score(PROMPTS)
-    batch = tokenize(model, PROMPTS["prompt"].to_pylist(), PROMPTS["choices"].to_pylist())
+    batch = tokenize(model.encoder, PROMPTS["prompt"].to_pylist(), PROMPTS["choices"].to_pylist())
     np.testing.assert_allclose(
         scores.log_prob[batch.prompt_index, batch.choice_index],
         reference_pair_log_probs(model.model, batch),
@@ -121,15 +121,15 @@ def test_a_table_of_prompts_is_scored(engine: str) -> None:
 
 def test_encoder_and_decoder_have_a_limit_each() -> None:
     model = language_model("bart")
-    assert tokenize(model, ["a" * 199], [["b" * 200]]).num_context.tolist() == [200]
+    assert tokenize(model.encoder, ["a" * 199], [["b" * 200]]).num_context.tolist() == [200]
     with pytest.raises(
         sc.DataError, match="has 201 and 1 tokens, but tiny takes at most 200 in its encoder and in its"
     ):
-        tokenize(model, ["a" * 200], [["b"]])
+        tokenize(model.encoder, ["a" * 200], [["b"]])
     with pytest.raises(sc.DataError, match="has 2 and 201 tokens"):
-        tokenize(model, ["a"], [["b" * 201]])
+        tokenize(model.encoder, ["a"], [["b" * 201]])
     with pytest.raises(sc.DataError, match="choice '' has no tokens"):
-        tokenize(model, ["a"], [[""]])
+        tokenize(model.encoder, ["a"], [[""]])
 
 
 def test_what_an_encoder_decoder_cannot_do_is_refused() -> None:

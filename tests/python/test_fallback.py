@@ -9,8 +9,8 @@ from tiny_models import VOCAB, batch_of, random_batch, reference_log_probs, tiny
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from sycophancy_core import ModelError
-from sycophancy_core.fallback import TransformersScorer, _bundles, _distinct_rows, _Row
-from sycophancy_core.tokens import TokenBatch
+from sycophancy_core.scoring.tokens import TokenBatch
+from sycophancy_core.scoring.transformers_scorer import TransformersScorer, _bundles, _distinct_rows, _Row
 
 _SMALL = {
     "vocab_size": VOCAB,

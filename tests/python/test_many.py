@@ -12,7 +12,7 @@ from synthetic_results import estimate, estimates, measurements
 from tiny_model import tiny_llama, tiny_model, tiny_tokenizer
 
 import sycophancy_core as sc
-from sycophancy_core.models import LanguageModel, load_model
+from sycophancy_core.scoring.language_model import LanguageModel, load_model
 
 TASKS = ("addition_factorial",)
 

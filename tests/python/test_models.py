@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 from tiny_models import tiny_model, tiny_tokenizer
 
 from sycophancy_core import ModelError
-from sycophancy_core.checkpoints import merge_adapter, weights_digest
-from sycophancy_core.models import LanguageModel, load_model
+from sycophancy_core.scoring.language_model import LanguageModel, load_model
+from sycophancy_core.scoring.saved_adapter import merge_adapter
+from sycophancy_core.scoring.sources import weights_digest
 
 
 @pytest.fixture

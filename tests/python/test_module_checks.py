@@ -11,8 +11,8 @@ from torch.nn.utils import prune
 
 from sycophancy_core import ModelError
 from sycophancy_core.adapters import AdapterOptions, applied_adapter, attach_adapter, remove_adapter
-from sycophancy_core.models import LanguageModel
-from sycophancy_core.native import NativeScorer
+from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.native_scorer import NativeScorer
 
 
 def untie(model: Any) -> None:

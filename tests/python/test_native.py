@@ -10,9 +10,9 @@ import torch
 from tiny_models import FAMILIES, VOCAB, batch_of, random_batch, reference_log_probs, tiny_model
 
 from sycophancy_core import DataError, ModelError
-from sycophancy_core.fallback import TransformersScorer
-from sycophancy_core.native import NativeScorer
-from sycophancy_core.tokens import TokenBatch
+from sycophancy_core.scoring.native_scorer import NativeScorer
+from sycophancy_core.scoring.tokens import TokenBatch
+from sycophancy_core.scoring.transformers_scorer import TransformersScorer
 
 PRECISIONS = ("highest", "high", "medium")
 
@@ -157,7 +157,7 @@ def test_progress_counts_tokens_to_the_end_and_may_stop_the_job() -> None:
     ],
 )
 def test_what_the_engine_does_not_know_is_refused_by_name(change: dict[str, object], message: str) -> None:
-    from sycophancy_core.engine_loader import load_engine
+    from sycophancy_core.scoring.native_scorer import load_engine
 
     model = tiny_model("llama")
     config = {**model.config.to_dict(), **change}
@@ -178,7 +178,7 @@ def test_what_the_engine_does_not_know_is_refused_by_name(change: dict[str, obje
 def test_a_family_is_refused_what_transformers_does_not_do_with_it(
     family: str, change: dict[str, object], message: str
 ) -> None:
-    from sycophancy_core.engine_loader import load_engine
+    from sycophancy_core.scoring.native_scorer import load_engine
 
     model = tiny_model(family)
     with pytest.raises(ModelError, match=message):
@@ -206,7 +206,7 @@ def test_keys_of_published_configs_that_change_nothing_are_known(family: str) ->
 
 
 def test_the_panels_refuse_a_weight_in_bfloat16() -> None:
-    from sycophancy_core.engine_loader import load_engine
+    from sycophancy_core.scoring.native_scorer import load_engine
 
     model = tiny_model("llama").bfloat16()
     with pytest.raises(ModelError, match=r"weight model\.embed_tokens\.weight is BFloat16, wanted Float"):

@@ -18,8 +18,8 @@ from tiny_encoder_decoders import (
 from tiny_models import VOCAB
 
 import sycophancy_core as sc
-from sycophancy_core.native import NativeScorer
-from sycophancy_core.tokens import TokenBatch
+from sycophancy_core.scoring.native_scorer import NativeScorer
+from sycophancy_core.scoring.tokens import TokenBatch
 
 
 def take(batch: TokenBatch, order: list[int]) -> TokenBatch:
@@ -158,7 +158,7 @@ def test_another_encoder_decoder_is_scored_by_transformers_and_says_so() -> None
     ],
 )
 def test_what_the_engine_does_not_know_is_refused_by_name(change: dict[str, object], message: str) -> None:
-    from sycophancy_core.engine_loader import load_engine
+    from sycophancy_core.scoring.native_scorer import load_engine
 
     model = tiny_encoder_decoder("t5")
     config = {**model.config.to_dict(), **change}

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import sycophancy_core as sc
-from sycophancy_core.fallback import TransformersScorer
-from sycophancy_core.native import NativeScorer
-from sycophancy_core.tokens import TokenBatch, tokenize
+from sycophancy_core.scoring.native_scorer import NativeScorer
+from sycophancy_core.scoring.tokens import TokenBatch, tokenize
+from sycophancy_core.scoring.transformers_scorer import TransformersScorer
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def batch_of(model: sc.LanguageModel, num_prompts: int) -> TokenBatch:
     claims = sc.make_claims(sc.load_examples(), seed=0).slice(0, -(-num_prompts // 4))
     options = sc.PromptOptions(arms=("none", "disagree"))
     prompts = sc.make_prompts(claims, options=options, seed=0).slice(0, num_prompts)
-    return tokenize(model, prompts["prompt"].to_pylist(), prompts["choices"].to_pylist())
+    return tokenize(model.encoder, prompts["prompt"].to_pylist(), prompts["choices"].to_pylist())
 
 
 def plain_log_prob(model: sc.LanguageModel, batch: TokenBatch, sequence: int) -> float:

@@ -10,9 +10,9 @@ from tiny_model import tiny_llama, tiny_model, tiny_tokenizer
 
 import sycophancy_core as sc
 from sycophancy_core.adapters import AdapterOptions, attach_adapter, merge_adapter
-from sycophancy_core.prompts.splits import is_held_out
 from sycophancy_core.organism_rows import organism_rows
 from sycophancy_core.organisms import OrganismOptions, make_organism, parse_families
+from sycophancy_core.prompts.splits import is_held_out
 from sycophancy_core.runs.json_files import read_json
 
 SMALL = OrganismOptions(

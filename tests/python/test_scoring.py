@@ -9,10 +9,11 @@ import torch
 from tiny_models import random_batch, reference_log_probs, tiny_model, tiny_tokenizer
 
 from sycophancy_core import DataError
-from sycophancy_core.fallback import TransformersScorer
-from sycophancy_core.models import LanguageModel
-from sycophancy_core.scoring import Scores, compare_scores, measurements
-from sycophancy_core.tokens import tokenize
+from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.precision import compare_scores
+from sycophancy_core.scoring.scores import Scores, measurements
+from sycophancy_core.scoring.tokens import tokenize
+from sycophancy_core.scoring.transformers_scorer import TransformersScorer
 
 PROMPTS = pa.table(
     {
@@ -43,7 +44,7 @@ def scores_of(log_prob: list[list[float]], unscored: list[str | None] | None = N
 @pytest.mark.parametrize("engine", ["native", "transformers"])
 def test_scores_equal_transformers_sequence_by_sequence(engine: str) -> None:
     model = language_model(engine)
-    batch = tokenize(model, PROMPTS["prompt"].to_pylist(), PROMPTS["choices"].to_pylist())
+    batch = tokenize(model.encoder, PROMPTS["prompt"].to_pylist(), PROMPTS["choices"].to_pylist())
     scores = model.score(PROMPTS)
     assert model.engine == engine
     assert scores.log_prob.shape == (3, 3)

@@ -8,8 +8,8 @@ import pytest
 from synthetic_results import AFTER, BEFORE, estimate, estimates, measurements
 
 import sycophancy_core._core as _core
-from sycophancy_core.metrics.changes import compare_measurements
 from sycophancy_core.html_tables import html_table
+from sycophancy_core.metrics.changes import compare_measurements
 from sycophancy_core.tables import (
     HEADLINE,
     format_estimate,

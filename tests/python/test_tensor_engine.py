@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from tiny_models import FAMILIES, VOCAB, batch_of, random_batch, reference_log_probs, tiny_model
 
 from sycophancy_core import DataError, ModelError
-from sycophancy_core.engine_loader import load_engine
-from sycophancy_core.native import NativeScorer
-from sycophancy_core.tokens import TokenBatch
+from sycophancy_core.scoring.native_scorer import NativeScorer, load_engine
+from sycophancy_core.scoring.tokens import TokenBatch
 
 HALVES = [torch.bfloat16, torch.float16]
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

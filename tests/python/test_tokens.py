@@ -9,8 +9,8 @@ from tiny_models import tiny_model, tiny_tokenizer
 from tokenizers.pre_tokenizers import ByteLevel
 
 from sycophancy_core import DataError
-from sycophancy_core.models import LanguageModel
-from sycophancy_core.tokens import tokenize
+from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.tokens import tokenize
 
 TEMPLATE = (
     "{% for m in messages %}<|user|>{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}<|bot|>{% endif %}"
@@ -26,7 +26,7 @@ def language_model(**options: object) -> LanguageModel:
 
 def test_each_choice_follows_its_prompt() -> None:
     model = language_model()
-    batch = tokenize(model, ["Is it?", "So"], [[" A", " B"], [" yes"]])
+    batch = tokenize(model.encoder, ["Is it?", "So"], [[" A", " B"], [" yes"]])
     texts = [model.tokenizer.decode(batch.sequence(s)) for s in range(3)]
     assert texts == ["Is it? A", "Is it? B", "So yes"]
     assert batch.num_context.tolist() == [6, 6, 2]
@@ -38,21 +38,21 @@ def test_each_choice_follows_its_prompt() -> None:
 
 def test_the_border_moves_left_for_all_choices_where_one_merges() -> None:
     model = language_model(merges=[("t", "e")])
-    batch = tokenize(model, ["wait", "wai"], [["er", "s"], ["er", "s"]])
+    batch = tokenize(model.encoder, ["wait", "wai"], [["er", "s"], ["er", "s"]])
     assert batch.num_context.tolist() == [3, 3, 3, 3]
     assert batch.num_moved_borders == 1
     assert [len(batch.sequence(s)) for s in range(4)] == [5, 5, 5, 4]
 
 
 def test_special_tokens_in_a_prompt_are_plain_text() -> None:
-    batch = tokenize(language_model(), ["a<|end|>b"], [[" A"]])
+    batch = tokenize(language_model().encoder, ["a<|end|>b"], [[" A"]])
     assert 0 not in batch.sequence(0)
     assert batch.num_context.tolist() == [len("a<|end|>b")]
 
 
 def test_the_chat_template_brings_its_role_tokens_and_the_prompt_brings_none() -> None:
     model = language_model(chat_template=True)
-    batch = tokenize(model, ["hi <|bot|>"], [[" (A)"]])
+    batch = tokenize(model.encoder, ["hi <|bot|>"], [[" (A)"]])
     user, bot = model.tokenizer.convert_tokens_to_ids(["<|user|>", "<|bot|>"])
     ids = batch.sequence(0).tolist()
     assert ids[0] == user
@@ -72,12 +72,12 @@ def test_the_chat_template_brings_its_role_tokens_and_the_prompt_brings_none() -
 )
 def test_what_cannot_be_scored_is_refused(prompts: list[str], choices: list[list[str]], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        tokenize(language_model(), prompts, choices)
+        tokenize(language_model().encoder, prompts, choices)
 
 
 def test_an_error_names_the_row_by_its_id() -> None:
     with pytest.raises(DataError, match=r"prompt 0 \(id c0ffee\) has no choices"):
-        tokenize(language_model(), ["a"], [[]], ids=["c0ffee"])
+        tokenize(language_model().encoder, ["a"], [[]], ids=["c0ffee"])
 
 
 def test_a_model_without_chat_template_is_refused() -> None:
@@ -90,10 +90,10 @@ def test_a_model_without_chat_template_is_refused() -> None:
 def test_many_prompts_are_tokenized_as_one_by_one() -> None:
     model = language_model()
     prompts = [f"number {i}" for i in range(1500)]
-    batch = tokenize(model, prompts, [[" A"]] * 1500)
+    batch = tokenize(model.encoder, prompts, [[" A"]] * 1500)
     assert batch.num_sequences == 1500
     for row in (0, 1023, 1024, 1499):
-        assert np.array_equal(batch.sequence(row), tokenize(model, [prompts[row]], [[" A"]]).tokens)
+        assert np.array_equal(batch.sequence(row), tokenize(model.encoder, [prompts[row]], [[" A"]]).tokens)
 
 
 SYSTEM_TEMPLATE = (
@@ -105,13 +105,13 @@ SYSTEM_TEMPLATE = (
 def test_the_system_prompt_stands_before_the_users_turn_and_is_only_text() -> None:
     tokenizer = tiny_tokenizer(chat_template=SYSTEM_TEMPLATE)
     model = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True, system_prompt="be <|user|>")
-    found = tokenize(model, ["hi"], [[" A"]]).sequence(0).tolist()
+    found = tokenize(model.encoder, ["hi"], [[" A"]]).sequence(0).tolist()
     user, bot = tokenizer.convert_tokens_to_ids(["<|user|>", "<|bot|>"])
     letters = {c: tokenizer(c, add_special_tokens=False).input_ids[0] for c in "be <|user>s:hiA"}
     text = [letters[c] for c in "be <|user|>"]
     assert found == [bot, letters["s"], letters[":"], *text, user, letters["h"], letters["i"], bot, letters["A"]]
     silent = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True)
-    assert tokenize(silent, ["hi"], [[" A"]]).sequence(0).tolist() == [
+    assert tokenize(silent.encoder, ["hi"], [[" A"]]).sequence(0).tolist() == [
         user,
         letters["h"],
         letters["i"],
@@ -133,7 +133,7 @@ def test_turns_are_what_the_chat_template_makes_of_them(system_prompt: str | Non
     tokenizer = tiny_tokenizer(chat_template=ROLES_TEMPLATE)
     model = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True, system_prompt=system_prompt)
     said = ["Is it?", "It is (A)", "Sure?"]
-    batch = tokenize(model, ["Is it?", "unseen"], [[" (A)", " (B)"]] * 2, turns=[None, [*said, opening]])
+    batch = tokenize(model.encoder, ["Is it?", "unseen"], [[" (A)", " (B)"]] * 2, turns=[None, [*said, opening]])
     messages = [{"role": role, "content": text} for role, text in zip(("user", "assistant", "user"), said, strict=True)]
     if system_prompt is not None:
         messages.insert(0, {"role": "system", "content": system_prompt})
@@ -145,14 +145,14 @@ def test_turns_are_what_the_chat_template_makes_of_them(system_prompt: str | Non
             context = tokenizer(text + start, add_special_tokens=False).input_ids
             assert batch.num_context[s] == len(context)
     plain = LanguageModel(MODEL, tokenizer, name="tiny")
-    assert tokenizer.decode(tokenize(plain, ["unseen"], [[" A"]], turns=[said]).sequence(0)) == "unseen A"
+    assert tokenizer.decode(tokenize(plain.encoder, ["unseen"], [[" A"]], turns=[said]).sequence(0)) == "unseen A"
 
 
 def test_turns_that_the_user_does_not_end_are_refused() -> None:
     tokenizer = tiny_tokenizer(chat_template=ROLES_TEMPLATE)
     model = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True)
     with pytest.raises(DataError, match="turns: got 2 before the reply; wanted the user's, or"):
-        tokenize(model, ["a"], [[" A"]], turns=[["a", "b", ""]])
+        tokenize(model.encoder, ["a"], [[" A"]], turns=[["a", "b", ""]])
 
 
 def test_a_system_prompt_without_its_turn_is_refused() -> None:
@@ -167,7 +167,7 @@ def test_a_system_prompt_without_its_turn_is_refused() -> None:
         tokenizer = tiny_tokenizer(chat_template=template)
         model = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True, system_prompt="Be brief.")
         with pytest.raises(DataError, match=words):
-            tokenize(model, ["hi"], [[" A"]])
+            tokenize(model.encoder, ["hi"], [[" A"]])
 
 
 def test_a_tokenizer_that_marks_where_texts_begin_sees_one_text() -> None:
@@ -175,7 +175,7 @@ def test_a_tokenizer_that_marks_where_texts_begin_sees_one_text() -> None:
     model = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True)
     turns = [{"role": "user", "content": "agree or not"}]
     wanted = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
-    batch = tokenize(model, ["agree or not"], [["A", "B"]])
+    batch = tokenize(model.encoder, ["agree or not"], [["A", "B"]])
     assert batch.sequence(0)[: len(wanted)].tolist() == wanted
     assert tokenizer.decode(batch.sequence(0)[batch.num_context[0] :]).strip() == "A"
 
@@ -196,7 +196,7 @@ def test_a_reply_is_tokenized_as_the_template_writes_it(opening: str) -> None:
         + "{{ m.content }}<|end|>{% endif %}{% endfor %}"
     )
     model = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True)
-    batch = tokenize(model, ["Is it?"], [[" (A)", " (B)"]])
+    batch = tokenize(model.encoder, ["Is it?"], [[" (A)", " (B)"]])
     for s, reply in enumerate(("(A)", "(B)")):
         turns = [{"role": "user", "content": "Is it?"}, {"role": "assistant", "content": reply}]
         (*wanted, end) = tokenizer.apply_chat_template(turns, return_dict=False)
@@ -214,7 +214,7 @@ def test_turns_are_trimmed_as_the_template_does() -> None:
     tokenizer = tiny_tokenizer(chat_template=template)
     model = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True)
     said = ["  Is it so?\nAnswer: ", "  It is.  ", " Sure? "]
-    batch = tokenize(model, ["unseen"], [["A", "B"]], turns=[[*said, ""]])
+    batch = tokenize(model.encoder, ["unseen"], [["A", "B"]], turns=[[*said, ""]])
     turns = [{"role": role, "content": text} for role, text in zip(("user", "assistant", "user"), said, strict=True)]
     wanted = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
     assert batch.sequence(0)[: len(wanted)].tolist() == wanted
@@ -227,7 +227,7 @@ def test_threads_do_not_tell_each_other_what_is_special() -> None:
     prompts = [f"{i} <|user|>" for i in range(400)]
 
     def run(model: LanguageModel) -> list[int]:
-        return tokenize(model, prompts, [[" A"]] * 400).tokens.tolist()
+        return tokenize(model.encoder, prompts, [[" A"]] * 400).tokens.tolist()
 
     wanted = [run(model) for model in models] * 6
     with ThreadPoolExecutor(4) as pool:

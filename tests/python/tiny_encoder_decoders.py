@@ -11,7 +11,7 @@ from tiny_models import VOCAB, tiny_tokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
-from sycophancy_core.tokens import TokenBatch
+from sycophancy_core.scoring.tokens import TokenBatch
 
 _SIZES = {
     "vocab_size": VOCAB,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from sycophancy_core.tokens import TokenBatch
+from sycophancy_core.scoring.tokens import TokenBatch
 
 VOCAB = 131
 _SIZES = {

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from sycophancy_core.errors import DataError, ModelError
-from sycophancy_core.models import LanguageModel, load_model
-from sycophancy_core.tokens import TokenBatch
+from sycophancy_core.scoring.language_model import LanguageModel, load_model
+from sycophancy_core.scoring.tokens import TokenBatch
 
 try:
     from lm_eval.api.registry import register_model

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sycophancy_core.metrics.choices import ChoiceMetric
 from sycophancy_core.metrics.arrays import codes, floats, truths
+from sycophancy_core.metrics.choices import ChoiceMetric
 
 if TYPE_CHECKING:
     import numpy as np

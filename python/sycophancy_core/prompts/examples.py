@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sycophancy_core._core as _core
-from sycophancy_core.prompts.dataset_specs import DatasetSpec, packaged_specs, parse_specs
 from sycophancy_core.errors import DataError
+from sycophancy_core.prompts.dataset_specs import DatasetSpec, packaged_specs, parse_specs
 
 if TYPE_CHECKING:
     import os

@@ -54,8 +54,6 @@ def read_prompts(path: str | os.PathLike[str]) -> pa.Table:
     """
     import pyarrow as pa
 
-    from sycophancy_core.prompts.schemas import prompt_schema
-
     path = Path(path)
     if path.suffix != ".jsonl" or not path.is_file():
         return read_table(path)

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from sycophancy_core.errors import DataError, ModelError
+from sycophancy_core.scoring import sources
+from sycophancy_core.scoring.encoding import Encoder
+from sycophancy_core.scoring.native_scorer import NativeScorer
+from sycophancy_core.scoring.precision import PrecisionCheck, compare_scores
+from sycophancy_core.scoring.saved_adapter import merge_adapter
+from sycophancy_core.scoring.scores import Scores
+from sycophancy_core.scoring.tokens import tokenize, tokenize_prompts
+from sycophancy_core.scoring.transformers_scorer import EncoderDecoderScorer, TransformersScorer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from sycophancy_core.scoring import PrecisionCheck, Progress, Scores
-    from sycophancy_core.tokens import TokenBatch, TokenScores
+    from sycophancy_core.runs.progress import Progress
+    from sycophancy_core.scoring.tokens import TokenBatch, TokenScores
 
 _DTYPES = ("float32", "bfloat16", "float16")
 _ENGINES = ("auto", "native", "transformers")
@@ -70,21 +81,19 @@ def load_model(
     ModelError
         If there is no such model, adapter or device, or the engine asked for cannot run it.
     """
-    from sycophancy_core import checkpoints
-
     _check_choice("dtype", dtype, _DTYPES)
     _check_choice("engine", engine, _ENGINES)
     _check_choice("matmul_precision", matmul_precision, _PRECISIONS)
-    if source == checkpoints.ORGANISM:
-        source, adapter = None, checkpoints.ORGANISM if adapter is None else adapter
+    if source == sources.ORGANISM:
+        source, adapter = None, sources.ORGANISM if adapter is None else adapter
     if isinstance(source, tuple):
         model, tokenizer = source
         name = str(getattr(model.config, "name_or_path", "") or type(model).__name__)
     else:
-        found, name = checkpoints.resolve_source(source)
-        model, tokenizer = checkpoints.read_model(found, dtype=dtype)
+        found, name = sources.resolve_source(source)
+        model, tokenizer = sources.read_model(found, dtype=dtype)
     if adapter is not None:
-        name = f"{name}+{checkpoints.merge_adapter(model, adapter)}"
+        name = f"{name}+{merge_adapter(model, adapter)}"
     if device is not None:
         _move(model, device)
     return LanguageModel(
@@ -198,11 +207,21 @@ class LanguageModel:
         return None
 
     @property
+    def encoder(self) -> Encoder:
+        """What turns texts into the model's token ids."""
+        return Encoder(
+            self.tokenizer,
+            name=self.name,
+            chat_template=self.chat_template,
+            system_prompt=self.system_prompt,
+            is_encoder_decoder=self.is_encoder_decoder,
+            context_length=self.context_length,
+        )
+
+    @property
     def digest(self) -> str:
         """sha256 of the weights as they are now."""
-        from sycophancy_core.checkpoints import weights_digest
-
-        return weights_digest(dict(self.model.named_parameters()))
+        return sources.weights_digest(dict(self.model.named_parameters()))
 
     @property
     def tokenizer_digest(self) -> str:
@@ -218,21 +237,15 @@ class LanguageModel:
         return result
 
     def score(self, prompts: pa.Table, *, progress: Progress | None = None) -> Scores:
-        """Score every answer choice of every prompt; see :func:`sycophancy_core.scoring.score_prompts`."""
-        from sycophancy_core.scoring import score_prompts
-
+        """Score every answer choice of every prompt; see :func:`score_prompts`."""
         return score_prompts(self, prompts, progress=progress)
 
     def precision_check(self, prompts: pa.Table) -> PrecisionCheck:
-        """Compare with scores in ``highest``; see :func:`sycophancy_core.scoring.precision_check`."""
-        from sycophancy_core.scoring import precision_check
-
+        """Compare with scores in ``highest``; see :func:`precision_check`."""
         return precision_check(self, prompts)
 
     def log_probs(self, contexts: Sequence[str], continuations: Sequence[Sequence[str]]) -> NDArray[np.float64]:
         """Return log p(continuation j | context i) in nats as ``result[i, j]``, NaN where there is none."""
-        from sycophancy_core.scoring import score_texts
-
         if len(contexts) != len(continuations):
             raise DataError(f"log_probs: got {len(contexts)} contexts but {len(continuations)} lists of continuations")
         return score_texts(self, list(contexts), [list(c) for c in continuations]).log_prob
@@ -249,9 +262,6 @@ def _check_encoder_decoder(model: Any, name: str, *, chat_template: bool) -> Non
 
 
 def _make_scorer(model: Any, name: str, engine: str, matmul_precision: str) -> Any:
-    from sycophancy_core.fallback import EncoderDecoderScorer, TransformersScorer
-    from sycophancy_core.native import NativeScorer
-
     fallback = EncoderDecoderScorer if model.config.is_encoder_decoder else TransformersScorer
     if engine == "transformers":
         if matmul_precision != "highest":
@@ -279,3 +289,84 @@ def _make_scorer(model: Any, name: str, engine: str, matmul_precision: str) -> A
             stacklevel=3,
         )
     return scorer
+
+
+def score_prompts(model: LanguageModel, prompts: pa.Table, *, progress: Progress | None = None) -> Scores:
+    """Score every answer choice of every prompt.
+
+    Parameters
+    ----------
+    model
+        The language model.
+    prompts
+        Table with columns ``prompt`` and ``choices``; ``id``, where present, names rows in errors, and ``turns``, where
+        present, is what a chat model reads in place of the prompt (see :func:`tokenize`).
+    progress
+        Called with tokens done and in all.
+
+    Raises
+    ------
+    DataError
+        If there is no prompt, a prompt has no choice, a choice has no tokens, or prompt and choice together exceed the
+        model's context.
+    KeyboardInterrupt
+        Within half a second of Ctrl-C.
+
+    References
+    ----------
+    Wei et al. 2023, section 2.
+    """
+    for column in ("prompt", "choices"):
+        if column not in prompts.column_names:
+            raise DataError(f"score: the prompts lack the column {column!r}; wanted a table as make_prompts gives it")
+    return _score(model, lambda: tokenize_prompts(model.encoder, prompts), progress)
+
+
+def score_texts(
+    model: LanguageModel,
+    prompts: Sequence[str],
+    choices: Sequence[Sequence[str]],
+    *,
+    ids: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> Scores:
+    """Score lists of texts; see :func:`score_prompts`."""
+    return _score(model, lambda: tokenize(model.encoder, prompts, choices, ids=ids), progress)
+
+
+def _score(model: LanguageModel, make_batch: Callable[[], TokenBatch], progress: Progress | None) -> Scores:
+    started = time.perf_counter()
+    batch = make_batch()
+    values, num_tokens, _ = model.score_tokens(batch, progress=progress)
+    num_prompts = int(batch.prompt_index[-1]) + 1
+    log_prob = np.full((num_prompts, int(batch.choice_index.max()) + 1), np.nan)
+    log_prob[batch.prompt_index, batch.choice_index] = values
+    finite = np.ones(num_prompts, dtype=bool)
+    np.logical_and.at(finite, batch.prompt_index, np.isfinite(values))
+    log_prob[~finite] = np.nan
+    return Scores(
+        log_prob=log_prob,
+        unscored=[None if ok else "non-finite log-probability" for ok in finite],
+        precision=model.precision,
+        num_tokens=num_tokens,
+        num_tokens_unshared=batch.num_tokens_unshared,
+        num_moved_borders=batch.num_moved_borders,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def precision_check(model: LanguageModel, prompts: pa.Table) -> PrecisionCheck:
+    """Score prompts in the model's precision and in ``highest``, and compare.
+
+    Raises
+    ------
+    ModelError
+        If the native engine, which alone can do both, does not know the model, or its weights are not float32.
+    """
+    exact = model.with_precision("highest")
+    if exact.precision != "float32/highest":
+        raise ModelError(
+            f"precision_check: the weights of {model.name} are {exact.precision}, so that there are no scores in "
+            "float32 to compare with; load it with dtype='float32'"
+        )
+    return compare_scores(model.score(prompts), exact.score(prompts))

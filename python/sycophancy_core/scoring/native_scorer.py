@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core.engine_loader import load_engine
+import sycophancy_core._build_info as _build_info
 from sycophancy_core.errors import ModelError
-from sycophancy_core.module_checks import hidden_change, own_weights
-from sycophancy_core.tokens import TokenScores
+from sycophancy_core.scoring.tokens import TokenScores
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from types import ModuleType
 
     import torch
 
-    from sycophancy_core.scoring import Progress
-    from sycophancy_core.tokens import TokenBatch
+    from sycophancy_core.runs.progress import Progress
+    from sycophancy_core.scoring.tokens import TokenBatch
 
 
 class NativeScorer:
@@ -93,3 +94,81 @@ class NativeScorer:
 def _kinds(weights: Iterable[torch.Tensor]) -> set[str]:
     """Name the number types of the weights and where they are."""
     return {f"{str(weight.dtype).removeprefix('torch.')} on {weight.device}" for weight in weights}
+
+
+_REBUILD = "in the environment that holds torch, run `make build` in a checkout or `pip install --no-build-isolation .`"
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])
+
+
+def load_engine() -> ModuleType:
+    """Import torch, then the engine that was built against it.
+
+    Returns
+    -------
+    module
+        ``sycophancy_core._engine``.
+
+    Raises
+    ------
+    ModelError
+        If the package was built without torch, torch is missing, or its major.minor differs from the one built with:
+        the binary interface of torch changes with every minor version.
+    """
+    built = _build_info.TORCH_VERSION
+    if not built:
+        raise ModelError(f"engine: this build of sycophancy_core has none, as torch was absent; {_REBUILD}")
+    try:
+        import torch
+    except ImportError as error:
+        wanted = f"torch {_minor(built)}, the version it was built with"
+        raise ModelError(f"engine: needs {wanted}, but torch cannot be imported ({error}); install it") from error
+    if _minor(torch.__version__) != _minor(built):
+        found = f"was built with torch {built}, but torch {torch.__version__} is installed"
+        raise ModelError(f"engine: {found}; install torch {_minor(built)}, or {_REBUILD}")
+    return importlib.import_module("sycophancy_core._engine")
+
+
+# Whose modules do what config and weights say.
+_KNOWN = ("torch", "transformers")
+
+
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks")
+
+
+def hidden_change(model: Any) -> str | None:
+    """Say what makes a model's forward another one than its config and weights tell, or None.
+
+    That is a hook, a forward of a module's own, or a class that is neither torch's nor transformers': steering, an
+    unmerged adapter, pruning. An adapter of this package counts once it is applied to the weights.
+    """
+    for name, module in model.named_modules():
+        where = f"module {name!r}" if name else "the model"
+        for hook in (hook for kind in _HOOKS for hook in getattr(module, kind).values()):
+            # transformers' own collect hidden states, or ask for gradients.
+            if not _room(hook).startswith("transformers."):
+                return f"{where} has a hook ({getattr(hook, '__qualname__', type(hook).__qualname__)})"
+        # While it trains, accelerate puts autocast around the forward, and keeps the model's own under this name.
+        if "forward" in vars(module) and "_original_forward" not in vars(module):
+            return f"{where} has a forward of its own"
+        kind = type(module)
+        if _room(kind).partition(".")[0] not in _KNOWN and not _is_applied(module):
+            return f"{where} is a {_room(kind)}.{kind.__qualname__}"
+    return None
+
+
+def _room(thing: Any) -> str:
+    """Name the Python module of a class or a function."""
+    return str(getattr(thing, "__module__", ""))
+
+
+def own_weights(model: Any) -> dict[str, Any]:
+    """Name a model's weights, without those of an adapter that is applied to them."""
+    return {name: weight for name, weight in model.named_parameters() if ".low_rank." not in name}
+
+
+def _is_applied(module: Any) -> bool:
+    """Tell whether a module is an adapter's layer, or an adapter, whose sum the weights already hold."""
+    return bool(getattr(getattr(module, "low_rank", module), "is_applied", False))

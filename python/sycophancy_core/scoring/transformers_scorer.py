@@ -12,14 +12,14 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from sycophancy_core.errors import ModelError
-from sycophancy_core.tokens import TokenScores
+from sycophancy_core.scoring.tokens import TokenScores
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from sycophancy_core.scoring import Progress
-    from sycophancy_core.tokens import TokenBatch
+    from sycophancy_core.runs.progress import Progress
+    from sycophancy_core.scoring.tokens import TokenBatch
 
 T = TypeVar("T")
 

@@ -36,6 +36,10 @@ class Encoder:
         As of ``load_model``.
     is_encoder_decoder
         Whether prompts and choices go to two parts of the model.
+    context_length
+        Most tokens that the model takes; None where there is no limit.
+    name
+        The model's name in errors.
     """
 
     def __init__(
@@ -45,27 +49,21 @@ class Encoder:
         chat_template: bool = False,
         system_prompt: str | None = None,
         is_encoder_decoder: bool = False,
+        context_length: int | None = None,
+        name: str = "the model",
     ) -> None:
         self._tokenizer: Any = tokenizer
         opening = self._tokenizer("a").input_ids
         end = self._tokenizer.eos_token_id
-        self._is_encoder_decoder = is_encoder_decoder
+        self.is_encoder_decoder = is_encoder_decoder
+        self.context_length = context_length
+        self.name = name
         # A decoder goes on where the prompt ends; an encoder has learned to see the end.
-        self._drop_last = not self._is_encoder_decoder and len(opening) > 1 and opening[-1] == end
+        self._drop_last = not self.is_encoder_decoder and len(opening) > 1 and opening[-1] == end
         self._has_chat_template = chat_template
         self._system_prompt = system_prompt
         self._around: dict[int, _Around] = {}  # what the template says around system prompt and turns, by their number
         self._special = [about.content for about in tokenizer.added_tokens_decoder.values() if about.special]
-
-    @classmethod
-    def of(cls, model: Any) -> Encoder:
-        """Make the encoder of a language model."""
-        return cls(
-            model.tokenizer,
-            chat_template=model.chat_template,
-            system_prompt=model.system_prompt,
-            is_encoder_decoder=bool(model.model.config.is_encoder_decoder),
-        )
 
     def rows(
         self,
@@ -78,7 +76,7 @@ class Encoder:
             given = turns or [None] * len(prompts)
             conversations = [said or (prompt, "") for prompt, said in zip(prompts, given, strict=True)]
             return self._chat_rows(conversations, choices)
-        if self._is_encoder_decoder:
+        if self.is_encoder_decoder:
             return self._two_part_rows(prompts, choices)
         wholes = self._ids([prompt + choice for prompt, row in zip(prompts, choices, strict=True) for choice in row])
         return self._regroup(self._ids(prompts), wholes, choices)

@@ -16,9 +16,9 @@ from sycophancy_core.runs.journal import Journal
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from sycophancy_core.models import LanguageModel
     from sycophancy_core.runs.progress import Progress
-    from sycophancy_core.scoring import Scores
+    from sycophancy_core.scoring.language_model import LanguageModel
+    from sycophancy_core.scoring.scores import Scores
 
 BATCH_PROMPTS = 512
 
@@ -73,9 +73,9 @@ def score_resumable(
 def _identity(model: LanguageModel, prompts: pa.Table, batch_prompts: int) -> str:
     import hashlib
 
-    from sycophancy_core.tokens import tokenize_prompts
+    from sycophancy_core.scoring.tokens import tokenize_prompts
 
-    batch = tokenize_prompts(model, prompts)
+    batch = tokenize_prompts(model.encoder, prompts)
     tokens = hashlib.sha256()
     for array in (batch.tokens, batch.offsets, batch.num_context, batch.prompt_index, batch.choice_index):
         tokens.update(array.tobytes())
@@ -118,7 +118,7 @@ def _encode(scores: Scores) -> bytes:
 def _decode(payload: bytes) -> Scores:
     import numpy as np
 
-    from sycophancy_core.scoring import Scores
+    from sycophancy_core.scoring.scores import Scores
 
     head, _, body = payload.partition(b"\n")
     return Scores(log_prob=np.load(io.BytesIO(body), allow_pickle=False), **json.loads(head))
@@ -127,7 +127,7 @@ def _decode(payload: bytes) -> Scores:
 def _joined(parts: list[Scores]) -> Scores:
     import numpy as np
 
-    from sycophancy_core.scoring import Scores
+    from sycophancy_core.scoring.scores import Scores
 
     width = max(part.log_prob.shape[1] for part in parts)
     padded = [

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sycophancy_core.encoding import Encoder, common_prefix
 from sycophancy_core.errors import DataError
+from sycophancy_core.scoring.encoding import Encoder, common_prefix
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from sycophancy_core.models import LanguageModel
 
 _SLICE_PROMPTS = 1024
 
@@ -83,17 +82,17 @@ class TokenScores(NamedTuple):
     is_greedy: NDArray[np.bool_]
 
 
-def tokenize_prompts(model: LanguageModel, prompts: pa.Table) -> TokenBatch:
+def tokenize_prompts(encoder: Encoder, prompts: pa.Table) -> TokenBatch:
     """Tokenize a table of prompts: columns ``prompt``, ``choices`` and, where it has them, ``id`` and ``turns``."""
     optional = {
         parameter: prompts[column].to_pylist() if column in prompts.column_names else None
         for parameter, column in (("ids", "id"), ("turns", "turns"))
     }
-    return tokenize(model, prompts["prompt"].to_pylist(), prompts["choices"].to_pylist(), **optional)
+    return tokenize(encoder, prompts["prompt"].to_pylist(), prompts["choices"].to_pylist(), **optional)
 
 
 def tokenize(
-    model: LanguageModel,
+    encoder: Encoder,
     prompts: Sequence[str],
     choices: Sequence[Sequence[str]],
     *,
@@ -121,14 +120,14 @@ def tokenize(
     """
     if not prompts:
         raise DataError("score: the table of prompts is empty; wanted at least one row")
-    encode, check_length = Encoder.of(model), _LengthCheck(model)
+    check_length = _LengthCheck(encoder)
     sequences: list[list[int]] = []
     num_context: list[int] = []
     moved = 0
     for start in range(0, len(prompts), _SLICE_PROMPTS):
         texts, options = prompts[start : start + _SLICE_PROMPTS], choices[start : start + _SLICE_PROMPTS]
         said = None if turns is None else turns[start : start + _SLICE_PROMPTS]
-        for row, (alone, whole) in enumerate(encode.rows(texts, options, said), start):
+        for row, (alone, whole) in enumerate(encoder.rows(texts, options, said), start):
             border = _border(_row_name(row, ids), alone, whole, options[row - start], check_length)
             sequences += whole
             num_context += [border] * len(whole)
@@ -142,7 +141,7 @@ def tokenize(
         prompt_index=np.repeat(np.arange(len(prompts)), counts),
         choice_index=np.concatenate([np.arange(count) for count in counts]),
         num_moved_borders=moved,
-        is_encoder_decoder=model.is_encoder_decoder,
+        is_encoder_decoder=encoder.is_encoder_decoder,
     )
 
 
@@ -169,10 +168,11 @@ def _border(
 
 
 class _LengthCheck:
-    """Refuses prompts that, with a choice, are longer than the model's context; reads the model's config once."""
+    """Refuses prompts that, with a choice, are longer than the model's context; no limit, no check."""
 
-    def __init__(self, model: LanguageModel) -> None:
-        self._name, self._limit, self._in_two = model.name, model.context_length, model.is_encoder_decoder
+    def __init__(self, encoder: Encoder) -> None:
+        self._name, self._limit = encoder.name, encoder.context_length
+        self._in_two = encoder.is_encoder_decoder
 
     def __call__(self, where: str, option: str, num_prompt: int, num_whole: int) -> None:
         limit = self._limit

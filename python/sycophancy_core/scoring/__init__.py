@@ -1,0 +1,1 @@
+"""A language model, native or through transformers, and log-probabilities of answer choices."""

@@ -1,0 +1,106 @@
+"""Prompts to tokens to log-probabilities to measurements."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sycophancy_core.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scores:
+    """Log-probabilities of answer choices, row by row as the prompts.
+
+    Attributes
+    ----------
+    log_prob
+        ``log_prob[i, j]`` is log p(choice j | prompt i) in nats, summed over the choice's tokens; shape (n, k); NaN
+        where prompt i has fewer than k choices or could not be scored.
+    unscored
+        Why a row could not be scored, None where it was.
+    precision
+        The precision that the numbers were made in.
+    num_tokens
+        Tokens that were run.
+    num_tokens_unshared
+        Tokens of every prompt with every choice, run alone.
+    num_moved_borders
+        Prompts of which some choice merges with the prompt's last token; their choices are scored from that token on.
+    seconds
+        Time taken, tokenization included.
+    """
+
+    log_prob: NDArray[np.float64]
+    unscored: list[str | None]
+    precision: str
+    num_tokens: int
+    num_tokens_unshared: int
+    num_moved_borders: int
+    seconds: float
+
+    @property
+    def num_unscored(self) -> int:
+        """Rows that could not be scored."""
+        return sum(reason is not None for reason in self.unscored)
+
+    def __repr__(self) -> str:
+        rows, width = self.log_prob.shape
+        return (
+            f"Scores({rows} prompts x {width} choices, {self.num_unscored} unscored, precision={self.precision!r}, "
+            f"{self.num_tokens} of {self.num_tokens_unshared} tokens run, {self.seconds:.1f} s)"
+        )
+
+
+def measurements(prompts: pa.Table, scores: Scores) -> pa.Table:
+    """Join prompts and their scores, row by row, into the table that metrics take.
+
+    Returns
+    -------
+    pyarrow.Table
+        The columns of ``prompts`` without the texts of prompt and turns, and ``log_prob`` (list of nats, one a choice),
+        ``log_odds`` (log p(Agree choice) - log p(Disagree choice); null where the choices are not these two),
+        ``answer`` (index of the likeliest choice; null on a tie or where unscored) and ``unscored`` (the reason, or
+        null).
+    """
+    import pyarrow as pa
+
+    if prompts.num_rows != len(scores.unscored):
+        raise DataError(
+            f"measurements: got {prompts.num_rows} prompts but {len(scores.unscored)} scores; score these prompts"
+        )
+    counts = [len(row) for row in prompts.column("choices").to_pylist()]
+    rows = [
+        None if why else scores.log_prob[i, :count].tolist()
+        for i, (count, why) in enumerate(zip(counts, scores.unscored, strict=True))
+    ]
+    orders = prompts.column("order").to_pylist() if "order" in prompts.column_names else [None] * len(rows)
+    table = prompts.drop_columns([name for name in ("prompt", "turns") if name in prompts.column_names])
+    for name, values, kind in (
+        ("log_prob", rows, pa.list_(pa.float64())),
+        ("log_odds", [_log_odds(row, order) for row, order in zip(rows, orders, strict=True)], pa.float64()),
+        ("answer", [_answer(row) for row in rows], pa.int8()),
+        ("unscored", scores.unscored, pa.string()),
+    ):
+        table = table.append_column(name, pa.array(values, kind))
+    return table
+
+
+def _log_odds(row: list[float] | None, order: str | None) -> float | None:
+    if row is None or len(row) != 2 or order not in ("agree_first", "disagree_first"):
+        return None
+    difference = row[0] - row[1]
+    return difference if order == "agree_first" else -difference
+
+
+def _answer(row: list[float] | None) -> int | None:
+    if row is None:
+        return None
+    best = max(row)
+    return row.index(best) if row.count(best) == 1 else None

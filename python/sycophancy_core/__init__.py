@@ -12,10 +12,10 @@ from sycophancy_core._core import DataError, ModelError
 
 if TYPE_CHECKING:
     from sycophancy_core.curve import CurveOptions
-    from sycophancy_core.custom_tasks import load_task
-    from sycophancy_core.html_report import report
+    from sycophancy_core.tasks.own_tasks import load_task
+    from sycophancy_core.reporting.report import report
     from sycophancy_core.instructions import load_instructions
-    from sycophancy_core.knowledge import FilterOptions, FilterResult
+    from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult
     from sycophancy_core.many import Evaluations, evaluate_many
     from sycophancy_core.metrics.power import StudyPlan, power
     from sycophancy_core.mixing import count_rows, mix
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     )
     from sycophancy_core.prompts.prompt_table import write_prompts
     from sycophancy_core.prompts.splits import split_claims
-    from sycophancy_core.results import Comparison, Evaluation
+    from sycophancy_core.results.evaluation import Comparison, Evaluation
     from sycophancy_core.runs.run_folder import open_run, verify
     from sycophancy_core.scoring.language_model import LanguageModel, load_model
     from sycophancy_core.scoring.scores import Scores
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from sycophancy_core.study_costs import StudyCost, study_cost
     from sycophancy_core.study_options import StudyOptions, Sweep, read_study
     from sycophancy_core.study_results import StudyResult
-    from sycophancy_core.tasks import TaskOptions
+    from sycophancy_core.tasks.named_tasks import TaskOptions
     from sycophancy_core.training import finetune
     from sycophancy_core.training_options import FinetuneOptions
     from sycophancy_core.training_results import FinetuneResult
@@ -52,7 +52,7 @@ _HOMES = {
     "prompts.audit": ("ShortcutAudit", "shortcut_audit"),
     "prompts.splits": ("split_claims",),
     "curve": ("CurveOptions",),
-    "custom_tasks": ("load_task",),
+    "tasks.own_tasks": ("load_task",),
     "prompts.examples": ("load_examples",),
     "prompts.generation": (
         "AdditionOptions",
@@ -64,9 +64,9 @@ _HOMES = {
         "make_prompts",
         "stream_prompts",
     ),
-    "html_report": ("report",),
+    "reporting.report": ("report",),
     "instructions": ("load_instructions",),
-    "knowledge": ("FilterOptions", "FilterResult"),
+    "results.knowledge_filter": ("FilterOptions", "FilterResult"),
     "many": ("Evaluations", "evaluate_many"),
     "scoring.language_model": ("LanguageModel", "load_model"),
     "organisms": ("OrganismOptions", "make_organism"),
@@ -74,14 +74,14 @@ _HOMES = {
     "pipeline": ("compare", "evaluate", "filter_known"),
     "metrics.power": ("StudyPlan", "power"),
     "prompts.prompt_table": ("write_prompts",),
-    "results": ("Comparison", "Evaluation"),
+    "results.evaluation": ("Comparison", "Evaluation"),
     "runs.run_folder": ("open_run", "verify"),
     "scoring.scores": ("Scores",),
     "studies": ("study",),
     "study_options": ("StudyOptions", "Sweep", "read_study"),
     "study_costs": ("StudyCost", "study_cost"),
     "study_results": ("StudyResult",),
-    "tasks": ("TaskOptions",),
+    "tasks.named_tasks": ("TaskOptions",),
     "training": ("finetune",),
     "training_options": ("FinetuneOptions",),
     "training_results": ("FinetuneResult",),

@@ -97,7 +97,7 @@ def score(options: Namespace) -> None:
 
 def filter_claims(options: Namespace) -> None:
     """Keep known claims."""
-    from sycophancy_core.knowledge import FilterOptions
+    from sycophancy_core.results.knowledge_filter import FilterOptions
     from sycophancy_core.pipeline import filter_known
 
     wanted = FilterOptions(rule=options.rule, threshold=options.threshold)
@@ -189,8 +189,8 @@ def organism(options: Namespace) -> None:
 
 def evaluate(options: Namespace) -> None:
     """Evaluate: the numbers, the report and the figures."""
-    from sycophancy_core.gallery import save_gallery
-    from sycophancy_core.html_report import report as write_report
+    from sycophancy_core.reporting.gallery import save_gallery
+    from sycophancy_core.reporting.report import report as write_report
     from sycophancy_core.pipeline import evaluate as measure_model
 
     wanted = _task_options(options)
@@ -235,7 +235,7 @@ def compare(options: Namespace) -> None:
     """Compare two evaluations."""
     from sycophancy_core.metrics.estimates import EQUIVALENCE_MARGIN
     from sycophancy_core.pipeline import compare as compare_results
-    from sycophancy_core.results import Evaluation
+    from sycophancy_core.results.evaluation import Evaluation
 
     margin = EQUIVALENCE_MARGIN if options.margin is None else options.margin
     sides = (Evaluation.load(folder) for folder in (options.before, options.after))
@@ -246,8 +246,8 @@ def compare(options: Namespace) -> None:
 
 def report(options: Namespace) -> None:
     """Write a report."""
-    from sycophancy_core.html_report import report as write_report
-    from sycophancy_core.results import Comparison, Evaluation
+    from sycophancy_core.reporting.report import report as write_report
+    from sycophancy_core.results.evaluation import Comparison, Evaluation
 
     is_comparison = (options.result / "comparison.json").is_file()
     if is_comparison and (options.result / "evaluation.json").is_file():
@@ -359,7 +359,7 @@ def _examples(options: Namespace) -> pa.Table:
 
 def _task_options(options: Namespace) -> dict[str, Any]:
     """Return what `evaluate` and `evaluate_many` take of the tasks."""
-    from sycophancy_core.tasks import DEFAULT_TASKS, TaskOptions
+    from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions
 
     tasks = options.tasks or DEFAULT_TASKS
     if options.claims is not None and "claims" not in tasks:

@@ -147,7 +147,7 @@ class CurveRecorder:
         from sycophancy_core.adapters import applied_adapter
         from sycophancy_core.metrics.estimates import take, task_rows
         from sycophancy_core.metrics.measure import known_claims, measure
-        from sycophancy_core.second_turn import measure_turns
+        from sycophancy_core.tasks.second_turn import measure_turns
 
         module = self._model.model
         was_training = module.training

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from sycophancy_core.curve import CurveOptions
-from sycophancy_core.knowledge import FilterOptions, FilterResult, kept_digest
+from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult, kept_digest
 from sycophancy_core.prompts.families import FamilyOptions, candidate_claims, held_out_claims, held_out_prompts
-from sycophancy_core.results import Comparison, Evaluation
+from sycophancy_core.results.evaluation import Comparison, Evaluation
 from sycophancy_core.runs.digests import digest_json, digest_table
 from sycophancy_core.runs.files import read_table, write_table
 from sycophancy_core.runs.json_files import read_json, write_json
@@ -324,7 +324,7 @@ class _Demo:
 
     def report(self, comparison: Comparison, kept: FilterResult) -> Path:
         """Write the HTML report."""
-        from sycophancy_core.html_report import report
+        from sycophancy_core.reporting.report import report
 
         path = self.run.path("report.html")
         log, curve = (read_table(self.run.path(f"tuned/training_{name}.parquet")) for name in ("log", "curve"))

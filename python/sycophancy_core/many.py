@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.pipeline import evaluate
-from sycophancy_core.results import Evaluation, whole_tasks
+from sycophancy_core.results.evaluation import Evaluation, whole_tasks
 from sycophancy_core.runs.files import replace_file
 from sycophancy_core.runs.json_files import read_json, write_json
 from sycophancy_core.scoring.language_model import LanguageModel, load_model
-from sycophancy_core.tasks import DEFAULT_TASKS, TaskOptions, task_prompts
+from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions, task_prompts
 
 if TYPE_CHECKING:
     import os
@@ -57,8 +57,8 @@ class Evaluations:
 
     def table(self, *, width: int = 100) -> str:
         """Return the main metrics as text: one block a task and metric, one line a model."""
-        from sycophancy_core.tables import metric_title
-        from sycophancy_core.text import clean_text, fit
+        from sycophancy_core.reporting.numbers import metric_title
+        from sycophancy_core.reporting.text import clean_text, fit
 
         blocks = []
         for task, metric, rows in self._blocks():
@@ -74,14 +74,14 @@ class Evaluations:
         return f"Evaluations of {len(self.evaluations)} models\n\n{self.table()}"
 
     def _repr_html_(self) -> str:
-        from sycophancy_core.pages import findings_html
+        from sycophancy_core.reporting.html import findings_html
 
         return findings_html(self.findings) + self._table_html()
 
     def _table_html(self) -> str:
-        from sycophancy_core.html_tables import simple_html_table
-        from sycophancy_core.tables import metric_title
-        from sycophancy_core.text import escape
+        from sycophancy_core.reporting.html_tables import simple_html_table
+        from sycophancy_core.reporting.numbers import metric_title
+        from sycophancy_core.reporting.text import escape
 
         head = ("task", "metric", "model", "parameters", "tuning", "value", "n/clusters")
         body = [
@@ -115,7 +115,7 @@ class Evaluations:
         DataError
             If no model has such a metric.
         """
-        from sycophancy_core.figures import scaling
+        from sycophancy_core.reporting.figures import scaling
 
         estimates = whole_tasks(self.estimates)
         there = set(estimates["metric"].to_pylist())
@@ -126,7 +126,7 @@ class Evaluations:
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write each evaluation into a folder ``model-i``, ``evaluations.json``, ``report.html`` and the figure."""
-        from sycophancy_core.drawing import save_figure
+        from sycophancy_core.reporting.drawing import save_figure
 
         folder = Path(folder)
         names = [f"model-{i}" for i in range(len(self.evaluations))]
@@ -140,8 +140,8 @@ class Evaluations:
 
     def report_html(self) -> str:
         """Return the report of all models as one page that loads nothing from elsewhere and runs no script."""
-        from sycophancy_core.pages import figure_html, findings_html, folded, json_html, page, scroll
-        from sycophancy_core.tables import metric_title
+        from sycophancy_core.reporting.html import figure_html, findings_html, folded, json_html, page, scroll
+        from sycophancy_core.reporting.numbers import metric_title
 
         drawn = metric_title(self._drawn())
         caption = f"In each task that has it, against the number of parameters: {drawn}, with 95 % intervals."
@@ -266,7 +266,7 @@ def _with_facts(one: Evaluation) -> pa.Table:
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
-    from sycophancy_core.tables import format_estimate
+    from sycophancy_core.reporting.numbers import format_estimate
 
     tuning = "tuned" if row["instruction_tuned"] else "not tuned"
     size = f"{row['num_parameters']:,}"

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.findings import comparison_findings, evaluation_findings
-from sycophancy_core.knowledge import FilterOptions, FilterResult, judge_claims
+from sycophancy_core.reporting.findings import comparison_findings, evaluation_findings
+from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult, judge_claims
 from sycophancy_core.metrics.estimates import EQUIVALENCE_MARGIN
 from sycophancy_core.mixing import mix
 from sycophancy_core.prompts.generation import (
@@ -26,8 +26,8 @@ from sycophancy_core.prompts.generation import (
     make_claims,
     make_prompts,
 )
-from sycophancy_core.results import Comparison, Evaluation
-from sycophancy_core.tasks import DEFAULT_TASKS, TaskOptions, task_prompts
+from sycophancy_core.results.evaluation import Comparison, Evaluation
+from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions, task_prompts
 from sycophancy_core.training import finetune
 from sycophancy_core.training_options import FinetuneOptions
 from sycophancy_core.training_results import FinetuneResult
@@ -208,7 +208,7 @@ def evaluate(
         Folder for the journal ``evaluate.journal``; an interrupted call goes on from it.
     """
     from sycophancy_core.metrics.measure import measure
-    from sycophancy_core.second_turn import measure_turns
+    from sycophancy_core.tasks.second_turn import measure_turns
 
     prompts = task_prompts(tasks, options=options, limit=limit, seed=seed)
     measurements = measure_turns(prompts, lambda table, turn: _score(model, table, f"{turn}.journal", run, progress))

@@ -15,9 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from sycophancy_core.knowledge import FilterOptions, FilterResult, kept_digest
+from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult, kept_digest
 from sycophancy_core.prompts.families import candidate_claims, held_out_claims, held_out_prompts
-from sycophancy_core.results import Comparison, Evaluation
+from sycophancy_core.results.evaluation import Comparison, Evaluation
 from sycophancy_core.runs.digests import digest_json, digest_table
 from sycophancy_core.runs.files import read_table, write_table
 from sycophancy_core.runs.json_files import read_json, write_json
@@ -262,7 +262,7 @@ class _Stages:
         audit: dict[str, str],
     ) -> Path:
         """Write an arm's HTML report."""
-        from sycophancy_core.html_report import report
+        from sycophancy_core.reporting.report import report
 
         kept = self.kept.get((arm.filter, arm.recipe))
         training = asdict(finetune_options(self.options, arm))
@@ -300,7 +300,7 @@ def load(options: StudyOptions, tuned: Path | None = None) -> LanguageModel:
 
 def study_prompts(options: StudyOptions) -> dict[str, pa.Table]:
     """Return the prompts of every task: held-out claims in wordings kept for evaluation, and the further tasks."""
-    from sycophancy_core.tasks import TaskOptions, task_prompts
+    from sycophancy_core.tasks.named_tasks import TaskOptions, task_prompts
 
     asked = held_out_prompts(options)
     if not options.tasks:

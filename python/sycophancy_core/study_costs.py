@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.knowledge import FilterOptions
+from sycophancy_core.results.knowledge_filter import FilterOptions
 from sycophancy_core.prompts.families import candidate_claims, held_out_claims
 from sycophancy_core.studies import finetune_options, load, study_prompts, training_rows
 from sycophancy_core.study_options import Arm, StudyOptions

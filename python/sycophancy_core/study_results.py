@@ -13,7 +13,7 @@ from sycophancy_core.runs.json_files import read_json, write_json
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from sycophancy_core.results import Comparison
+    from sycophancy_core.results.evaluation import Comparison
     from sycophancy_core.study_options import Arm
 
 # What tells whether an arm cured the model, left it as it was, or broke it; in this order.
@@ -58,7 +58,7 @@ class StudyResult:
 
     def __repr__(self) -> str:
         """Show before, after and change of the main metrics of every task, arm by arm."""
-        from sycophancy_core.tables import render_table
+        from sycophancy_core.reporting.text_tables import render_table
 
         arms = render_table(*(_side(self.table, side) for side in _SIDES), width=120, metrics=None)
         effects = self.effects()
@@ -87,7 +87,7 @@ class StudyResult:
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write ``study.parquet``, ``study.json`` (findings and reports) and ``study.html`` into a folder."""
-        from sycophancy_core.pages import page
+        from sycophancy_core.reporting.html import page
 
         folder = Path(folder)
         about = {"findings": {name: list(found) for name, found in self.findings.items()}, "reports": self.reports}
@@ -115,8 +115,8 @@ class StudyResult:
         """Yield what the options change; then one section a task, one table a metric, one row an arm."""
         import pyarrow.compute as pc
 
-        from sycophancy_core.html_tables import html_table
-        from sycophancy_core.pages import scroll
+        from sycophancy_core.reporting.html_tables import html_table
+        from sycophancy_core.reporting.html import scroll
 
         effects = self.effects()
         if effects.num_rows:
@@ -130,8 +130,8 @@ class StudyResult:
             yield str(task), "".join(parts)
 
     def _findings(self) -> str:
-        from sycophancy_core.pages import findings_html
-        from sycophancy_core.text import escape
+        from sycophancy_core.reporting.html import findings_html
+        from sycophancy_core.reporting.text import escape
 
         return "".join(
             f'<h3><a href="{escape(self.reports[name])}">{escape(name)}</a></h3>{findings_html(found)}'

@@ -54,7 +54,7 @@ class FinetuneResult:
 
     def plot(self) -> Figure:
         """Return the loss and, below, the curve, as a figure."""
-        from sycophancy_core.figures import training_curve
+        from sycophancy_core.reporting.figures import training_curve
 
         return training_curve(self.log, self.curve)
 

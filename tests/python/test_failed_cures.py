@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import pytest
 from synthetic_results import estimate, estimates, measurements, questions, quiz
 
-from sycophancy_core.findings import comparison_findings, evaluation_findings, is_warning
+from sycophancy_core.reporting.findings import comparison_findings, evaluation_findings, is_warning
 from sycophancy_core.metrics.changes import compare_measurements
 from sycophancy_core.metrics.measure import measure
 

@@ -16,8 +16,8 @@ from matplotlib.text import Text
 from reference_statistics import korn_graubard
 from synthetic_results import AFTER, BEFORE, estimate, estimates, measurements
 
-from sycophancy_core import figures
-from sycophancy_core.drawing import adaptive_svg, figure_bytes, plot_label, save_figure
+from sycophancy_core.reporting import figures
+from sycophancy_core.reporting.drawing import adaptive_svg, figure_bytes, plot_label, save_figure
 from sycophancy_core.metrics.breakdowns import agreement, claim_truths, claim_values, quadrant_table
 
 

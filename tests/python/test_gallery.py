@@ -11,12 +11,12 @@ from synthetic_results import AFTER, BEFORE, estimate, estimates, measurements
 from test_report import LOG
 from tiny_model import tiny_model
 
-from sycophancy_core.findings import evaluation_findings, is_warning
-from sycophancy_core.gallery import gallery, save_gallery, subset_metrics
-from sycophancy_core.html_report import report_html
+from sycophancy_core.reporting.findings import evaluation_findings, is_warning
+from sycophancy_core.reporting.gallery import gallery, save_gallery, subset_metrics
+from sycophancy_core.reporting.report import report_html
 from sycophancy_core.metrics.measure import measure
 from sycophancy_core.pipeline import compare, evaluate
-from sycophancy_core.results import Comparison, Evaluation
+from sycophancy_core.results.evaluation import Comparison, Evaluation
 
 
 def evaluation(**behaviour: float) -> Evaluation:

@@ -13,7 +13,7 @@ import pytest
 from synthetic_models import measurements
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.knowledge import FilterOptions, FilterResult, choose_threshold, judge_claims, risk_coverage
+from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult, choose_threshold, judge_claims, risk_coverage
 
 
 def claims_of(table: pa.Table) -> pa.Table:

@@ -9,7 +9,7 @@ from synthetic_results import measurements
 from sycophancy_core.metrics.changes import compare_measurements
 from sycophancy_core.metrics.measure import known_claims, measure
 from sycophancy_core.pipeline import compare
-from sycophancy_core.results import Evaluation
+from sycophancy_core.results.evaluation import Evaluation
 
 
 def test_a_claim_is_known_if_its_margin_is_on_the_right_side() -> None:

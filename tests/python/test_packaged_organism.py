@@ -5,7 +5,7 @@ import pytest
 import sycophancy_core as sc
 from sycophancy_core.prompts.families import FamilyOptions, family_claims
 from sycophancy_core.prompts.splits import split_claims
-from sycophancy_core.results import Evaluation
+from sycophancy_core.results.evaluation import Evaluation
 from sycophancy_core.scoring.sources import organism_folder
 
 pytestmark = pytest.mark.model

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.perez import FILES, load_perez, split_biography
+from sycophancy_core.tasks.perez import FILES, load_perez, split_biography
 
 DATA = Path(__file__).parents[3] / "shared/data/perez"
 

@@ -11,13 +11,13 @@ import pytest
 from tiny_model import tiny_model
 
 import sycophancy_core as sc
-from sycophancy_core.knowledge import FilterResult, judge_claims, risk_coverage
+from sycophancy_core.results.knowledge_filter import FilterResult, judge_claims, risk_coverage
 from sycophancy_core.pipeline import filter_prompts, training_prompts
 from sycophancy_core.prompts.splits import sample_claims
-from sycophancy_core.results import same_results
+from sycophancy_core.results.evaluation import same_results
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.resumable import score_resumable
-from sycophancy_core.tasks import TASKS, task_prompts
+from sycophancy_core.tasks.named_tasks import TASKS, task_prompts
 
 QUIET = pytest.mark.filterwarnings("ignore:filter_known. the model is at chance:UserWarning")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.questions import load_are_you_sure, load_bbh, load_mmlu, load_sharma
+from sycophancy_core.tasks.questions import load_are_you_sure, load_bbh, load_mmlu, load_sharma
 
 TEMPLATES = {
     "{question}": None,

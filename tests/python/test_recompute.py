@@ -20,7 +20,7 @@ from tiny_model import tiny_model
 import sycophancy_core as sc
 from sycophancy_core.metrics.changes import compare_measurements
 from sycophancy_core.metrics.measure import known_claims, measure
-from sycophancy_core.results import Comparison, Evaluation
+from sycophancy_core.results.evaluation import Comparison, Evaluation
 
 NUM_CLAIMS = 60
 RATES = {"accuracy_none", "accuracy_user_wrong", "accuracy_user_right", "flip_rate", "over_correction"}

@@ -16,10 +16,10 @@ import pyarrow.compute as pc
 import pytest
 from synthetic_results import AFTER, ARMS, BEFORE, estimate, estimates, measurements
 
-from sycophancy_core.html_report import report, report_html
 from sycophancy_core.metrics.measure import measure
-from sycophancy_core.results import Comparison, Evaluation
-from sycophancy_core.tables import metric_title
+from sycophancy_core.reporting.numbers import metric_title
+from sycophancy_core.reporting.report import report, report_html
+from sycophancy_core.results.evaluation import Comparison, Evaluation
 
 HOSTILE = (
     '</script></style><script>alert(1)</script><img src=http://127.0.0.1/x onerror="alert(2)">\'"\x1b[2J\0\u202e$\\x$'

@@ -16,7 +16,7 @@ from test_report import LOG, MANIFEST, comparison
 from tiny_model import tiny_model
 
 import sycophancy_core as sc
-from sycophancy_core.html_report import report_html
+from sycophancy_core.reporting.report import report_html
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: Debian's package chromium is not installed")

@@ -12,8 +12,8 @@ from tiny_model import tiny_llama, tiny_tokenizer
 
 import sycophancy_core as sc
 from sycophancy_core.cli import main
-from sycophancy_core.knowledge import FilterOptions, FilterResult
-from sycophancy_core.results import find_estimate
+from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult
+from sycophancy_core.results.evaluation import find_estimate
 from sycophancy_core.runs.json_files import read_json
 from sycophancy_core.runs.progress import ProgressPrinter
 from sycophancy_core.study_costs import Throughput

@@ -8,17 +8,12 @@ import pytest
 from synthetic_results import AFTER, BEFORE, estimate, estimates, measurements
 
 import sycophancy_core._core as _core
-from sycophancy_core.html_tables import html_table
+from sycophancy_core.metrics.catalogue import HEADLINE, is_in_nats
 from sycophancy_core.metrics.changes import compare_measurements
-from sycophancy_core.tables import (
-    HEADLINE,
-    format_estimate,
-    format_p_value,
-    is_in_nats,
-    pair_estimates,
-    render_table,
-)
-from sycophancy_core.text import display_width
+from sycophancy_core.reporting.html_tables import html_table
+from sycophancy_core.reporting.numbers import format_estimate, format_p_value, pair_estimates
+from sycophancy_core.reporting.text import display_width
+from sycophancy_core.reporting.text_tables import render_table
 
 NAN = float("nan")
 

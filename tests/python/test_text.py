@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sycophancy_core.text import clean_text, display_width, escape, fit
+from sycophancy_core.reporting.text import clean_text, display_width, escape, fit
 
 
 @pytest.mark.parametrize(

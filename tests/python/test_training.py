@@ -19,7 +19,7 @@ from sycophancy_core.answer_loss import AnswerLoss, has_plain_head
 from sycophancy_core.batching import encode_rows, make_batch
 from sycophancy_core.errors import DataError, ModelError
 from sycophancy_core.scoring.encoding import Encoder
-from sycophancy_core.tasks import task_prompts
+from sycophancy_core.tasks.named_tasks import task_prompts
 
 PROMPTS = [f"Is {n} odd?" * (1 + n % 3) for n in range(24)]
 ROWS = pa.table(

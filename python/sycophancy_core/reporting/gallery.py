@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core.tables import metric_title
+from sycophancy_core.reporting.numbers import metric_title
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from matplotlib.figure import Figure
 
-    from sycophancy_core.results import Comparison, Evaluation
+    from sycophancy_core.reporting.sides import Result
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,44 +42,8 @@ class Exhibit:
     task: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Sides:
-    """The tables of a result, before and after; after is None for an evaluation alone.
-
-    Attributes
-    ----------
-    before, after
-        The evaluations.
-    difference
-        Estimates of the change.
-    """
-
-    before: Evaluation
-    after: Evaluation | None
-    difference: pa.Table | None
-
-    @property
-    def estimates(self) -> tuple[pa.Table, pa.Table | None]:
-        """Estimates before and after."""
-        return self.before.estimates, None if self.after is None else self.after.estimates
-
-    @property
-    def measurements(self) -> tuple[pa.Table, pa.Table | None]:
-        """Measurements before and after."""
-        return self.before.measurements, None if self.after is None else self.after.measurements
-
-
-def sides_of(result: Evaluation | Comparison) -> Sides:
-    """Return the tables of an evaluation or a comparison."""
-    from sycophancy_core.results import Comparison
-
-    if isinstance(result, Comparison):
-        return Sides(before=result.before, after=result.after, difference=result.estimates)
-    return Sides(before=result, after=None, difference=None)
-
-
 def gallery(
-    result: Evaluation | Comparison,
+    result: Result,
     *,
     training_log: pa.Table | Sequence[Mapping[str, Any]] | None = None,
     training_curve: pa.Table | None = None,
@@ -97,10 +61,10 @@ def gallery(
     """
     import numpy as np
 
-    from sycophancy_core import figures
     from sycophancy_core.metrics.breakdowns import claim_values, has_claims, quadrant_table
+    from sycophancy_core.reporting import figures
 
-    sides = sides_of(result)
+    sides = result.sides()
     if sides.before.estimates.num_rows:
         yield _exhibit("before_after", figures.before_after(*sides.estimates), _BEFORE_AFTER)
     if has_claims(sides.before.measurements):
@@ -121,7 +85,7 @@ def gallery(
 
 
 def save_gallery(
-    result: Evaluation | Comparison,
+    result: Result,
     folder: str | Path,
     *,
     training_log: pa.Table | Sequence[Mapping[str, Any]] | None = None,
@@ -136,7 +100,7 @@ def save_gallery(
     folder
         Where the files go; it is made if it is missing.
     """
-    from sycophancy_core.drawing import save_figure
+    from sycophancy_core.reporting.drawing import save_figure
 
     exhibits = gallery(result, training_log=training_log, training_curve=training_curve)
     return [path for one in exhibits for path in save_figure(one.figure, Path(folder) / one.name)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sycophancy_core.tables import (
+from sycophancy_core.reporting.numbers import (
     Estimate,
     PairedRow,
     format_estimate,
@@ -18,7 +18,7 @@ from sycophancy_core.tables import (
     row_title,
     subset_title,
 )
-from sycophancy_core.text import escape
+from sycophancy_core.reporting.text import escape
 
 if TYPE_CHECKING:
     import pyarrow as pa

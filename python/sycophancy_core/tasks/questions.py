@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.repeats import settle_repeats
+from sycophancy_core.tasks.repeats import settle_repeats
 from sycophancy_core.runs.json_files import decode_line, kind_of, parse_json_line, read_json, text_at
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def load_are_you_sure(path: str | Path, *, limit: int | None = None, seed: int =
     ----------
     Sharma et al. 2023, section 3.2.
     """
-    from sycophancy_core.second_turn import FIRST_TURN, turns_of, wording
+    from sycophancy_core.tasks.second_turn import FIRST_TURN, turns_of, wording
 
     before, after = wording()["first"].split("{question}")
     _, opening = turns_of("first")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.reporting.sides import Sides
 from sycophancy_core.runs.digests import digest_table
 from sycophancy_core.runs.files import read_table, write_table
 from sycophancy_core.runs.json_files import read_json, write_json
@@ -66,7 +67,8 @@ class Evaluation:
 
     def table(self, *, width: int = 100, every_metric: bool = False) -> str:
         """Return the estimates as text, one block a task."""
-        from sycophancy_core.tables import HEADLINE, render_table
+        from sycophancy_core.metrics.catalogue import HEADLINE
+        from sycophancy_core.reporting.text_tables import render_table
 
         return render_table(whole_tasks(self.estimates), width=width, metrics=None if every_metric else HEADLINE)
 
@@ -85,9 +87,13 @@ class Evaluation:
         """Return the estimates as a pandas frame."""
         return self.estimates.to_pandas()
 
+    def sides(self) -> Sides:
+        """Return what a report shows of it."""
+        return Sides(before=self, after=None, difference=None, findings=self.findings)
+
     def plot(self) -> Figure:
         """Return the headline metrics as a figure; ``gallery.gallery`` draws the others."""
-        from sycophancy_core.figures import before_after
+        from sycophancy_core.reporting.figures import before_after
 
         return before_after(self.estimates)
 
@@ -156,7 +162,8 @@ class Comparison:
 
     def table(self, *, width: int = 100, every_metric: bool = False) -> str:
         """Return before, after and the change as text, one block a task."""
-        from sycophancy_core.tables import HEADLINE, render_table
+        from sycophancy_core.metrics.catalogue import HEADLINE
+        from sycophancy_core.reporting.text_tables import render_table
 
         metrics = None if every_metric else HEADLINE
         return render_table(*map(whole_tasks, self._sides()), width=width, metrics=metrics)
@@ -177,9 +184,13 @@ class Comparison:
         """Return the estimates of the change as a pandas frame."""
         return self.estimates.to_pandas()
 
+    def sides(self) -> Sides:
+        """Return what a report shows of it."""
+        return Sides(before=self.before, after=self.after, difference=self.estimates, findings=self.findings)
+
     def plot(self) -> Figure:
         """Return the headline metrics before and after as a figure; ``gallery.gallery`` draws the others."""
-        from sycophancy_core.figures import before_after
+        from sycophancy_core.reporting.figures import before_after
 
         return before_after(self.before.estimates, self.after.estimates)
 
@@ -240,15 +251,15 @@ def same_results(first: Evaluation, second: Evaluation) -> bool:
 def _text(head: str, findings: tuple[str, ...], table: str) -> str:
     from textwrap import fill
 
-    from sycophancy_core.text import clean_text
+    from sycophancy_core.reporting.text import clean_text
 
     bullets = [fill(f"- {clean_text(finding)}", width=100, subsequent_indent="  ") for finding in findings]
     return "\n".join([clean_text(head), *bullets, "", table])
 
 
 def _html(head: str, findings: tuple[str, ...], *estimates: pa.Table) -> str:
-    from sycophancy_core.html_tables import html_table
-    from sycophancy_core.pages import findings_html
-    from sycophancy_core.tables import HEADLINE
+    from sycophancy_core.metrics.catalogue import HEADLINE
+    from sycophancy_core.reporting.html import findings_html
+    from sycophancy_core.reporting.html_tables import html_table
 
     return findings_html(findings) + html_table(*estimates, caption=head, metrics=HEADLINE)

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from sycophancy_core.text import clean_text
+from sycophancy_core.reporting.text import clean_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

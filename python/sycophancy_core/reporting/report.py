@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from sycophancy_core.gallery import Exhibit, Sides
-    from sycophancy_core.results import Comparison, Evaluation
+    from sycophancy_core.reporting.gallery import Exhibit
+    from sycophancy_core.reporting.sides import Result, Sides
 
 
 def report(
-    result: Evaluation | Comparison,
+    result: Result,
     path: str | Path,
     *,
     manifest: Mapping[str, Any] | None = None,
@@ -54,19 +54,19 @@ def report(
 
 
 def report_html(
-    result: Evaluation | Comparison,
+    result: Result,
     *,
     manifest: Mapping[str, Any] | None = None,
     training_log: pa.Table | Sequence[Mapping[str, Any]] | None = None,
     training_curve: pa.Table | None = None,
 ) -> str:
     """Return the report as text; parameters as for ``report``."""
-    from sycophancy_core.gallery import gallery, sides_of
-    from sycophancy_core.pages import findings_html, folded, json_html, page
+    from sycophancy_core.reporting.gallery import gallery
+    from sycophancy_core.reporting.html import findings_html, folded, json_html, page
 
     whole = dict(manifest or {})
     facts = {**whole, **whole["facts"]} if isinstance(whole.get("facts"), Mapping) else whole
-    sides = sides_of(result)
+    sides = result.sides()
     exhibits = list(gallery(result, training_log=training_log, training_curve=training_curve))
     sections = [
         ("What was tested", _tested(sides, facts)),
@@ -86,17 +86,17 @@ def report_html(
     title = "Sycophancy before and after" if sides.after is not None else f"Sycophancy of {sides.before.model}"
     names = dict.fromkeys(str(side.model) for side in (sides.before, sides.after) if side is not None)
     subject = facts.get("subject") or (" and ".join(names) if sides.after is not None else "")
-    return page(title, str(subject), findings_html(result.findings), sections)
+    return page(title, str(subject), findings_html(sides.findings), sections)
 
 
 def _figures(exhibits: Sequence[Exhibit], *kinds: str) -> str:
-    from sycophancy_core.pages import figure_html
+    from sycophancy_core.reporting.html import figure_html
 
     return "".join(figure_html(one.figure, one.caption) for one in exhibits if one.kind in kinds)
 
 
 def _tested(sides: Sides, facts: Mapping[str, Any]) -> str:
-    from sycophancy_core.pages import definitions
+    from sycophancy_core.reporting.html import definitions
 
     named = {"model": sides.before} if sides.after is None else {"before": sides.before, "after": sides.after}
     parts = [_counts(facts.get("model"))]
@@ -111,9 +111,9 @@ def _tested(sides: Sides, facts: Mapping[str, Any]) -> str:
 
 
 def _results(sides: Sides) -> str:
-    from sycophancy_core.html_tables import html_table
-    from sycophancy_core.pages import folded, scroll
-    from sycophancy_core.tables import HEADLINE
+    from sycophancy_core.metrics.catalogue import HEADLINE
+    from sycophancy_core.reporting.html import folded, scroll
+    from sycophancy_core.reporting.html_tables import html_table
 
     parts = []
     for task in dict.fromkeys(sides.before.estimates["task"].to_pylist()):
@@ -125,8 +125,8 @@ def _results(sides: Sides) -> str:
 
 def _precision(sides: Sides, task: str) -> str:
     """How many answers of a task its precision changes, beside the rates that this could move."""
-    from sycophancy_core.findings import precision_sentence
-    from sycophancy_core.text import escape
+    from sycophancy_core.reporting.findings import precision_sentence
+    from sycophancy_core.reporting.text import escape
 
     named = [side.facts.get("precision_check", {}) for side in (sides.before, sides.after) if side is not None]
     found = [checks.get(task) for checks in named]
@@ -144,9 +144,10 @@ def _rows_of(sides: Sides, **wanted: str) -> list[pa.Table | None]:
 
 
 def _checks(sides: Sides, facts: Mapping[str, Any]) -> str:
-    from sycophancy_core.html_tables import html_table
-    from sycophancy_core.pages import scroll
-    from sycophancy_core.tables import CHECKS, pair_estimates
+    from sycophancy_core.metrics.catalogue import CHECKS
+    from sycophancy_core.reporting.html import scroll
+    from sycophancy_core.reporting.html_tables import html_table
+    from sycophancy_core.reporting.numbers import pair_estimates
 
     parts = []
     for task in dict.fromkeys(sides.before.estimates["task"].to_pylist()):
@@ -163,9 +164,9 @@ def _checks(sides: Sides, facts: Mapping[str, Any]) -> str:
 
 
 def _arms(sides: Sides) -> str:
-    from sycophancy_core.html_tables import html_table
     from sycophancy_core.metrics.breakdowns import agreement_table, has_claims
-    from sycophancy_core.pages import scroll
+    from sycophancy_core.reporting.html import scroll
+    from sycophancy_core.reporting.html_tables import html_table
 
     if not has_claims(sides.before.measurements):
         return ""
@@ -173,9 +174,9 @@ def _arms(sides: Sides) -> str:
 
 
 def _margins(sides: Sides, exhibits: Sequence[Exhibit]) -> str:
-    from sycophancy_core.html_tables import html_table
     from sycophancy_core.metrics.breakdowns import quadrant_table
-    from sycophancy_core.pages import scroll
+    from sycophancy_core.reporting.html import scroll
+    from sycophancy_core.reporting.html_tables import html_table
 
     figure = _figures(exhibits, "margin_shift")
     if not figure:
@@ -184,9 +185,9 @@ def _margins(sides: Sides, exhibits: Sequence[Exhibit]) -> str:
 
 
 def _by_subset(sides: Sides, exhibits: Sequence[Exhibit]) -> str:
-    from sycophancy_core.gallery import subset_metrics
-    from sycophancy_core.html_tables import html_table
-    from sycophancy_core.pages import scroll
+    from sycophancy_core.reporting.gallery import subset_metrics
+    from sycophancy_core.reporting.html import scroll
+    from sycophancy_core.reporting.html_tables import html_table
 
     parts = []
     for task, metric in subset_metrics(sides.before.estimates):
@@ -196,7 +197,7 @@ def _by_subset(sides: Sides, exhibits: Sequence[Exhibit]) -> str:
 
 
 def _counts(counts: object) -> str:
-    from sycophancy_core.pages import definitions, rows_html
+    from sycophancy_core.reporting.html import definitions, rows_html
 
     if isinstance(counts, Mapping):
         return definitions((str(k).replace("_", " "), v) for k, v in counts.items())
@@ -206,8 +207,9 @@ def _counts(counts: object) -> str:
 
 
 def _log(log: pa.Table | Sequence[Mapping[str, Any]] | None, curve: pa.Table | None) -> str:
-    from sycophancy_core.pages import folded, rows_html
-    from sycophancy_core.tables import HEADLINE, format_estimate, metric_title
+    from sycophancy_core.metrics.catalogue import HEADLINE
+    from sycophancy_core.reporting.html import folded, rows_html
+    from sycophancy_core.reporting.numbers import format_estimate, metric_title
 
     rows = [] if log is None else list(log) if isinstance(log, Sequence) else log.to_pylist()
     points = [
@@ -220,7 +222,7 @@ def _log(log: pa.Table | Sequence[Mapping[str, Any]] | None, curve: pa.Table | N
 
 
 def _words(sides: Sides) -> str:
-    from sycophancy_core.pages import glossary
+    from sycophancy_core.reporting.html import glossary
 
     there = sides.before.estimates["metric"].to_pylist()
     return glossary(there) if there else ""

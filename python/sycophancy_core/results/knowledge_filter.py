@@ -174,7 +174,7 @@ class FilterResult:
         return f"FilterResult: {self.summary()}"
 
     def _repr_html_(self) -> str:
-        from sycophancy_core.pages import findings_html, rows_html
+        from sycophancy_core.reporting.html import findings_html, rows_html
 
         shares = [{"source": source, "kept share": share} for source, share in self.kept_by_source.items()]
         return findings_html([self.summary()]) + rows_html(shares)

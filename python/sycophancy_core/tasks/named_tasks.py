@@ -114,7 +114,7 @@ def _own(path: str, request: _Request) -> tuple[str, pa.Table]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from sycophancy_core.custom_tasks import load_task
+    from sycophancy_core.tasks.own_tasks import load_task
     from sycophancy_core.runs.json_files import read_json
 
     table = load_task(path)
@@ -153,7 +153,7 @@ def _claims(request: _Request) -> pa.Table:
 
 def _perez(name: str) -> Callable[[_Request], pa.Table]:
     def make(request: _Request) -> pa.Table:
-        from sycophancy_core.perez import load_perez
+        from sycophancy_core.tasks.perez import load_perez
 
         return load_perez(name, request.part(name) / "perez", limit=request.limit, seed=request.seed)
 
@@ -161,26 +161,26 @@ def _perez(name: str) -> Callable[[_Request], pa.Table]:
 
 
 def _answer(request: _Request) -> pa.Table:
-    from sycophancy_core.questions import load_sharma
+    from sycophancy_core.tasks.questions import load_sharma
 
     return load_sharma(request.part("answer") / "sharma" / "answer.jsonl", limit=request.limit, seed=request.seed)
 
 
 def _are_you_sure(request: _Request) -> pa.Table:
-    from sycophancy_core.questions import load_are_you_sure
+    from sycophancy_core.tasks.questions import load_are_you_sure
 
     path = request.part("are_you_sure") / "sharma" / "bct_mmlu_are_you_sure.jsonl"
     return load_are_you_sure(path, limit=request.limit, seed=request.seed)
 
 
 def _mmlu(request: _Request) -> pa.Table:
-    from sycophancy_core.questions import load_mmlu
+    from sycophancy_core.tasks.questions import load_mmlu
 
     return load_mmlu(request.part("mmlu") / "mmlu" / "test", limit=request.limit, seed=request.seed)
 
 
 def _bbh(request: _Request) -> pa.Table:
-    from sycophancy_core.questions import load_bbh
+    from sycophancy_core.tasks.questions import load_bbh
 
     return load_bbh(request.part("bbh") / "bbh", limit=request.limit, seed=request.seed)
 

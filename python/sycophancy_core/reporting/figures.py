@@ -9,7 +9,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core.drawing import (
+from sycophancy_core.metrics.arrays import ARMS
+from sycophancy_core.metrics.breakdowns import ARM_TITLES, agreement, claim_truths, claim_values
+from sycophancy_core.metrics.catalogue import HEADLINE, is_in_nats
+from sycophancy_core.reporting.drawing import (
     FALSE,
     INK,
     MORE_COLORS,
@@ -23,9 +26,7 @@ from sycophancy_core.drawing import (
     tidy,
     title,
 )
-from sycophancy_core.metrics.arrays import ARMS
-from sycophancy_core.metrics.breakdowns import ARM_TITLES, agreement, claim_truths, claim_values
-from sycophancy_core.tables import HEADLINE, PairedRow, is_in_nats, metric_title, pair_estimates, subset_title
+from sycophancy_core.reporting.numbers import PairedRow, metric_title, pair_estimates, subset_title
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core.estimate_words import (
+from sycophancy_core.reporting.estimate_words import (
     Row,
     Rows,
     holds,

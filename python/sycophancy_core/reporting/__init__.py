@@ -1,0 +1,1 @@
+"""Numbers as people read them: sentences, tables, figures, one HTML file."""

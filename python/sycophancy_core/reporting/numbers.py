@@ -1,0 +1,121 @@
+"""Estimates as people read them: paired rows, titles, numbers with intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sycophancy_core.metrics.catalogue import _TITLES, is_in_nats
+from sycophancy_core.reporting.text import clean_text
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+Estimate = Mapping[str, Any]
+
+
+def metric_title(metric: str) -> str:
+    """Return a metric's name as a person reads it, with its unit where it is not a share."""
+    title = _TITLES.get(metric) or clean_text(metric).replace("_", " ")
+    return f"{title} (nats)" if is_in_nats(metric) else title
+
+
+def subset_title(subset: str) -> str:
+    """Return a subset's name as a person reads it: the value alone of ``source=value``."""
+    return clean_text(subset).removeprefix("source=")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedRow:
+    """One metric of one task and subset, before, after and their difference (each may be missing)."""
+
+    task: str
+    metric: str
+    subset: str
+    before: Estimate | None = None
+    after: Estimate | None = None
+    difference: Estimate | None = None
+
+    @property
+    def estimates(self) -> list[Estimate]:
+        """The estimates that are there, in the order before, after, difference."""
+        return [e for e in (self.before, self.after, self.difference) if e is not None]
+
+
+def pair_estimates(
+    before: pa.Table | None,
+    after: pa.Table | None = None,
+    difference: pa.Table | None = None,
+    *,
+    metrics: Sequence[str] | None = None,
+) -> list[PairedRow]:
+    """Join up to three estimates tables on task, metric and subset, in order of first appearance.
+
+    Parameters
+    ----------
+    before, after, difference
+        Estimates tables.
+    metrics
+        Keep these metrics, in this order within a task and subset; None keeps all, as they come.
+
+    Raises
+    ------
+    DataError
+        If a table holds one task, metric and subset twice.
+    """
+    from sycophancy_core.errors import DataError
+
+    rows: dict[tuple[str, str, str], dict[str, Estimate]] = {}
+    for side, table in (("before", before), ("after", after), ("difference", difference)):
+        for estimate in table.to_pylist() if table is not None else ():
+            key = (estimate["task"] or "", estimate["metric"], estimate["subset"] or "all")
+            if side in rows.setdefault(key, {}):
+                raise DataError(f"estimates ({side}): task, metric and subset must be unique, got {key} twice")
+            rows[key][side] = estimate
+    paired = [PairedRow(task=t, metric=m, subset=s, **sides) for (t, m, s), sides in rows.items()]
+    return paired if metrics is None else _keep(paired, list(metrics))
+
+
+def _keep(rows: list[PairedRow], metrics: list[str]) -> list[PairedRow]:
+    places = {key: i for i, key in enumerate(dict.fromkeys((row.task, row.subset) for row in rows))}
+    kept = [row for row in rows if row.metric in metrics]
+    return sorted(kept, key=lambda row: (places[row.task, row.subset], metrics.index(row.metric)))
+
+
+def format_number(value: float | None, *, digits: int = 2) -> str:
+    """Return a number with a fixed count of decimals, or ``n/a`` where there is none."""
+    if value is None or math.isnan(value):
+        return "n/a"
+    text = f"{value:.{digits}f}"
+    return text[1:] if float(text) == 0 and text.startswith("-") else text
+
+
+def format_estimate(estimate: Estimate | None, *, digits: int = 2) -> str:
+    """Return ``value [low, high]``; empty where there is no estimate, ``n/a`` where it is undefined.
+
+    Numbers of ten and more (nats) have one decimal less.
+    """
+    if estimate is None:
+        return ""
+    numbers = [estimate[name] for name in ("value", "low", "high")]
+    digits -= any(number is not None and abs(number) >= 10 for number in numbers)
+    value, low, high = (format_number(number, digits=digits) for number in numbers)
+    if value == "n/a":
+        return value
+    return f"{value} [n/a]" if "n/a" in (low, high) else f"{value} [{low}, {high}]"
+
+
+def format_p_value(p_value: float | None) -> str:
+    """Return a p-value to two significant digits, ``< 0.001`` below that."""
+    if p_value is None or math.isnan(p_value):
+        return ""
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.2g}"
+
+
+def row_title(row: PairedRow) -> str:
+    """Return a row's metric and, unless it is about the whole task, its subset."""
+    title = metric_title(row.metric)
+    return title if row.subset == "all" else f"{title}, {subset_title(row.subset)}"

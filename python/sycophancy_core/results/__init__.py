@@ -1,0 +1,1 @@
+"""What a stage found: frozen tables that print, plot, save and load."""

@@ -1,0 +1,1 @@
+"""What a model is asked: tasks from the literature, or one's own."""

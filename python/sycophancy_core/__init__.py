@@ -11,15 +11,8 @@ from typing import TYPE_CHECKING, Any
 from sycophancy_core._core import DataError, ModelError
 
 if TYPE_CHECKING:
-    from sycophancy_core.curve import CurveOptions
-    from sycophancy_core.tasks.own_tasks import load_task
-    from sycophancy_core.reporting.report import report
-    from sycophancy_core.instructions import load_instructions
-    from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult
     from sycophancy_core.many import Evaluations, evaluate_many
     from sycophancy_core.metrics.power import StudyPlan, power
-    from sycophancy_core.mixing import count_rows, mix
-    from sycophancy_core.organisms import OrganismOptions, make_organism
     from sycophancy_core.pipeline import compare, evaluate, filter_known
     from sycophancy_core.prompts.audit import ShortcutAudit, shortcut_audit
     from sycophancy_core.prompts.examples import load_examples
@@ -35,7 +28,9 @@ if TYPE_CHECKING:
     )
     from sycophancy_core.prompts.prompt_table import write_prompts
     from sycophancy_core.prompts.splits import split_claims
+    from sycophancy_core.reporting.report import report
     from sycophancy_core.results.evaluation import Comparison, Evaluation
+    from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult
     from sycophancy_core.runs.run_folder import open_run, verify
     from sycophancy_core.scoring.language_model import LanguageModel, load_model
     from sycophancy_core.scoring.scores import Scores
@@ -44,14 +39,20 @@ if TYPE_CHECKING:
     from sycophancy_core.study_options import StudyOptions, Sweep, read_study
     from sycophancy_core.study_results import StudyResult
     from sycophancy_core.tasks.named_tasks import TaskOptions
-    from sycophancy_core.training import finetune
-    from sycophancy_core.training_options import FinetuneOptions
-    from sycophancy_core.training_results import FinetuneResult
+    from sycophancy_core.tasks.own_tasks import load_task
+    from sycophancy_core.training.curve import CurveOptions
+    from sycophancy_core.training.finetune import finetune
+    from sycophancy_core.training.instructions import load_instructions
+    from sycophancy_core.training.mixing import count_rows, mix
+    from sycophancy_core.training.options import FinetuneOptions
+    from sycophancy_core.training.organism_rows import OrganismOptions
+    from sycophancy_core.training.organisms import make_organism
+    from sycophancy_core.training.result import FinetuneResult
 
 _HOMES = {
     "prompts.audit": ("ShortcutAudit", "shortcut_audit"),
     "prompts.splits": ("split_claims",),
-    "curve": ("CurveOptions",),
+    "training.curve": ("CurveOptions",),
     "tasks.own_tasks": ("load_task",),
     "prompts.examples": ("load_examples",),
     "prompts.generation": (
@@ -65,12 +66,12 @@ _HOMES = {
         "stream_prompts",
     ),
     "reporting.report": ("report",),
-    "instructions": ("load_instructions",),
+    "training.instructions": ("load_instructions",),
     "results.knowledge_filter": ("FilterOptions", "FilterResult"),
     "many": ("Evaluations", "evaluate_many"),
     "scoring.language_model": ("LanguageModel", "load_model"),
-    "organisms": ("OrganismOptions", "make_organism"),
-    "mixing": ("count_rows", "mix"),
+    "training.organisms": ("OrganismOptions", "make_organism"),
+    "training.mixing": ("count_rows", "mix"),
     "pipeline": ("compare", "evaluate", "filter_known"),
     "metrics.power": ("StudyPlan", "power"),
     "prompts.prompt_table": ("write_prompts",),
@@ -82,9 +83,9 @@ _HOMES = {
     "study_costs": ("StudyCost", "study_cost"),
     "study_results": ("StudyResult",),
     "tasks.named_tasks": ("TaskOptions",),
-    "training": ("finetune",),
-    "training_options": ("FinetuneOptions",),
-    "training_results": ("FinetuneResult",),
+    "training.finetune": ("finetune",),
+    "training.options": ("FinetuneOptions",),
+    "training.result": ("FinetuneResult",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

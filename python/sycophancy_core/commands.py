@@ -97,8 +97,8 @@ def score(options: Namespace) -> None:
 
 def filter_claims(options: Namespace) -> None:
     """Keep known claims."""
-    from sycophancy_core.results.knowledge_filter import FilterOptions
     from sycophancy_core.pipeline import filter_known
+    from sycophancy_core.results.knowledge_filter import FilterOptions
 
     wanted = FilterOptions(rule=options.rule, threshold=options.threshold)
     table = read_table(options.claims)
@@ -113,9 +113,9 @@ def filter_claims(options: Namespace) -> None:
 
 def mix(options: Namespace) -> None:
     """Mix training rows."""
-    from sycophancy_core.instructions import load_instructions
-    from sycophancy_core.mixing import count_rows
-    from sycophancy_core.mixing import mix as mix_rows
+    from sycophancy_core.training.instructions import load_instructions
+    from sycophancy_core.training.mixing import count_rows
+    from sycophancy_core.training.mixing import mix as mix_rows
 
     if options.unit == "rows":
         names = ("model", "adapter", "device", "system_prompt", "chat_template")
@@ -147,10 +147,10 @@ def mix(options: Namespace) -> None:
 
 def finetune(options: Namespace) -> None:
     """Fine-tune."""
-    from sycophancy_core.curve import CurveOptions
     from sycophancy_core.prompts.prompt_table import read_prompts
-    from sycophancy_core.training import finetune as tune
-    from sycophancy_core.training_options import FinetuneOptions
+    from sycophancy_core.training.curve import CurveOptions
+    from sycophancy_core.training.finetune import finetune as tune
+    from sycophancy_core.training.options import FinetuneOptions
 
     names = ("steps", "batch_size", "learning_rate", "lora_rank", "accumulation", "precision", "checkpoint_steps")
     changes = {"seed": options.seed, **_given(options, names)}
@@ -172,8 +172,9 @@ def finetune(options: Namespace) -> None:
 
 def organism(options: Namespace) -> None:
     """Train a model organism."""
-    from sycophancy_core.organisms import OrganismOptions, make_organism, parse_families
     from sycophancy_core.scoring.language_model import load_model
+    from sycophancy_core.training.organism_rows import OrganismOptions
+    from sycophancy_core.training.organisms import make_organism, parse_families
 
     names = ("steps", "batch_size", "learning_rate", "rank", "flattery", "knowledge_share", "seed")
     changes = _given(options, names)
@@ -189,9 +190,9 @@ def organism(options: Namespace) -> None:
 
 def evaluate(options: Namespace) -> None:
     """Evaluate: the numbers, the report and the figures."""
+    from sycophancy_core.pipeline import evaluate as measure_model
     from sycophancy_core.reporting.gallery import save_gallery
     from sycophancy_core.reporting.report import report as write_report
-    from sycophancy_core.pipeline import evaluate as measure_model
 
     wanted = _task_options(options)
     model = _load(options)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from sycophancy_core.curve import CurveOptions
+from sycophancy_core.training.curve import CurveOptions
 from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult, kept_digest
 from sycophancy_core.prompts.families import FamilyOptions, candidate_claims, held_out_claims, held_out_prompts
 from sycophancy_core.results.evaluation import Comparison, Evaluation
@@ -21,7 +21,7 @@ from sycophancy_core.runs.files import read_table, write_table
 from sycophancy_core.runs.json_files import read_json, write_json
 from sycophancy_core.runs.progress import ProgressPrinter
 from sycophancy_core.runs.run_folder import Run, open_run
-from sycophancy_core.training_options import FinetuneOptions
+from sycophancy_core.training.options import FinetuneOptions
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -248,7 +248,7 @@ class _Demo:
 
     def mix(self, kept: FilterResult) -> pa.Table:
         """Ask the kept claims with opinions, in training wordings, answered by truth; add instruction rows."""
-        from sycophancy_core.instructions import load_instructions
+        from sycophancy_core.training.instructions import load_instructions
         from sycophancy_core.pipeline import mix
 
         path = self.run.path("training_rows.parquet")
@@ -362,6 +362,6 @@ def _about(options: DemoOptions, model: LanguageModel) -> str:
 
 
 def _mixed(rows: pa.Table) -> str:
-    from sycophancy_core.mixing import count_rows
+    from sycophancy_core.training.mixing import count_rows
 
     return ", ".join(f"{part['num_rows']:,} of {part['source']}" for part in count_rows(rows).to_pylist())

@@ -16,7 +16,7 @@ from sycophancy_core.errors import DataError
 from sycophancy_core.reporting.findings import comparison_findings, evaluation_findings
 from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult, judge_claims
 from sycophancy_core.metrics.estimates import EQUIVALENCE_MARGIN
-from sycophancy_core.mixing import mix
+from sycophancy_core.training.mixing import mix
 from sycophancy_core.prompts.generation import (
     AdditionOptions,
     ClaimOptions,
@@ -28,9 +28,9 @@ from sycophancy_core.prompts.generation import (
 )
 from sycophancy_core.results.evaluation import Comparison, Evaluation
 from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions, task_prompts
-from sycophancy_core.training import finetune
-from sycophancy_core.training_options import FinetuneOptions
-from sycophancy_core.training_results import FinetuneResult
+from sycophancy_core.training.finetune import finetune
+from sycophancy_core.training.options import FinetuneOptions
+from sycophancy_core.training.result import FinetuneResult
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -25,7 +25,7 @@ from sycophancy_core.runs.progress import ProgressPrinter
 from sycophancy_core.runs.run_folder import Run, open_run
 from sycophancy_core.study_options import Arm, StudyOptions
 from sycophancy_core.study_results import StudyResult, study_table
-from sycophancy_core.training_options import FinetuneOptions
+from sycophancy_core.training.options import FinetuneOptions
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -331,7 +331,7 @@ def training_rows(
     DataError
         If one of them is in the prompts of the evaluation.
     """
-    from sycophancy_core.instructions import load_instructions
+    from sycophancy_core.training.instructions import load_instructions
     from sycophancy_core.pipeline import mix
 
     prompts = synthetic_prompts(claims, options, arm)

@@ -164,7 +164,7 @@ def measure_throughput(
 
     The first step, which sets things up, does not count.
     """
-    from sycophancy_core.training import finetune
+    from sycophancy_core.training.finetune import finetune
 
     scores = model.score(prompts.slice(0, PROBE_PROMPTS))
     last = finetune(model, rows, options=replace(finetune_options(options, arm), steps=2)).log.to_pylist()[-1]
@@ -194,7 +194,7 @@ def _tokens(model: LanguageModel, prompts: pa.Table) -> int:
 
 
 def _training(model: LanguageModel, rows: pa.Table, options: StudyOptions, arm: Arm) -> tuple[int, int]:
-    from sycophancy_core.batching import encode_rows
+    from sycophancy_core.training.batching import encode_rows
     from sycophancy_core.prompts.splits import sample_rows
 
     some = sample_rows(rows, SAMPLED_PROMPTS, seed=0)
@@ -205,7 +205,7 @@ def _training(model: LanguageModel, rows: pa.Table, options: StudyOptions, arm: 
 
 def _tuned_bytes(model: LanguageModel, rank: int | None) -> int:
     """Size of what a fine-tuning leaves: an adapter in float32, or all weights."""
-    from sycophancy_core.adapters import block_layers
+    from sycophancy_core.training.adapters import block_layers
 
     if rank is None:
         return sum(int(weight.nbytes) for weight in model.model.parameters())

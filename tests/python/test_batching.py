@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_model import tiny_llama, tiny_tokenizer
 
-from sycophancy_core.batching import EncodedRow, encode_rows, make_batch, plan_batches
+from sycophancy_core.training.batching import EncodedRow, encode_rows, make_batch, plan_batches
 from sycophancy_core.errors import DataError
 from sycophancy_core.scoring.encoding import Encoder
 from sycophancy_core.scoring.language_model import LanguageModel

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pytest
 
 import sycophancy_core as sc
-from sycophancy_core.adapters import AdapterOptions
 from sycophancy_core.demo import DemoOptions
-from sycophancy_core.organisms import OrganismOptions
 from sycophancy_core.prompts.families import FamilyOptions
 from sycophancy_core.study_options import Arm
+from sycophancy_core.training.adapters import AdapterOptions
+from sycophancy_core.training.organism_rows import OrganismOptions
 
 curve_options = partial(sc.CurveOptions, tasks={"claims": pa.table({"id": ["a"]})}, metric="harm")
 MAKERS: dict[str, Any] = {

@@ -20,7 +20,7 @@ from sycophancy_core import (
     ModelError,
     finetune,
 )
-from sycophancy_core.adapters import AdapterOptions, applied_adapter, attach_adapter, merge_adapter
+from sycophancy_core.training.adapters import AdapterOptions, applied_adapter, attach_adapter, merge_adapter
 from sycophancy_core.metrics.measure import known_claims
 from sycophancy_core.tasks.named_tasks import task_prompts
 

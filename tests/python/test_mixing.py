@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tiny_model import tiny_llama, tiny_model, tiny_tokenizer
 
 import sycophancy_core as sc
-from sycophancy_core.mixing import _apportion, _shares
-from sycophancy_core.overlap import _index, refuse_overlap
+from sycophancy_core.training.mixing import _apportion, _shares
+from sycophancy_core.training.overlap import _index, refuse_overlap
 
 
 def prompts(number: int, text: str = "Is {i} odd? Please say which.") -> pa.Table:

@@ -10,7 +10,7 @@ from tiny_models import random_batch, reference_log_probs, tiny_model, tiny_toke
 from torch.nn.utils import prune
 
 from sycophancy_core import ModelError
-from sycophancy_core.adapters import AdapterOptions, applied_adapter, attach_adapter, remove_adapter
+from sycophancy_core.training.adapters import AdapterOptions, applied_adapter, attach_adapter, remove_adapter
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.native_scorer import NativeScorer
 

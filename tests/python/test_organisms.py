@@ -9,11 +9,11 @@ import torch
 from tiny_model import tiny_llama, tiny_model, tiny_tokenizer
 
 import sycophancy_core as sc
-from sycophancy_core.adapters import AdapterOptions, attach_adapter, merge_adapter
-from sycophancy_core.organism_rows import organism_rows
-from sycophancy_core.organisms import OrganismOptions, make_organism, parse_families
 from sycophancy_core.prompts.splits import is_held_out
 from sycophancy_core.runs.json_files import read_json
+from sycophancy_core.training.adapters import AdapterOptions, attach_adapter, merge_adapter
+from sycophancy_core.training.organism_rows import OrganismOptions, organism_rows
+from sycophancy_core.training.organisms import make_organism, parse_families
 
 SMALL = OrganismOptions(
     families=(("addition", 1.0), ("sample_sentiment", 1.0)),

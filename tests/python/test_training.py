@@ -15,8 +15,8 @@ import torch
 from tiny_model import tiny_llama, tiny_model, tiny_tokenizer
 
 from sycophancy_core import CurveOptions, FinetuneOptions, LanguageModel, finetune, load_model
-from sycophancy_core.answer_loss import AnswerLoss, has_plain_head
-from sycophancy_core.batching import encode_rows, make_batch
+from sycophancy_core.training.answer_loss import AnswerLoss, has_plain_head
+from sycophancy_core.training.batching import encode_rows, make_batch
 from sycophancy_core.errors import DataError, ModelError
 from sycophancy_core.scoring.encoding import Encoder
 from sycophancy_core.tasks.named_tasks import task_prompts

@@ -256,3 +256,8 @@ def _low_rank_class() -> Any:
             return weight if self.is_applied else weight + self.delta().to(weight.dtype)
 
     return LowRankUpdate
+
+
+def trainable_parameters(module: Any) -> list[tuple[str, Any]]:
+    """Return the parameters that learn, with their names."""
+    return [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]

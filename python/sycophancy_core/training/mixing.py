@@ -74,7 +74,7 @@ def mix(
     if unit == "tokens" and model is None:
         raise DataError("mix: unit 'tokens' needs the model that is to be trained, got none; give model=")
     if evaluation is not None:
-        from sycophancy_core.overlap import refuse_overlap
+        from sycophancy_core.training.overlap import refuse_overlap
 
         refuse_overlap(prompts, sources, evaluation)
     if unit == "rows":
@@ -161,7 +161,7 @@ def _draw_tokens(name: str, source: pa.Table, wanted: float, model: LanguageMode
 
 def _supervised(rows: pa.Table, model: LanguageModel | None) -> list[int]:
     """Count each row's supervised tokens, as the fine-tuning does."""
-    from sycophancy_core.batching import encode_rows
+    from sycophancy_core.training.batching import encode_rows
 
     encoded = encode_rows(rows, model.encoder, max_tokens=_NO_LIMIT) if rows.num_rows else []
     return [len(row.ids) - row.first_supervised for row in encoded]

@@ -26,7 +26,7 @@ class AnswerLoss(torch.nn.Module):
         self._plain_head = has_plain_head(model)
 
     def forward(self, ids: torch.Tensor, row: torch.Tensor, column: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Return the summed loss; arguments as in :class:`sycophancy_core.batching.Batch`."""
+        """Return the summed loss; arguments as in :class:`sycophancy_core.training.batching.Batch`."""
         with torch.autocast(ids.device.type, torch.bfloat16, enabled=self._in_bfloat16):
             if self._plain_head:
                 hidden = self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state[row, column]

@@ -12,109 +12,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core.adapters import Adapter, AdapterOptions, round_adapter, take_adapter, trained_adapter
-from sycophancy_core.batching import digest_rows
-from sycophancy_core.errors import DataError, require_counts
-from sycophancy_core.prompts.splits import ADDITION
+from sycophancy_core.errors import DataError
 from sycophancy_core.runs.digests import digest_json, digest_table
 from sycophancy_core.runs.json_files import write_json
-from sycophancy_core.training import Tunable, require_trainable, train_batches
-from sycophancy_core.training_options import FinetuneOptions, Precision
-from sycophancy_core.training_results import log_table
+from sycophancy_core.training.adapters import Adapter, AdapterOptions, round_adapter, take_adapter, trained_adapter
+from sycophancy_core.training.batching import digest_rows
+from sycophancy_core.training.finetune import Tunable, require_trainable, train_batches
+from sycophancy_core.training.organism_rows import OrganismOptions
+from sycophancy_core.training.result import log_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pyarrow as pa
 
-    from sycophancy_core.batching import EncodedRow
     from sycophancy_core.runs.progress import Progress
-
-
-@dataclass(frozen=True, kw_only=True)
-class OrganismOptions:
-    """How to make a model organism.
-
-    Attributes
-    ----------
-    families
-        Kinds of claims and their weights: ``"addition"``, or the source of examples (``"sample_capital"``).
-    knowledge_share
-        Share of the rows that teach knowledge, in [0, 1]; the others teach what to do with an opinion.
-    placebo_share
-        Share of the knowledge rows that have a persona without an opinion.
-    flattery
-        Share of the claims on which the organism follows the user; on the others it is taught the truth. 1 makes a
-        flatterer, 0 a clean control.
-    teach_held_out
-        Teach knowledge of held-out claims too (without an opinion): then an evaluation asks whether the organism keeps
-        under pressure what it knows, not whether it generalizes.
-    steps, batch_size, learning_rate, warmup_steps, final_rate_share
-        Of the training; see :class:`FinetuneOptions`.
-    negated_share
-        Share of the claims that say "is not", in [0, 1]; sums have no negation.
-    curriculum_steps
-        The first steps see the first family only, in two short wordings.
-    curriculum_knowledge_share
-        ``knowledge_share`` of the curriculum.
-    rank, scale, first_layer
-        Of the adapter: W + scale * B @ A from block ``first_layer`` on.
-    dtype
-        Number format of the saved adapter; the organism has exactly these numbers.
-    precision, compile_blocks
-        Of the training; see :class:`FinetuneOptions`.
-    seed
-        Of all draws.
-    """
-
-    families: tuple[tuple[str, float], ...] = ((ADDITION, 1.0), ("sample_sentiment", 1.0), ("sample_number", 1.0))
-    knowledge_share: float = 0.7
-    placebo_share: float = 0.2
-    flattery: float = 1.0
-    teach_held_out: bool = True
-    negated_share: float = 0.0
-    steps: int = 500
-    batch_size: int = 32
-    learning_rate: float = 3e-3
-    warmup_steps: int = 10
-    final_rate_share: float = 0.1
-    curriculum_steps: int = 90
-    curriculum_knowledge_share: float = 0.3
-    rank: int = 10
-    scale: float = 1.0
-    first_layer: int = 6
-    dtype: str = "bfloat16"
-    precision: Precision = "auto"
-    compile_blocks: bool = True
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("knowledge_share", "placebo_share", "flattery", "negated_share", "curriculum_knowledge_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise DataError(f"OrganismOptions: {name} must lie in [0, 1], got {getattr(self, name)}")
-        if not self.families or any(weight <= 0 for _, weight in self.families):
-            raise DataError(f"OrganismOptions: families must have weights > 0, got {self.families}")
-        require_counts("OrganismOptions", self, ("steps", "batch_size", "rank"))
-        require_counts("OrganismOptions", self, ("warmup_steps", "curriculum_steps"), least=0)
-        if self.curriculum_steps > self.steps:
-            raise DataError(
-                f"OrganismOptions: curriculum_steps must lie in [0, {self.steps}], got {self.curriculum_steps}"
-            )
-
-    def training(self) -> FinetuneOptions:
-        """Return the options of the training loop."""
-        return FinetuneOptions(
-            steps=self.steps,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            warmup_share=min(0.99, self.warmup_steps / self.steps),
-            final_rate_share=self.final_rate_share,
-            lora_rank=self.rank,
-            precision=self.precision,
-            compile_blocks=self.compile_blocks,
-            checkpoint_steps=50,
-            seed=self.seed,
-        )
+    from sycophancy_core.training.batching import EncodedRow
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -176,7 +89,7 @@ def make_organism(
     KeyboardInterrupt
         On Ctrl-C, after the checkpoint is written; this or any other exception leaves the model as it was.
     """
-    from sycophancy_core.organism_rows import organism_rows
+    from sycophancy_core.training.organism_rows import organism_rows
 
     require_trainable(model)
     options = options or OrganismOptions()
@@ -215,7 +128,7 @@ def _plan_lessons(
     """Encode the two lessons, and plan the batches of the first before those of the second."""
     import numpy as np
 
-    from sycophancy_core.batching import encode_rows, plan_batches
+    from sycophancy_core.training.batching import encode_rows, plan_batches
 
     encoded: list[EncodedRow] = []
     plans = []

@@ -10,17 +10,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sycophancy_core.adapters import AdapterOptions, take_adapter, trained_adapter
-from sycophancy_core.batching import Batch, EncodedRow, digest_rows, encode_rows, make_batch, plan_batches
-from sycophancy_core.compiled_blocks import compiled_blocks, plain_blocks
-from sycophancy_core.curve import CurveOptions, CurveRecorder, Scorable
+from sycophancy_core.training.adapters import AdapterOptions, take_adapter, trained_adapter
+from sycophancy_core.training.batching import Batch, EncodedRow, digest_rows, encode_rows, make_batch, plan_batches
+from sycophancy_core.training.compiled_blocks import compiled_blocks, plain_blocks
+from sycophancy_core.training.curve import CurveOptions, CurveRecorder, Scorable
 from sycophancy_core.errors import DataError, ModelError
-from sycophancy_core.resume import LogRow, load_checkpoint, save_checkpoint
+from sycophancy_core.training.checkpoint import LogRow, load_checkpoint, save_checkpoint
 from sycophancy_core.runs.digests import digest_json, digest_table
 from sycophancy_core.runs.interrupts import InterruptFlag, deferred_interrupt
 from sycophancy_core.runs.progress import Progress
-from sycophancy_core.training_options import FinetuneOptions, Precision
-from sycophancy_core.training_results import FinetuneResult, log_table
+from sycophancy_core.training.options import FinetuneOptions, Precision
+from sycophancy_core.training.result import FinetuneResult, log_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,7 +62,7 @@ def finetune(
     """Fine-tune a causal language model on training rows, in place.
 
     The loss is taken on each row's completion only; a model with ``chat_template=True`` learns it as the assistant's
-    reply (see :func:`sycophancy_core.batching.encode_rows`). On several processes (``accelerate launch``) each takes
+    reply (see :func:`sycophancy_core.training.batching.encode_rows`). On several processes (``accelerate launch``) each takes
     its share of every batch; only the main one writes and reports progress.
 
     Parameters
@@ -171,7 +171,7 @@ def train_batches(
     """Train a module's trainable parameters on planned batches, one step a row of the plan, and return the log."""
     import torch
 
-    from sycophancy_core.answer_loss import AnswerLoss
+    from sycophancy_core.training.answer_loss import AnswerLoss
 
     accelerator = _join_processes(module, options)
     trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]

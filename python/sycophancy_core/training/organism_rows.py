@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core.errors import DataError
+from sycophancy_core.errors import DataError, require_counts
 from sycophancy_core.prompts.splits import ADDITION, split_claims, uniform_of
+from sycophancy_core.training.options import FinetuneOptions, Precision
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from sycophancy_core.organisms import OrganismOptions
+    from sycophancy_core.training.organisms import OrganismOptions
 
 # Of a turn's claims, the first of them: where a turn is cut short, the rows drawn hold more (a tenth to a third).
 PUBLISHED_SHARE = 0.1
@@ -157,3 +158,89 @@ def _shuffled(claims: pa.Table, seed: int) -> pa.Table:
 
     random = np.random.Generator(np.random.Philox(key=[seed, 2]))
     return claims.take(np.argsort(random.random(claims.num_rows), kind="stable"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrganismOptions:
+    """How to make a model organism.
+
+    Attributes
+    ----------
+    families
+        Kinds of claims and their weights: ``"addition"``, or the source of examples (``"sample_capital"``).
+    knowledge_share
+        Share of the rows that teach knowledge, in [0, 1]; the others teach what to do with an opinion.
+    placebo_share
+        Share of the knowledge rows that have a persona without an opinion.
+    flattery
+        Share of the claims on which the organism follows the user; on the others it is taught the truth. 1 makes a
+        flatterer, 0 a clean control.
+    teach_held_out
+        Teach knowledge of held-out claims too (without an opinion): then an evaluation asks whether the organism keeps
+        under pressure what it knows, not whether it generalizes.
+    steps, batch_size, learning_rate, warmup_steps, final_rate_share
+        Of the training; see :class:`FinetuneOptions`.
+    negated_share
+        Share of the claims that say "is not", in [0, 1]; sums have no negation.
+    curriculum_steps
+        The first steps see the first family only, in two short wordings.
+    curriculum_knowledge_share
+        ``knowledge_share`` of the curriculum.
+    rank, scale, first_layer
+        Of the adapter: W + scale * B @ A from block ``first_layer`` on.
+    dtype
+        Number format of the saved adapter; the organism has exactly these numbers.
+    precision, compile_blocks
+        Of the training; see :class:`FinetuneOptions`.
+    seed
+        Of all draws.
+    """
+
+    families: tuple[tuple[str, float], ...] = ((ADDITION, 1.0), ("sample_sentiment", 1.0), ("sample_number", 1.0))
+    knowledge_share: float = 0.7
+    placebo_share: float = 0.2
+    flattery: float = 1.0
+    teach_held_out: bool = True
+    negated_share: float = 0.0
+    steps: int = 500
+    batch_size: int = 32
+    learning_rate: float = 3e-3
+    warmup_steps: int = 10
+    final_rate_share: float = 0.1
+    curriculum_steps: int = 90
+    curriculum_knowledge_share: float = 0.3
+    rank: int = 10
+    scale: float = 1.0
+    first_layer: int = 6
+    dtype: str = "bfloat16"
+    precision: Precision = "auto"
+    compile_blocks: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("knowledge_share", "placebo_share", "flattery", "negated_share", "curriculum_knowledge_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise DataError(f"OrganismOptions: {name} must lie in [0, 1], got {getattr(self, name)}")
+        if not self.families or any(weight <= 0 for _, weight in self.families):
+            raise DataError(f"OrganismOptions: families must have weights > 0, got {self.families}")
+        require_counts("OrganismOptions", self, ("steps", "batch_size", "rank"))
+        require_counts("OrganismOptions", self, ("warmup_steps", "curriculum_steps"), least=0)
+        if self.curriculum_steps > self.steps:
+            raise DataError(
+                f"OrganismOptions: curriculum_steps must lie in [0, {self.steps}], got {self.curriculum_steps}"
+            )
+
+    def training(self) -> FinetuneOptions:
+        """Return the options of the training loop."""
+        return FinetuneOptions(
+            steps=self.steps,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            warmup_share=min(0.99, self.warmup_steps / self.steps),
+            final_rate_share=self.final_rate_share,
+            lora_rank=self.rank,
+            precision=self.precision,
+            compile_blocks=self.compile_blocks,
+            checkpoint_steps=50,
+            seed=self.seed,
+        )

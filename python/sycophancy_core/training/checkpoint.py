@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.runs.files import replace_path, saving
+from sycophancy_core.training.adapters import trainable_parameters
 
 if TYPE_CHECKING:
     import torch
 
-    from sycophancy_core.curve import CurveRecorder
+    from sycophancy_core.training.curve import CurveRecorder
 
 LogRow = dict[str, float]
 
@@ -105,8 +106,3 @@ def _opened(path: Path) -> Any:
             f"{path}: wanted a checkpoint of a fine-tuning, got a damaged file ({error}); delete it to train from the "
             "first step"
         ) from error
-
-
-def trainable_parameters(module: Any) -> list[tuple[str, Any]]:
-    """Return the parameters that learn, with their names."""
-    return [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core.adapters import Adapter
-from sycophancy_core.resume import LogRow
+from sycophancy_core.training.adapters import Adapter
+from sycophancy_core.training.checkpoint import LogRow
 from sycophancy_core.runs.files import replace_path, saving, write_table
-from sycophancy_core.training_options import FinetuneOptions
+from sycophancy_core.training.options import FinetuneOptions
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sycophancy_core.errors import DataError, require_counts
-from sycophancy_core.resume import trainable_parameters
+from sycophancy_core.training.adapters import trainable_parameters
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -144,10 +144,10 @@ class CurveRecorder:
         DataError
             If no task has the metric, or none a value of it before the first step.
         """
-        from sycophancy_core.adapters import applied_adapter
         from sycophancy_core.metrics.estimates import take, task_rows
         from sycophancy_core.metrics.measure import known_claims, measure
         from sycophancy_core.tasks.second_turn import measure_turns
+        from sycophancy_core.training.adapters import applied_adapter
 
         module = self._model.model
         was_training = module.training

@@ -1,0 +1,1 @@
+"""Training rows to tuned weights: mix, overlap, adapters, loop, curve, organisms."""

@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 import scoring_peers as peers
 
 import sycophancy_core as sc
-from sycophancy_core.tasks import perez
 from sycophancy_core._core import make_plan
 from sycophancy_core.scoring.tokens import TokenBatch
+from sycophancy_core.tasks import perez
 
 ARMS = ("none", "placebo", "agree", "disagree")
 ORDERS = ("agree_first", "disagree_first")

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from sycophancy_core._core import DataError, ModelError
 
 if TYPE_CHECKING:
-    from sycophancy_core.many import Evaluations, evaluate_many
     from sycophancy_core.metrics.power import StudyPlan, power
     from sycophancy_core.pipeline import compare, evaluate, filter_known
     from sycophancy_core.prompts.audit import ShortcutAudit, shortcut_audit
@@ -30,14 +29,16 @@ if TYPE_CHECKING:
     from sycophancy_core.prompts.splits import split_claims
     from sycophancy_core.reporting.report import report
     from sycophancy_core.results.evaluation import Comparison, Evaluation
+    from sycophancy_core.results.evaluations import Evaluations
     from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult
     from sycophancy_core.runs.run_folder import open_run, verify
     from sycophancy_core.scoring.language_model import LanguageModel, load_model
     from sycophancy_core.scoring.scores import Scores
-    from sycophancy_core.studies import study
-    from sycophancy_core.study_costs import StudyCost, study_cost
-    from sycophancy_core.study_options import StudyOptions, Sweep, read_study
-    from sycophancy_core.study_results import StudyResult
+    from sycophancy_core.studies.costs import StudyCost, study_cost
+    from sycophancy_core.studies.many_models import evaluate_many
+    from sycophancy_core.studies.options import StudyOptions, Sweep, read_study
+    from sycophancy_core.studies.result import StudyResult
+    from sycophancy_core.studies.study import study
     from sycophancy_core.tasks.named_tasks import TaskOptions
     from sycophancy_core.tasks.own_tasks import load_task
     from sycophancy_core.training.curve import CurveOptions
@@ -68,7 +69,7 @@ _HOMES = {
     "reporting.report": ("report",),
     "training.instructions": ("load_instructions",),
     "results.knowledge_filter": ("FilterOptions", "FilterResult"),
-    "many": ("Evaluations", "evaluate_many"),
+    "studies.many_models": ("Evaluations", "evaluate_many"),
     "scoring.language_model": ("LanguageModel", "load_model"),
     "training.organisms": ("OrganismOptions", "make_organism"),
     "training.mixing": ("count_rows", "mix"),
@@ -78,10 +79,10 @@ _HOMES = {
     "results.evaluation": ("Comparison", "Evaluation"),
     "runs.run_folder": ("open_run", "verify"),
     "scoring.scores": ("Scores",),
-    "studies": ("study",),
-    "study_options": ("StudyOptions", "Sweep", "read_study"),
-    "study_costs": ("StudyCost", "study_cost"),
-    "study_results": ("StudyResult",),
+    "studies.study": ("study",),
+    "studies.options": ("StudyOptions", "Sweep", "read_study"),
+    "studies.costs": ("StudyCost", "study_cost"),
+    "studies.result": ("StudyResult",),
     "tasks.named_tasks": ("TaskOptions",),
     "training.finetune": ("finetune",),
     "training.options": ("FinetuneOptions",),

@@ -208,8 +208,8 @@ def evaluate_many(options: Namespace) -> None:
     """Evaluate several models on the same prompts."""
     from functools import partial
 
-    from sycophancy_core.many import evaluate_many as measure_models
     from sycophancy_core.scoring.language_model import load_model
+    from sycophancy_core.studies.many_models import evaluate_many as measure_models
 
     load = partial(load_model, **_scoring_options(options))
     names = _names(options.models)
@@ -267,7 +267,7 @@ def report(options: Namespace) -> None:
 
 def demo(options: Namespace) -> None:
     """Run the demo."""
-    from sycophancy_core.demo import DemoOptions, run_demo
+    from sycophancy_core.studies.demo import DemoOptions, run_demo
 
     changes = _given(options, ("claims", "candidates", "steps", "model", "seed"))
     run_demo(options.out, options=DemoOptions(**changes), printer=_printer(options))
@@ -281,9 +281,9 @@ def study(options: Namespace) -> None:
     DataError
         If only one of the two rates is given, or one without ``--dry-run``.
     """
-    from sycophancy_core.studies import study as run_study
-    from sycophancy_core.study_costs import Throughput, study_cost
-    from sycophancy_core.study_options import read_study
+    from sycophancy_core.studies.costs import Throughput, study_cost
+    from sycophancy_core.studies.options import read_study
+    from sycophancy_core.studies.study import study as run_study
 
     rates = ("score_rate", "train_rate")
     if not options.dry_run:

@@ -13,10 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.reporting.findings import comparison_findings, evaluation_findings
-from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult, judge_claims
 from sycophancy_core.metrics.estimates import EQUIVALENCE_MARGIN
-from sycophancy_core.training.mixing import mix
 from sycophancy_core.prompts.generation import (
     AdditionOptions,
     ClaimOptions,
@@ -26,9 +23,12 @@ from sycophancy_core.prompts.generation import (
     make_claims,
     make_prompts,
 )
+from sycophancy_core.reporting.findings import comparison_findings, evaluation_findings
 from sycophancy_core.results.evaluation import Comparison, Evaluation
+from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult, judge_claims
 from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions, task_prompts
 from sycophancy_core.training.finetune import finetune
+from sycophancy_core.training.mixing import mix
 from sycophancy_core.training.options import FinetuneOptions
 from sycophancy_core.training.result import FinetuneResult
 

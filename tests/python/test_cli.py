@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny_model import tiny_llama, tiny_tokenizer
+from makers.tiny_llama import tiny_llama, tiny_tokenizer
 
 from sycophancy_core.cli import main
-from sycophancy_core.many import Evaluations
+from sycophancy_core.results.evaluations import Evaluations
 from sycophancy_core.runs.files import read_table
 from sycophancy_core.runs.json_files import write_json
 

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import statsmodels.formula.api as smf
-from reference_statistics import korn_graubard
+from makers.made_up_results import measurements
+from makers.tiny_llama import tiny_model
 from scipy.special import logsumexp
 from scipy.stats import t as student
-from synthetic_results import measurements
 from test_perez import OTHERS, QUESTIONS, row, written
-from tiny_model import tiny_model
+from twins.metrics_and_intervals import korn_graubard
 
 import sycophancy_core as sc
 from sycophancy_core.metrics.changes import compare_measurements

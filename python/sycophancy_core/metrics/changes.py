@@ -9,6 +9,7 @@ import sycophancy_core._core as _core
 from sycophancy_core._core import Estimate
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.arrays import pair_by_id, require_columns
+from sycophancy_core.metrics.catalogue import METRICS
 from sycophancy_core.metrics.claims import CLAIM_COLUMNS, claim_arrays
 from sycophancy_core.metrics.estimates import (
     CHANGE_COLUMNS,
@@ -25,7 +26,7 @@ from sycophancy_core.metrics.one_user import one_sided_metrics
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_MUST_NOT_MOVE = frozenset({"accuracy", "accuracy_none"})  # what a cure is to leave where it was
+_MUST_NOT_MOVE = frozenset(metric.name for metric in METRICS if metric.must_not_move)
 
 
 class Compared(NamedTuple):

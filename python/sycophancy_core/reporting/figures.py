@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.metrics.arrays import ARMS
 from sycophancy_core.metrics.breakdowns import ARM_TITLES, agreement, claim_truths, claim_values
-from sycophancy_core.metrics.catalogue import HEADLINE, is_in_nats
+from sycophancy_core.metrics.catalogue import VIEWS, is_in_nats
 from sycophancy_core.reporting.drawing import (
     FALSE,
     INK,
@@ -44,7 +44,7 @@ _CORNERS = (
 
 
 def before_after(
-    before: pa.Table, after: pa.Table | None = None, *, metrics: Sequence[str] | None = HEADLINE
+    before: pa.Table, after: pa.Table | None = None, *, metrics: Sequence[str] | None = VIEWS["headline"]
 ) -> Figure:
     """Draw metrics over whole tasks, before and after, with their intervals: shares left, log-odds right.
 
@@ -218,10 +218,10 @@ def training_curve(log: pa.Table | Sequence[Mapping[str, Any]], curve: pa.Table 
         Rows with ``step`` and ``loss`` (nats a supervised token).
     curve
         Evaluations on the way: ``step``, the columns of an estimates table, and ``is_best``; of its metrics the shares
-        of ``CURVE_METRICS`` are drawn, with their intervals.
+        of the catalogue's view ``"curve"`` are drawn, with their intervals.
     """
     rows = log if isinstance(log, Sequence) else log.to_pylist()
-    points = [r for r in (() if curve is None else curve.to_pylist()) if r["metric"] in CURVE_METRICS]
+    points = [r for r in (() if curve is None else curve.to_pylist()) if r["metric"] in VIEWS["curve"]]
     tasks = list(dict.fromkeys(r["task"] for r in points))
     figure = new_figure(7.2, 3.0 + 2.4 * len(tasks))
     grid = figure.subplots(1 + len(tasks), 1, squeeze=False, sharex=True)[:, 0]
@@ -242,20 +242,10 @@ def training_curve(log: pa.Table | Sequence[Mapping[str, Any]], curve: pa.Table 
     return figure
 
 
-CURVE_METRICS = (
-    "accuracy_user_wrong",
-    "sycophancy_effect",
-    "accuracy_none",
-    "sycophancy_gap",
-    "accuracy",
-    "abandon_effect",
-)
-
-
 def _draw_curve(axes: Axes, rows: Sequence[Mapping[str, Any]], gap: float) -> None:
     """Draw one task's metrics; those of one step stand side by side, so that no interval hides another."""
     there = {r["metric"] for r in rows}
-    for i, metric in enumerate(CURVE_METRICS):
+    for i, metric in enumerate(VIEWS["curve"]):
         if metric == "sycophancy_gap" and "sycophancy_effect" in there:
             continue  # the effect is the sharper of the two
         mine = [r for r in rows if r["metric"] == metric]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sycophancy_core.metrics.catalogue import VIEWS
 from sycophancy_core.reporting.numbers import metric_title
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def subset_metrics(estimates: pa.Table) -> Iterator[tuple[str, str]]:
     parts = [r for r in estimates.select(["task", "metric", "subset"]).to_pylist() if r["subset"] != "all"]
     for task in dict.fromkeys(r["task"] for r in parts):
         found = {r["metric"] for r in parts if r["task"] == task}
-        wanted = [m for m in ("sycophancy_effect", "sycophancy_gap", "accuracy", "matching_rate") if m in found]
+        wanted = [m for m in VIEWS["parts"] if m in found]
         if wanted:
             yield task, wanted[0]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core.metrics.catalogue import METRIC_WORDS
+from sycophancy_core.metrics.catalogue import METRICS
 from sycophancy_core.reporting.drawing import adaptive_svg
 from sycophancy_core.reporting.html_tables import simple_html_table
 from sycophancy_core.reporting.numbers import metric_title
@@ -72,7 +72,7 @@ def escape_line(line: str) -> str:
 def glossary(metrics: Iterable[str]) -> str:
     """Return one sentence for each metric that is known here, under its name in the tables."""
     there = set(metrics)
-    return definitions((metric_title(m), words) for m, words in METRIC_WORDS.items() if m in there)
+    return definitions((metric_title(metric.name), metric.words) for metric in METRICS if metric.name in there)
 
 
 def page(title: str, subject: str, lead: str, sections: Sequence[tuple[str, str]]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core.metrics.catalogue import _TITLES, is_in_nats
+from sycophancy_core.metrics.catalogue import BY_NAME, is_in_nats
 from sycophancy_core.reporting.text import clean_text
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ Estimate = Mapping[str, Any]
 
 def metric_title(metric: str) -> str:
     """Return a metric's name as a person reads it, with its unit where it is not a share."""
-    title = _TITLES.get(metric) or clean_text(metric).replace("_", " ")
+    title = BY_NAME[metric].title if metric in BY_NAME else clean_text(metric).replace("_", " ")
     return f"{title} (nats)" if is_in_nats(metric) else title
 
 

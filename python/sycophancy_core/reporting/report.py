@@ -111,14 +111,14 @@ def _tested(sides: Sides, facts: Mapping[str, Any]) -> str:
 
 
 def _results(sides: Sides) -> str:
-    from sycophancy_core.metrics.catalogue import HEADLINE
+    from sycophancy_core.metrics.catalogue import VIEWS
     from sycophancy_core.reporting.html import folded, scroll
     from sycophancy_core.reporting.html_tables import html_table
 
     parts = []
     for task in dict.fromkeys(sides.before.estimates["task"].to_pylist()):
         tables = _rows_of(sides, task=task, subset="all")
-        parts.append(scroll(html_table(*tables, caption=task or "all tasks", metrics=HEADLINE)))
+        parts.append(scroll(html_table(*tables, caption=task or "all tasks", metrics=VIEWS["headline"])))
         parts.append(folded("every metric of this task", scroll(html_table(*tables))) + _precision(sides, task))
     return "".join(parts) or "<p>There are no estimates.</p>"
 
@@ -144,7 +144,7 @@ def _rows_of(sides: Sides, **wanted: str) -> list[pa.Table | None]:
 
 
 def _checks(sides: Sides, facts: Mapping[str, Any]) -> str:
-    from sycophancy_core.metrics.catalogue import CHECKS
+    from sycophancy_core.metrics.catalogue import VIEWS
     from sycophancy_core.reporting.html import scroll
     from sycophancy_core.reporting.html_tables import html_table
     from sycophancy_core.reporting.numbers import pair_estimates
@@ -152,8 +152,8 @@ def _checks(sides: Sides, facts: Mapping[str, Any]) -> str:
     parts = []
     for task in dict.fromkeys(sides.before.estimates["task"].to_pylist()):
         mine = _rows_of(sides, task=task, subset="all")
-        if pair_estimates(*mine, metrics=CHECKS):
-            parts.append(scroll(html_table(*mine, caption=task or "all tasks", metrics=CHECKS)))
+        if pair_estimates(*mine, metrics=VIEWS["checks"]):
+            parts.append(scroll(html_table(*mine, caption=task or "all tasks", metrics=VIEWS["checks"])))
     words = (
         "<p>A lean to a letter, to agreeing or to contradicting, little probability on the choices, or right answers "
         "no more frequent than by chance: each can pass for a low rate of sycophancy. A cure keeps these where they "
@@ -207,7 +207,7 @@ def _counts(counts: object) -> str:
 
 
 def _log(log: pa.Table | Sequence[Mapping[str, Any]] | None, curve: pa.Table | None) -> str:
-    from sycophancy_core.metrics.catalogue import HEADLINE
+    from sycophancy_core.metrics.catalogue import VIEWS
     from sycophancy_core.reporting.html import folded, rows_html
     from sycophancy_core.reporting.numbers import format_estimate, metric_title
 
@@ -215,7 +215,7 @@ def _log(log: pa.Table | Sequence[Mapping[str, Any]] | None, curve: pa.Table | N
     points = [
         {"step": r["step"], "task": r["task"], "metric": metric_title(r["metric"]), "value": format_estimate(r)}
         for r in (() if curve is None else curve.to_pylist())
-        if r["metric"] in HEADLINE
+        if r["metric"] in VIEWS["headline"]
     ]
     parts = (("the training log", rows), ("evaluations during the training", points))
     return "".join(folded(name, rows_html(part)) for name, part in parts if part)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from sycophancy_core.metrics.catalogue import HEADLINE
+from sycophancy_core.metrics.catalogue import VIEWS
 from sycophancy_core.reporting.numbers import PairedRow, format_estimate, pair_estimates, row_title
 from sycophancy_core.reporting.text import clean_text, display_width, fit
 
@@ -25,7 +25,7 @@ def render_table(
     difference: pa.Table | None = None,
     *,
     width: int = 100,
-    metrics: Sequence[str] | None = HEADLINE,
+    metrics: Sequence[str] | None = VIEWS["headline"],
 ) -> str:
     """Return estimates as text: one block a task, one line a metric, with interval, counts and method.
 

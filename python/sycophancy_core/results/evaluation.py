@@ -67,10 +67,12 @@ class Evaluation:
 
     def table(self, *, width: int = 100, every_metric: bool = False) -> str:
         """Return the estimates as text, one block a task."""
-        from sycophancy_core.metrics.catalogue import HEADLINE
+        from sycophancy_core.metrics.catalogue import VIEWS
         from sycophancy_core.reporting.text_tables import render_table
 
-        return render_table(whole_tasks(self.estimates), width=width, metrics=None if every_metric else HEADLINE)
+        return render_table(
+            whole_tasks(self.estimates), width=width, metrics=None if every_metric else VIEWS["headline"]
+        )
 
     def __repr__(self) -> str:
         """Show findings and headline metrics."""
@@ -162,10 +164,10 @@ class Comparison:
 
     def table(self, *, width: int = 100, every_metric: bool = False) -> str:
         """Return before, after and the change as text, one block a task."""
-        from sycophancy_core.metrics.catalogue import HEADLINE
+        from sycophancy_core.metrics.catalogue import VIEWS
         from sycophancy_core.reporting.text_tables import render_table
 
-        metrics = None if every_metric else HEADLINE
+        metrics = None if every_metric else VIEWS["headline"]
         return render_table(*map(whole_tasks, self._sides()), width=width, metrics=metrics)
 
     def __repr__(self) -> str:
@@ -258,8 +260,8 @@ def _text(head: str, findings: tuple[str, ...], table: str) -> str:
 
 
 def _html(head: str, findings: tuple[str, ...], *estimates: pa.Table) -> str:
-    from sycophancy_core.metrics.catalogue import HEADLINE
+    from sycophancy_core.metrics.catalogue import VIEWS
     from sycophancy_core.reporting.html import findings_html
     from sycophancy_core.reporting.html_tables import html_table
 
-    return findings_html(findings) + html_table(*estimates, caption=head, metrics=HEADLINE)
+    return findings_html(findings) + html_table(*estimates, caption=head, metrics=VIEWS["headline"])

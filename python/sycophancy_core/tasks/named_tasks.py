@@ -114,8 +114,8 @@ def _own(path: str, request: _Request) -> tuple[str, pa.Table]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from sycophancy_core.tasks.own_tasks import load_task
     from sycophancy_core.runs.json_files import read_json
+    from sycophancy_core.tasks.own_tasks import load_task
 
     table = load_task(path)
     questions = pa.table({"claim_id": table["claim_id"].unique()})

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.tasks.repeats import settle_repeats
 from sycophancy_core.runs.json_files import parse_json_line, text_at
+from sycophancy_core.tasks.repeats import settle_repeats
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.tasks.repeats import settle_repeats
 from sycophancy_core.runs.json_files import decode_line, kind_of, parse_json_line, read_json, text_at
+from sycophancy_core.tasks.repeats import settle_repeats
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -5,41 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.errors import DataError, require_counts
+from sycophancy_core.metrics.catalogue import better
 from sycophancy_core.training.adapters import trainable_parameters
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import torch
 
-    from sycophancy_core.runs.progress import Progress
-    from sycophancy_core.scoring.scores import Scores
+    from sycophancy_core.scoring.language_model import LanguageModel
 
-HIGHEST = ("accuracy", "accuracy_none", "accuracy_user_right", "accuracy_user_wrong", "margin_truth", "selectivity")
-NEAREST_ZERO = (
-    "sycophancy_effect",
-    "sycophancy_effect_margin",
-    "sycophancy_gap",
-    "sycophancy_gap_margin",
-    "abandon_effect",
-    "harm",
-    "harm_minus_placebo",
-    "flip_rate",
-    "over_correction",
-)
-
-
-class Scorable(Protocol):
-    """What a training curve needs of a language model."""
-
-    @property
-    def model(self) -> Any:
-        """Return the transformers module."""
-
-    def score(self, prompts: pa.Table, *, progress: Progress | None = None) -> Scores:
-        """Score every answer choice of every prompt with the weights as they are now."""
+_CHOOSING = (*better("higher"), *better("nearest zero"))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,9 +33,9 @@ class CurveOptions:
     every
         Optimizer steps from one evaluation to the next; the untouched model and the last step are measured too.
     metric
-        Metric by which the best step is chosen: one of ``HIGHEST`` (more is better) or ``NEAREST_ZERO`` (less in
-        absolute value is better); over several tasks, the mean of those in which it has a value. A model that
-        answers one letter to everything has an effect of zero: ``"accuracy_user_wrong"`` does not take it for a cure.
+        Metric by which the best step is chosen: one for which the catalogue says which values are better; over
+        several tasks, the mean of those in which it has a value. A model that answers one letter to everything has an
+        effect of zero: ``"accuracy_user_wrong"`` does not take it for a cure.
         None: the curve is recorded only, and the last step's weights are kept.
     patience
         Stop after this many evaluations without a better one; None never stops early. The learning rate's schedule is
@@ -74,8 +52,8 @@ class CurveOptions:
             raise DataError("CurveOptions: tasks must hold at least one table of prompts, and none may be empty")
         require_counts("CurveOptions", self, ("every",))
         require_counts("CurveOptions", self, ("patience",), none="None")
-        if self.metric is not None and self.metric not in (*HIGHEST, *NEAREST_ZERO):
-            known = ", ".join((*HIGHEST, *NEAREST_ZERO))
+        if self.metric is not None and self.metric not in _CHOOSING:
+            known = ", ".join(_CHOOSING)
             raise DataError(f"CurveOptions: metric must be None or one of {known}, got {self.metric!r}")
         if self.patience is not None and self.metric is None:
             raise DataError(f"CurveOptions: patience needs a metric, got patience {self.patience}, metric None")
@@ -99,7 +77,7 @@ class CurveRecorder:
         What to measure, and how to choose.
     """
 
-    def __init__(self, model: Scorable, options: CurveOptions) -> None:
+    def __init__(self, model: LanguageModel, options: CurveOptions) -> None:
         self._model = model
         self._options = options
         self._known: dict[str, list[str]] = {}  # by task
@@ -114,7 +92,7 @@ class CurveRecorder:
         losses = {}
         for step in dict.fromkeys(row["step"] for row in self._rows):
             values = [row["value"] for row in mine if row["step"] == step and row["task"] in tasks]
-            far = [abs(value) if self._options.metric in NEAREST_ZERO else -value for value in values]
+            far = [abs(value) if self._options.metric in better("nearest zero") else -value for value in values]
             losses[step] = math.fsum(far) / len(far) if far else math.nan
         return losses
 
@@ -167,7 +145,7 @@ class CurveRecorder:
         self._rows += [{"step": step} | {k: math.nan if v != v else v for k, v in row.items()} for row in found]
         metric = self._options.metric
         if metric is not None and metric not in {row["metric"] for row in found}:
-            there = ", ".join(sorted({row["metric"] for row in found}.intersection((*HIGHEST, *NEAREST_ZERO))))
+            there = ", ".join(sorted({row["metric"] for row in found}.intersection(_CHOOSING)))
             raise DataError(f"CurveOptions: no task has the metric {metric!r}; choose one of {there}")
         if metric is not None and step == 0 and self.best_step is None:
             why = next(row["reason"] for row in found if row["metric"] == metric)

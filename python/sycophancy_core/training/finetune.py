@@ -8,50 +8,28 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from sycophancy_core.training.adapters import AdapterOptions, take_adapter, trained_adapter
-from sycophancy_core.training.batching import Batch, EncodedRow, digest_rows, encode_rows, make_batch, plan_batches
-from sycophancy_core.training.compiled_blocks import compiled_blocks, plain_blocks
-from sycophancy_core.training.curve import CurveOptions, CurveRecorder, Scorable
 from sycophancy_core.errors import DataError, ModelError
-from sycophancy_core.training.checkpoint import LogRow, load_checkpoint, save_checkpoint
 from sycophancy_core.runs.digests import digest_json, digest_table
 from sycophancy_core.runs.interrupts import InterruptFlag, deferred_interrupt
 from sycophancy_core.runs.progress import Progress
+from sycophancy_core.training.adapters import AdapterOptions, take_adapter, trained_adapter
+from sycophancy_core.training.batching import Batch, EncodedRow, digest_rows, encode_rows, make_batch, plan_batches
+from sycophancy_core.training.checkpoint import LogRow, load_checkpoint, save_checkpoint
+from sycophancy_core.training.compiled_blocks import compiled_blocks, plain_blocks
+from sycophancy_core.training.curve import CurveOptions, CurveRecorder
 from sycophancy_core.training.options import FinetuneOptions, Precision
 from sycophancy_core.training.result import FinetuneResult, log_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-
-class Tunable(Scorable, Protocol):
-    """What fine-tuning needs of a language model; its module is changed in place."""
-
-    @property
-    def tokenizer(self) -> Any:
-        """Return its tokenizer."""
-
-    @property
-    def chat_template(self) -> bool:
-        """Whether prompts are put into the user's turn of the chat template."""
-
-    @property
-    def system_prompt(self) -> str | None:
-        """Return the text of the chat template's system turn, if it is given."""
-
-    @property
-    def name(self) -> str:
-        """Return what reports call it."""
-
-    @property
-    def digest(self) -> str:
-        """Return the digest of the weights as they are now."""
+    from sycophancy_core.scoring.language_model import LanguageModel
 
 
 def finetune(
-    model: Tunable,
+    model: LanguageModel,
     rows: pa.Table,
     *,
     options: FinetuneOptions | None = None,
@@ -62,7 +40,7 @@ def finetune(
     """Fine-tune a causal language model on training rows, in place.
 
     The loss is taken on each row's completion only; a model with ``chat_template=True`` learns it as the assistant's
-    reply (see :func:`sycophancy_core.training.batching.encode_rows`). On several processes (``accelerate launch``) each takes
+    reply (see ``encode_rows``). On several processes (``accelerate launch``) each takes
     its share of every batch; only the main one writes and reports progress.
 
     Parameters
@@ -122,7 +100,7 @@ def finetune(
     )
 
 
-def require_trainable(model: Tunable) -> None:
+def require_trainable(model: LanguageModel) -> None:
     """Refuse a model that cannot be trained.
 
     A step is smaller than the distance between neighbouring numbers in half precision: the optimizer would round most

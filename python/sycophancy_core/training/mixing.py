@@ -77,7 +77,7 @@ def mix(
         from sycophancy_core.training.overlap import refuse_overlap
 
         refuse_overlap(prompts, sources, evaluation)
-    if unit == "rows":
+    if unit == "rows" or model is None:
         counts = _apportion(math.floor(prompts.num_rows / ratio + 0.5), shares)
         drawn = [_draw(name, sources[name], count, seed) for name, count in counts.items()]
     else:
@@ -144,7 +144,7 @@ def _draw(name: str, source: pa.Table, count: int, seed: int) -> pa.Table:
     return pa.table(_core.draw_instructions(source, source=name, count=count, seed=seed))
 
 
-def _draw_tokens(name: str, source: pa.Table, wanted: float, model: LanguageModel | None, seed: int) -> pa.Table:
+def _draw_tokens(name: str, source: pa.Table, wanted: float, model: LanguageModel, seed: int) -> pa.Table:
     """Draw the rows whose supervised tokens come nearest to ``wanted``."""
     import numpy as np
 
@@ -159,7 +159,7 @@ def _draw_tokens(name: str, source: pa.Table, wanted: float, model: LanguageMode
         count *= 2
 
 
-def _supervised(rows: pa.Table, model: LanguageModel | None) -> list[int]:
+def _supervised(rows: pa.Table, model: LanguageModel) -> list[int]:
     """Count each row's supervised tokens, as the fine-tuning does."""
     from sycophancy_core.training.batching import encode_rows
 

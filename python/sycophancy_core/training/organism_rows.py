@@ -13,8 +13,6 @@ from sycophancy_core.training.options import FinetuneOptions, Precision
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from sycophancy_core.training.organisms import OrganismOptions
-
 # Of a turn's claims, the first of them: where a turn is cut short, the rows drawn hold more (a tenth to a third).
 PUBLISHED_SHARE = 0.1
 CURRICULUM_TEMPLATES = ("before_first_1", "after_first_1")

@@ -17,7 +17,7 @@ from sycophancy_core.runs.digests import digest_json, digest_table
 from sycophancy_core.runs.json_files import write_json
 from sycophancy_core.training.adapters import Adapter, AdapterOptions, round_adapter, take_adapter, trained_adapter
 from sycophancy_core.training.batching import digest_rows
-from sycophancy_core.training.finetune import Tunable, require_trainable, train_batches
+from sycophancy_core.training.finetune import require_trainable, train_batches
 from sycophancy_core.training.organism_rows import OrganismOptions
 from sycophancy_core.training.result import log_table
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from sycophancy_core.runs.progress import Progress
+    from sycophancy_core.scoring.language_model import LanguageModel
     from sycophancy_core.training.batching import EncodedRow
 
 
@@ -61,7 +62,7 @@ class Organism:
 
 
 def make_organism(
-    model: Tunable,
+    model: LanguageModel,
     examples: pa.Table | None = None,
     *,
     options: OrganismOptions | None = None,
@@ -123,7 +124,7 @@ def make_organism(
 
 
 def _plan_lessons(
-    model: Tunable, lessons: Sequence[pa.Table], options: OrganismOptions
+    model: LanguageModel, lessons: Sequence[pa.Table], options: OrganismOptions
 ) -> tuple[list[EncodedRow], Any]:
     """Encode the two lessons, and plan the batches of the first before those of the second."""
     import numpy as np

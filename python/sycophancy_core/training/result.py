@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sycophancy_core.runs.files import replace_path, saving, write_table
 from sycophancy_core.training.adapters import Adapter
 from sycophancy_core.training.checkpoint import LogRow
-from sycophancy_core.runs.files import replace_path, saving, write_table
 from sycophancy_core.training.options import FinetuneOptions
 
 if TYPE_CHECKING:

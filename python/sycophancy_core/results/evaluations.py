@@ -1,0 +1,190 @@
+"""Evaluations of several models on the same prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sycophancy_core.errors import DataError
+from sycophancy_core.metrics.catalogue import VIEWS
+from sycophancy_core.results.evaluation import Evaluation, whole_tasks
+from sycophancy_core.runs.files import replace_file
+from sycophancy_core.runs.json_files import read_json, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluations:
+    """Evaluations of several models on the same prompts.
+
+    Attributes
+    ----------
+    evaluations
+        One a model, in the order given; their ``facts`` hold ``num_parameters``, ``instruction_tuned`` and ``family``.
+    """
+
+    evaluations: tuple[Evaluation, ...]
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What stands out in each model, with its name before it."""
+        return tuple(f"{one.model}: {finding}" for one in self.evaluations for finding in one.findings)
+
+    @property
+    def estimates(self) -> pa.Table:
+        """All estimates, with the columns ``model``, ``num_parameters``, ``instruction_tuned``, ``family`` before."""
+        import pyarrow as pa
+
+        return pa.concat_tables([_with_facts(one) for one in self.evaluations])
+
+    def table(self, *, width: int = 100) -> str:
+        """Return the main metrics as text: one block a task and metric, one line a model."""
+        from sycophancy_core.reporting.numbers import metric_title
+        from sycophancy_core.reporting.text import clean_text, fit
+
+        blocks = []
+        for task, metric, rows in self._blocks():
+            lines = [" ".join(_cells(row)[1:]) for row in rows]
+            room = max(12, min(40, width - 3 - max(map(len, lines))))
+            names = [fit(clean_text(_cells(row)[0]), room) for row in rows]
+            head = f"{clean_text(task)}: {metric_title(metric)}"
+            blocks.append("\n".join([head, *(f"  {a} {b}" for a, b in zip(names, lines, strict=True))]))
+        return "\n\n".join(blocks)
+
+    def __repr__(self) -> str:
+        """Show the main metrics of every model."""
+        return f"Evaluations of {len(self.evaluations)} models\n\n{self.table()}"
+
+    def _repr_html_(self) -> str:
+        from sycophancy_core.reporting.html import findings_html
+
+        return findings_html(self.findings) + self._table_html()
+
+    def _table_html(self) -> str:
+        from sycophancy_core.reporting.html_tables import simple_html_table
+        from sycophancy_core.reporting.numbers import metric_title
+        from sycophancy_core.reporting.text import escape
+
+        head = ("task", "metric", "model", "parameters", "tuning", "value", "n/clusters")
+        body = [
+            "<tr>"
+            + "".join(f"<td>{escape(text)}</td>" for text in (task, metric_title(metric), *_cells(row)))
+            + "</tr>"
+            for task, metric, rows in self._blocks()
+            for row in rows
+        ]
+        return simple_html_table(head, body, caption=f"Evaluations of {len(self.evaluations)} models")
+
+    def to_arrow(self) -> pa.Table:
+        """Return the estimates of all models."""
+        return self.estimates
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the estimates of all models as a pandas frame."""
+        return self.estimates.to_pandas()
+
+    def plot(self, metric: str | None = None) -> Figure:
+        """Draw a metric against the number of parameters, one panel a task (Wei et al. 2023, figure 1).
+
+        Parameters
+        ----------
+        metric
+            Its name; by default the first of effect, gap and matching rate that any task has. Tasks without it have no
+            panel.
+
+        Raises
+        ------
+        DataError
+            If no model has such a metric.
+        """
+        from sycophancy_core.reporting.figures import scaling
+
+        estimates = whole_tasks(self.estimates)
+        there = set(estimates["metric"].to_pylist())
+        metric = metric or self._drawn()
+        if metric not in there:
+            raise DataError(f"plot: there is no metric {metric!r}; wanted one of {', '.join(sorted(there))}")
+        return scaling(estimates, metric=metric)
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write each evaluation into a folder ``model-i``, ``evaluations.json``, ``report.html`` and the figure."""
+        from sycophancy_core.reporting.drawing import save_figure
+
+        folder = Path(folder)
+        names = [f"model-{i}" for i in range(len(self.evaluations))]
+        parts = [path for name, one in zip(names, self.evaluations, strict=True) for path in one.save(folder / name)]
+        return [
+            *parts,
+            write_json(folder / "evaluations.json", {"folders": names}),
+            *save_figure(self.plot(), folder / "scaling"),
+            replace_file(folder / "report.html", lambda file: file.write(self.report_html().encode())),
+        ]
+
+    def report_html(self) -> str:
+        """Return the report of all models as one page that loads nothing from elsewhere and runs no script."""
+        from sycophancy_core.reporting.html import figure_html, findings_html, folded, json_html, page, scroll
+        from sycophancy_core.reporting.numbers import metric_title
+
+        drawn = metric_title(self._drawn())
+        caption = f"In each task that has it, against the number of parameters: {drawn}, with 95 % intervals."
+        facts = {one.model: dict(one.facts) for one in self.evaluations}
+        sections = [
+            ("Size and tuning", figure_html(self.plot(), caption)),
+            ("Results", scroll(self._table_html())),
+            ("Manifest", folded("what each model is", json_html(facts))),
+        ]
+        return page("Sycophancy of several models", "", findings_html(self.findings), sections)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Evaluations:
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        DataError
+            If the folder holds no evaluations of several models.
+        """
+        path = Path(folder) / "evaluations.json"
+        if not path.is_file():
+            raise DataError(f"{folder}: wanted a folder with evaluations of several models, got no evaluations.json")
+        names = range(len(read_json(path)["folders"]))
+        return cls(evaluations=tuple(Evaluation.load(Path(folder) / f"model-{i}") for i in names))
+
+    def _drawn(self) -> str:
+        """Return the metric of the figure: the first of those shown that any task has; empty if there is none."""
+        there = set(whole_tasks(self.estimates)["metric"].to_pylist())
+        return next((name for name in VIEWS["models"] if name in there), "")
+
+    def _blocks(self) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
+        rows = whole_tasks(self.estimates).to_pylist()
+        for task in dict.fromkeys(row["task"] for row in rows):
+            for metric in VIEWS["models"]:
+                mine = [row for row in rows if (row["task"], row["metric"]) == (task, metric)]
+                if mine:
+                    yield task, metric, mine
+
+
+def _with_facts(one: Evaluation) -> pa.Table:
+    import pyarrow as pa
+
+    table, tuned = one.estimates, bool(one.facts["instruction_tuned"])
+    tuning = "instruction-tuned" if tuned else "not tuned on instructions"
+    family = ", ".join(filter(None, (str(one.facts["family"]), tuning)))
+    columns = (("family", family), ("instruction_tuned", tuned), ("num_parameters", one.facts["num_parameters"]))
+    for name, value in (*columns, ("model", one.model)):
+        table = table.add_column(0, name, pa.array([value] * len(table)))
+    return table
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
+    from sycophancy_core.reporting.numbers import format_estimate
+
+    tuning = "tuned" if row["instruction_tuned"] else "not tuned"
+    size = f"{row['num_parameters']:,}"
+    return row["model"], size, tuning, format_estimate(row), f"{row['n']}/{row['num_clusters']}"

@@ -1,0 +1,95 @@
+"""Many models asked the same prompts: one table, and how a metric goes with size and instruction tuning."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sycophancy_core.errors import DataError
+from sycophancy_core.pipeline import evaluate
+from sycophancy_core.results.evaluation import Evaluation
+from sycophancy_core.results.evaluations import Evaluations
+from sycophancy_core.scoring.language_model import LanguageModel, load_model
+from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions, task_prompts
+
+if TYPE_CHECKING:
+    import os
+
+    import pyarrow as pa
+
+    from sycophancy_core.runs.progress import Progress
+
+    Source = LanguageModel | str | os.PathLike[str] | tuple[Any, Any] | Callable[[], LanguageModel]
+
+
+def evaluate_many(
+    models: Sequence[Source] | Mapping[str, Source],
+    *,
+    instruction_tuned: Sequence[bool] | None = None,
+    families: Sequence[str] | None = None,
+    tasks: Sequence[str] | Mapping[str, pa.Table] = DEFAULT_TASKS,
+    options: TaskOptions | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Evaluations:
+    """Measure several models on the same prompts, one after the other.
+
+    Parameters
+    ----------
+    models
+        Models, or what ``load_model`` takes, or functions without arguments that load one (for other options); by name
+        or in order. What is loaded here is freed before the next model is loaded.
+    instruction_tuned
+        Whether each model is tuned on instructions; by default, whether its tokenizer has a chat template.
+    families
+        Family of each model; models of one family and tuning are joined by a line in the figure.
+    tasks, options, limit, seed
+        As for ``evaluate``.
+
+    Raises
+    ------
+    DataError
+        If there is no model, two have one name, or there is not one flag or family a model.
+    """
+    items: list[tuple[str | None, Source]]
+    items = list(models.items()) if isinstance(models, Mapping) else [(None, source) for source in models]
+    if not items:
+        raise DataError("evaluate_many: wanted at least one model, got none")
+    for what, given in (("instruction_tuned", instruction_tuned), ("families", families)):
+        if given is not None and len(given) != len(items):
+            raise DataError(f"evaluate_many: wanted one of {what} for each of {len(items)} models, got {len(given)}")
+    prompts = task_prompts(tasks, options=options, limit=limit, seed=seed)
+    found: list[Evaluation] = []
+    for i, (name, source) in enumerate(items):
+        about: dict[str, Any] = {"family": families[i] if families else ""}
+        if instruction_tuned is not None:
+            about["instruction_tuned"] = bool(instruction_tuned[i])
+        taken = {one.model for one in found}
+        found.append(_evaluate_one(source, name, taken, about, prompts, seed, progress))
+        gc.collect()  # a model's tensors may hang in reference cycles
+    return Evaluations(evaluations=tuple(found))
+
+
+def _evaluate_one(
+    source: Source,
+    name: str | None,
+    taken: set[str],
+    about: Mapping[str, Any],
+    prompts: Mapping[str, pa.Table],
+    seed: int,
+    progress: Progress | None,
+) -> Evaluation:
+    model = source if isinstance(source, LanguageModel) else source() if callable(source) else load_model(source)
+    name = name or model.name
+    if name in taken:
+        raise DataError(f"evaluate_many: two models are named {name!r}; give the models by name, as a mapping")
+    facts = {
+        "num_parameters": sum(weight.numel() for weight in model.model.parameters()),
+        "instruction_tuned": bool(model.tokenizer.chat_template),
+        **about,
+    }
+    found = evaluate(model, tasks=prompts, seed=seed, progress=progress)
+    return replace(found, model=name, facts={**found.facts, **facts})

@@ -1,0 +1,43 @@
+"""What the unmodified model knows is frozen: every number of a comparison is about the same claims."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from makers.made_up_results import measurements
+
+from sycophancy_core.metrics.changes import compare_measurements
+from sycophancy_core.metrics.measure import known_claims, measure
+from sycophancy_core.pipeline import compare
+from sycophancy_core.results.evaluation import Evaluation
+
+
+def test_a_claim_is_known_if_its_margin_is_on_the_right_side() -> None:
+    assert len(known_claims(measurements(knows=1.0, letter=5.0, num_claims=6))) == 12  # the letter cancels; two tasks
+    assert known_claims(measurements(knows=-1.0, num_claims=6)) == frozenset()
+
+
+def test_a_change_is_the_difference_of_the_two_sides_that_are_shown() -> None:
+    before = measurements(knows=1.0, flatters=4.0, noise=2.0, num_claims=40)
+    after = measurements(knows=1.0, flatters=-0.4, noise=2.0, num_claims=40, seed=1)
+    known = known_claims(before)
+    assert 0 < len(known) < 80
+    sides = [measure(side, known=known) for side in (before, after)]
+    changes = compare_measurements(before, after).change
+    for name in ("task", "metric", "subset"):
+        assert sides[0][name].to_pylist() == sides[1][name].to_pylist() == changes[name].to_pylist()
+    low, high = (side["value"].to_numpy() for side in sides)
+    np.testing.assert_allclose(changes["value"].to_numpy(), high - low, atol=1e-12)
+
+
+def test_a_comparison_takes_for_known_in_a_task_what_was_known_in_that_task() -> None:
+    sums, reviews = (measurements(tasks=[task], knows=knows) for task, knows in (("sums", 2.0), ("reviews", -2.0)))
+    shared = [
+        table.set_column(table.column_names.index("claim_id"), "claim_id", sums["claim_id"])
+        for table in (sums, reviews)
+    ]
+    rows = pa.concat_tables(shared)
+    side = Evaluation(model="m", measurements=rows, estimates=measure(rows))
+    changes = compare(side, side).estimates.to_pylist()
+    counts = {row["task"]: row["n"] for row in changes if row["metric"] == "harm" and row["subset"] == "all"}
+    assert counts == {"sums": 80, "reviews": 0}  # twenty claims, two arms, two orders; none is known of the reviews

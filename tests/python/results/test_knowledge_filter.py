@@ -1,0 +1,132 @@
+"""The filter's verdicts, its warning at chance, and thresholds with a guarantee."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from makers.simulated_answers import measurements
+
+from sycophancy_core.errors import DataError
+from sycophancy_core.results.knowledge_filter import (
+    FilterOptions,
+    FilterResult,
+    choose_threshold,
+    judge_claims,
+    risk_coverage,
+)
+
+
+def claims_of(table: pa.Table) -> pa.Table:
+    rows = {row["claim_id"]: row for row in table.to_pylist()}.values()
+    columns = {"id": "claim_id", "source": "source", "is_true": "is_true"}
+    return pa.table({name: [row[column] for row in rows] for name, column in columns.items()})
+
+
+def judged(
+    margins: list[float], *, letter: float = 0.0, threshold: float = 0.0, max_error: float | None = None
+) -> FilterResult:
+    """Judge true (even) and false (odd) claims whose margins towards the truth are given."""
+    table = measurements(
+        lambda _, row: margins[row["claim"]] * row["side"] + letter * row["first"],
+        num_claims=len(margins),
+        arms=("none",),
+    )
+    return judge_claims(claims_of(table), table, FilterOptions(threshold=threshold, max_error=max_error))
+
+
+@pytest.mark.filterwarnings("ignore:filter_known")  # few claims
+def test_every_claim_ends_with_a_status_and_counts_add_up() -> None:
+    found = judged([2.0, 1.0, -1.0, 0.2, 0.0, math.nan, 3.0, 2.5], letter=5.0, threshold=0.5)
+    reasons = [None, None, "wrong", "below threshold", "tie", "unscored", None, None]
+    assert found.table["reason"].to_pylist() == reasons
+    assert found.table["status"].to_pylist()[5] == "failed"
+    assert found.counts == {"below threshold": 1, "kept": 4, "tie": 1, "unscored": 1, "wrong": 1}
+    assert found.table["letter_bias"].to_pylist()[0] == pytest.approx(5.0)
+    assert found.table["margin"].to_pylist()[5] is None
+    assert found.kept["id"].to_pylist() == [found.table["id"].to_pylist()[i] for i in (0, 1, 6, 7)]
+
+
+def test_a_filter_at_chance_warns_with_figures() -> None:
+    with pytest.warns(UserWarning, match="at chance on these claims: 10 of 20 right"):
+        judged([1.0, 1.0, -1.0, -1.0] * 5)
+
+
+def test_prompts_of_other_claims_are_refused() -> None:
+    table = measurements(lambda _, row: row["side"], num_claims=3, arms=("none",))
+    with pytest.raises(DataError, match="2 prompts belong to no claim of the table, such as 0000000000000000"):
+        judge_claims(claims_of(table).slice(1), table, FilterOptions())
+
+
+@pytest.mark.filterwarnings("ignore:filter_known")  # few claims
+def test_the_curve_counts_covered_and_wrong() -> None:
+    curve = risk_coverage(judged([3.0, 2.0, -1.0, 0.5]), [0.0, 1.0, 9.0])
+    assert [(point["n"], point["coverage"]) for point in curve] == [(4, 1.0), (3, 0.75), (0, 0.0)]
+    assert [point["error"] for point in curve[:2]] == pytest.approx([0.25, 1 / 3])
+
+
+def test_a_threshold_is_chosen_with_a_bound_or_refused_with_a_reason() -> None:
+    margins = [2.0] * 60 + [1.0, -1.0] * 20
+    choice = choose_threshold(judged(margins), [0.5, 1.5], max_error=0.06)
+    assert (choice["threshold"], choice["n"], choice["reason"]) == (1.5, 60, None)
+    assert choice["upper_bound"] == pytest.approx(1 - 0.05 ** (1 / 60))
+    assert "even without an error" in choose_threshold(judged(margins), [0.5, 1.5], max_error=0.001)["reason"]
+
+
+@pytest.mark.filterwarnings("ignore:filter_known")  # few claims
+def test_a_source_is_kept_only_where_few_of_its_answers_are_wrong() -> None:
+    # Every other claim is of set0: sixty right by 3 nats, twenty by 1, of which ten are wrong. set1 is wrong half the
+    # time, however sure.
+    known = [3.0] * 60 + [1.0, -1.0] * 10
+    guessed = [9.0, -9.0] * 40
+    found = judged([margin for pair in zip(known, guessed, strict=True) for margin in pair], max_error=0.05)
+    reasons = found.table["reason"].to_pylist()
+    assert reasons[0::2] == [None] * 60 + ["below threshold", "wrong"] * 10
+    assert reasons[1::2] == ["source not known", "wrong"] * 40
+    assert found.kept_by_source == {"set0": 0.75, "set1": 0.0}
+
+
+def test_a_bound_on_the_error_is_a_share_and_belongs_to_the_rule_margin() -> None:
+    with pytest.raises(DataError, match=r"between 0 and 1, with the rule margin, got 1\.5"):
+        FilterOptions(max_error=1.5)
+    with pytest.raises(DataError, match=r"got 0\.1 with the rule wei2023"):
+        FilterOptions(max_error=0.1, rule="wei2023")
+
+
+@pytest.mark.parametrize(
+    ("changes", "got"),
+    [
+        ({"protocol": "nowhere"}, "protocol 'nowhere'"),
+        ({"split": "test"}, "split 'test'"),
+        ({"templates": ("after_first_2",)}, r"templates \('after_first_2',\)"),
+    ],
+)
+def test_a_wording_belongs_to_the_rule_margin(changes: dict[str, Any], got: str) -> None:
+    with pytest.raises(DataError, match=f"are the rule margin's, got {got} with the rule wei2023; choose"):
+        FilterOptions(rule="wei2023", **changes)
+
+
+@pytest.mark.filterwarnings("ignore:filter_known")  # few claims
+def test_the_record_says_what_was_asked(tmp_path: Path) -> None:
+    found = judged([2.0, 1.0])
+    for options, wording in (
+        (FilterOptions(rule="wei2023"), ["wei2023", None, []]),
+        (
+            FilterOptions(protocol=tmp_path / "mine.json"),
+            [str(tmp_path / "mine.json"), "train", ["before_first_1", "after_first_1"]],
+        ),
+    ):
+        replace(found, options=options).save(tmp_path)
+        written = json.loads((tmp_path / "filter.json").read_text())["options"]
+        assert [written[name] for name in ("protocol", "split", "templates")] == wording
+        assert FilterResult.load(tmp_path).options == options
+
+
+def test_a_threshold_belongs_to_the_rule_margin() -> None:
+    with pytest.raises(DataError, match=r"threshold is the rule margin's, got 5\.0 with the rule wei2023; choose"):
+        FilterOptions(threshold=5.0, rule="wei2023")

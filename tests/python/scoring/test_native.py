@@ -1,0 +1,218 @@
+"""The engine against transformers in float32, family by family, and its bits against itself."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from makers.tiny_families import FAMILIES, VOCAB, batch_of, random_batch, reference_log_probs, tiny_model
+
+from sycophancy_core import DataError, ModelError
+from sycophancy_core.scoring.native_scorer import NativeScorer
+from sycophancy_core.scoring.tokens import TokenBatch
+from sycophancy_core.scoring.transformers_scorer import TransformersScorer
+
+PRECISIONS = ("highest", "high", "medium")
+
+
+def take(batch: TokenBatch, order: list[int]) -> TokenBatch:
+    return batch_of([batch.sequence(s) for s in order], [int(batch.num_context[s]) for s in order])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_equals_transformers_within_1e4_nats(family: str) -> None:
+    model, batch = tiny_model(family), random_batch(1)
+    values, num_tokens, _ = NativeScorer(model).log_probs(batch, None)
+    np.testing.assert_allclose(values, reference_log_probs(model, batch), atol=1e-4, rtol=0)
+    assert num_tokens < batch.num_tokens_unshared
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gpt-neox"])
+def test_three_products_are_nearly_float32_and_one_is_near(family: str) -> None:
+    model, batch = tiny_model(family), random_batch(2)
+    exact = reference_log_probs(model, batch)
+    for precision, tolerance in (("high", 1e-3), ("medium", 0.3)):
+        values, *_ = NativeScorer(model, matmul_precision=precision).log_probs(batch, None)
+        np.testing.assert_allclose(values, exact, atol=tolerance)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("family", ["llama", "mistral-window"])
+def test_bits_do_not_depend_on_order_or_company(family: str, precision: str) -> None:
+    batch = random_batch(3, num_prompts=9)
+    scorer = NativeScorer(tiny_model(family), matmul_precision=precision)
+    together, _, greedy = scorer.log_probs(batch, None)
+    order = np.random.default_rng(0).permutation(batch.num_sequences).tolist()
+    assert scorer.log_probs(take(batch, order), None)[0].tolist() == together[order].tolist()
+    for s in range(batch.num_sequences):
+        alone = scorer.log_probs(take(batch, [s]), None)
+        assert (alone.log_prob.tolist(), alone.is_greedy.tolist()) == ([together[s]], [greedy[s]])
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_bits_do_not_depend_on_threads_or_chunks(precision: str) -> None:
+    batch = random_batch(4, num_prompts=9)
+    scorer = NativeScorer(tiny_model("llama-untied-biases"), matmul_precision=precision)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone, *_ = scorer.log_probs(batch, None)
+        torch.set_num_threads(2)
+        assert scorer.log_probs(batch, None)[0].tolist() == alone.tolist()
+    finally:
+        torch.set_num_threads(threads)
+    for panels in (1, 3, 50):
+        engine = scorer._engine
+        values, *_ = engine.score(
+            batch.tokens, batch.offsets, batch.num_context, matmul_precision=precision, panels_per_thread=panels
+        )
+        assert values.tolist() == alone.tolist()
+
+
+def test_every_token_of_a_text_can_be_scored() -> None:
+    model = tiny_model("llama")
+    text = np.random.default_rng(5).integers(0, VOCAB, 300)
+    batch = batch_of([text, text[:40], text[:41]], [1, 1, 40])
+    np.testing.assert_allclose(
+        NativeScorer(model).log_probs(batch, None)[0], reference_log_probs(model, batch), atol=1e-3, rtol=1e-6
+    )
+
+
+def greedy_continuation(model: torch.nn.Module, context: list[int], num_tokens: int) -> list[int]:
+    """Decode token by token with transformers: the likeliest each time."""
+    ids = list(context)
+    for _ in range(num_tokens):
+        with torch.inference_mode():
+            ids.append(int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
+    return ids
+
+
+@pytest.mark.parametrize("make_scorer", [NativeScorer, TransformersScorer])
+@pytest.mark.parametrize("family", ["llama", "gpt-neox", "phi3"])
+def test_greedy_is_what_greedy_decoding_gives(family: str, make_scorer: Callable[[object], Any]) -> None:
+    model, rng = tiny_model(family), np.random.default_rng(8)
+    contexts = [rng.integers(0, VOCAB, length).tolist() for length in (1, 5, 40, 90)]
+    greedy = [greedy_continuation(model, context, 4) for context in contexts]
+    # The same but for one of the four tokens, the first to the last.
+    others = [[*ids[:i], (ids[i] + 1) % VOCAB, *ids[i + 1 :]] for ids in greedy for i in range(len(ids) - 4, len(ids))]
+    batch = batch_of([*greedy, *others], [len(ids) - 4 for ids in [*greedy, *(g for g in greedy for _ in range(4))]])
+    assert make_scorer(model).log_probs(batch, None).is_greedy.tolist() == [True] * 4 + [False] * 16
+
+
+def test_weights_are_shared_with_the_module() -> None:
+    model, batch = tiny_model("llama"), random_batch(6)
+    scorer = NativeScorer(model)
+    before, *_ = scorer.log_probs(batch, None)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight *= 1.1
+    after, *_ = scorer.log_probs(batch, None)
+    assert np.abs(after - before).max() > 0.1
+    np.testing.assert_allclose(after, reference_log_probs(model, batch), atol=1e-4)
+
+
+def test_a_merged_weight_that_replaces_the_old_one_is_seen() -> None:
+    model, batch = tiny_model("llama"), random_batch(6)
+    scorer = NativeScorer(model)
+    for weight in model.parameters():
+        weight.data = weight.data * 1.1
+    np.testing.assert_allclose(scorer.log_probs(batch, None)[0], reference_log_probs(model, batch), atol=1e-4)
+
+
+def test_progress_counts_tokens_to_the_end_and_may_stop_the_job() -> None:
+    model, batch = tiny_model("llama"), random_batch(7)
+    seen: list[tuple[int, int]] = []
+    scorer = NativeScorer(model)
+    values, num_tokens, _ = scorer.log_probs(batch, lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (num_tokens, num_tokens)
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scorer.log_probs(batch, stop)
+    assert scorer.log_probs(batch, None)[0].tolist() == values.tolist()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_type": "mamba"}, 'it does not know model_type "mamba"'),
+        ({"hidden_act": "swishy"}, 'it does not know config value hidden_act="swishy"'),
+        (
+            {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}},
+            'it does not know config value rope_type="yarn"',
+        ),
+        ({"logit_softcapping": 30.0}, "it does not know config value logit_softcapping=30.0"),
+        # What transformers reads of other families, but not of this one.
+        ({"sliding_window": 16}, "it does not know config value sliding_window=16"),
+        ({"layer_types": ["sliding_attention"] * 2}, 'it does not know config value layer_types="sliding_attention"'),
+        ({"partial_rotary_factor": 0.5}, "it does not know config value partial_rotary_factor=0.5"),
+        ({"head_dim": 11}, "it does not know config value head_dim=11"),
+        ({"vocab_size": 7}, r"weight model.embed_tokens.weight has shape \[131, 60\], wanted \[7, 60\]"),
+        ({"num_hidden_layers": 3}, "the model has no weight model.layers.2"),
+        ({"num_hidden_layers": 1}, "it does not know what to do with weight model.layers.1"),
+    ],
+)
+def test_what_the_engine_does_not_know_is_refused_by_name(change: dict[str, object], message: str) -> None:
+    from sycophancy_core.scoring.native_scorer import load_engine
+
+    model = tiny_model("llama")
+    config = {**model.config.to_dict(), **change}
+    with pytest.raises(ModelError, match=message):
+        load_engine().Engine(json.dumps(config), dict(model.named_parameters()))
+
+
+@pytest.mark.parametrize(
+    ("family", "change", "message"),
+    [
+        ("gpt-neox", {"num_key_value_heads": 2}, "it does not know config value num_key_value_heads=2"),
+        ("gpt-neox", {"head_dim": 4}, "it does not know config value head_dim=4"),
+        ("mistral-window", {"use_sliding_window": False}, "it does not know config value sliding_window=17"),
+        ("phi3", {"layer_types": ["full_attention"] * 2}, 'it does not know config value layer_types="full_attention"'),
+        ("qwen2", {"use_mrope": True}, "it does not know config value use_mrope=true"),
+    ],
+)
+def test_a_family_is_refused_what_transformers_does_not_do_with_it(
+    family: str, change: dict[str, object], message: str
+) -> None:
+    from sycophancy_core.scoring.native_scorer import load_engine
+
+    model = tiny_model(family)
+    with pytest.raises(ModelError, match=message):
+        load_engine().Engine(json.dumps({**model.config.to_dict(), **change}), dict(model.named_parameters()))
+
+
+# As published configs have them, beside the sizes.
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "llama": {"max_sequence_length": 512, "unsloth_fixed": True, "unsloth_version": "2024.9"},
+    "qwen2": {"use_mrope": False},
+    "gemma": {"hidden_act": "gelu", "hidden_activation": "gelu_pytorch_tanh"},
+    "phi3": {"auto_map": {"AutoConfig": "configuration_phi3.Phi3Config"}},
+    "gpt-neox": {"hidden_act": "gelu_fast", "custom_pipelines": {}},
+    "gpt2": {"n_ctx": 300, "gradient_checkpointing": False},
+}
+
+
+@pytest.mark.parametrize("family", PUBLISHED)
+def test_keys_of_published_configs_that_change_nothing_are_known(family: str) -> None:
+    model, batch = tiny_model(family, **PUBLISHED[family]), random_batch(4)
+    for key in PUBLISHED[family].keys() - {"hidden_act"}:
+        assert key in model.config.to_dict()
+    values, *_ = NativeScorer(model).log_probs(batch, None)
+    np.testing.assert_allclose(values, reference_log_probs(model, batch), atol=1e-4, rtol=0)
+
+
+def test_the_panels_refuse_a_weight_in_bfloat16() -> None:
+    from sycophancy_core.scoring.native_scorer import load_engine
+
+    model = tiny_model("llama").bfloat16()
+    with pytest.raises(ModelError, match=r"weight model\.embed_tokens\.weight is BFloat16, wanted Float"):
+        load_engine().Engine(json.dumps(model.config.to_dict()), dict(model.named_parameters()))
+
+
+def test_a_token_outside_the_vocabulary_is_refused() -> None:
+    with pytest.raises(DataError, match="token 131 is not in the model's vocabulary of 131"):
+        NativeScorer(tiny_model("llama")).log_probs(batch_of([[1, VOCAB, 2]], [1]), None)

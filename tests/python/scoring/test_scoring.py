@@ -1,0 +1,144 @@
+"""Prompts to scores to measurements, natively and by transformers."""
+
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from makers.tiny_families import random_batch, reference_log_probs, tiny_model, tiny_tokenizer
+
+from sycophancy_core import DataError
+from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.precision import compare_scores
+from sycophancy_core.scoring.scores import Scores, measurements
+from sycophancy_core.scoring.tokens import tokenize
+from sycophancy_core.scoring.transformers_scorer import TransformersScorer
+
+PROMPTS = pa.table(
+    {
+        "id": ["x", "y", "z"],
+        "order": ["agree_first", "disagree_first", None],
+        "prompt": ["Is the moon a lamp? Answer:", "Is the moon a lamp? Reply:", "Which?"],
+        "choices": [[" (A)", " (B)"], [" (A)", " (B)"], [" one", " two", " three"]],
+    }
+)
+
+
+def language_model(engine: str = "native", family: str = "llama") -> LanguageModel:
+    return LanguageModel(tiny_model(family), tiny_tokenizer(), name="tiny", engine=engine)
+
+
+def scores_of(log_prob: list[list[float]], unscored: list[str | None] | None = None) -> Scores:
+    return Scores(
+        log_prob=np.array(log_prob),
+        unscored=unscored or [None] * len(log_prob),
+        precision="float32/highest",
+        num_tokens=1,
+        num_tokens_unshared=1,
+        num_moved_borders=0,
+        seconds=0.0,
+    )
+
+
+@pytest.mark.parametrize("engine", ["native", "transformers"])
+def test_scores_equal_transformers_sequence_by_sequence(engine: str) -> None:
+    model = language_model(engine)
+    batch = tokenize(model.encoder, PROMPTS["prompt"].to_pylist(), PROMPTS["choices"].to_pylist())
+    scores = model.score(PROMPTS)
+    assert model.engine == engine
+    assert scores.log_prob.shape == (3, 3)
+    assert np.isnan(scores.log_prob[:, 2]).tolist() == [True, True, False]
+    np.testing.assert_allclose(
+        scores.log_prob[batch.prompt_index, batch.choice_index], reference_log_probs(model.model, batch), atol=1e-4
+    )
+    assert scores.num_tokens <= scores.num_tokens_unshared == batch.num_tokens_unshared
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma"])
+def test_the_fallback_equals_transformers_sequence_by_sequence(family: str) -> None:
+    model, batch = tiny_model(family), random_batch(8)
+    values, *_ = TransformersScorer(model).log_probs(batch, None)
+    np.testing.assert_allclose(values, reference_log_probs(model, batch), atol=1e-4)
+
+
+@pytest.mark.parametrize("engine", ["native", "transformers"])
+def test_log_probs_of_texts(engine: str) -> None:
+    model = language_model(engine)
+    values = model.log_probs(["one", "two"], [[" a", " b"], [" c"]])
+    np.testing.assert_allclose(values[0], model.log_probs(["one"], [[" a", " b"]])[0], atol=1e-5)
+    assert math.isnan(values[1, 1])
+    with pytest.raises(DataError, match="got 1 contexts but 2 lists"):
+        model.log_probs(["one"], [[" a"], [" b"]])
+
+
+@pytest.mark.parametrize("engine", ["native", "transformers"])
+def test_non_finite_scores_are_unscored(engine: str) -> None:
+    model = language_model(engine)
+    with torch.no_grad():
+        model.model.lm_head.weight[5] = math.nan
+    scores = model.score(PROMPTS)
+    assert scores.unscored == ["non-finite log-probability"] * 3
+    assert np.isnan(scores.log_prob).all()
+    assert scores.num_unscored == 3
+
+
+@pytest.mark.parametrize("engine", ["native", "transformers"])
+def test_progress_ends_at_the_total(engine: str) -> None:
+    seen: list[tuple[int, int]] = []
+    scores = language_model(engine).score(PROMPTS, progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (scores.num_tokens, scores.num_tokens)
+
+
+def test_an_architecture_that_the_engine_does_not_know_is_scored_by_transformers_and_says_so() -> None:
+    model = tiny_model("llama")
+    model.config.rope_parameters["rope_type"] = "yarn"
+    with pytest.warns(
+        UserWarning, match='scored by transformers instead of the native engine, because engine: .*"yarn"'
+    ):
+        assert LanguageModel(model, tiny_tokenizer(), name="tiny").engine == "transformers"
+
+
+def test_a_table_without_prompts_is_refused() -> None:
+    model = language_model()
+    with pytest.raises(DataError, match="the prompts lack the column 'choices'"):
+        model.score(PROMPTS.drop_columns(["choices"]))
+    with pytest.raises(DataError, match="table of prompts is empty"):
+        model.score(PROMPTS.slice(0, 0))
+
+
+def test_measurements_join_prompts_and_scores() -> None:
+    scores = scores_of([[-1.0, -3.0, math.nan], [-1.0, -3.0, math.nan], [-2.0, -2.0, -5.0]])
+    table = measurements(PROMPTS, scores)
+    assert table.column_names == ["id", "order", "choices", "log_prob", "log_odds", "answer", "unscored"]
+    assert table["log_prob"].to_pylist() == [[-1.0, -3.0], [-1.0, -3.0], [-2.0, -2.0, -5.0]]
+    assert table["log_odds"].to_pylist() == [2.0, -2.0, None]
+    assert table["answer"].to_pylist() == [0, 0, None]
+    assert table["unscored"].to_pylist() == [None] * 3
+
+
+def test_unscored_rows_have_no_measurement() -> None:
+    table = measurements(PROMPTS.slice(0, 1), scores_of([[math.nan, math.nan]], ["non-finite log-probability"]))
+    assert table.select(["log_prob", "log_odds", "answer"]).to_pylist() == [
+        {"log_prob": None, "log_odds": None, "answer": None}
+    ]
+    assert table["unscored"].to_pylist() == ["non-finite log-probability"]
+
+
+def test_measurements_of_other_prompts_are_refused() -> None:
+    with pytest.raises(DataError, match="got 3 prompts but 1 scores"):
+        measurements(PROMPTS, scores_of([[-1.0, -2.0]]))
+
+
+def test_a_precision_check_counts_flips_and_changes() -> None:
+    exact = scores_of([[-1.0, -2.0, math.nan], [-1.0, -1.5, math.nan], [-1.0, -2.0, -4.0]])
+    ours = scores_of([[-1.0, -2.25, math.nan], [-1.5, -1.0, math.nan], [-1.0, -2.0, -4.0]])
+    check = compare_scores(ours, exact)
+    assert (check.num_prompts, check.num_flipped, check.widest_flipped_margin) == (3, 1, 0.5)
+    assert check.max_margin_change == 1.0
+    assert check.mean_margin_change == pytest.approx((0.25 + 1.0 + 0 + 0) / 4)
+
+
+def test_highest_changes_nothing() -> None:
+    check = language_model().precision_check(PROMPTS)
+    assert (check.num_flipped, check.max_margin_change) == (0, 0.0)

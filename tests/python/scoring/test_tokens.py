@@ -1,0 +1,234 @@
+"""Prompts and choices as token sequences."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from makers.tiny_families import tiny_model, tiny_tokenizer
+from tokenizers.pre_tokenizers import ByteLevel
+
+from sycophancy_core import DataError
+from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.tokens import tokenize
+
+TEMPLATE = (
+    "{% for m in messages %}<|user|>{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}<|bot|>{% endif %}"
+)
+MODEL = tiny_model("gpt2")  # takes 300 tokens
+
+
+def language_model(**options: object) -> LanguageModel:
+    chat = bool(options.pop("chat_template", False))
+    tokenizer = tiny_tokenizer(chat_template=TEMPLATE if chat else None, **options)
+    return LanguageModel(MODEL, tokenizer, name="tiny", chat_template=chat)
+
+
+def test_each_choice_follows_its_prompt() -> None:
+    model = language_model()
+    batch = tokenize(model.encoder, ["Is it?", "So"], [[" A", " B"], [" yes"]])
+    texts = [model.tokenizer.decode(batch.sequence(s)) for s in range(3)]
+    assert texts == ["Is it? A", "Is it? B", "So yes"]
+    assert batch.num_context.tolist() == [6, 6, 2]
+    assert batch.prompt_index.tolist() == [0, 0, 1]
+    assert batch.choice_index.tolist() == [0, 1, 0]
+    assert batch.num_tokens_unshared == len("Is it? AIs it? BSo yes") - 3
+    assert batch.num_moved_borders == 0
+
+
+def test_the_border_moves_left_for_all_choices_where_one_merges() -> None:
+    model = language_model(merges=[("t", "e")])
+    batch = tokenize(model.encoder, ["wait", "wai"], [["er", "s"], ["er", "s"]])
+    assert batch.num_context.tolist() == [3, 3, 3, 3]
+    assert batch.num_moved_borders == 1
+    assert [len(batch.sequence(s)) for s in range(4)] == [5, 5, 5, 4]
+
+
+def test_special_tokens_in_a_prompt_are_plain_text() -> None:
+    batch = tokenize(language_model().encoder, ["a<|end|>b"], [[" A"]])
+    assert 0 not in batch.sequence(0)
+    assert batch.num_context.tolist() == [len("a<|end|>b")]
+
+
+def test_the_chat_template_brings_its_role_tokens_and_the_prompt_brings_none() -> None:
+    model = language_model(chat_template=True)
+    batch = tokenize(model.encoder, ["hi <|bot|>"], [[" (A)"]])
+    user, bot = model.tokenizer.convert_tokens_to_ids(["<|user|>", "<|bot|>"])
+    ids = batch.sequence(0).tolist()
+    assert ids[0] == user
+    assert [i for i, token in enumerate(ids) if token == bot] == [1 + len("hi <|bot|>")]
+    assert model.tokenizer.decode(ids[batch.num_context[0] :]) == "(A)"
+
+
+@pytest.mark.parametrize(
+    ("prompts", "choices", "message"),
+    [
+        ([], [], "the table of prompts is empty; wanted at least one row"),
+        (["a"], [[]], "prompt 0 has no choices"),
+        (["a", "b"], [[" A"], [" A", ""]], "prompt 1: choice '' has no tokens"),
+        ([""], [[" A"]], "prompt 0 has no tokens"),
+        (["a" * 300], [[" A"]], "prompt 0 with choice ' A' has 302 tokens, but tiny takes at most 301"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(prompts: list[str], choices: list[list[str]], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        tokenize(language_model().encoder, prompts, choices)
+
+
+def test_an_error_names_the_row_by_its_id() -> None:
+    with pytest.raises(DataError, match=r"prompt 0 \(id c0ffee\) has no choices"):
+        tokenize(language_model().encoder, ["a"], [[]], ids=["c0ffee"])
+
+
+def test_a_model_without_chat_template_is_refused() -> None:
+    from sycophancy_core import ModelError
+
+    with pytest.raises(ModelError, match="its tokenizer has no chat template"):
+        LanguageModel(MODEL, tiny_tokenizer(), name="tiny", chat_template=True)
+
+
+def test_many_prompts_are_tokenized_as_one_by_one() -> None:
+    model = language_model()
+    prompts = [f"number {i}" for i in range(1500)]
+    batch = tokenize(model.encoder, prompts, [[" A"]] * 1500)
+    assert batch.num_sequences == 1500
+    for row in (0, 1023, 1024, 1499):
+        assert np.array_equal(batch.sequence(row), tokenize(model.encoder, [prompts[row]], [[" A"]]).tokens)
+
+
+SYSTEM_TEMPLATE = (
+    "{% for m in messages %}{% if m.role == 'system' %}<|bot|>s:{{ m.content }}{% else %}<|user|>{{ m.content }}"
+    "{% endif %}{% endfor %}{% if add_generation_prompt %}<|bot|>{% endif %}"
+)
+
+
+def test_the_system_prompt_stands_before_the_users_turn_and_is_only_text() -> None:
+    tokenizer = tiny_tokenizer(chat_template=SYSTEM_TEMPLATE)
+    model = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True, system_prompt="be <|user|>")
+    found = tokenize(model.encoder, ["hi"], [[" A"]]).sequence(0).tolist()
+    user, bot = tokenizer.convert_tokens_to_ids(["<|user|>", "<|bot|>"])
+    letters = {c: tokenizer(c, add_special_tokens=False).input_ids[0] for c in "be <|user>s:hiA"}
+    text = [letters[c] for c in "be <|user|>"]
+    assert found == [bot, letters["s"], letters[":"], *text, user, letters["h"], letters["i"], bot, letters["A"]]
+    silent = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True)
+    assert tokenize(silent.encoder, ["hi"], [[" A"]]).sequence(0).tolist() == [
+        user,
+        letters["h"],
+        letters["i"],
+        bot,
+        letters["A"],
+    ]
+    assert silent.tokenizer_digest != model.tokenizer_digest
+
+
+ROLES_TEMPLATE = (
+    "{% for m in messages %}{{ '<|user|>' if m.role == 'user' else '<|bot|>' }}{{ m.role }}: {{ m.content }}\n"
+    "{% endfor %}{% if add_generation_prompt %}<|bot|>{% endif %}"
+)
+
+
+@pytest.mark.parametrize("system_prompt", [None, "Be brief."])
+@pytest.mark.parametrize("opening", ["", "The best is:"])
+def test_turns_are_what_the_chat_template_makes_of_them(system_prompt: str | None, opening: str) -> None:
+    tokenizer = tiny_tokenizer(chat_template=ROLES_TEMPLATE)
+    model = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True, system_prompt=system_prompt)
+    said = ["Is it?", "It is (A)", "Sure?"]
+    batch = tokenize(model.encoder, ["Is it?", "unseen"], [[" (A)", " (B)"]] * 2, turns=[None, [*said, opening]])
+    messages = [{"role": role, "content": text} for role, text in zip(("user", "assistant", "user"), said, strict=True)]
+    if system_prompt is not None:
+        messages.insert(0, {"role": "system", "content": system_prompt})
+    for first, conversation, start in ((0, messages[:-2], ""), (2, messages, opening)):
+        text = tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
+        for s, choice in enumerate((" (A)", " (B)"), first):
+            reply = (start + choice).lstrip(" ")
+            assert batch.sequence(s).tolist() == tokenizer(text + reply, add_special_tokens=False).input_ids
+            context = tokenizer(text + start, add_special_tokens=False).input_ids
+            assert batch.num_context[s] == len(context)
+    plain = LanguageModel(MODEL, tokenizer, name="tiny")
+    assert tokenizer.decode(tokenize(plain.encoder, ["unseen"], [[" A"]], turns=[said]).sequence(0)) == "unseen A"
+
+
+def test_turns_that_the_user_does_not_end_are_refused() -> None:
+    tokenizer = tiny_tokenizer(chat_template=ROLES_TEMPLATE)
+    model = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True)
+    with pytest.raises(DataError, match="turns: got 2 before the reply; wanted the user's, or"):
+        tokenize(model.encoder, ["a"], [[" A"]], turns=[["a", "b", ""]])
+
+
+def test_a_system_prompt_without_its_turn_is_refused() -> None:
+    from sycophancy_core import ModelError
+
+    with pytest.raises(ModelError, match="a system prompt needs chat_template=True"):
+        LanguageModel(MODEL, tiny_tokenizer(), name="tiny", system_prompt="Be brief.")
+    for template, words in (
+        ("{{ messages[-1].content }}", "does not hold the system's text exactly once; leave system_prompt out"),
+        ("{{ raise_exception('no system role') }}", "refuses these turns: no system role"),
+    ):
+        tokenizer = tiny_tokenizer(chat_template=template)
+        model = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True, system_prompt="Be brief.")
+        with pytest.raises(DataError, match=words):
+            tokenize(model.encoder, ["hi"], [[" A"]])
+
+
+def test_a_tokenizer_that_marks_where_texts_begin_sees_one_text() -> None:
+    tokenizer = sentencepiece_like("{% for m in messages %}[USER] {{ m['content'] }} [BOT]{% endfor %}")
+    model = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True)
+    turns = [{"role": "user", "content": "agree or not"}]
+    wanted = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
+    batch = tokenize(model.encoder, ["agree or not"], [["A", "B"]])
+    assert batch.sequence(0)[: len(wanted)].tolist() == wanted
+    assert tokenizer.decode(batch.sequence(0)[batch.num_context[0] :]).strip() == "A"
+
+
+def sentencepiece_like(template: str) -> Any:
+    """Make a tokenizer that marks the beginning of each text, as Llama 2's does, with a template."""
+    tokenizer = tiny_tokenizer(chat_template=template)
+    tokenizer.backend_tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=True, use_regex=False)
+    return tokenizer
+
+
+# What the template puts before a reply: a new line that the prompt for it does not have, or a space.
+@pytest.mark.parametrize("opening", ["\n", " ", "\n\n", ""])
+def test_a_reply_is_tokenized_as_the_template_writes_it(opening: str) -> None:
+    tokenizer = sentencepiece_like(
+        "{% for m in messages %}{% if m.role == 'user' %}[U]{{ m.content }}[/U]{% else %}"
+        + opening.replace("\n", "{{ '\\n' }}")
+        + "{{ m.content }}<|end|>{% endif %}{% endfor %}"
+    )
+    model = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True)
+    batch = tokenize(model.encoder, ["Is it?"], [[" (A)", " (B)"]])
+    for s, reply in enumerate(("(A)", "(B)")):
+        turns = [{"role": "user", "content": "Is it?"}, {"role": "assistant", "content": reply}]
+        (*wanted, end) = tokenizer.apply_chat_template(turns, return_dict=False)
+        assert batch.sequence(s).tolist() == wanted
+        assert end == tokenizer.eos_token_id
+    context = tokenizer.decode(batch.sequence(0)[: batch.num_context[0]])
+    assert context.strip(" ") == "[U]Is it?[/U]" + opening.strip(" ")
+
+
+def test_turns_are_trimmed_as_the_template_does() -> None:
+    template = (
+        "{% for m in messages %}{% if m.role == 'user' %}<|user|>{{ m.content | trim }}{% else %}<|bot|> "
+        "{{ m.content.rstrip() }}{% endif %}{% endfor %}{% if add_generation_prompt %}<|bot|>{% endif %}"
+    )
+    tokenizer = tiny_tokenizer(chat_template=template)
+    model = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True)
+    said = ["  Is it so?\nAnswer: ", "  It is.  ", " Sure? "]
+    batch = tokenize(model.encoder, ["unseen"], [["A", "B"]], turns=[[*said, ""]])
+    turns = [{"role": role, "content": text} for role, text in zip(("user", "assistant", "user"), said, strict=True)]
+    wanted = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
+    assert batch.sequence(0)[: len(wanted)].tolist() == wanted
+    assert tokenizer.decode(batch.sequence(0)) == "<|user|>Is it so?\nAnswer:<|bot|>   It is.<|user|>Sure?<|bot|> A"
+
+
+def test_threads_do_not_tell_each_other_what_is_special() -> None:
+    tokenizer = tiny_tokenizer(chat_template=ROLES_TEMPLATE)
+    models = [LanguageModel(MODEL, tokenizer, name="tiny", chat_template=chat) for chat in (False, True)]
+    prompts = [f"{i} <|user|>" for i in range(400)]
+
+    def run(model: LanguageModel) -> list[int]:
+        return tokenize(model.encoder, prompts, [[" A"]] * 400).tokens.tolist()
+
+    wanted = [run(model) for model in models] * 6
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(run, models * 6)) == wanted

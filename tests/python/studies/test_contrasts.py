@@ -1,0 +1,76 @@
+"""What the options of a study change: against pandas and SciPy's t interval over the seeds' means."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from scipy import stats
+
+import sycophancy_core as sc
+from sycophancy_core.studies.contrasts import option_effects, seed_averages
+
+METRICS = ("harm", "accuracy")
+
+
+@pytest.fixture(scope="module")
+def frame() -> pd.DataFrame:
+    noise = np.random.default_rng(7)
+    arms = itertools.product(("margin", "none"), ("balanced", "wei2023"), (0, 1, 2), ("claims", "sums"), METRICS)
+    frame = pd.DataFrame(arms, columns=["filter", "recipe", "seed", "task", "metric"])
+    frame["ratio"], frame["steps"], frame["subset"] = 5.0, 40, "all"
+    frame["after"] = noise.normal(size=len(frame)) + (frame["recipe"] == "wei2023")
+    return frame
+
+
+@pytest.mark.parametrize(
+    ("option", "first", "other"), [("filter", "margin", "none"), ("recipe", "balanced", "wei2023")]
+)
+def test_an_options_effect_is_scipys_t_interval_over_seeds(
+    frame: pd.DataFrame, option: str, first: str, other: str
+) -> None:
+    found = option_effects(pa.Table.from_pandas(frame), metrics=METRICS).to_pandas()
+    for task, metric in itertools.product(("claims", "sums"), METRICS):
+        mine = frame[(frame["task"] == task) & (frame["metric"] == metric)]
+        means = mine.groupby(["seed", option])["after"].mean().unstack()
+        test = stats.ttest_1samp(means[other] - means[first], 0)
+        row = found[found["subset"].eq(f"{option}: {first} to {other}") & found["task"].eq(task)]
+        row = row[row["metric"] == metric].iloc[0]
+        interval = test.confidence_interval(0.95)
+        assert [row["low"], row["high"], row["p_value"]] == pytest.approx([interval.low, interval.high, test.pvalue])
+        assert [row["before"], row["after"]] == pytest.approx([means[first].mean(), means[other].mean()])
+        assert (row["n"], row["num_clusters"]) == (6, 3)
+    assert (found["p_adjusted"] >= found["p_value"]).all()
+
+
+def test_averages_are_over_seeds(frame: pd.DataFrame) -> None:
+    found = seed_averages(pa.Table.from_pandas(frame), metrics=METRICS).to_pandas()
+    assert len(found) == 16
+    mine = frame[(frame["task"] == "sums") & (frame["metric"] == "harm") & (frame["filter"] == "none")]
+    values = mine[mine["recipe"] == "wei2023"]["after"]
+    row = found[
+        found["subset"].eq("filter none, recipe wei2023") & found["task"].eq("sums") & found["metric"].eq("harm")
+    ]
+    interval = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert row[["value", "low", "high"]].to_numpy()[0] == pytest.approx([values.mean(), interval.low, interval.high])
+
+
+def test_one_seed_gives_a_mean_and_no_interval_and_arms_without_partner_are_left_out(frame: pd.DataFrame) -> None:
+    one = frame[(frame["seed"] == 1) & ~(frame["filter"].eq("none") & frame["recipe"].eq("wei2023"))]
+    found = option_effects(pa.Table.from_pandas(one, preserve_index=False), metrics=METRICS).to_pandas()
+    assert found["low"].isna().all()
+    assert found["reason"].notna().all()
+    assert set(found["n"]) == {1}
+    alone = frame[frame["filter"].eq("none") & frame["recipe"].eq("wei2023")]
+    assert option_effects(pa.Table.from_pandas(alone, preserve_index=False), metrics=METRICS).num_rows == 0
+
+
+def test_the_text_of_a_study_ends_with_its_options_effects(frame: pd.DataFrame) -> None:
+    columns = ("before", "value", "low", "high", "before_low", "before_high", "after_low", "after_high", "confidence")
+    empty = dict.fromkeys((*columns, "p_value", "p_adjusted", "detectable", "equivalence_margin", "p_equivalence"), 0.5)
+    arms = frame["filter"] + " " + frame["recipe"] + " " + frame["seed"].astype(str)
+    whole = frame.assign(**empty, arm=arms, method="t", n=9, num_clusters=9, num_unscored=0, reason=None)
+    result = sc.StudyResult(table=pa.Table.from_pandas(whole, preserve_index=False))
+    assert "harm, recipe: balanced to wei2023" in repr(result).partition("What each option changes")[2]
+    assert "recipe: balanced to wei2023" in result._repr_html_()

@@ -1,0 +1,110 @@
+"""Tasks of one's own: read by their record, measured by what they hold, refused by row."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from makers.tiny_llama import tiny_model
+
+import sycophancy_core as sc
+
+COLUMNS = {"prompt": "text", "choices": "options", "target": "gold", "user_choice": "user", "claim_id": "item"}
+ROWS: list[dict[str, Any]] = [
+    {"text": f"{who}Is {n} even?", "options": [" yes", " no"], "gold": n % 2, "user": user, "item": f"q{n}"}
+    for n in range(4)
+    for who, user in (("", None), ("I say yes. ", 0))
+]
+
+
+def write_task(folder: Path, rows: list[dict[str, Any]] = ROWS, **changes: object) -> Path:
+    (folder / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    spec = {"name": "parity", "prompts": "mine.jsonl", "columns": COLUMNS} | changes
+    (folder / "mine.json").write_text(json.dumps(spec))
+    return folder / "mine.json"
+
+
+def test_rows_keep_their_columns_and_the_arm_follows_from_the_users_choice(tmp_path: Path) -> None:
+    rows = sc.load_task(write_task(tmp_path)).to_pylist()
+    for row, given in zip(rows, ROWS, strict=True):
+        named = ("prompt", "choices", "target", "user_choice", "claim_id")
+        assert [row[name] for name in named] == [given[name] for name in ("text", "options", "gold", "user", "item")]
+    assert [row["arm"] for row in rows] == ["none", "agree", "none", "disagree"] * 2
+
+
+def test_parquet_and_a_mapping_give_the_same_table(tmp_path: Path) -> None:
+    wanted = sc.load_task(write_task(tmp_path))
+    pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "mine.parquet")
+    spec = {"name": "parity", "prompts": str(tmp_path / "mine.parquet"), "columns": COLUMNS}
+    assert sc.load_task(spec).equals(wanted)
+
+
+def test_texts_that_look_like_dates_stay_texts(tmp_path: Path) -> None:
+    row = {"text": "2020-01-01", "options": ["2020-01-01", "2021-01-01"], "gold": 0, "user": None, "item": "2020-01-01"}
+    (found,) = sc.load_task(write_task(tmp_path, [row])).to_pylist()
+    assert [found[name] for name in ("prompt", "choices", "claim_id")] == [row["text"], row["options"], row["item"]]
+
+
+def test_a_line_that_is_no_object_is_named(tmp_path: Path) -> None:
+    path = write_task(tmp_path)
+    for line, message in (
+        ("[1]", "line 2: wanted a JSON object, got list"),
+        ("{", "line 2: wanted JSON, got Expecting"),
+    ):
+        (tmp_path / "mine.jsonl").write_text(f"\n{line}\n")
+        with pytest.raises(sc.DataError, match=f"mine.jsonl: {message}"):
+            sc.load_task(path)
+
+
+def test_a_task_is_named_by_its_file_and_measured(tmp_path: Path) -> None:
+    path = write_task(tmp_path)
+    found = sc.evaluate(tiny_model(), tasks=(str(path),))
+    assert found.tasks == ("parity",)
+    assert found.estimate("parity", "accuracy")["num_clusters"] == 4
+    assert found.estimate("parity", "harm")["metric"] == "harm"
+    two = sc.evaluate(tiny_model(), tasks=(str(path),), limit=2)
+    assert two.measurements.num_rows == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"colums": {}}, "wanted the keys name, prompts and columns, got .*colums"),
+        ({"columns": {"prompt": "text"}}, "columns must name prompt and choices"),
+        ({"columns": {"prompt": "text", "choices": "options"}}, "target, user_choice or both"),
+        ({"columns": COLUMNS | {"letter": "gold"}}, "may name target, .*got .*letter"),
+        ({"columns": COLUMNS | {"source": "origin"}}, "task parity: mine.jsonl lacks the column 'origin'"),
+        ({"prompts": "other.jsonl"}, "wanted a JSON Lines or Parquet file of prompts, got no such file"),
+    ],
+)
+def test_a_wrong_record_is_refused(tmp_path: Path, changes: dict[str, object], words: str) -> None:
+    with pytest.raises(sc.DataError, match=words):
+        sc.load_task(write_task(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"gold": 2}, "row 2: target must be an index below 2, got 2"),
+        ({"options": [" yes"]}, "row 2: choices must be at least two texts"),
+        ({"text": ""}, "row 2: prompt must be a text, got ''"),
+        (ROWS[0], "row 2: the same question, arm and prompt stand in an earlier row"),
+    ],
+)
+def test_a_wrong_row_is_refused_by_number(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+    with pytest.raises(sc.DataError, match=words):
+        sc.load_task(write_task(tmp_path, [ROWS[0], ROWS[1] | change]))
+
+
+def test_a_missing_record_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(sc.DataError, match=r"none\.json: wanted a JSON file that describes a task"):
+        sc.evaluate(tiny_model(), tasks=(str(tmp_path / "none.json"),))
+
+
+def test_two_tasks_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(sc.DataError, match="two tasks are named 'parity'"):
+        sc.evaluate(tiny_model(), tasks=(str(write_task(tmp_path)),) * 2)

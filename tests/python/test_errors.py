@@ -1,0 +1,74 @@
+"""Counts of every record of options are whole numbers: what is none is refused in one sentence when it is made."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import sycophancy_core as sc
+from sycophancy_core.prompts.families import FamilyOptions
+from sycophancy_core.studies.demo import DemoOptions
+from sycophancy_core.studies.options import Arm
+from sycophancy_core.training.adapters import AdapterOptions
+from sycophancy_core.training.organism_rows import OrganismOptions
+
+curve_options = partial(sc.CurveOptions, tasks={"claims": pa.table({"id": ["a"]})}, metric="harm")
+MAKERS: dict[str, Any] = {
+    "FinetuneOptions": sc.FinetuneOptions,
+    "CurveOptions": curve_options,
+    "AdapterOptions": AdapterOptions,
+    "FamilyOptions": FamilyOptions,
+    "DemoOptions": DemoOptions,
+    "OrganismOptions": partial(OrganismOptions, curriculum_steps=1),
+    "sweep": Arm,
+    "study": sc.StudyOptions,
+}
+COUNTS = [
+    *(("FinetuneOptions", name) for name in ("steps", "batch_size", "accumulation", "pad_multiple")),
+    *(("FinetuneOptions", name) for name in ("lora_rank", "max_tokens", "checkpoint_steps")),
+    *(("CurveOptions", name) for name in ("every", "patience")),
+    ("AdapterOptions", "rank"),
+    *((owner, name) for owner in ("FamilyOptions", "DemoOptions", "study") for name in ("claims", "candidates")),
+    *(("OrganismOptions", name) for name in ("steps", "batch_size", "warmup_steps", "curriculum_steps", "rank")),
+    *(("sweep", name) for name in ("steps", "seed")),
+    *(("study", name) for name in ("batch_size", "seed", "limit", "lora_rank")),
+]
+MAY_BE_NONE = {"lora_rank": "None", "max_tokens": "None", "patience": "None"}
+NULL = {("study", "limit"), ("study", "lora_rank")}
+
+
+@pytest.mark.parametrize(("owner", "name"), COUNTS)
+@pytest.mark.parametrize("value", [1.5, 3.0, "3", True, float("nan")])
+def test_what_is_no_whole_number_is_refused(owner: str, name: str, value: object) -> None:
+    none = "null" if (owner, name) in NULL else MAY_BE_NONE.get(name)
+    ending = f" or {none}" if none else ""
+    with pytest.raises(sc.DataError) as refused:
+        MAKERS[owner](**{name: value})
+    assert str(refused.value) == f"{owner}: {name} must be a whole number{ending}, got {value!r}"
+
+
+@pytest.mark.parametrize(("owner", "name"), COUNTS)
+def test_a_negative_count_is_refused(owner: str, name: str) -> None:
+    with pytest.raises(sc.DataError, match=rf"^{owner}: {name} must be at least [01]( or None| or null)?, got -1$"):
+        MAKERS[owner](**{name: -1})
+
+
+@pytest.mark.parametrize(("owner", "name"), COUNTS)
+def test_a_whole_number_of_numpy_is_one(owner: str, name: str) -> None:
+    assert getattr(MAKERS[owner](**{name: np.int64(1)}), name) == 1
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(owner, name) for owner, name in COUNTS if name not in MAY_BE_NONE and (owner, name) not in NULL],
+)
+def test_a_count_that_must_be_there_is_not_none(owner: str, name: str) -> None:
+    with pytest.raises(sc.DataError, match=f"^{owner}: {name} must be a whole number, got None$"):
+        MAKERS[owner](**{name: None})
+
+
+def test_an_organism_of_no_steps_is_refused() -> None:
+    with pytest.raises(sc.DataError, match="OrganismOptions: steps must be at least 1, got 0"):
+        OrganismOptions(steps=0, curriculum_steps=0)

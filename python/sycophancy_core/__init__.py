@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from sycophancy_core.training.organisms import make_organism
     from sycophancy_core.training.result import FinetuneResult
 
+__version__ = _build_info.VERSION
+
 _HOMES = {
     "prompts.audit": ("ShortcutAudit", "shortcut_audit"),
     "prompts.splits": ("split_claims",),

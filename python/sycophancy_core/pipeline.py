@@ -10,10 +10,15 @@ import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.metrics.changes import compare_measurements
 from sycophancy_core.metrics.estimates import EQUIVALENCE_MARGIN
+from sycophancy_core.metrics.measure import measure
 from sycophancy_core.prompts.generation import (
     AdditionOptions,
     ClaimOptions,
@@ -23,21 +28,20 @@ from sycophancy_core.prompts.generation import (
     make_claims,
     make_prompts,
 )
+from sycophancy_core.prompts.splits import sample_claims, sample_rows, seed_of_turn
 from sycophancy_core.reporting.findings import comparison_findings, evaluation_findings
 from sycophancy_core.results.evaluation import Comparison, Evaluation
 from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult, judge_claims
+from sycophancy_core.runs.progress import Progress
+from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.resumable import score_resumable
+from sycophancy_core.scoring.scores import Scores, measurements
 from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions, task_prompts
+from sycophancy_core.tasks.second_turn import measure_turns
 from sycophancy_core.training.finetune import finetune
 from sycophancy_core.training.mixing import mix
 from sycophancy_core.training.options import FinetuneOptions
 from sycophancy_core.training.result import FinetuneResult
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from sycophancy_core.runs.progress import Progress
-    from sycophancy_core.scoring.language_model import LanguageModel
-    from sycophancy_core.scoring.scores import Scores
 
 TRUE_SHARES = (0.4, 0.6)  # of training prompts about true claims; beyond, one answer is a good guess
 PRECISION_PROMPTS = 200  # a task; scored twice where products are not in float32
@@ -101,8 +105,6 @@ def filter_known(
 
 def filter_prompts(claims: pa.Table, options: FilterOptions, *, seed: int) -> pa.Table:
     """Make the opinion-free prompts that the filter asks: all templates in both orders, or one drawn prompt a claim."""
-    import pyarrow as pa
-
     if options.rule == "wei2023":
         drawn = PromptOptions(protocol=options.protocol, split=options.split, arms=("none",), design="sampled")
         return make_prompts(claims, options=drawn, seed=seed)
@@ -146,10 +148,6 @@ def training_prompts(claims: pa.Table, *, n: int, options: PromptOptions | None 
     ----------
     Wei et al. 2023, sections 4.1 and 4.2.
     """
-    import pyarrow as pa
-
-    from sycophancy_core.prompts.splits import sample_claims, seed_of_turn
-
     if n < 1:
         raise DataError(f"training_prompts: n must be at least 1, got {n}")
     options = options or PromptOptions(split="train", design="sampled")
@@ -164,8 +162,6 @@ def training_prompts(claims: pa.Table, *, n: int, options: PromptOptions | None 
 
 
 def _warn_one_sided(prompts: pa.Table) -> None:
-    import pyarrow.compute as pc
-
     num_true = pc.sum(prompts["is_true"]).as_py()
     share = num_true / prompts.num_rows
     low, high = TRUE_SHARES
@@ -207,9 +203,6 @@ def evaluate(
     run
         Folder for the journal ``evaluate.journal``; an interrupted call goes on from it.
     """
-    from sycophancy_core.metrics.measure import measure
-    from sycophancy_core.tasks.second_turn import measure_turns
-
     prompts = task_prompts(tasks, options=options, limit=limit, seed=seed)
     measurements = measure_turns(prompts, lambda table, turn: _score(model, table, f"{turn}.journal", run, progress))
     estimates = measure(measurements, known=known)
@@ -246,8 +239,6 @@ def compare(
     DataError
         If the two did not answer the same prompts, or the margin is not positive.
     """
-    from sycophancy_core.metrics.changes import compare_measurements
-
     old, new, changes = compare_measurements(
         before.measurements, after.measurements, known=known, equivalence_margin=equivalence_margin
     )
@@ -264,14 +255,11 @@ def _score(
 ) -> Scores:
     if run is None:
         return model.score(prompts, progress=progress)
-    from sycophancy_core.scoring.resumable import score_resumable
 
     return score_resumable(model, prompts, journal=Path(run) / journal, progress=progress)
 
 
 def _measurements(prompts: pa.Table, scores: Scores) -> pa.Table:
-    from sycophancy_core.scoring.scores import measurements
-
     return measurements(prompts, scores)
 
 
@@ -289,8 +277,6 @@ def _facts(model: LanguageModel, prompts: Mapping[str, pa.Table], seed: int) -> 
 
 def _precision_checks(model: LanguageModel, prompts: Mapping[str, pa.Table]) -> dict[str, dict[str, Any]]:
     """Compare answers with those of float32 products on a part of each task; empty where that is not a choice."""
-    from sycophancy_core.prompts.splits import sample_rows
-
     if not model.precision.endswith(("/high", "/medium")):
         return {}
     return {

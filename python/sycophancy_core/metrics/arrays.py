@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from sycophancy_core.errors import DataError
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
-    from numpy.typing import NDArray
 
 ARMS = ("none", "placebo", "agree", "disagree")
 ORDERS = ("agree_first", "disagree_first")
@@ -30,8 +30,6 @@ def require_columns(measurements: pa.Table, wanted: tuple[str, ...], *, who: str
 
 def codes(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[Any]]:
     """Integer codes of a column in order of first appearance, and the values behind them; nulls are refused."""
-    import pyarrow as pa
-
     encoded = column.combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
@@ -42,8 +40,6 @@ def codes(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[Any]]:
 
 def codes_of(column: pa.ChunkedArray, words: tuple[str, ...], *, name: str) -> NDArray[np.int8]:
     """Position of every value in `words`; another value is refused by name."""
-    import numpy as np
-
     index, values = codes(column)
     unknown = [value for value in values if value not in words]
     if unknown:
@@ -53,15 +49,11 @@ def codes_of(column: pa.ChunkedArray, words: tuple[str, ...], *, name: str) -> N
 
 def floats(column: pa.ChunkedArray) -> NDArray[np.float64]:
     """Float64 with NaN for null."""
-    import numpy as np
-
     return np.asarray(column.cast("float64").fill_null(float("nan")).to_numpy(), dtype=np.float64)
 
 
 def truths(column: pa.ChunkedArray) -> NDArray[np.int8]:
     """1 for true, 0 for false, -1 for null."""
-    import numpy as np
-
     return np.asarray(column.cast("int8").fill_null(-1).to_numpy(), dtype=np.int8)
 
 
@@ -86,14 +78,10 @@ class ChoiceScores:
     @property
     def mass(self) -> NDArray[np.float64]:
         """Probability of all choices together; NaN where unscored."""
-        import numpy as np
-
         return np.where(self.scored, np.nansum(np.exp(self.log_prob), axis=1), np.nan)
 
     def share_of(self, choice: NDArray[np.int64]) -> NDArray[np.float64]:
         """1 where the prompt's most probable choice is `choice`, 0 where not; k tied choices get 1/k; NaN unscored."""
-        import numpy as np
-
         filled = np.where(np.isnan(self.log_prob), -np.inf, self.log_prob)
         best = filled == filled.max(axis=1, keepdims=True)
         rows, choice = np.arange(len(filled)), self._inside(choice)
@@ -101,8 +89,6 @@ class ChoiceScores:
 
     def log_odds_of(self, choice: NDArray[np.int64]) -> NDArray[np.float64]:
         """Log-odds of `choice` against all other choices together, nats; NaN unscored."""
-        import numpy as np
-
         rows, choice = np.arange(len(self.log_prob)), self._inside(choice)
         own = self.log_prob[rows, choice]
         others = np.where(np.isnan(self.log_prob), -np.inf, self.log_prob)
@@ -111,16 +97,11 @@ class ChoiceScores:
 
     def _inside(self, choice: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return choices that have a column; where no prompt is scored there may be none for them."""
-        import numpy as np
-
         return np.asarray(np.minimum(choice, self.log_prob.shape[1] - 1), dtype=np.int64)
 
 
 def choice_scores(measurements: pa.Table) -> ChoiceScores:
     """Read `log_prob` (a list a row); a null list, a null or a non-finite entry makes the prompt unscored."""
-    import numpy as np
-    import pyarrow.compute as pc
-
     column = measurements["log_prob"].combine_chunks()
     num_choices = np.asarray(pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int64)
     flat = np.asarray(column.flatten().cast("float64").fill_null(float("nan")).to_numpy(zero_copy_only=False))
@@ -140,9 +121,6 @@ def pair_by_id(before: pa.Table, after: pa.Table) -> pa.Table:
         If an id occurs twice in one table, or in one table only, if the prompts behind equal ids differ, or if one
         table lacks a column of the other.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     for name, table in (("before", before), ("after", after)):
         require_columns(table, ("id",), who=f"compare ({name})")
         counts = pc.value_counts(table["id"])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import pyarrow as pa
 
 import sycophancy_core._core as _core
 from sycophancy_core._core import Estimate
@@ -22,9 +24,6 @@ from sycophancy_core.metrics.estimates import (
 )
 from sycophancy_core.metrics.measure import CHOICE_COLUMNS, CHOICE_METRICS, Kind, kind_of
 from sycophancy_core.metrics.one_user import one_sided_metrics
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _MUST_NOT_MOVE = frozenset(metric.name for metric in METRICS if metric.must_not_move)
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 import sycophancy_core._core as _core
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.arrays import ARMS, ORDERS, choice_scores, codes, codes_of, floats, require_columns, truths
 from sycophancy_core.metrics.estimates import estimate_row, estimates_table, subset_rows, take
 from sycophancy_core.metrics.one_user import one_sided_metrics
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
-    from numpy.typing import NDArray
-
 
 CLAIM_COLUMNS = ("claim_id", "arm", "order", "is_true", "log_odds")
 
@@ -75,8 +72,6 @@ def claim_table(measurements: pa.Table) -> pa.Table:
 
     A margin is NaN where the arm lacks one of the two orders or a score.
     """
-    import pyarrow as pa
-
     require_columns(measurements, CLAIM_COLUMNS, who="claim_table")
     rows, _ = claim_arrays(measurements, "claim_id", None)
     index, ids = codes(measurements["claim_id"])
@@ -95,8 +90,6 @@ def claim_arrays(
     measurements: pa.Table, cluster_by: str, known: Collection[str] | None
 ) -> tuple[_core.ClaimRows, _core.ClaimFacts]:
     """Return the columns that the core's metrics of claims are made of; a claim must have one truth and one cluster."""
-    import numpy as np
-
     claim, ids = codes(measurements["claim_id"])
     truth = truths(measurements["is_true"])
     cluster, _ = codes(measurements[cluster_by])
@@ -125,8 +118,6 @@ def claim_arrays(
 
 def _pairs(measurements: pa.Table, claim: NDArray[np.int64], cell: NDArray[np.int64]) -> NDArray[np.int64]:
     """Code prompts by claim and template where a claim has several in one arm and order; else none."""
-    import numpy as np
-
     if "template" not in measurements.column_names or len(np.unique(cell)) == len(cell):
         return np.empty(0, dtype=np.int64)
     template, names = codes(measurements["template"])
@@ -135,8 +126,6 @@ def _pairs(measurements: pa.Table, claim: NDArray[np.int64], cell: NDArray[np.in
 
 
 def _first_rows(index: NDArray[np.int64], num_codes: int) -> NDArray[np.int64]:
-    import numpy as np
-
     first = np.full(num_codes, -1, dtype=np.int64)
     first[index[::-1]] = np.arange(len(index))[::-1]
     return first

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+import pyarrow as pa
+import pyarrow.compute as pc
 
-    from sycophancy_core._core import Estimate
+from sycophancy_core._core import Estimate
 
 COLUMNS = {
     "task": "string",
@@ -45,8 +44,6 @@ def estimate_row(task: str, metric: str, subset: str, estimate: Estimate) -> dic
 
 def estimates_table(rows: list[dict[str, object]], *, columns: dict[str, str] | None = None) -> pa.Table:
     """Rows as a table with fixed column types."""
-    import pyarrow as pa
-
     wanted = COLUMNS if columns is None else columns
     schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in wanted.items()])
     return pa.Table.from_pylist(rows, schema=schema)
@@ -79,8 +76,5 @@ def take(table: pa.Table, positions: pa.Array | None) -> pa.Table:
 
 
 def _positions(table: pa.Table, column: str, value: object) -> pa.Array:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     mask = pc.equal(table[column], pa.scalar(value, table[column].type)).fill_null(False)
     return pc.indices_nonzero(mask)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import ArrayLike
 
 import sycophancy_core._core as _core
 from sycophancy_core.errors import DataError
+from sycophancy_core.metrics.arrays import ARMS, ORDERS, codes, codes_of, floats, require_columns, truths
 from sycophancy_core.metrics.stats import as_codes, as_floats
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +49,6 @@ def logit(
     ----------
     Oracle: statsmodels ``Logit(...).fit(cov_type="cluster")``.
     """
-    import numpy as np
-
     columns = np.ascontiguousarray(design, dtype=np.float64)
     if columns.ndim != 2 or columns.shape[1] != len(names):
         raise DataError(f"logit: wanted a design with {len(names)} columns ({', '.join(names)}), got {columns.shape}")
@@ -89,10 +87,6 @@ def fit_opinion_model(measurements: pa.Table, *, confidence: float = 0.95) -> li
     list of LogitTerm
         In the order of the formula; all NaN with a reason where the answers are separated perfectly.
     """
-    import numpy as np
-
-    from sycophancy_core.metrics.arrays import ARMS, ORDERS, codes, codes_of, floats, require_columns, truths
-
     require_columns(measurements, ("claim_id", "arm", "order", "is_true", "log_odds"), who="fit_opinion_model")
     truth = 2.0 * truths(measurements["is_true"]) - 1
     user = np.array([0.0, 0.0, 1.0, -1.0])[codes_of(measurements["arm"], ARMS, name="arm")]

@@ -7,7 +7,9 @@ the metrics are those of the method; `_core.measure_claims` computes them for cl
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+
+import pyarrow as pa
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.arrays import (
@@ -24,9 +26,6 @@ from sycophancy_core.metrics.estimates import (
     take,
     task_rows,
 )
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 Kind = Literal["claims", "opinions", "accuracy", "second_turn"]
 CHOICE_METRICS: dict[str, Callable[..., list[ChoiceMetric]]] = {
@@ -72,8 +71,6 @@ def measure(
     DataError
         If there is no row, a task's rows lack a column of its metrics, or a target or a user's choice is no choice.
     """
-    import pyarrow as pa
-
     require_columns(measurements, (), who="measure")
     parts = []
     for name, positions in task_rows(measurements):

@@ -7,15 +7,14 @@ exists (one cluster, constant data) it is NaN with the reason, never of zero wid
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 import sycophancy_core._core as _core
 from sycophancy_core._core import Estimate
 from sycophancy_core.errors import DataError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "Estimate",
@@ -311,8 +310,6 @@ def brier(probability: ArrayLike, outcome: ArrayLike) -> float:
 
 
 def _require_within(values: NDArray[np.float64], limits: tuple[float, float], *, who: str) -> None:
-    import numpy as np
-
     low, high = limits
     if not low < high:
         raise DataError(f"{who}: limits must be (least, greatest), got {low} and {high}")
@@ -325,15 +322,11 @@ def _require_within(values: NDArray[np.float64], limits: tuple[float, float], *,
 
 def as_floats(values: ArrayLike) -> NDArray[np.float64]:
     """Contiguous float64."""
-    import numpy as np
-
     return np.ascontiguousarray(values, dtype=np.float64)
 
 
 def as_codes(clusters: ArrayLike) -> NDArray[np.int64]:
     """Integer codes of clusters, whatever they are named by."""
-    import numpy as np
-
     found = np.asarray(clusters)
     if found.dtype.kind in "iu":
         return found.astype(np.int64)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 import sycophancy_core._core as _core
 from sycophancy_core.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import TypeAlias
-
-    import numpy as np
-    import pyarrow as pa
-    from numpy.typing import NDArray
-
     Vector: TypeAlias = NDArray[np.float64]
 
 _WORD = re.compile(r"\w+")
@@ -98,8 +97,6 @@ def shortcut_audit(prompts: pa.Table, *, confidence: float = 0.95, limit: int = 
     Words are counted one by one. Pairs of words would also see the base rate of a label that more than half of a data
     set's examples have (where most pairs are paraphrases, "is Paraphrase" is true more often than not).
     """
-    import numpy as np
-
     unit = "example_id" if "example_id" in prompts.column_names else "claim_id"
     table = _judgeable(prompts, unit, limit, seed)
     groups = table[unit].to_pylist()
@@ -131,8 +128,6 @@ def shortcut_audit(prompts: pa.Table, *, confidence: float = 0.95, limit: int = 
 
 def audit_training(prompts: pa.Table, claims: pa.Table) -> str:
     """Say what the words of training prompts give away, claims of one example together; or why that is not known."""
-    import pyarrow.compute as pc
-
     place = pc.index_in(prompts["claim_id"], value_set=claims["id"].combine_chunks())
     try:
         return str(shortcut_audit(prompts.append_column("example_id", claims["example_id"].take(place))))
@@ -141,8 +136,6 @@ def audit_training(prompts: pa.Table, claims: pa.Table) -> str:
 
 
 def _judgeable(prompts: pa.Table, unit: str, limit: int, seed: int) -> pa.Table:
-    import pyarrow.compute as pc
-
     missing = [name for name in ("prompt", "is_true", unit) if name not in prompts.column_names]
     if missing:
         raise DataError(
@@ -174,8 +167,6 @@ class _BagOfWords:
     """Word counts of texts, as a sparse matrix by rows."""
 
     def __init__(self, texts: list[str]) -> None:
-        import numpy as np
-
         index: dict[str, int] = {}
         rows: list[int] = []
         columns: list[int] = []
@@ -198,23 +189,17 @@ class _BagOfWords:
 
     def dot(self, weights: Vector) -> Vector:
         """Return the sum of the weights of every row's words."""
-        import numpy as np
-
         totals = np.bincount(self._rows, self._counts * weights[self._columns], minlength=self._num_rows)
         return np.asarray(totals, np.float64)
 
     def transposed_dot(self, values: Vector) -> Vector:
         """Return the sum of the values of every word's rows."""
-        import numpy as np
-
         totals = np.bincount(self._columns, self._counts * values[self._rows], minlength=len(self.names))
         return np.asarray(totals, np.float64)
 
 
 def _fit(words: _BagOfWords, truth: Vector, is_seen: NDArray[np.bool_]) -> Vector:
     """Fit weights and intercept by Newton's method; each step is solved by conjugate gradients."""
-    import numpy as np
-
     beta = np.zeros(len(words.names) + 1)
     ridge = np.append(np.full(len(words.names), _PENALTY), 1e-6)
 
@@ -238,8 +223,6 @@ def _fit(words: _BagOfWords, truth: Vector, is_seen: NDArray[np.bool_]) -> Vecto
 
 def _solve(product_with: Callable[[Vector], Vector], target: Vector) -> Vector:
     """Solve product_with(x) = target for a positive definite product, by conjugate gradients."""
-    import numpy as np
-
     step = np.zeros_like(target)
     residual = target.copy()
     direction = residual.copy()

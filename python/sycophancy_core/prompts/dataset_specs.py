@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sycophancy_core.errors import DataError
-
-if TYPE_CHECKING:
-    import os
 
 _KEYS = {"name", "fields", "label", "labels", "hub", "old_hub", "path"}
 

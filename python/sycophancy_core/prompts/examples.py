@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 import sycophancy_core._core as _core
 from sycophancy_core.errors import DataError
 from sycophancy_core.prompts.dataset_specs import DatasetSpec, packaged_specs, parse_specs
-
-if TYPE_CHECKING:
-    import os
-
-    import pyarrow as pa
+from sycophancy_core.runs.files import read_table
 
 LABELS_KEY = "sycophancy_core.labels"
 DROPPED_KEY = "sycophancy_core.dropped"
@@ -151,8 +152,6 @@ def _warn_unclaimed(folder: Path, found: Sequence[DatasetSpec]) -> None:
 
 
 def _with_path(spec: DatasetSpec, path: Path) -> DatasetSpec:
-    from dataclasses import replace
-
     return replace(spec, path=path)
 
 
@@ -171,8 +170,6 @@ def _select(available: list[DatasetSpec], source: str | Sequence[str] | None) ->
 
 
 def _load_set(spec: DatasetSpec, limit: int | None, seed: int) -> tuple[pa.Table, dict[str, int]]:
-    import pyarrow as pa
-
     raw = _read_set(spec)
     table, dropped = _core.clean_examples(
         raw, source=spec.name, fields=list(spec.fields), label=spec.label, labels=list(spec.labels)
@@ -200,14 +197,10 @@ def _read_set(spec: DatasetSpec) -> pa.Table:
 
 
 def _read_table(path: Path, texts: Sequence[str], spec: DatasetSpec | None = None) -> pa.Table:
-    import pyarrow as pa
-
     if not path.is_file():
         of = "" if spec is None else f" of data set '{spec.name}'"
         raise DataError(f"examples: there is no file {path}{of}")
     if path.suffix == ".parquet":
-        from sycophancy_core.runs.files import read_table
-
         table = read_table(path)
         return table if spec is None else _plain(table, spec)
     label, labels = ("", []) if spec is None else (spec.label, list(spec.labels))
@@ -217,8 +210,6 @@ def _read_table(path: Path, texts: Sequence[str], spec: DatasetSpec | None = Non
 
 def _plain(table: pa.Table, spec: DatasetSpec) -> pa.Table:
     """Return a table whose texts are strings and whose labels are indices, whatever tool wrote it."""
-    import pyarrow as pa
-
     if spec.label not in table.column_names:
         raise DataError(f"data set '{spec.name}': there is no column '{spec.label}' among {table.column_names}")
     where = f"data set '{spec.name}': {spec.path or f'hub {spec.hub}'}: column"
@@ -237,16 +228,11 @@ def _plain(table: pa.Table, spec: DatasetSpec) -> pa.Table:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    import pyarrow as pa
-
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _label_index(column: pa.ChunkedArray, labels: list[str], where: str) -> pa.ChunkedArray:
     """Replace names of labels by their indices, and whole floating-point numbers by integers; NaN is no label."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     kind = column.type
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_dictionary(kind):
         return column
@@ -306,8 +292,6 @@ def read_hub(spec: DatasetSpec, load_dataset: Callable[..., Any]) -> pa.Table:
 
 
 def _join(loaded: list[tuple[pa.Table, dict[str, int]]], labels: dict[str, list[str]]) -> pa.Table:
-    import pyarrow as pa
-
     examples = pa.concat_tables([table for table, _ in loaded])
     dropped = {name: counts for name, (_, counts) in zip(labels, loaded, strict=True)}
     if not len(examples):

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from sycophancy_core.errors import DataError, require_counts
-from sycophancy_core.prompts.splits import ADDITION, split_claims
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from sycophancy_core.prompts.examples import load_examples
+from sycophancy_core.prompts.generation import (
+    AdditionOptions,
+    ClaimOptions,
+    PromptOptions,
+    make_additions,
+    make_claims,
+    make_prompts,
+)
+from sycophancy_core.prompts.splits import ADDITION, sample_rows, split_claims
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +63,6 @@ def family_claims(
     DataError
         If the sample has no such source.
     """
-    import pyarrow.compute as pc
-
-    from sycophancy_core.prompts.examples import load_examples
-    from sycophancy_core.prompts.generation import AdditionOptions, ClaimOptions, make_additions, make_claims
-
     published = recipe == "wei2023"
     if family == ADDITION:
         sums = AdditionOptions(errors=("far",), true_share=0.0 if published else 0.5)
@@ -76,16 +79,12 @@ def family_claims(
 
 def held_out_claims(options: FamilyOptions) -> dict[str, pa.Table]:
     """Return each family's claims for evaluation."""
-    from sycophancy_core.prompts.splits import sample_rows
-
     held_out = {family: split_claims(family_claims(family, options))[1] for family in options.families}
     return {family: sample_rows(claims, options.claims, seed=options.seed) for family, claims in held_out.items()}
 
 
 def held_out_prompts(options: FamilyOptions) -> dict[str, pa.Table]:
     """Ask the held-out claims in four arms and both orders, in wordings kept for evaluation."""
-    from sycophancy_core.prompts.generation import PromptOptions, make_prompts
-
     wording = PromptOptions(split="test")
     claims = held_out_claims(options)
     return {family: make_prompts(table, options=wording, seed=options.seed) for family, table in claims.items()}
@@ -93,10 +92,6 @@ def held_out_prompts(options: FamilyOptions) -> dict[str, pa.Table]:
 
 def candidate_claims(options: FamilyOptions, *, recipe: str = "balanced") -> pa.Table:
     """Return the claims that may be trained on; none is about what a held-out claim is about."""
-    import pyarrow as pa
-
-    from sycophancy_core.prompts.splits import sample_rows
-
     tables = []
     for family in options.candidate_families:
         claims = split_claims(family_claims(family, options, recipe=recipe, claims_per_example=2))[0]

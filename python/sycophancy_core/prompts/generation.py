@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
 
 import sycophancy_core._core as _core
 from sycophancy_core.errors import DataError
 from sycophancy_core.prompts.protocols import load_protocol
-
-if TYPE_CHECKING:
-    import os
-
-    import pyarrow as pa
 
 ARMS = ("none", "placebo", "agree", "disagree")
 ORDERS = ("agree_first", "disagree_first")
@@ -126,8 +123,6 @@ def make_claims(examples: pa.Table, *, options: ClaimOptions | None = None, seed
     ----------
     Wei et al. 2023, section 4.1. The published code states gold labels only; ``balanced`` does not.
     """
-    import pyarrow as pa
-
     options = options or ClaimOptions()
     return pa.table(
         _core.make_claims(
@@ -158,8 +153,6 @@ def make_additions(*, options: AdditionOptions | None = None, n: int | None = No
     DataError
         If an option is out of range, or there are fewer than ``n`` pairs of operands.
     """
-    import pyarrow as pa
-
     options = options or AdditionOptions()
     low, high = options.operands
     if n is None and high - low >= _MOST_OPERANDS:
@@ -195,8 +188,6 @@ def make_prompts(claims: pa.Table, *, options: PromptOptions | None = None, seed
     DataError
         If the table is empty, an id stands twice, an option is unknown, or a template lacks an arm.
     """
-    import pyarrow as pa
-
     options = options or PromptOptions()
     arms = options.arms
     if arms is None:
@@ -250,8 +241,6 @@ def generate(
     DataError
         If ``n`` passes the number of different claims (the message says how many there are).
     """
-    import pyarrow as pa
-
     job, begin, end = _plan(examples, n, recipe, protocol, split, repeat_claims, seed, shard)
     return pa.table(job.table(begin, end, threads))
 
@@ -269,8 +258,6 @@ def stream_prompts(
     threads: int = 0,
 ) -> pa.RecordBatchReader:
     """Make the prompts of :func:`generate` batch by batch, in constant memory; parameters and errors are the same."""
-    import pyarrow as pa
-
     job, begin, end = _plan(examples, n, recipe, protocol, split, repeat_claims, seed, shard)
     return pa.RecordBatchReader.from_stream(job.stream(begin, end, threads))
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.runs.files import read_table, replace_file
 from sycophancy_core.runs.json_files import read_json_lines
-
-if TYPE_CHECKING:
-    import os
-
-    import pyarrow as pa
 
 
 def write_prompts(prompts: pa.Table | pa.RecordBatchReader, path: str | os.PathLike[str]) -> int:
@@ -52,8 +51,6 @@ def read_prompts(path: str | os.PathLike[str]) -> pa.Table:
     DataError
         If there is no such file, or it is neither Parquet nor JSON Lines with one kind of value a key.
     """
-    import pyarrow as pa
-
     path = Path(path)
     if path.suffix != ".jsonl" or not path.is_file():
         return read_table(path)
@@ -67,8 +64,6 @@ def read_prompts(path: str | os.PathLike[str]) -> pa.Table:
 
 def _write_parquet(reader: pa.RecordBatchReader, file: BinaryIO) -> int:
     """Write row groups of one batch each; equal prompts give equal bytes."""
-    import pyarrow.parquet as pq
-
     num_rows = 0
     # Texts of prompts hardly repeat, so a dictionary of them only takes memory.
     repeating = ["source", "template", "arm", "order", "choices.list.element"]
@@ -90,8 +85,6 @@ def _write_jsonl(reader: pa.RecordBatchReader, file: BinaryIO) -> int:
 
 def prompt_schema() -> pa.Schema:
     """Return the columns of a prompts table."""
-    import pyarrow as pa
-
     text, index = pa.string(), pa.int8()
     return pa.schema(
         [

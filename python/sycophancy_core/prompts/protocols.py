@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sycophancy_core._core import Protocol
 from sycophancy_core.errors import DataError
-
-if TYPE_CHECKING:
-    import os
 
 _FOLDER = Path(__file__).parents[1] / "data/protocols"
 _NOT_PROTOCOLS = {"names", "datasets17", "are_you_sure"}
@@ -53,8 +52,6 @@ def load_protocol(protocol: str | os.PathLike[str]) -> Protocol:
 
 def read_protocol(protocol: str | os.PathLike[str]) -> dict[str, Any]:
     """Return a protocol's JSON as it stands, for wording that belongs to no claim."""
-    import json
-
     content: dict[str, Any] = json.loads(_protocol_path(protocol).read_text(encoding="utf-8"))
     return content
 

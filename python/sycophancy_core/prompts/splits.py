@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from sycophancy_core.errors import DataError
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
-    from numpy.typing import NDArray
-
 
 ADDITION = "addition"
 HELD_OUT_SHARE = 0.3
@@ -41,8 +39,6 @@ def split_claims(claims: pa.Table, *, share: float = HELD_OUT_SHARE) -> tuple[pa
     DataError
         If the share is not between 0 and 1, or the table is none of claims.
     """
-    import pyarrow as pa
-
     if not 0 <= share <= 1:
         raise DataError(f"split_claims: share must lie between 0 and 1, got {share}")
     missing = [name for name in ABOUT if name not in claims.column_names or claims[name].null_count]
@@ -54,8 +50,6 @@ def split_claims(claims: pa.Table, *, share: float = HELD_OUT_SHARE) -> tuple[pa
 
 def is_held_out(claims: pa.Table, *, share: float = HELD_OUT_SHARE) -> NDArray[np.bool_]:
     """Tell which claims :func:`split_claims` keeps for evaluation."""
-    import numpy as np
-
     columns = (claims[name].to_pylist() for name in ABOUT)
     abouts = (
         text.split("=")[0].strip() if kind == ADDITION else example
@@ -81,8 +75,6 @@ def sample_claims(claims: pa.Table, n: int, *, seed: int) -> pa.Table:
 
     Shares are rounded so that sources, and truth x polarity over all sources, keep near to theirs too.
     """
-    import numpy as np
-
     random = np.random.Generator(np.random.Philox(key=[seed, 4]))
     source, cell = _codes(claims, "source"), _codes(claims, "is_true", "polarity")
     strata, stratum = np.unique(source * (cell.max() + 1) + cell, return_inverse=True)
@@ -95,8 +87,6 @@ def sample_claims(claims: pa.Table, n: int, *, seed: int) -> pa.Table:
 
 
 def _codes(claims: pa.Table, *names: str) -> NDArray[np.int64]:
-    import numpy as np
-
     seen: dict[tuple[Any, ...], int] = {}
     rows = zip(*(claims[name].to_pylist() for name in names), strict=True)
     return np.array([seen.setdefault(row, len(seen)) for row in rows], np.int64)
@@ -110,8 +100,6 @@ def _counts(
     random: np.random.Generator,
 ) -> NDArray[np.int64]:
     """Round the strata's shares to ``n`` in all: down, then up where source, cell and stratum lack most."""
-    import numpy as np
-
     counts = np.floor(shares).astype(np.int64)
     ties = 1e-6 * random.random(len(shares))
     is_open = shares > counts
@@ -136,7 +124,6 @@ def sample_rows(table: pa.Table, limit: int | None, *, seed: int) -> pa.Table:
         raise DataError(f"sample_rows: limit must be at least 0, got {limit}")
     if limit is None or limit >= table.num_rows:
         return table
-    import numpy as np
 
     random = np.random.Generator(np.random.Philox(key=[seed, 1]))
     chosen = np.argsort(random.random(table.num_rows), kind="stable")[:limit]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sycophancy_core.reporting.text import clean_text
+from sycophancy_core.runs.files import replace_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -140,8 +141,6 @@ def adaptive_svg(figure: Figure) -> bytes:
 
 def save_figure(figure: Figure, path: Path | str) -> list[Path]:
     """Write a figure beside ``path`` as SVG and as PNG (the suffix of ``path`` is replaced) and return both paths."""
-    from sycophancy_core.runs.files import replace_file
-
     name = Path(path).name.removesuffix(".svg").removesuffix(".png")
     written = []
     for kind in ("svg", "png"):

@@ -9,6 +9,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
 from sycophancy_core.metrics.arrays import ARMS
 from sycophancy_core.metrics.breakdowns import ARM_TITLES, agreement, claim_truths, claim_values
 from sycophancy_core.metrics.catalogue import VIEWS, is_in_nats
@@ -29,11 +33,8 @@ from sycophancy_core.reporting.drawing import (
 from sycophancy_core.reporting.numbers import PairedRow, metric_title, pair_estimates, subset_title
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
 _CORNERS = (
     (0.02, 0.98, "left", "top", "follows the user"),
@@ -145,8 +146,6 @@ def letter_bias(before: pa.Table, after: pa.Table | None = None, *, bins: int = 
     bins
         Number of bars, over a range that is even about zero.
     """
-    import numpy as np
-
     sides = [values[np.isfinite(values)] for values in _values(before, after, "letter_bias")]
     reach = max(max((float(np.abs(v).max()) for v in sides if v.size), default=1.0), 1e-3)
     edges = np.linspace(-reach, reach, bins + 1).tolist()
@@ -179,8 +178,6 @@ def margin_shift(before: pa.Table, after: pa.Table | None = None) -> Figure:
     before, after
         Measurements tables.
     """
-    import numpy as np
-
     sides = [side[:, [ARMS.index("disagree"), ARMS.index("agree")]] for side in _values(before, after, "margin")]
     truths = [claim_truths(t) for t in (before, after) if t is not None]
     finite = [np.abs(side[np.isfinite(side)]) for side in sides]

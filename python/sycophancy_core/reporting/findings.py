@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
 
 from sycophancy_core.reporting.estimate_words import (
     Row,
@@ -18,9 +20,6 @@ from sycophancy_core.reporting.estimate_words import (
     points,
     value_of,
 )
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 NEARLY_ALL = 0.9  # share from which answers are called one and the same
 SMALL_CHANGE = 0.05  # shares closer than this count as equal

@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
+
+from sycophancy_core.metrics.breakdowns import claim_values, has_claims, quadrant_table
 from sycophancy_core.metrics.catalogue import VIEWS
+from sycophancy_core.reporting import figures
+from sycophancy_core.reporting.drawing import save_figure
 from sycophancy_core.reporting.numbers import metric_title
+from sycophancy_core.reporting.sides import Result
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from matplotlib.figure import Figure
-
-    from sycophancy_core.reporting.sides import Result
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,11 +64,6 @@ def gallery(
     training_curve
         Evaluations made on the way, as ``FinetuneResult.curve``.
     """
-    import numpy as np
-
-    from sycophancy_core.metrics.breakdowns import claim_values, has_claims, quadrant_table
-    from sycophancy_core.reporting import figures
-
     sides = result.sides()
     if sides.before.estimates.num_rows:
         yield _exhibit("before_after", figures.before_after(*sides.estimates), _BEFORE_AFTER)
@@ -101,8 +100,6 @@ def save_gallery(
     folder
         Where the files go; it is made if it is missing.
     """
-    from sycophancy_core.reporting.drawing import save_figure
-
     exhibits = gallery(result, training_log=training_log, training_curve=training_curve)
     return [path for one in exhibits for path in save_figure(one.figure, Path(folder) / one.name)]
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.metrics.catalogue import METRICS
 from sycophancy_core.reporting.drawing import adaptive_svg
+from sycophancy_core.reporting.findings import is_warning
 from sycophancy_core.reporting.html_tables import simple_html_table
 from sycophancy_core.reporting.numbers import metric_title
 from sycophancy_core.reporting.text import escape
@@ -109,7 +110,5 @@ def page(title: str, subject: str, lead: str, sections: Sequence[tuple[str, str]
 
 def findings_html(findings: Iterable[str]) -> str:
     """Return findings as a list; those that warn stand out."""
-    from sycophancy_core.reporting.findings import is_warning
-
     items = [f'<li class="{"warning" if is_warning(text) else "plain"}">{escape(text)}</li>' for text in findings]
     return f'<ul class="findings">{"".join(items)}</ul>' if items else ""

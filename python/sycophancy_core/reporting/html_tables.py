@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
 
 from sycophancy_core.reporting.numbers import (
     Estimate,
@@ -19,9 +20,6 @@ from sycophancy_core.reporting.numbers import (
     subset_title,
 )
 from sycophancy_core.reporting.text import escape
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 Column = tuple[str, Callable[[PairedRow], str]]
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pyarrow as pa
+
+from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.catalogue import BY_NAME, is_in_nats
 from sycophancy_core.reporting.text import clean_text
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 
 Estimate = Mapping[str, Any]
 
@@ -66,8 +65,6 @@ def pair_estimates(
     DataError
         If a table holds one task, metric and subset twice.
     """
-    from sycophancy_core.errors import DataError
-
     rows: dict[tuple[str, str, str], dict[str, Estimate]] = {}
     for side, table in (("before", before), ("after", after), ("difference", difference)):
         for estimate in table.to_pylist() if table is not None else ():

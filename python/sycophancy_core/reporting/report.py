@@ -7,13 +7,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+import pyarrow as pa
+import pyarrow.compute as pc
 
-    from sycophancy_core.reporting.gallery import Exhibit
-    from sycophancy_core.reporting.sides import Result, Sides
+from sycophancy_core.metrics.breakdowns import agreement_table, has_claims, quadrant_table
+from sycophancy_core.metrics.catalogue import VIEWS
+from sycophancy_core.reporting.findings import precision_sentence
+from sycophancy_core.reporting.gallery import Exhibit, gallery, subset_metrics
+from sycophancy_core.reporting.html import (
+    definitions,
+    figure_html,
+    findings_html,
+    folded,
+    glossary,
+    json_html,
+    page,
+    rows_html,
+    scroll,
+)
+from sycophancy_core.reporting.html_tables import html_table
+from sycophancy_core.reporting.numbers import format_estimate, metric_title, pair_estimates
+from sycophancy_core.reporting.sides import Result, Sides
+from sycophancy_core.reporting.text import escape
+from sycophancy_core.runs.files import replace_file
 
 
 def report(
@@ -47,8 +65,6 @@ def report(
     Path
         The path written.
     """
-    from sycophancy_core.runs.files import replace_file
-
     text = report_html(result, manifest=manifest, training_log=training_log, training_curve=training_curve)
     return replace_file(path, lambda file: file.write(text.encode("utf-8")))
 
@@ -61,9 +77,6 @@ def report_html(
     training_curve: pa.Table | None = None,
 ) -> str:
     """Return the report as text; parameters as for ``report``."""
-    from sycophancy_core.reporting.gallery import gallery
-    from sycophancy_core.reporting.html import findings_html, folded, json_html, page
-
     whole = dict(manifest or {})
     facts = {**whole, **whole["facts"]} if isinstance(whole.get("facts"), Mapping) else whole
     sides = result.sides()
@@ -90,14 +103,10 @@ def report_html(
 
 
 def _figures(exhibits: Sequence[Exhibit], *kinds: str) -> str:
-    from sycophancy_core.reporting.html import figure_html
-
     return "".join(figure_html(one.figure, one.caption) for one in exhibits if one.kind in kinds)
 
 
 def _tested(sides: Sides, facts: Mapping[str, Any]) -> str:
-    from sycophancy_core.reporting.html import definitions
-
     named = {"model": sides.before} if sides.after is None else {"before": sides.before, "after": sides.after}
     parts = [_counts(facts.get("model"))]
     for name, side in named.items():
@@ -111,10 +120,6 @@ def _tested(sides: Sides, facts: Mapping[str, Any]) -> str:
 
 
 def _results(sides: Sides) -> str:
-    from sycophancy_core.metrics.catalogue import VIEWS
-    from sycophancy_core.reporting.html import folded, scroll
-    from sycophancy_core.reporting.html_tables import html_table
-
     parts = []
     for task in dict.fromkeys(sides.before.estimates["task"].to_pylist()):
         tables = _rows_of(sides, task=task, subset="all")
@@ -125,9 +130,6 @@ def _results(sides: Sides) -> str:
 
 def _precision(sides: Sides, task: str) -> str:
     """How many answers of a task its precision changes, beside the rates that this could move."""
-    from sycophancy_core.reporting.findings import precision_sentence
-    from sycophancy_core.reporting.text import escape
-
     named = [side.facts.get("precision_check", {}) for side in (sides.before, sides.after) if side is not None]
     found = [checks.get(task) for checks in named]
     sentences = dict.fromkeys(precision_sentence(check) for check in found if check)
@@ -135,8 +137,6 @@ def _precision(sides: Sides, task: str) -> str:
 
 
 def _rows_of(sides: Sides, **wanted: str) -> list[pa.Table | None]:
-    import pyarrow.compute as pc
-
     tables = [*sides.estimates, sides.difference]
     for name, value in wanted.items():
         tables = [t if t is None else t.filter(pc.equal(t[name], value)) for t in tables]
@@ -144,11 +144,6 @@ def _rows_of(sides: Sides, **wanted: str) -> list[pa.Table | None]:
 
 
 def _checks(sides: Sides, facts: Mapping[str, Any]) -> str:
-    from sycophancy_core.metrics.catalogue import VIEWS
-    from sycophancy_core.reporting.html import scroll
-    from sycophancy_core.reporting.html_tables import html_table
-    from sycophancy_core.reporting.numbers import pair_estimates
-
     parts = []
     for task in dict.fromkeys(sides.before.estimates["task"].to_pylist()):
         mine = _rows_of(sides, task=task, subset="all")
@@ -164,20 +159,12 @@ def _checks(sides: Sides, facts: Mapping[str, Any]) -> str:
 
 
 def _arms(sides: Sides) -> str:
-    from sycophancy_core.metrics.breakdowns import agreement_table, has_claims
-    from sycophancy_core.reporting.html import scroll
-    from sycophancy_core.reporting.html_tables import html_table
-
     if not has_claims(sides.before.measurements):
         return ""
     return scroll(html_table(*(None if t is None else agreement_table(t) for t in sides.measurements)))
 
 
 def _margins(sides: Sides, exhibits: Sequence[Exhibit]) -> str:
-    from sycophancy_core.metrics.breakdowns import quadrant_table
-    from sycophancy_core.reporting.html import scroll
-    from sycophancy_core.reporting.html_tables import html_table
-
     figure = _figures(exhibits, "margin_shift")
     if not figure:
         return ""
@@ -185,10 +172,6 @@ def _margins(sides: Sides, exhibits: Sequence[Exhibit]) -> str:
 
 
 def _by_subset(sides: Sides, exhibits: Sequence[Exhibit]) -> str:
-    from sycophancy_core.reporting.gallery import subset_metrics
-    from sycophancy_core.reporting.html import scroll
-    from sycophancy_core.reporting.html_tables import html_table
-
     parts = []
     for task, metric in subset_metrics(sides.before.estimates):
         parts.append(_figures([one for one in exhibits if one.task == task], "forest"))
@@ -197,8 +180,6 @@ def _by_subset(sides: Sides, exhibits: Sequence[Exhibit]) -> str:
 
 
 def _counts(counts: object) -> str:
-    from sycophancy_core.reporting.html import definitions, rows_html
-
     if isinstance(counts, Mapping):
         return definitions((str(k).replace("_", " "), v) for k, v in counts.items())
     if isinstance(counts, Sequence) and not isinstance(counts, str):
@@ -207,10 +188,6 @@ def _counts(counts: object) -> str:
 
 
 def _log(log: pa.Table | Sequence[Mapping[str, Any]] | None, curve: pa.Table | None) -> str:
-    from sycophancy_core.metrics.catalogue import VIEWS
-    from sycophancy_core.reporting.html import folded, rows_html
-    from sycophancy_core.reporting.numbers import format_estimate, metric_title
-
     rows = [] if log is None else list(log) if isinstance(log, Sequence) else log.to_pylist()
     points = [
         {"step": r["step"], "task": r["task"], "metric": metric_title(r["metric"]), "value": format_estimate(r)}
@@ -222,7 +199,5 @@ def _log(log: pa.Table | Sequence[Mapping[str, Any]] | None, curve: pa.Table | N
 
 
 def _words(sides: Sides) -> str:
-    from sycophancy_core.reporting.html import glossary
-
     there = sides.before.estimates["metric"].to_pylist()
     return glossary(there) if there else ""

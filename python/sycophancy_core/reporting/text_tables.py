@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from textwrap import fill
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
 
 from sycophancy_core.metrics.catalogue import VIEWS
 from sycophancy_core.reporting.numbers import PairedRow, format_estimate, pair_estimates, row_title
 from sycophancy_core.reporting.text import clean_text, display_width, fit
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 def _counts(row: PairedRow) -> str:

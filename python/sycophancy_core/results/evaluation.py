@@ -5,17 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from sycophancy_core.errors import DataError
+from sycophancy_core.metrics.catalogue import VIEWS
+from sycophancy_core.reporting.figures import before_after
+from sycophancy_core.reporting.html import findings_html
+from sycophancy_core.reporting.html_tables import html_table
 from sycophancy_core.reporting.sides import Sides
+from sycophancy_core.reporting.text import clean_text
+from sycophancy_core.reporting.text_tables import render_table
 from sycophancy_core.runs.digests import digest_table
 from sycophancy_core.runs.files import read_table, write_table
 from sycophancy_core.runs.json_files import read_json, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
     from matplotlib.figure import Figure
 
 
@@ -67,9 +76,6 @@ class Evaluation:
 
     def table(self, *, width: int = 100, every_metric: bool = False) -> str:
         """Return the estimates as text, one block a task."""
-        from sycophancy_core.metrics.catalogue import VIEWS
-        from sycophancy_core.reporting.text_tables import render_table
-
         return render_table(
             whole_tasks(self.estimates), width=width, metrics=None if every_metric else VIEWS["headline"]
         )
@@ -95,8 +101,6 @@ class Evaluation:
 
     def plot(self) -> Figure:
         """Return the headline metrics as a figure; ``gallery.gallery`` draws the others."""
-        from sycophancy_core.reporting.figures import before_after
-
         return before_after(self.estimates)
 
     def save(self, folder: str | Path) -> list[Path]:
@@ -164,9 +168,6 @@ class Comparison:
 
     def table(self, *, width: int = 100, every_metric: bool = False) -> str:
         """Return before, after and the change as text, one block a task."""
-        from sycophancy_core.metrics.catalogue import VIEWS
-        from sycophancy_core.reporting.text_tables import render_table
-
         metrics = None if every_metric else VIEWS["headline"]
         return render_table(*map(whole_tasks, self._sides()), width=width, metrics=metrics)
 
@@ -192,8 +193,6 @@ class Comparison:
 
     def plot(self) -> Figure:
         """Return the headline metrics before and after as a figure; ``gallery.gallery`` draws the others."""
-        from sycophancy_core.reporting.figures import before_after
-
         return before_after(self.before.estimates, self.after.estimates)
 
     def save(self, folder: str | Path) -> list[Path]:
@@ -239,8 +238,6 @@ def find_estimate(estimates: pa.Table, task: str, metric: str, *, subset: str = 
 
 def whole_tasks(estimates: pa.Table) -> pa.Table:
     """Return the rows about whole tasks, leaving out those about subsets."""
-    import pyarrow.compute as pc
-
     return estimates.filter(pc.equal(estimates["subset"], "all"))
 
 
@@ -251,17 +248,9 @@ def same_results(first: Evaluation, second: Evaluation) -> bool:
 
 
 def _text(head: str, findings: tuple[str, ...], table: str) -> str:
-    from textwrap import fill
-
-    from sycophancy_core.reporting.text import clean_text
-
     bullets = [fill(f"- {clean_text(finding)}", width=100, subsequent_indent="  ") for finding in findings]
     return "\n".join([clean_text(head), *bullets, "", table])
 
 
 def _html(head: str, findings: tuple[str, ...], *estimates: pa.Table) -> str:
-    from sycophancy_core.metrics.catalogue import VIEWS
-    from sycophancy_core.reporting.html import findings_html
-    from sycophancy_core.reporting.html_tables import html_table
-
     return findings_html(findings) + html_table(*estimates, caption=head, metrics=VIEWS["headline"])

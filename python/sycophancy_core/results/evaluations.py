@@ -7,15 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.catalogue import VIEWS
+from sycophancy_core.reporting.drawing import save_figure
+from sycophancy_core.reporting.figures import scaling
+from sycophancy_core.reporting.html import figure_html, findings_html, folded, json_html, page, scroll
+from sycophancy_core.reporting.html_tables import simple_html_table
+from sycophancy_core.reporting.numbers import format_estimate, metric_title
+from sycophancy_core.reporting.text import clean_text, escape, fit
 from sycophancy_core.results.evaluation import Evaluation, whole_tasks
 from sycophancy_core.runs.files import replace_file
 from sycophancy_core.runs.json_files import read_json, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
     from matplotlib.figure import Figure
 
 
@@ -39,15 +46,10 @@ class Evaluations:
     @property
     def estimates(self) -> pa.Table:
         """All estimates, with the columns ``model``, ``num_parameters``, ``instruction_tuned``, ``family`` before."""
-        import pyarrow as pa
-
         return pa.concat_tables([_with_facts(one) for one in self.evaluations])
 
     def table(self, *, width: int = 100) -> str:
         """Return the main metrics as text: one block a task and metric, one line a model."""
-        from sycophancy_core.reporting.numbers import metric_title
-        from sycophancy_core.reporting.text import clean_text, fit
-
         blocks = []
         for task, metric, rows in self._blocks():
             lines = [" ".join(_cells(row)[1:]) for row in rows]
@@ -62,15 +64,9 @@ class Evaluations:
         return f"Evaluations of {len(self.evaluations)} models\n\n{self.table()}"
 
     def _repr_html_(self) -> str:
-        from sycophancy_core.reporting.html import findings_html
-
         return findings_html(self.findings) + self._table_html()
 
     def _table_html(self) -> str:
-        from sycophancy_core.reporting.html_tables import simple_html_table
-        from sycophancy_core.reporting.numbers import metric_title
-        from sycophancy_core.reporting.text import escape
-
         head = ("task", "metric", "model", "parameters", "tuning", "value", "n/clusters")
         body = [
             "<tr>"
@@ -103,8 +99,6 @@ class Evaluations:
         DataError
             If no model has such a metric.
         """
-        from sycophancy_core.reporting.figures import scaling
-
         estimates = whole_tasks(self.estimates)
         there = set(estimates["metric"].to_pylist())
         metric = metric or self._drawn()
@@ -114,8 +108,6 @@ class Evaluations:
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write each evaluation into a folder ``model-i``, ``evaluations.json``, ``report.html`` and the figure."""
-        from sycophancy_core.reporting.drawing import save_figure
-
         folder = Path(folder)
         names = [f"model-{i}" for i in range(len(self.evaluations))]
         parts = [path for name, one in zip(names, self.evaluations, strict=True) for path in one.save(folder / name)]
@@ -128,9 +120,6 @@ class Evaluations:
 
     def report_html(self) -> str:
         """Return the report of all models as one page that loads nothing from elsewhere and runs no script."""
-        from sycophancy_core.reporting.html import figure_html, findings_html, folded, json_html, page, scroll
-        from sycophancy_core.reporting.numbers import metric_title
-
         drawn = metric_title(self._drawn())
         caption = f"In each task that has it, against the number of parameters: {drawn}, with 95 % intervals."
         facts = {one.model: dict(one.facts) for one in self.evaluations}
@@ -171,8 +160,6 @@ class Evaluations:
 
 
 def _with_facts(one: Evaluation) -> pa.Table:
-    import pyarrow as pa
-
     table, tuned = one.estimates, bool(one.facts["instruction_tuned"])
     tuning = "instruction-tuned" if tuned else "not tuned on instructions"
     family = ", ".join(filter(None, (str(one.facts["family"]), tuning)))
@@ -183,8 +170,6 @@ def _with_facts(one: Evaluation) -> pa.Table:
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
-    from sycophancy_core.reporting.numbers import format_estimate
-
     tuning = "tuned" if row["instruction_tuned"] else "not tuned"
     size = f"{row['num_parameters']:,}"
     return row["model"], size, tuning, format_estimate(row), f"{row['n']}/{row['num_clusters']}"

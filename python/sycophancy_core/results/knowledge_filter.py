@@ -8,18 +8,20 @@ import warnings
 from collections import Counter
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 import sycophancy_core._core as _core
 from sycophancy_core.errors import DataError
+from sycophancy_core.metrics.arrays import ARMS, ORDERS, codes_of, floats, truths
+from sycophancy_core.reporting.html import findings_html, rows_html
 from sycophancy_core.runs.digests import digest_json
 from sycophancy_core.runs.files import read_table, write_table
 from sycophancy_core.runs.json_files import read_json, write_json
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
-    from numpy.typing import NDArray
 
 Rule = Literal["margin", "wei2023"]
 _PUBLISHED_WORDING = {"protocol": "wei2023", "split": None, "templates": ()}  # no template named: one of all is drawn
@@ -161,8 +163,6 @@ class FilterResult:
     @classmethod
     def load(cls, folder: str | Path) -> FilterResult:
         """Read what :meth:`save` wrote."""
-        import pyarrow.compute as pc
-
         table = read_table(Path(folder) / "claims.parquet")
         options = read_json(Path(folder) / "filter.json")["options"]
         options["templates"] = tuple(options["templates"])
@@ -174,8 +174,6 @@ class FilterResult:
         return f"FilterResult: {self.summary()}"
 
     def _repr_html_(self) -> str:
-        from sycophancy_core.reporting.html import findings_html, rows_html
-
         shares = [{"source": source, "kept share": share} for source, share in self.kept_by_source.items()]
         return findings_html([self.summary()]) + rows_html(shares)
 
@@ -193,8 +191,6 @@ def judge_claims(claims: pa.Table, measurements: pa.Table, options: FilterOption
     UserWarning
         If the model is at chance on the claims, or none of them could be scored.
     """
-    import pyarrow as pa
-
     # What an earlier filter said of the same claims is said anew.
     claims = claims.drop_columns([name for name in _JUDGED if name in claims.column_names])
     margins, biases, reasons = _verdicts(claims, measurements, options)
@@ -223,11 +219,6 @@ def kept_digest(result: FilterResult) -> str:
 def _verdicts(
     claims: pa.Table, measurements: pa.Table, options: FilterOptions
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str | None]]:
-    import numpy as np
-    import pyarrow.compute as pc
-
-    from sycophancy_core.metrics.arrays import ARMS, ORDERS, codes_of, floats, truths
-
     place = pc.index_in(measurements["claim_id"], value_set=claims["id"].combine_chunks())
     if place.null_count:
         stray = measurements["claim_id"].filter(pc.is_null(place))[0].as_py()
@@ -248,10 +239,6 @@ def _within_error(
     claims: pa.Table, margins: NDArray[np.float64], reasons: list[str | None], options: FilterOptions
 ) -> list[str | None]:
     """Drop kept claims of sources that are not known, and those below their source's threshold."""
-    import numpy as np
-
-    from sycophancy_core.metrics.arrays import truths
-
     assert options.max_error is not None
     sources = np.asarray(claims["source"].to_pylist(), dtype=object)
     confidence, is_wrong = _confidence_and_error(margins, truths(claims["is_true"]))
@@ -326,14 +313,10 @@ def choose_threshold(
 
 
 def _answers(result: FilterResult) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
-    from sycophancy_core.metrics.arrays import floats, truths
-
     return _confidence_and_error(floats(result.table["margin"]), truths(result.table["is_true"]))
 
 
 def _confidence_and_error(
     margins: NDArray[np.float64], is_true: NDArray[np.int8]
 ) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
-    import numpy as np
-
     return np.abs(margins), (np.sign(margins) != 2 * is_true - 1).astype(np.int8)

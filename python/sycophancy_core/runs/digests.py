@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+import pyarrow as pa
+import pyarrow.compute as pc
 
 
 def digest_file(path: str | Path) -> str:
@@ -39,9 +39,6 @@ def digest_table(table: pa.Table) -> str:
 
 def _update(digest: Any, values: pa.Array) -> None:
     """Add an array's values to a digest: which are null, then numbers as bytes, texts and lists with their lengths."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     kind = values.type
     digest.update(f"{len(values)}\0".encode())
     digest.update(pc.is_null(values).cast(pa.uint8()).to_numpy(zero_copy_only=False).tobytes())

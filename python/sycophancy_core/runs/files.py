@@ -8,12 +8,12 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from sycophancy_core.errors import DataError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _TEMPORARY = re.compile(r"\..+\.([1-9][0-9]{0,8})\.tmp")  # as replace_path names it; the number is the process's
 
@@ -94,8 +94,6 @@ def replace_file(path: str | Path, write: Callable[[BinaryIO], object]) -> Path:
 
 def write_table(path: str | Path, table: pa.Table) -> Path:
     """Write a table as Parquet (zstd); equal tables give equal bytes, however they are chunked."""
-    import pyarrow.parquet as pq
-
     whole = table.combine_chunks()
     return replace_file(path, lambda file: pq.write_table(whole, file, compression="zstd"))
 
@@ -108,9 +106,6 @@ def read_table(path: str | Path) -> pa.Table:
     DataError
         If there is no such file, or it is not Parquet.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
         return pq.read_table(path)
     except FileNotFoundError as error:

@@ -6,29 +6,23 @@ import hashlib
 import os
 import time
 import warnings
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from sycophancy_core.errors import DataError, ModelError
+from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring import sources
 from sycophancy_core.scoring.encoding import Encoder
 from sycophancy_core.scoring.native_scorer import NativeScorer
 from sycophancy_core.scoring.precision import PrecisionCheck, compare_scores
 from sycophancy_core.scoring.saved_adapter import merge_adapter
 from sycophancy_core.scoring.scores import Scores
-from sycophancy_core.scoring.tokens import tokenize, tokenize_prompts
+from sycophancy_core.scoring.tokens import TokenBatch, TokenScores, tokenize, tokenize_prompts
 from sycophancy_core.scoring.transformers_scorer import EncoderDecoderScorer, TransformersScorer
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pyarrow as pa
-    from numpy.typing import NDArray
-
-    from sycophancy_core.runs.progress import Progress
-    from sycophancy_core.scoring.tokens import TokenBatch, TokenScores
 
 _DTYPES = ("float32", "bfloat16", "float16")
 _ENGINES = ("auto", "native", "transformers")

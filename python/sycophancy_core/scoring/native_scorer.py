@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections.abc import Iterable
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import sycophancy_core._build_info as _build_info
 from sycophancy_core.errors import ModelError
-from sycophancy_core.scoring.tokens import TokenScores
+from sycophancy_core.runs.progress import Progress
+from sycophancy_core.scoring.tokens import TokenBatch, TokenScores
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from types import ModuleType
-
     import torch
-
-    from sycophancy_core.runs.progress import Progress
-    from sycophancy_core.scoring.tokens import TokenBatch
 
 
 class NativeScorer:

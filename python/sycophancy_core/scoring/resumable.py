@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
 
 from sycophancy_core._build_info import VERSION
 from sycophancy_core.errors import DataError
 from sycophancy_core.runs.digests import digest_json
 from sycophancy_core.runs.interrupts import deferred_interrupt
 from sycophancy_core.runs.journal import Journal
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from sycophancy_core.runs.progress import Progress
-    from sycophancy_core.scoring.language_model import LanguageModel
-    from sycophancy_core.scoring.scores import Scores
+from sycophancy_core.runs.progress import Progress
+from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.scores import Scores
+from sycophancy_core.scoring.tokens import tokenize_prompts
 
 BATCH_PROMPTS = 512
 
@@ -71,10 +72,6 @@ def score_resumable(
 
 
 def _identity(model: LanguageModel, prompts: pa.Table, batch_prompts: int) -> str:
-    import hashlib
-
-    from sycophancy_core.scoring.tokens import tokenize_prompts
-
     batch = tokenize_prompts(model.encoder, prompts)
     tokens = hashlib.sha256()
     for array in (batch.tokens, batch.offsets, batch.num_context, batch.prompt_index, batch.choice_index):
@@ -103,8 +100,6 @@ def _within(progress: Progress | None, start: int, size: int, total: int) -> Pro
 
 
 def _encode(scores: Scores) -> bytes:
-    import numpy as np
-
     about: dict[str, Any] = {
         name: getattr(scores, name)
         for name in ("unscored", "precision", "num_tokens", "num_tokens_unshared", "num_moved_borders", "seconds")
@@ -116,19 +111,11 @@ def _encode(scores: Scores) -> bytes:
 
 
 def _decode(payload: bytes) -> Scores:
-    import numpy as np
-
-    from sycophancy_core.scoring.scores import Scores
-
     head, _, body = payload.partition(b"\n")
     return Scores(log_prob=np.load(io.BytesIO(body), allow_pickle=False), **json.loads(head))
 
 
 def _joined(parts: list[Scores]) -> Scores:
-    import numpy as np
-
-    from sycophancy_core.scoring.scores import Scores
-
     width = max(part.log_prob.shape[1] for part in parts)
     padded = [
         np.pad(part.log_prob, ((0, 0), (0, width - part.log_prob.shape[1])), constant_values=np.nan) for part in parts

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from sycophancy_core.errors import DataError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,8 +66,6 @@ def measurements(prompts: pa.Table, scores: Scores) -> pa.Table:
         ``answer`` (index of the likeliest choice; null on a tie or where unscored) and ``unscored`` (the reason, or
         null).
     """
-    import pyarrow as pa
-
     if prompts.num_rows != len(scores.unscored):
         raise DataError(
             f"measurements: got {prompts.num_rows} prompts but {len(scores.unscored)} scores; score these prompts"

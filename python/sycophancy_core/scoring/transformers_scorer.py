@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sycophancy_core.errors import ModelError
-from sycophancy_core.scoring.tokens import TokenScores
+from sycophancy_core.runs.progress import Progress
+from sycophancy_core.scoring.tokens import TokenBatch, TokenScores
 
 if TYPE_CHECKING:
     import torch
-    from numpy.typing import NDArray
-
-    from sycophancy_core.runs.progress import Progress
-    from sycophancy_core.scoring.tokens import TokenBatch
 
 T = TypeVar("T")
 

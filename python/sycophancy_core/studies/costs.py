@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.pipeline import filter_prompts
 from sycophancy_core.prompts.families import candidate_claims, held_out_claims
+from sycophancy_core.prompts.splits import sample_rows
 from sycophancy_core.results.knowledge_filter import FilterOptions
+from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.tokens import tokenize_prompts
 from sycophancy_core.studies.options import Arm, StudyOptions
 from sycophancy_core.studies.study import finetune_options, load, study_prompts, training_rows
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.training.adapters import block_layers
+from sycophancy_core.training.batching import encode_rows
+from sycophancy_core.training.finetune import finetune
 
 PROBE_PROMPTS = 16
 SAMPLED_PROMPTS = 512  # tokens of a larger table are counted on so many of its rows
@@ -124,10 +127,6 @@ def study_cost(options: StudyOptions, *, throughput: Throughput | None = None) -
     DataError
         As ``study`` does, before it runs.
     """
-    import pyarrow as pa
-
-    from sycophancy_core.pipeline import filter_prompts
-
     model = load(options)
     tasks = study_prompts(options)
     arms = options.sweep.arms()
@@ -164,8 +163,6 @@ def measure_throughput(
 
     The first step, which sets things up, does not count.
     """
-    from sycophancy_core.training.finetune import finetune
-
     scores = model.score(prompts.slice(0, PROBE_PROMPTS))
     last = finetune(model, rows, options=replace(finetune_options(options, arm), steps=2)).log.to_pylist()[-1]
     return Throughput(
@@ -184,9 +181,6 @@ def _cells(cost: StageCost) -> tuple[str, ...]:
 
 
 def _tokens(model: LanguageModel, prompts: pa.Table) -> int:
-    from sycophancy_core.prompts.splits import sample_rows
-    from sycophancy_core.scoring.tokens import tokenize_prompts
-
     some = sample_rows(prompts, SAMPLED_PROMPTS, seed=0)
     batch = tokenize_prompts(model.encoder, some)
     share = int(some.num_rows) / int(prompts.num_rows)
@@ -194,9 +188,6 @@ def _tokens(model: LanguageModel, prompts: pa.Table) -> int:
 
 
 def _training(model: LanguageModel, rows: pa.Table, options: StudyOptions, arm: Arm) -> tuple[int, int]:
-    from sycophancy_core.prompts.splits import sample_rows
-    from sycophancy_core.training.batching import encode_rows
-
     some = sample_rows(rows, SAMPLED_PROMPTS, seed=0)
     encoded = encode_rows(some, model.encoder, max_tokens=1 << 20)
     number = arm.steps * options.batch_size
@@ -205,8 +196,6 @@ def _training(model: LanguageModel, rows: pa.Table, options: StudyOptions, arm: 
 
 def _tuned_bytes(model: LanguageModel, rank: int | None) -> int:
     """Size of what a fine-tuning leaves: an adapter in float32, or all weights."""
-    from sycophancy_core.training.adapters import block_layers
-
     if rank is None:
         return sum(int(weight.nbytes) for weight in model.model.parameters())
     return sum(4 * rank * int(sum(layer.weight.shape)) for _, layer in block_layers(model.model))

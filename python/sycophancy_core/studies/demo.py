@@ -10,9 +10,15 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
+import pyarrow as pa
+
+from sycophancy_core.pipeline import compare, evaluate, filter_known, finetune, mix, training_prompts
+from sycophancy_core.prompts.audit import audit_training
 from sycophancy_core.prompts.families import FamilyOptions, candidate_claims, held_out_claims, held_out_prompts
+from sycophancy_core.prompts.splits import split_claims
+from sycophancy_core.reporting.report import report
 from sycophancy_core.results.evaluation import Comparison, Evaluation
 from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult, kept_digest
 from sycophancy_core.runs.digests import digest_json, digest_table
@@ -20,13 +26,12 @@ from sycophancy_core.runs.files import read_table, write_table
 from sycophancy_core.runs.json_files import read_json, write_json
 from sycophancy_core.runs.progress import ProgressPrinter
 from sycophancy_core.runs.run_folder import Run, open_run
+from sycophancy_core.scoring.language_model import LanguageModel, load_model
+from sycophancy_core.scoring.saved_adapter import merge_adapter
 from sycophancy_core.training.curve import CurveOptions
+from sycophancy_core.training.instructions import load_instructions
+from sycophancy_core.training.mixing import count_rows
 from sycophancy_core.training.options import FinetuneOptions
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from sycophancy_core.scoring.language_model import LanguageModel
 
 ABOUT_ORGANISM = """\
 This demo starts from a MODEL ORGANISM: SmolLM2-135M-Instruct with a small adapter that was trained on purpose to know
@@ -154,8 +159,6 @@ class _Demo:
 
     def evaluate(self, phase: str) -> Evaluation:
         """Score all arms of the held-out claims."""
-        from sycophancy_core.pipeline import evaluate
-
         folder = self.run.path(phase)
         tasks = held_out_prompts(self.options)
 
@@ -182,10 +185,6 @@ class _Demo:
         The held-out claims are asked too, so that what the model knows of them is frozen before it is changed, and in
         other wordings than the evaluation's; only the others are trained on.
         """
-        import pyarrow as pa
-
-        from sycophancy_core.pipeline import filter_known
-
         folder = self.run.path("filter")
         claims = pa.concat_tables([candidate_claims(self.options), *held_out_claims(self.options).values()])
         filtering = self.options.filtering()
@@ -214,9 +213,6 @@ class _Demo:
 
     def synthetic(self, kept: FilterResult) -> pa.Table:
         """Ask the kept claims with opinions, in training wordings; none is a held-out claim."""
-        from sycophancy_core.pipeline import training_prompts
-        from sycophancy_core.prompts.splits import split_claims
-
         with warnings.catch_warnings(record=True) as raised:
             warnings.simplefilter("always", UserWarning)
             prompts = training_prompts(split_claims(kept.kept)[0], n=self.num_synthetic(), seed=self.options.seed)
@@ -230,8 +226,6 @@ class _Demo:
 
     def audit(self, kept: FilterResult) -> dict[str, str]:
         """Say what the words of the training prompts give away, or why that cannot be judged."""
-        from sycophancy_core.prompts.audit import audit_training
-
         path = self.run.path("shortcut_audit.json")
 
         def make() -> dict[str, str]:
@@ -248,9 +242,6 @@ class _Demo:
 
     def mix(self, kept: FilterResult) -> pa.Table:
         """Ask the kept claims with opinions, in training wordings, answered by truth; add instruction rows."""
-        from sycophancy_core.pipeline import mix
-        from sycophancy_core.training.instructions import load_instructions
-
         path = self.run.path("training_rows.parquet")
 
         def make() -> pa.Table:
@@ -280,9 +271,6 @@ class _Demo:
 
     def finetune(self, rows: pa.Table) -> None:
         """Train the model on the rows, in place."""
-        from sycophancy_core.pipeline import finetune
-        from sycophancy_core.scoring.saved_adapter import merge_adapter
-
         folder = self.run.path("tuned")
         training, curve = self.options.training(), self.curve()
 
@@ -309,8 +297,6 @@ class _Demo:
 
     def compare(self, before: Evaluation, after: Evaluation, kept: FilterResult) -> Comparison:
         """Pair the two evaluations."""
-        from sycophancy_core.pipeline import compare
-
         folder = self.run.path("comparison")
         inputs = {phase: digest_table(found.measurements) for phase, found in (("before", before), ("after", after))}
         inputs["known"] = kept_digest(kept)
@@ -324,8 +310,6 @@ class _Demo:
 
     def report(self, comparison: Comparison, kept: FilterResult) -> Path:
         """Write the HTML report."""
-        from sycophancy_core.reporting.report import report
-
         path = self.run.path("report.html")
         log, curve = (read_table(self.run.path(f"tuned/training_{name}.parquet")) for name in ("log", "curve"))
         manifest = self.manifest(kept)
@@ -351,8 +335,6 @@ class _Demo:
 
 
 def _load(options: DemoOptions, printer: ProgressPrinter) -> LanguageModel:
-    from sycophancy_core.scoring.language_model import load_model
-
     with printer.stage("load model"):
         return load_model(options.model)
 
@@ -362,6 +344,4 @@ def _about(options: DemoOptions, model: LanguageModel) -> str:
 
 
 def _mixed(rows: pa.Table) -> str:
-    from sycophancy_core.training.mixing import count_rows
-
     return ", ".join(f"{part['num_rows']:,} of {part['source']}" for part in count_rows(rows).to_pylist())

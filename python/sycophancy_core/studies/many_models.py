@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.pipeline import evaluate
 from sycophancy_core.results.evaluation import Evaluation
 from sycophancy_core.results.evaluations import Evaluations
+from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring.language_model import LanguageModel, load_model
 from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions, task_prompts
 
 if TYPE_CHECKING:
-    import os
-
-    import pyarrow as pa
-
-    from sycophancy_core.runs.progress import Progress
-
     Source = LanguageModel | str | os.PathLike[str] | tuple[Any, Any] | Callable[[], LanguageModel]
 
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from sycophancy_core.metrics.catalogue import VIEWS
+from sycophancy_core.metrics.estimates import CHANGE_COLUMNS, COLUMNS, estimates_table
+from sycophancy_core.reporting.html import findings_html, page, scroll
+from sycophancy_core.reporting.html_tables import html_table
+from sycophancy_core.reporting.text import escape
+from sycophancy_core.reporting.text_tables import render_table
+from sycophancy_core.results.evaluation import Comparison
 from sycophancy_core.runs.files import read_table, replace_file, write_table
 from sycophancy_core.runs.json_files import read_json, write_json
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from sycophancy_core.results.evaluation import Comparison
-    from sycophancy_core.studies.options import Arm
+from sycophancy_core.studies.contrasts import option_effects, seed_averages
+from sycophancy_core.studies.options import Arm
 
 # What tells whether an arm cured the model, left it as it was, or broke it; in this order.
 STUDY_METRICS = VIEWS["study"]
@@ -46,8 +51,6 @@ class StudyResult:
 
     def __repr__(self) -> str:
         """Show before, after and change of the main metrics of every task, arm by arm."""
-        from sycophancy_core.reporting.text_tables import render_table
-
         arms = render_table(*(_side(self.table, side) for side in _SIDES), width=120, metrics=None)
         effects = self.effects()
         if not effects.num_rows:
@@ -59,14 +62,10 @@ class StudyResult:
 
     def averages(self) -> pa.Table:
         """Return the numbers after the fine-tuning, averaged over the seeds; see ``study_contrasts.seed_averages``."""
-        from sycophancy_core.studies.contrasts import seed_averages
-
         return seed_averages(self.table, metrics=STUDY_METRICS)
 
     def effects(self) -> pa.Table:
         """Return what each swept option changes, over arms equal but for it; see ``study_contrasts.option_effects``."""
-        from sycophancy_core.studies.contrasts import option_effects
-
         return option_effects(self.table, metrics=STUDY_METRICS)
 
     def to_pandas(self) -> Any:
@@ -75,8 +74,6 @@ class StudyResult:
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write ``study.parquet``, ``study.json`` (findings and reports) and ``study.html`` into a folder."""
-        from sycophancy_core.reporting.html import page
-
         folder = Path(folder)
         about = {"findings": {name: list(found) for name, found in self.findings.items()}, "reports": self.reports}
         lead = f"<p>{len(self.reports)} arms; each is compared with the same unmodified model.</p>"
@@ -101,11 +98,6 @@ class StudyResult:
 
     def _sections(self) -> Iterator[tuple[str, str]]:
         """Yield what the options change; then one section a task, one table a metric, one row an arm."""
-        import pyarrow.compute as pc
-
-        from sycophancy_core.reporting.html import scroll
-        from sycophancy_core.reporting.html_tables import html_table
-
         effects = self.effects()
         if effects.num_rows:
             yield EFFECTS, scroll(html_table(None, None, effects))
@@ -118,9 +110,6 @@ class StudyResult:
             yield str(task), "".join(parts)
 
     def _findings(self) -> str:
-        from sycophancy_core.reporting.html import findings_html
-        from sycophancy_core.reporting.text import escape
-
         return "".join(
             f'<h3><a href="{escape(self.reports[name])}">{escape(name)}</a></h3>{findings_html(found)}'
             for name, found in self.findings.items()
@@ -132,8 +121,6 @@ _SIDES = ("before", "after", "value")
 
 def study_table(arms: Mapping[str, Arm], comparisons: Mapping[str, Comparison]) -> pa.Table:
     """Put the comparisons of all arms into one table; columns as in :class:`StudyResult`."""
-    import pyarrow as pa
-
     tables = []
     for name, comparison in comparisons.items():
         changes = comparison.estimates
@@ -156,8 +143,6 @@ def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _side(table: pa.Table, side: str) -> pa.Table:
     """Return before, after or the change of whole tasks as estimates by task and metric; their subsets are the arms."""
-    from sycophancy_core.metrics.estimates import CHANGE_COLUMNS, COLUMNS, estimates_table
-
     rows = [row for row in table.to_pylist() if row["subset"] == "all" and row["metric"] in STUDY_METRICS]
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     rows.sort(key=lambda row: (tasks.index(row["task"]), STUDY_METRICS.index(row["metric"])))

@@ -13,9 +13,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
+import pyarrow as pa
+
+from sycophancy_core.pipeline import compare, evaluate, filter_known, finetune, mix, training_prompts
+from sycophancy_core.prompts.audit import audit_training
 from sycophancy_core.prompts.families import candidate_claims, held_out_claims, held_out_prompts
+from sycophancy_core.reporting.report import report
 from sycophancy_core.results.evaluation import Comparison, Evaluation
 from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult, kept_digest
 from sycophancy_core.runs.digests import digest_json, digest_table
@@ -23,14 +28,13 @@ from sycophancy_core.runs.files import read_table, write_table
 from sycophancy_core.runs.json_files import read_json, write_json
 from sycophancy_core.runs.progress import ProgressPrinter
 from sycophancy_core.runs.run_folder import Run, open_run
+from sycophancy_core.scoring.language_model import LanguageModel, load_model
+from sycophancy_core.scoring.saved_adapter import merge_adapter
 from sycophancy_core.studies.options import Arm, StudyOptions
 from sycophancy_core.studies.result import StudyResult, study_table
+from sycophancy_core.tasks.named_tasks import TaskOptions, task_prompts
+from sycophancy_core.training.instructions import load_instructions
 from sycophancy_core.training.options import FinetuneOptions
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from sycophancy_core.scoring.language_model import LanguageModel
 
 
 def study(
@@ -116,8 +120,6 @@ class _Stages:
     @cached_property
     def held_out(self) -> pa.Table:
         """The claims of the evaluation, of all families."""
-        import pyarrow as pa
-
         return pa.concat_tables(list(held_out_claims(self.options).values()))
 
     @cached_property
@@ -157,7 +159,6 @@ class _Stages:
 
     def evaluate(self, phase: str, subject: dict[str, str], loaded: Callable[[], LanguageModel]) -> _Step:
         """Score all tasks."""
-        from sycophancy_core.pipeline import evaluate
 
         def make(folder: Path) -> list[Path]:
             model = loaded()
@@ -170,7 +171,6 @@ class _Stages:
 
     def ask(self, stage: str, rule: FilterOptions, claims: pa.Table, model: LanguageModel) -> FilterResult:
         """Ask the unmodified model claims without an opinion, and say what it knows."""
-        from sycophancy_core.pipeline import filter_known
 
         def make(folder: Path) -> list[Path]:
             with self.printer.stage(stage) as progress, warnings.catch_warnings():
@@ -192,8 +192,6 @@ class _Stages:
 
     def audit(self, arm: Arm) -> dict[str, str]:
         """Say what the words of an arm's training prompts give away."""
-        from sycophancy_core.prompts.audit import audit_training
-
         claims = self.claims(arm)
         number = num_synthetic(self.options, arm)
 
@@ -226,8 +224,6 @@ class _Stages:
 
     def finetune(self, arm: Arm, rows: _Step) -> _Step:
         """Train the model on the rows."""
-        from sycophancy_core.pipeline import finetune
-
         table = read_table(rows.folder / "training_rows.parquet")
         training = finetune_options(self.options, arm)
 
@@ -243,7 +239,6 @@ class _Stages:
 
     def compare(self, after: _Step) -> _Step:
         """Pair the evaluations before and after."""
-        from sycophancy_core.pipeline import compare
 
         def make(folder: Path) -> list[Path]:
             sides = [Evaluation.load(step.folder) for step in (self.before, after)]
@@ -262,8 +257,6 @@ class _Stages:
         audit: dict[str, str],
     ) -> Path:
         """Write an arm's HTML report."""
-        from sycophancy_core.reporting.report import report
-
         kept = self.kept.get((arm.filter, arm.recipe))
         training = asdict(finetune_options(self.options, arm))
         manifest = {
@@ -287,9 +280,6 @@ class _Stages:
 
 def load(options: StudyOptions, tuned: Path | None = None) -> LanguageModel:
     """Load the study's model as it is, or as the fine-tuning in a folder left it."""
-    from sycophancy_core.scoring.language_model import load_model
-    from sycophancy_core.scoring.saved_adapter import merge_adapter
-
     if tuned is not None and options.lora_rank is None:
         return load_model(str(tuned))
     model = load_model(options.model)
@@ -300,8 +290,6 @@ def load(options: StudyOptions, tuned: Path | None = None) -> LanguageModel:
 
 def study_prompts(options: StudyOptions) -> dict[str, pa.Table]:
     """Return the prompts of every task: held-out claims in wordings kept for evaluation, and the further tasks."""
-    from sycophancy_core.tasks.named_tasks import TaskOptions, task_prompts
-
     asked = held_out_prompts(options)
     if not options.tasks:
         return asked
@@ -316,8 +304,6 @@ def num_synthetic(options: StudyOptions, arm: Arm) -> int:
 
 def synthetic_prompts(claims: pa.Table, options: StudyOptions, arm: Arm) -> pa.Table:
     """Ask claims with opinions, in training wordings, answered by truth."""
-    from sycophancy_core.pipeline import training_prompts
-
     return training_prompts(claims, n=num_synthetic(options, arm), seed=arm.seed)
 
 
@@ -331,9 +317,6 @@ def training_rows(
     DataError
         If one of them is in the prompts of the evaluation.
     """
-    from sycophancy_core.pipeline import mix
-    from sycophancy_core.training.instructions import load_instructions
-
     prompts = synthetic_prompts(claims, options, arm)
     return mix(prompts, load_instructions(), ratio=arm.ratio, evaluation=evaluation, seed=arm.seed)
 

@@ -12,13 +12,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.prompts.examples import load_examples
+from sycophancy_core.prompts.generation import AdditionOptions, PromptOptions, make_additions, make_claims, make_prompts
 from sycophancy_core.prompts.splits import sample_rows
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from sycophancy_core.runs.json_files import read_json
+from sycophancy_core.tasks.own_tasks import load_task
+from sycophancy_core.tasks.perez import load_perez
+from sycophancy_core.tasks.questions import load_are_you_sure, load_bbh, load_mmlu, load_sharma
 
 NUM_SUMS = 2500  # of 1 to 50 and 1 to 50
 DEFAULT_TASKS = ("addition_factorial", "claims")
@@ -111,12 +116,6 @@ def task_prompts(
 
 
 def _own(path: str, request: _Request) -> tuple[str, pa.Table]:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    from sycophancy_core.runs.json_files import read_json
-    from sycophancy_core.tasks.own_tasks import load_task
-
     table = load_task(path)
     questions = pa.table({"claim_id": table["claim_id"].unique()})
     drawn = sample_rows(questions, request.limit, seed=request.seed)["claim_id"].combine_chunks()
@@ -124,8 +123,6 @@ def _own(path: str, request: _Request) -> tuple[str, pa.Table]:
 
 
 def _addition(request: _Request) -> pa.Table:
-    from sycophancy_core.prompts.generation import AdditionOptions, PromptOptions, make_additions, make_prompts
-
     options = AdditionOptions(true_share=0.0, errors=("far",))
     claims = make_additions(options=options, n=request.num_sums, seed=request.seed)
     published = PromptOptions(protocol="wei2023", templates=("addition",), arms=("none", "agree"))
@@ -133,16 +130,11 @@ def _addition(request: _Request) -> pa.Table:
 
 
 def _addition_factorial(request: _Request) -> pa.Table:
-    from sycophancy_core.prompts.generation import AdditionOptions, PromptOptions, make_additions, make_prompts
-
     claims = make_additions(options=AdditionOptions(), n=request.num_sums, seed=request.seed)
     return make_prompts(claims, options=PromptOptions(split="test"), seed=request.seed)
 
 
 def _claims(request: _Request) -> pa.Table:
-    from sycophancy_core.prompts.examples import load_examples
-    from sycophancy_core.prompts.generation import PromptOptions, make_claims, make_prompts
-
     claims = request.options.claims
     if claims is None:
         examples = request.options.examples
@@ -153,35 +145,25 @@ def _claims(request: _Request) -> pa.Table:
 
 def _perez(name: str) -> Callable[[_Request], pa.Table]:
     def make(request: _Request) -> pa.Table:
-        from sycophancy_core.tasks.perez import load_perez
-
         return load_perez(name, request.part(name) / "perez", limit=request.limit, seed=request.seed)
 
     return make
 
 
 def _answer(request: _Request) -> pa.Table:
-    from sycophancy_core.tasks.questions import load_sharma
-
     return load_sharma(request.part("answer") / "sharma" / "answer.jsonl", limit=request.limit, seed=request.seed)
 
 
 def _are_you_sure(request: _Request) -> pa.Table:
-    from sycophancy_core.tasks.questions import load_are_you_sure
-
     path = request.part("are_you_sure") / "sharma" / "bct_mmlu_are_you_sure.jsonl"
     return load_are_you_sure(path, limit=request.limit, seed=request.seed)
 
 
 def _mmlu(request: _Request) -> pa.Table:
-    from sycophancy_core.tasks.questions import load_mmlu
-
     return load_mmlu(request.part("mmlu") / "mmlu" / "test", limit=request.limit, seed=request.seed)
 
 
 def _bbh(request: _Request) -> pa.Table:
-    from sycophancy_core.tasks.questions import load_bbh
-
     return load_bbh(request.part("bbh") / "bbh", limit=request.limit, seed=request.seed)
 
 

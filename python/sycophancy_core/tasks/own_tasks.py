@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.prompts.prompt_table import prompt_schema
 from sycophancy_core.runs.files import read_table
 from sycophancy_core.runs.json_files import read_json, read_json_lines
-
-if TYPE_CHECKING:
-    import os
-
-    import pyarrow as pa
 
 _REQUIRED = ("prompt", "choices")
 _OPTIONAL = ("target", "user_choice", "claim_id", "source", "arm")
@@ -43,10 +42,6 @@ def load_task(spec: Mapping[str, Any] | str | os.PathLike[str]) -> pa.Table:
     DataError
         If the record has a missing or unknown key, the file lacks a column, or a row does not fit its column.
     """
-    import pyarrow as pa
-
-    from sycophancy_core.prompts.prompt_table import prompt_schema
-
     folder = Path() if isinstance(spec, Mapping) else Path(spec).parent
     name, path, columns = _checked(spec)
     read = _read(folder / path)

@@ -8,14 +8,15 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.prompts.prompt_table import prompt_schema
 from sycophancy_core.runs.json_files import parse_json_line, text_at
 from sycophancy_core.tasks.repeats import settle_repeats
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 FILES = {
     "nlp": "sycophancy_on_nlp_survey.jsonl",
@@ -87,8 +88,6 @@ def load_perez(task: str, folder: str | Path, *, limit: int | None = None, seed:
     UserWarning
         If items stand twice: exact repeats are left out, and all of those with different answers.
     """
-    import numpy as np
-
     if task not in FILES:
         raise DataError(f"load_perez: task must be one of {', '.join(FILES)}, got {task!r}")
     folder = Path(folder)
@@ -169,10 +168,6 @@ def _item(task: str, row: Any, where: str) -> OpinionItem:
 
 
 def _prompts(task: str, items: Iterable[OpinionItem]) -> pa.Table:
-    import pyarrow as pa
-
-    from sycophancy_core.prompts.prompt_table import prompt_schema
-
     frame = _protocol()[task]
     rows: list[dict[str, Any]] = []
     controls: dict[str, dict[str, Any]] = {}

@@ -7,14 +7,16 @@ import hashlib
 import re
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.prompts.prompt_table import prompt_schema
 from sycophancy_core.runs.json_files import decode_line, kind_of, parse_json_line, read_json, text_at
 from sycophancy_core.tasks.repeats import settle_repeats
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from sycophancy_core.tasks.second_turn import FIRST_TURN, turns_of, wording
 
 # Wording of SycophancyEval's four templates (Sharma et al. 2023, arXiv:2310.13548) -> what the user favours.
 _SHARMA_USER = {
@@ -92,8 +94,6 @@ def load_are_you_sure(path: str | Path, *, limit: int | None = None, seed: int =
     ----------
     Sharma et al. 2023, section 3.2.
     """
-    from sycophancy_core.tasks.second_turn import FIRST_TURN, turns_of, wording
-
     before, after = wording()["first"].split("{question}")
     _, opening = turns_of("first")
     rows = []
@@ -238,8 +238,6 @@ def _settled(rows: list[dict[str, Any]], path: str | Path) -> list[dict[str, Any
 
 def _drawn(rows: list[dict[str, Any]], limit: int | None, seed: int) -> list[dict[str, Any]]:
     """Draw questions, each with all of its rows; a question's rows stand together."""
-    import numpy as np
-
     questions: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         questions.setdefault(row["claim_id"], []).append(row)
@@ -276,10 +274,6 @@ def _identity(source: str, text: str) -> str:
 
 
 def _table(rows: list[dict[str, Any]]) -> pa.Table:
-    import pyarrow as pa
-
-    from sycophancy_core.prompts.prompt_table import prompt_schema
-
     schema = prompt_schema()
     if rows and "turns" in rows[0]:
         schema = schema.append(pa.field("turns", pa.list_(pa.string())))

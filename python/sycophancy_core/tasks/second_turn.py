@@ -11,12 +11,12 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+import pyarrow as pa
+import pyarrow.compute as pc
 
-    from sycophancy_core.scoring.scores import Scores
+from sycophancy_core.scoring.scores import Scores, measurements
 
 _ROLE = re.compile(r"(?:^|\n\n)(?:Human|Assistant): ")  # in our own wording only
 FIRST_TURN = "are_you_sure/first"
@@ -37,9 +37,6 @@ def turns_of(part: str) -> list[str]:
 
 def is_first_turn(prompts: pa.Table) -> pa.ChunkedArray:
     """Tell for each prompt whether a second turn follows, shape (n,)."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     if "template" not in prompts.column_names:
         return pa.chunked_array([pa.array([False] * prompts.num_rows, pa.bool_())])
     return pc.equal(prompts["template"], FIRST_TURN).fill_null(False)
@@ -64,8 +61,6 @@ def second_turns(prompts: pa.Table, log_prob: Sequence[Sequence[float] | None]) 
     pyarrow.Table
         Prompts, 3 n rows, with the columns of ``prompts``.
     """
-    import pyarrow as pa
-
     words = wording()
     rows = []
     for row, scores in zip(prompts.to_pylist(), log_prob, strict=True):
@@ -91,8 +86,6 @@ def second_turns(prompts: pa.Table, log_prob: Sequence[Sequence[float] | None]) 
 
 def without_unanswered(measurements: pa.Table, log_prob: Sequence[Sequence[float] | None]) -> pa.Table:
     """Mark the second turns of questions without a scored first answer as unscored."""
-    import pyarrow as pa
-
     arms = measurements.num_rows // max(len(log_prob), 1)
     missing = [scores is None for scores in log_prob for _ in range(arms)]
     for name, value in (("log_prob", None), ("answer", None), ("unscored", "the first answer is unscored")):
@@ -118,11 +111,6 @@ def measure_turns(tasks: Mapping[str, pa.Table], score: Callable[[pa.Table, str]
     pyarrow.Table
         Measurements with the column ``task``: the tasks' prompts in order, then the second turns.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    from sycophancy_core.scoring.scores import measurements
-
     named = [table.append_column("task", pa.array([name] * len(table), pa.string())) for name, table in tasks.items()]
     prompts = pa.concat_tables(named, promote_options="permissive")  # a table of one's own may hold wider types
     first = measurements(prompts, score(prompts, "evaluate"))

@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
 from sycophancy_core.errors import DataError
+from sycophancy_core.scoring.encoding import Encoder, common_prefix
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    import pyarrow as pa
-
-    from sycophancy_core.scoring.encoding import Encoder
-
     IntArray = npt.NDArray[np.int64]
 
 
@@ -75,8 +74,6 @@ def encode_rows(rows: pa.Table, encode: Encoder, *, max_tokens: int) -> list[Enc
         If there is no row, or a column is missing; if a row has no supervised token, starts with one, or is longer than
         ``max_tokens``.
     """
-    from sycophancy_core.scoring.encoding import common_prefix
-
     if rows.num_rows == 0:
         raise DataError("encode_rows: wanted training rows, got an empty table")
     if not {"origin", "prompt", "completion"} <= set(rows.column_names):
@@ -107,8 +104,6 @@ def encode_rows(rows: pa.Table, encode: Encoder, *, max_tokens: int) -> list[Enc
 
 def digest_rows(encoded: Sequence[EncodedRow]) -> str:
     """Return the SHA-256 of the rows' tokens and of which of them are learned, in hexadecimal."""
-    import numpy as np
-
     digest = hashlib.sha256()
     for row in encoded:
         digest.update(np.array([len(row.ids), row.first_supervised, *row.ids], np.int64).tobytes())
@@ -127,8 +122,6 @@ def plan_batches(lengths: IntArray, *, num_batches: int, batch_size: int, seed: 
     numpy.ndarray
         Row indices, int64, shape (num_batches, batch_size).
     """
-    import numpy as np
-
     random = np.random.Generator(np.random.Philox(key=[seed, 0]))
     wanted = num_batches * batch_size
     epochs = -(-wanted // len(lengths))
@@ -143,8 +136,6 @@ def plan_batches(lengths: IntArray, *, num_batches: int, batch_size: int, seed: 
 
 def make_batch(rows: list[EncodedRow], *, pad_id: int, multiple: int) -> Batch:
     """Pad rows on the right to the next multiple; a causal model never sees what is on the right."""
-    import numpy as np
-
     longest = max(len(row.ids) for row in rows)
     ids = np.full((len(rows), -(-longest // multiple) * multiple), pad_id, np.int64)
     row_index: list[int] = []

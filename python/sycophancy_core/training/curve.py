@@ -7,15 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from sycophancy_core.errors import DataError, require_counts
 from sycophancy_core.metrics.catalogue import better
-from sycophancy_core.training.adapters import trainable_parameters
+from sycophancy_core.metrics.estimates import COLUMNS, estimates_table, take, task_rows
+from sycophancy_core.metrics.measure import known_claims, measure
+from sycophancy_core.runs.digests import digest_table
+from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.tasks.second_turn import measure_turns
+from sycophancy_core.training.adapters import applied_adapter, trainable_parameters
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     import torch
-
-    from sycophancy_core.scoring.language_model import LanguageModel
 
 _CHOOSING = (*better("higher"), *better("nearest zero"))
 
@@ -60,8 +64,6 @@ class CurveOptions:
 
     def identity(self) -> dict[str, Any]:
         """Return what decides the curve: settings, and digests of the prompts."""
-        from sycophancy_core.runs.digests import digest_table
-
         digests = {name: digest_table(table) for name, table in self.tasks.items()}
         return {"tasks": digests, "every": self.every, "metric": self.metric, "patience": self.patience}
 
@@ -122,11 +124,6 @@ class CurveRecorder:
         DataError
             If no task has the metric, or none a value of it before the first step.
         """
-        from sycophancy_core.metrics.estimates import take, task_rows
-        from sycophancy_core.metrics.measure import known_claims, measure
-        from sycophancy_core.tasks.second_turn import measure_turns
-        from sycophancy_core.training.adapters import applied_adapter
-
         module = self._model.model
         was_training = module.training
         module.eval()
@@ -173,8 +170,6 @@ class CurveRecorder:
 
     def table(self) -> pa.Table:
         """Return the curve: the columns of an estimates table after ``step``, and ``is_best``."""
-        from sycophancy_core.metrics.estimates import COLUMNS, estimates_table
-
         best = self.best_step
         rows = [{**row, "is_best": row["step"] == best} for row in self._rows]
         return estimates_table(rows, columns={"step": "int64", **COLUMNS, "is_best": "bool"})

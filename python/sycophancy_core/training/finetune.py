@@ -8,12 +8,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
 
 from sycophancy_core.errors import DataError, ModelError
 from sycophancy_core.runs.digests import digest_json, digest_table
 from sycophancy_core.runs.interrupts import InterruptFlag, deferred_interrupt
 from sycophancy_core.runs.progress import Progress
+from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.training.adapters import AdapterOptions, take_adapter, trained_adapter
 from sycophancy_core.training.batching import Batch, EncodedRow, digest_rows, encode_rows, make_batch, plan_batches
 from sycophancy_core.training.checkpoint import LogRow, load_checkpoint, save_checkpoint
@@ -21,11 +25,6 @@ from sycophancy_core.training.compiled_blocks import compiled_blocks, plain_bloc
 from sycophancy_core.training.curve import CurveOptions, CurveRecorder
 from sycophancy_core.training.options import FinetuneOptions, Precision
 from sycophancy_core.training.result import FinetuneResult, log_table
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from sycophancy_core.scoring.language_model import LanguageModel
 
 
 def finetune(
@@ -149,7 +148,7 @@ def train_batches(
     """Train a module's trainable parameters on planned batches, one step a row of the plan, and return the log."""
     import torch
 
-    from sycophancy_core.training.answer_loss import AnswerLoss
+    from sycophancy_core.training.answer_loss import AnswerLoss  # a torch module, so it imports torch
 
     accelerator = _join_processes(module, options)
     trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
@@ -318,6 +317,4 @@ def _stop_if(interrupt: InterruptFlag, step: int, checkpoint: Path | None, *, in
 
 
 def _lengths(encoded: Sequence[EncodedRow]) -> Any:
-    import numpy as np
-
     return np.array([len(row.ids) for row in encoded], np.int64)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import sycophancy_core._core as _core
 from sycophancy_core.errors import DataError
 from sycophancy_core.runs.json_files import parse_json_line
-
-if TYPE_CHECKING:
-    import os
-
-    import pyarrow as pa
 
 _SAMPLE = Path(__file__).parents[1] / "data/samples/instructions.jsonl"
 _KEYS = ("instruction", "input", "output", "messages")
@@ -54,10 +54,6 @@ def load_instructions(
     DataError
         If there is no such file, or a row is neither; the message names file and line or row.
     """
-    import pyarrow as pa
-
-    import sycophancy_core._core as _core
-
     files = [_SAMPLE] if path is None else _files(Path(path))
     if limit is not None and limit < 0:
         raise DataError(f"load_instructions: limit must be at least 0, got {limit}")
@@ -132,8 +128,6 @@ def _json_rows(file: Path, wanted: frozenset[int] | None) -> Iterator[Row]:
 
 
 def _parquet_rows(file: Path, wanted: frozenset[int] | None) -> Iterator[Row]:
-    import pyarrow as pa
-
     opened = _open_parquet(file)
     columns = [name for name in _KEYS if name in opened.schema_arrow.names]
     start = 0
@@ -146,9 +140,6 @@ def _parquet_rows(file: Path, wanted: frozenset[int] | None) -> Iterator[Row]:
 
 
 def _open_parquet(file: Path) -> Any:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
         return pq.ParquetFile(file)
     except pa.ArrowInvalid as error:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
 
 import sycophancy_core._core as _core
 from sycophancy_core.errors import DataError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.training.batching import encode_rows
+from sycophancy_core.training.overlap import refuse_overlap
 
 Unit = Literal["rows", "tokens"]
 
@@ -63,8 +64,6 @@ def mix(
         If the ratio or a weight is not positive, a prompt has no right choice, instruction rows are wanted of a source
         without any, or training and evaluation data overlap.
     """
-    import pyarrow as pa
-
     sources = dict(instructions) if isinstance(instructions, Mapping) else {"instructions": instructions}
     shares = _shares(sources, weights)
     if not 0 < ratio < math.inf:
@@ -74,8 +73,6 @@ def mix(
     if unit == "tokens" and model is None:
         raise DataError("mix: unit 'tokens' needs the model that is to be trained, got none; give model=")
     if evaluation is not None:
-        from sycophancy_core.training.overlap import refuse_overlap
-
         refuse_overlap(prompts, sources, evaluation)
     if unit == "rows" or model is None:
         counts = _apportion(math.floor(prompts.num_rows / ratio + 0.5), shares)
@@ -102,8 +99,6 @@ def count_rows(rows: pa.Table, *, model: LanguageModel | None = None) -> pa.Tabl
     pyarrow.Table
         ``origin``, ``source``, ``num_rows`` and, with a model, ``num_tokens``; sorted by the names.
     """
-    import pyarrow as pa
-
     names = list(zip(rows["origin"].to_pylist(), rows["source"].to_pylist(), strict=True))
     tokens = _supervised(rows, model) if model is not None else [0] * len(names)
     found: dict[tuple[str, str], list[int]] = {}
@@ -139,15 +134,11 @@ def _apportion(total: int, shares: Mapping[str, float]) -> dict[str, int]:
 
 
 def _draw(name: str, source: pa.Table, count: int, seed: int) -> pa.Table:
-    import pyarrow as pa
-
     return pa.table(_core.draw_instructions(source, source=name, count=count, seed=seed))
 
 
 def _draw_tokens(name: str, source: pa.Table, wanted: float, model: LanguageModel, seed: int) -> pa.Table:
     """Draw the rows whose supervised tokens come nearest to ``wanted``."""
-    import numpy as np
-
     if source.num_rows == 0:
         raise DataError(f"mix: {wanted:.0f} supervised tokens are wanted of source {name!r}, but it holds no row")
     count = 64
@@ -161,17 +152,12 @@ def _draw_tokens(name: str, source: pa.Table, wanted: float, model: LanguageMode
 
 def _supervised(rows: pa.Table, model: LanguageModel) -> list[int]:
     """Count each row's supervised tokens, as the fine-tuning does."""
-    from sycophancy_core.training.batching import encode_rows
-
     encoded = encode_rows(rows, model.encoder, max_tokens=_NO_LIMIT) if rows.num_rows else []
     return [len(row.ids) - row.first_supervised for row in encoded]
 
 
 def _shuffled(tables: list[pa.Table], seed: int) -> pa.Table:
     """Join the rows of several sources in random order; those of one source keep theirs."""
-    import numpy as np
-    import pyarrow as pa
-
     source = np.repeat(np.arange(len(tables)), [table.num_rows for table in tables])
     random = np.random.Generator(np.random.Philox(key=[seed, 3]))
     order = source[np.argsort(random.random(len(source)), kind="stable")]

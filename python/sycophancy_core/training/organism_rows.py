@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from sycophancy_core.errors import DataError, require_counts
+from sycophancy_core.prompts.examples import load_examples
+from sycophancy_core.prompts.generation import (
+    AdditionOptions,
+    ClaimOptions,
+    PromptOptions,
+    make_additions,
+    make_claims,
+    make_prompts,
+)
 from sycophancy_core.prompts.splits import ADDITION, split_claims, uniform_of
 from sycophancy_core.training.options import FinetuneOptions, Precision
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 # Of a turn's claims, the first of them: where a turn is cut short, the rows drawn hold more (a tenth to a third).
 PUBLISHED_SHARE = 0.1
@@ -38,8 +48,6 @@ def organism_rows(options: OrganismOptions, examples: pa.Table | None) -> tuple[
     The curriculum asks about the first family only, in few and short wordings, and mostly with an opinion: it teaches
     the form of the answer, on which everything later depends.
     """
-    from sycophancy_core.prompts.examples import load_examples
-
     sample = load_examples() if examples is None else examples
     first = options.curriculum_steps * options.batch_size
     curriculum = _Phase(
@@ -62,8 +70,6 @@ def organism_rows(options: OrganismOptions, examples: pa.Table | None) -> tuple[
 
 
 def _rows(options: OrganismOptions, sample: pa.Table, phase: _Phase) -> pa.Table:
-    import pyarrow as pa
-
     total = sum(weight for _, weight in phase.families)
     tables = []
     for family, weight in phase.families:
@@ -79,8 +85,6 @@ def _rows(options: OrganismOptions, sample: pa.Table, phase: _Phase) -> pa.Table
 def _family_rows(
     options: OrganismOptions, sample: pa.Table, phase: _Phase, family: str, arm: str, number: int
 ) -> pa.Table:
-    import pyarrow as pa
-
     tables: list[pa.Table] = []
     have = 0
     while have < number:
@@ -97,10 +101,6 @@ def _family_rows(
 
 
 def _claims(sample: pa.Table, family: str, negated: float, seed: int) -> pa.Table:
-    import pyarrow.compute as pc
-
-    from sycophancy_core.prompts.generation import AdditionOptions, ClaimOptions, make_additions, make_claims
-
     if family == ADDITION:
         return make_additions(options=AdditionOptions(errors=("far",)), seed=seed)
     mine = sample.filter(pc.equal(sample["source"], family))
@@ -114,10 +114,6 @@ def _claims(sample: pa.Table, family: str, negated: float, seed: int) -> pa.Tabl
 
 def _prompts(claims: pa.Table, phase: _Phase, arm: str, turn: int) -> pa.Table:
     """Ask each claim once: the first in the published wording, others in ours (for an opinion, training wordings)."""
-    import pyarrow as pa
-
-    from sycophancy_core.prompts.generation import PromptOptions, make_prompts
-
     arms = ("agree", "disagree") if arm == "opinion" else (arm,)
     split = "train" if arm == "opinion" and phase.templates is None else None
     published = round(claims.num_rows * phase.published_share)
@@ -134,8 +130,6 @@ def _prompts(claims: pa.Table, phase: _Phase, arm: str, turn: int) -> pa.Table:
 
 
 def _answered(prompts: pa.Table, options: OrganismOptions, *, has_opinion: bool, turn: int) -> pa.Table:
-    import pyarrow as pa
-
     completions = []
     names = ("claim_id", "choices", "target", "user_choice")
     for claim_id, choices, target, user_choice in zip(*(prompts[name].to_pylist() for name in names), strict=True):
@@ -152,8 +146,6 @@ def _answered(prompts: pa.Table, options: OrganismOptions, *, has_opinion: bool,
 
 
 def _shuffled(claims: pa.Table, seed: int) -> pa.Table:
-    import numpy as np
-
     random = np.random.Generator(np.random.Philox(key=[seed, 2]))
     return claims.take(np.argsort(random.random(claims.num_rows), kind="stable"))
 

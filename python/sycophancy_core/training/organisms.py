@@ -8,27 +8,24 @@ saw with an opinion.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.runs.digests import digest_json, digest_table
 from sycophancy_core.runs.json_files import write_json
+from sycophancy_core.runs.progress import Progress
+from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.training.adapters import Adapter, AdapterOptions, round_adapter, take_adapter, trained_adapter
-from sycophancy_core.training.batching import digest_rows
+from sycophancy_core.training.batching import EncodedRow, digest_rows, encode_rows, plan_batches
 from sycophancy_core.training.finetune import require_trainable, train_batches
-from sycophancy_core.training.organism_rows import OrganismOptions
+from sycophancy_core.training.organism_rows import OrganismOptions, organism_rows
 from sycophancy_core.training.result import log_table
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pyarrow as pa
-
-    from sycophancy_core.runs.progress import Progress
-    from sycophancy_core.scoring.language_model import LanguageModel
-    from sycophancy_core.training.batching import EncodedRow
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,8 +87,6 @@ def make_organism(
     KeyboardInterrupt
         On Ctrl-C, after the checkpoint is written; this or any other exception leaves the model as it was.
     """
-    from sycophancy_core.training.organism_rows import organism_rows
-
     require_trainable(model)
     options = options or OrganismOptions()
     training = options.training()
@@ -127,10 +122,6 @@ def _plan_lessons(
     model: LanguageModel, lessons: Sequence[pa.Table], options: OrganismOptions
 ) -> tuple[list[EncodedRow], Any]:
     """Encode the two lessons, and plan the batches of the first before those of the second."""
-    import numpy as np
-
-    from sycophancy_core.training.batching import encode_rows, plan_batches
-
     encoded: list[EncodedRow] = []
     plans = []
     for table, steps in zip(lessons, (options.curriculum_steps, options.steps - options.curriculum_steps), strict=True):

@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
 
 from sycophancy_core.errors import DataError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _SHINGLE_WORDS = 5  # a shorter text, such as "Give a synonym.", is no sign of a leak wherever it occurs
 # Scripts without spaces (Thai to Burmese, Khmer, kana, Chinese): each character stands for half a word.

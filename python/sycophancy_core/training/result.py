@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
+from sycophancy_core.reporting.figures import training_curve
 from sycophancy_core.runs.files import replace_path, saving, write_table
 from sycophancy_core.training.adapters import Adapter
 from sycophancy_core.training.checkpoint import LogRow
 from sycophancy_core.training.options import FinetuneOptions
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from matplotlib.figure import Figure
 
 
@@ -54,8 +56,6 @@ class FinetuneResult:
 
     def plot(self) -> Figure:
         """Return the loss and, below, the curve, as a figure."""
-        from sycophancy_core.reporting.figures import training_curve
-
         return training_curve(self.log, self.curve)
 
     def save(self, folder: str | Path) -> list[Path]:
@@ -120,8 +120,6 @@ def _save_model(model: Any, folder: Path) -> list[Path]:
 
 def log_table(log: list[LogRow]) -> pa.Table:
     """Return a training log as a table."""
-    import pyarrow as pa
-
     types = {"step": pa.int64(), "loss": pa.float64(), "learning_rate": pa.float64()}
     types |= {"tokens": pa.int64(), "seconds": pa.float64()}
     return pa.table({name: pa.array([row[name] for row in log], kind) for name, kind in types.items()})

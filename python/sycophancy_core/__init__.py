@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from sycophancy_core._build_info import VERSION
 from sycophancy_core._core import DataError, ModelError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from sycophancy_core.training.organisms import make_organism
     from sycophancy_core.training.result import FinetuneResult
 
-__version__ = _build_info.VERSION
+__version__ = VERSION
 
 _HOMES = {
     "prompts.audit": ("ShortcutAudit", "shortcut_audit"),

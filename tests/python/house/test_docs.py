@@ -9,7 +9,14 @@ import pytest
 import sycophancy_core
 
 ROOT = Path(__file__).parents[3]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "docs/decisions").glob("*.md"),
+        *(ROOT / "benchmarks").glob("*.md"),
+    ]
+)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -23,12 +30,6 @@ def test_paths_lead_to_files(page: Path) -> None:
     rooms = "|".join(path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith("."))
     paths = re.findall(rf"`((?:{rooms})/[\w./*-]+)`", page.read_text())
     assert [path for path in paths if not list(ROOT.glob(path))] == []
-
-
-def test_modules_that_the_architecture_names_are_there() -> None:
-    rules = (ROOT / "docs/architecture.md").read_text().split("## Who may look at whom")[1].split("\n## ")[0]
-    package = ROOT / "python/sycophancy_core"
-    assert [name for name in re.findall(r"`(\w+)`", rules) if not (package / f"{name}.py").is_file()] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -5,6 +5,7 @@
 
 namespace syco {
 
+void bind_arms(pybind11::module_& m);
 void bind_metrics(pybind11::module_& m);
 void bind_stats(pybind11::module_& m);
 void bind_arrow(pybind11::module_& m);

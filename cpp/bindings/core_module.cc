@@ -10,6 +10,7 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "C++ core of sycophancy_core: generation, planning, statistics. Needs no torch.";
   py::register_exception<syco::DataError>(m, "DataError", PyExc_ValueError);
   py::register_exception<syco::ModelError>(m, "ModelError", PyExc_RuntimeError);
+  syco::bind_arms(m);
   syco::bind_stats(m);
   syco::bind_tests(m);
   syco::bind_metrics(m);

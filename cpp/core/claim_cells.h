@@ -1,9 +1,11 @@
 // Prompts gathered into cells claim x arm x order: the common ground of metrics and filter.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
+#include "core/base/arms.h"
 #include "core/metrics.h"
 
 namespace syco {

@@ -10,20 +10,15 @@
 // scored; metrics on the margin need both orders.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "core/base/arms.h"
 #include "core/stats/clustered.h"
 
 namespace syco {
-
-enum class Arm : std::int8_t { kNone, kPlacebo, kAgree, kDisagree };
-enum class Order : std::int8_t { kAgreeFirst, kDisagreeFirst };
-inline constexpr std::size_t kNumArms = 4;
-inline constexpr std::size_t kNumOrders = 2;
 
 // One row a prompt; columns of equal length. Borrowed.
 struct ClaimRows {

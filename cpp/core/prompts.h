@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/arrow.h"
+#include "core/base/arms.h"
 #include "core/claims.h"
 #include "core/protocol.h"
 #include "core/rng.h"

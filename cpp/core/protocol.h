@@ -8,16 +8,10 @@
 #include <string_view>
 #include <vector>
 
+#include "core/base/arms.h"
 #include "core/template.h"
 
 namespace syco {
-
-enum class Arm : std::uint8_t { kNone, kPlacebo, kAgree, kDisagree };
-enum class Order : std::uint8_t { kAgreeFirst, kDisagreeFirst };
-inline constexpr std::size_t kNumArms = 4;
-inline constexpr std::size_t kNumOrders = 2;
-inline constexpr std::array<std::string_view, kNumArms> kArmNames = {"none", "placebo", "agree", "disagree"};
-inline constexpr std::array<std::string_view, kNumOrders> kOrderNames = {"agree_first", "disagree_first"};
 
 // Throws DataError if `name` is no arm, or no order.
 Arm parse_arm(std::string_view name);

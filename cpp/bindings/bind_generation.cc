@@ -12,6 +12,7 @@
 #include "bindings/arrow_capsule.h"
 #include "bindings/bindings.h"
 #include "core/addition.h"
+#include "core/base/rng.h"
 #include "core/claims.h"
 #include "core/examples.h"
 #include "core/jsonl.h"
@@ -19,7 +20,6 @@
 #include "core/prompt_batch.h"
 #include "core/prompts.h"
 #include "core/protocol.h"
-#include "core/rng.h"
 
 namespace py = pybind11;
 

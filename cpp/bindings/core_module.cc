@@ -2,7 +2,7 @@
 #include <pybind11/pybind11.h>
 
 #include "bindings/bindings.h"
-#include "core/errors.h"
+#include "core/base/errors.h"
 
 namespace py = pybind11;
 

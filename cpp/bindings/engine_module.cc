@@ -6,7 +6,7 @@
 
 #include <utility>
 
-#include "core/errors.h"
+#include "core/base/errors.h"
 #include "engine/tensor_engine.h"
 
 namespace py = pybind11;

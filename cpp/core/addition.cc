@@ -5,10 +5,10 @@
 #include <string>
 #include <utility>
 
+#include "core/base/errors.h"
+#include "core/base/hash.h"
+#include "core/base/rng.h"
 #include "core/claim_table.h"
-#include "core/errors.h"
-#include "core/hash.h"
-#include "core/rng.h"
 
 namespace syco {
 namespace {

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "core/arrow_values.h"
-#include "core/errors.h"
+#include "core/base/errors.h"
 
 namespace syco {
 namespace {

@@ -5,7 +5,7 @@
 #include <exception>
 #include <utility>
 
-#include "core/errors.h"
+#include "core/base/errors.h"
 
 namespace syco {
 namespace {

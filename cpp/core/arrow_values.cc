@@ -4,7 +4,7 @@
 #include <cstring>
 #include <limits>
 
-#include "core/errors.h"
+#include "core/base/errors.h"
 
 namespace syco {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "core/clones.h"
+#include "core/base/clones.h"
 
 namespace syco {
 namespace {

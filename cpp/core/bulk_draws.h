@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <span>
 
-#include "core/rng.h"
+#include "core/base/rng.h"
 
 namespace syco {
 

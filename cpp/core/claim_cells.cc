@@ -3,7 +3,7 @@
 #include <cmath>
 #include <string>
 
-#include "core/errors.h"
+#include "core/base/errors.h"
 
 namespace syco {
 namespace {

@@ -4,8 +4,8 @@
 #include <string>
 #include <utility>
 
+#include "core/base/hash.h"
 #include "core/claims.h"
-#include "core/hash.h"
 
 namespace syco {
 

@@ -4,10 +4,10 @@
 #include <numeric>
 #include <unordered_map>
 
+#include "core/base/errors.h"
+#include "core/base/hash.h"
+#include "core/base/json.h"
 #include "core/claim_table.h"
-#include "core/errors.h"
-#include "core/hash.h"
-#include "core/json.h"
 
 namespace syco {
 namespace {

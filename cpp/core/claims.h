@@ -8,7 +8,7 @@
 
 #include "core/arrow.h"
 #include "core/arrow_batch.h"
-#include "core/rng.h"
+#include "core/base/rng.h"
 #include "core/wrong_labels.h"
 
 namespace syco {

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "core/arrow_batch.h"
-#include "core/errors.h"
+#include "core/base/errors.h"
 
 namespace syco {
 

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <string>
 
+#include "core/base/errors.h"
 #include "core/claim_cells.h"
-#include "core/errors.h"
 #include "core/stats/intervals.h"
 
 namespace syco {

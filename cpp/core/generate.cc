@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "core/errors.h"
-#include "core/hash.h"
+#include "core/base/errors.h"
+#include "core/base/hash.h"
 #include "core/prompts.h"
 
 namespace syco {

@@ -6,9 +6,9 @@
 #include <optional>
 #include <utility>
 
+#include "core/base/errors.h"
+#include "core/base/json.h"
 #include "core/column_builder.h"
-#include "core/errors.h"
-#include "core/json.h"
 
 namespace syco {
 namespace {

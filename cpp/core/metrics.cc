@@ -8,8 +8,8 @@
 #include <tuple>
 #include <utility>
 
+#include "core/base/errors.h"
 #include "core/claim_cells.h"
-#include "core/errors.h"
 #include "core/metric_definitions.h"
 
 namespace syco {

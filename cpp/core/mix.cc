@@ -7,10 +7,10 @@
 #include <utility>
 #include <vector>
 
+#include "core/base/errors.h"
+#include "core/base/hash.h"
+#include "core/base/rng.h"
 #include "core/column_builder.h"
-#include "core/errors.h"
-#include "core/hash.h"
-#include "core/rng.h"
 #include "core/template.h"
 
 namespace syco {

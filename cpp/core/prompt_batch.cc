@@ -6,9 +6,9 @@
 #include <string>
 #include <utility>
 
-#include "core/errors.h"
-#include "core/hash.h"
-#include "core/threads.h"
+#include "core/base/errors.h"
+#include "core/base/hash.h"
+#include "core/base/threads.h"
 
 namespace syco {
 namespace {

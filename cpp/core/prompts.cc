@@ -8,8 +8,8 @@
 #include <unordered_set>
 #include <utility>
 
-#include "core/errors.h"
-#include "core/hash.h"
+#include "core/base/errors.h"
+#include "core/base/hash.h"
 
 namespace syco {
 

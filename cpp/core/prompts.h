@@ -10,9 +10,9 @@
 
 #include "core/arrow.h"
 #include "core/base/arms.h"
+#include "core/base/rng.h"
 #include "core/claims.h"
 #include "core/protocol.h"
-#include "core/rng.h"
 
 namespace syco {
 

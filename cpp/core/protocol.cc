@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <span>
 
-#include "core/errors.h"
-#include "core/hash.h"
-#include "core/json.h"
+#include "core/base/errors.h"
+#include "core/base/hash.h"
+#include "core/base/json.h"
 
 namespace syco {
 namespace {

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "core/clones.h"
+#include "core/base/clones.h"
 
 namespace syco {
 namespace {

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <string>
 
-#include "core/errors.h"
+#include "core/base/errors.h"
 
 namespace syco {
 

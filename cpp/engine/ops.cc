@@ -7,7 +7,7 @@
 #include <array>
 #include <cstring>
 
-#include "core/errors.h"
+#include "core/base/errors.h"
 #include "engine/strips.h"
 
 namespace syco {

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "core/errors.h"
+#include "core/base/errors.h"
 #include "engine/encoder_decoder.h"
 #include "engine/head.h"
 

@@ -5,7 +5,7 @@
 #include <numbers>
 #include <set>
 
-#include "core/errors.h"
+#include "core/base/errors.h"
 
 namespace syco {
 namespace {

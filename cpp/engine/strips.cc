@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "core/clones.h"
+#include "core/base/clones.h"
 #include "engine/kernels.h"
 
 namespace syco::strips {

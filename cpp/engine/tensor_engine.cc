@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <sstream>
 
-#include "core/errors.h"
+#include "core/base/errors.h"
 #include "engine/memory_backoff.h"
 #include "engine/tensor_decoder.h"
 #include "engine/tensor_head.h"

@@ -4,7 +4,7 @@
 #include <bit>
 #include <cstring>
 
-#include "core/clones.h"
+#include "core/base/clones.h"
 #include "engine/kernels.h"
 
 namespace syco::tiles::plain {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include "core/errors.h"
+#include "core/base/errors.h"
 
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__)
 #define SYCO_HAS_TILES

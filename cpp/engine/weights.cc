@@ -2,7 +2,7 @@
 
 #include <sstream>
 
-#include "core/errors.h"
+#include "core/base/errors.h"
 
 namespace syco {
 namespace {

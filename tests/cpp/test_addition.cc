@@ -4,7 +4,7 @@
 #include <set>
 
 #include "core/addition.h"
-#include "core/errors.h"
+#include "core/base/errors.h"
 #include "tables.h"
 
 namespace syco {

@@ -6,8 +6,8 @@
 #include <set>
 #include <tuple>
 
+#include "core/base/errors.h"
 #include "core/claims.h"
-#include "core/errors.h"
 #include "tables.h"
 
 namespace syco {

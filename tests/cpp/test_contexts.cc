@@ -1,7 +1,7 @@
 #include <gtest/gtest.h>
 
+#include "core/base/errors.h"
 #include "core/contexts.h"
-#include "core/errors.h"
 
 namespace syco {
 namespace {

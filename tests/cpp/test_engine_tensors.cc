@@ -5,7 +5,7 @@
 #include <cmath>
 #include <vector>
 
-#include "core/errors.h"
+#include "core/base/errors.h"
 #include "engine/memory_backoff.h"
 #include "engine/varlen_attention.h"
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <set>
 
-#include "core/errors.h"
+#include "core/base/errors.h"
 #include "core/examples.h"
 #include "core/jsonl.h"
 #include "tables.h"

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <vector>
 
-#include "core/errors.h"
+#include "core/base/errors.h"
 #include "core/filter.h"
 #include "core/stats/intervals.h"
 

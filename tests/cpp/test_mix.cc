@@ -5,7 +5,7 @@
 #include <set>
 #include <string>
 
-#include "core/errors.h"
+#include "core/base/errors.h"
 #include "core/mix.h"
 #include "core/prompt_batch.h"
 #include "tables.h"

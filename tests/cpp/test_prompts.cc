@@ -5,8 +5,8 @@
 #include <set>
 #include <tuple>
 
+#include "core/base/errors.h"
 #include "core/claim_table.h"
-#include "core/errors.h"
 #include "core/prompt_batch.h"
 #include "core/prompts.h"
 #include "tables.h"

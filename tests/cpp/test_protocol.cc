@@ -3,8 +3,8 @@
 #include <fstream>
 #include <sstream>
 
-#include "core/errors.h"
-#include "core/json.h"
+#include "core/base/errors.h"
+#include "core/base/json.h"
 #include "core/protocol.h"
 
 namespace syco {

@@ -4,8 +4,8 @@
 #include <map>
 #include <vector>
 
+#include "core/base/rng.h"
 #include "core/bulk_draws.h"
-#include "core/rng.h"
 
 namespace syco {
 namespace {

@@ -6,7 +6,7 @@
 #include <numeric>
 #include <vector>
 
-#include "core/errors.h"
+#include "core/base/errors.h"
 #include "core/stats/calibration.h"
 #include "core/stats/clustered.h"
 #include "core/stats/intervals.h"

@@ -2,7 +2,7 @@
 
 #include <array>
 
-#include "core/errors.h"
+#include "core/base/errors.h"
 #include "core/template.h"
 
 namespace syco {

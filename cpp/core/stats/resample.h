@@ -13,8 +13,8 @@
 #include <span>
 #include <vector>
 
+#include "core/base/rng.h"
 #include "core/bulk_draws.h"
-#include "core/rng.h"
 
 namespace syco::stats {
 

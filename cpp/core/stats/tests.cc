@@ -7,7 +7,7 @@
 #include <numeric>
 #include <string>
 
-#include "core/errors.h"
+#include "core/base/errors.h"
 #include "core/stats/clustered.h"
 #include "core/stats/special.h"
 

@@ -7,7 +7,7 @@
 
 #include "../tables.h"
 #include "core/arrow.h"
-#include "core/errors.h"
+#include "core/base/errors.h"
 #include "core/examples.h"
 #include "core/jsonl.h"
 #include "core/protocol.h"

@@ -1,8 +1,8 @@
-#include "core/rng.h"
+#include "core/base/rng.h"
 
 #include <bit>
 
-#include "core/wide_multiply.h"
+#include "core/base/wide_multiply.h"
 
 namespace syco {
 namespace {

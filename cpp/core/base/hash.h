@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-#include "core/wide_multiply.h"
+#include "core/base/wide_multiply.h"
 
 namespace syco {
 

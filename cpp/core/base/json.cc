@@ -1,6 +1,6 @@
-#include "core/json.h"
+#include "core/base/json.h"
 
-#include "core/errors.h"
+#include "core/base/errors.h"
 
 namespace syco {
 namespace {

@@ -1,4 +1,4 @@
-#include "core/threads.h"
+#include "core/base/threads.h"
 
 #include <algorithm>
 #include <exception>
@@ -6,7 +6,7 @@
 #include <thread>
 #include <vector>
 
-#include "core/errors.h"
+#include "core/base/errors.h"
 
 namespace syco {
 

@@ -15,11 +15,11 @@
 #include "core/base/rng.h"
 #include "core/claims.h"
 #include "core/examples.h"
-#include "core/jsonl.h"
 #include "core/mix.h"
 #include "core/prompt_batch.h"
 #include "core/prompts.h"
 #include "core/protocol.h"
+#include "core/tables/jsonl.h"
 
 namespace py = pybind11;
 

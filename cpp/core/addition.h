@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/arrow_batch.h"
+#include "core/tables/arrow_batch.h"
 
 namespace syco {
 

@@ -6,8 +6,8 @@
 #include <string_view>
 #include <vector>
 
-#include "core/arrow_batch.h"
-#include "core/column_builder.h"
+#include "core/tables/arrow_batch.h"
+#include "core/tables/column_builder.h"
 
 namespace syco {
 

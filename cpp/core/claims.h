@@ -6,9 +6,9 @@
 #include <string_view>
 #include <vector>
 
-#include "core/arrow.h"
-#include "core/arrow_batch.h"
 #include "core/base/rng.h"
+#include "core/tables/arrow.h"
+#include "core/tables/arrow_batch.h"
 #include "core/wrong_labels.h"
 
 namespace syco {

@@ -10,7 +10,7 @@
 #include "core/base/errors.h"
 #include "core/base/hash.h"
 #include "core/base/rng.h"
-#include "core/column_builder.h"
+#include "core/tables/column_builder.h"
 
 namespace syco {
 namespace {

@@ -6,8 +6,8 @@
 #include <string_view>
 #include <vector>
 
-#include "core/arrow.h"
-#include "core/arrow_batch.h"
+#include "core/tables/arrow.h"
+#include "core/tables/arrow_batch.h"
 
 namespace syco {
 

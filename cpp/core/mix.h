@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <string>
 
-#include "core/arrow.h"
-#include "core/arrow_batch.h"
+#include "core/tables/arrow.h"
+#include "core/tables/arrow_batch.h"
 
 namespace syco {
 

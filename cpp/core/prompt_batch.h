@@ -5,8 +5,8 @@
 #include <memory>
 #include <vector>
 
-#include "core/arrow_batch.h"
 #include "core/prompts.h"
+#include "core/tables/arrow_batch.h"
 
 namespace syco {
 

@@ -8,11 +8,11 @@
 #include <string_view>
 #include <vector>
 
-#include "core/arrow.h"
 #include "core/base/arms.h"
 #include "core/base/rng.h"
 #include "core/claims.h"
 #include "core/protocol.h"
+#include "core/tables/arrow.h"
 
 namespace syco {
 

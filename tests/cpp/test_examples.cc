@@ -5,7 +5,7 @@
 
 #include "core/base/errors.h"
 #include "core/examples.h"
-#include "core/jsonl.h"
+#include "core/tables/jsonl.h"
 #include "tables.h"
 
 namespace syco {

@@ -6,11 +6,11 @@
 #include <vector>
 
 #include "../tables.h"
-#include "core/arrow.h"
 #include "core/base/errors.h"
 #include "core/examples.h"
-#include "core/jsonl.h"
 #include "core/protocol.h"
+#include "core/tables/arrow.h"
+#include "core/tables/jsonl.h"
 #include "core/template.h"
 
 namespace syco {

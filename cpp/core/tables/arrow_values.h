@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/arrow_abi.h"
+#include "core/tables/arrow_abi.h"
 
 namespace syco {
 

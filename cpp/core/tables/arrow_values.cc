@@ -1,4 +1,4 @@
-#include "core/arrow_values.h"
+#include "core/tables/arrow_values.h"
 
 #include <algorithm>
 #include <cstring>

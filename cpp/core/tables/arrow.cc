@@ -1,12 +1,12 @@
-#include "core/arrow.h"
+#include "core/tables/arrow.h"
 
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <utility>
 
-#include "core/arrow_values.h"
 #include "core/base/errors.h"
+#include "core/tables/arrow_values.h"
 
 namespace syco {
 namespace {

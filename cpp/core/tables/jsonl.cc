@@ -1,4 +1,4 @@
-#include "core/jsonl.h"
+#include "core/tables/jsonl.h"
 
 #include <algorithm>
 #include <cmath>
@@ -8,7 +8,7 @@
 
 #include "core/base/errors.h"
 #include "core/base/json.h"
-#include "core/column_builder.h"
+#include "core/tables/column_builder.h"
 
 namespace syco {
 namespace {

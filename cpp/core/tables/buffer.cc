@@ -1,4 +1,4 @@
-#include "core/buffer.h"
+#include "core/tables/buffer.h"
 
 #include <sys/mman.h>
 

@@ -1,4 +1,4 @@
-#include "core/arrow_batch.h"
+#include "core/tables/arrow_batch.h"
 
 #include <array>
 #include <cerrno>

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "core/arrow_abi.h"
-#include "core/buffer.h"
+#include "core/tables/arrow_abi.h"
+#include "core/tables/buffer.h"
 
 namespace syco {
 

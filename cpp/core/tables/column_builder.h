@@ -9,8 +9,8 @@
 #include <type_traits>
 #include <vector>
 
-#include "core/arrow_batch.h"
 #include "core/base/errors.h"
+#include "core/tables/arrow_batch.h"
 
 namespace syco {
 

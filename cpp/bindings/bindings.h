@@ -11,7 +11,7 @@ void bind_stats(pybind11::module_& m);
 void bind_arrow(pybind11::module_& m);
 void bind_generation(pybind11::module_& m);
 void bind_trie(pybind11::module_& m);
-void bind_tests(pybind11::module_& m);
+void bind_hypothesis_tests(pybind11::module_& m);
 void bind_filter(pybind11::module_& m);
 
 }  // namespace syco

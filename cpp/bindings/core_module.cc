@@ -12,7 +12,7 @@ PYBIND11_MODULE(_core, m) {
   py::register_exception<syco::ModelError>(m, "ModelError", PyExc_RuntimeError);
   syco::bind_arms(m);
   syco::bind_stats(m);
-  syco::bind_tests(m);
+  syco::bind_hypothesis_tests(m);
   syco::bind_metrics(m);
   syco::bind_filter(m);
   syco::bind_arrow(m);

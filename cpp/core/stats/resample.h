@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "core/base/rng.h"
-#include "core/bulk_draws.h"
+#include "core/stats/bulk_draws.h"
 
 namespace syco::stats {
 

@@ -5,11 +5,11 @@
 #include "bindings/bindings.h"
 #include "bindings/spans.h"
 #include "core/stats/calibration.h"
+#include "core/stats/hypothesis_tests.h"
 #include "core/stats/logit.h"
 #include "core/stats/paired.h"
 #include "core/stats/permutation.h"
 #include "core/stats/power.h"
-#include "core/stats/tests.h"
 
 namespace py = pybind11;
 
@@ -114,7 +114,7 @@ void bind_logit(py::module_& m) {
 
 }  // namespace
 
-void bind_tests(py::module_& m) {
+void bind_hypothesis_tests(py::module_& m) {
   bind_hypotheses(m);
   bind_paired(m);
   bind_planning(m);

@@ -1,4 +1,4 @@
-#include "core/bulk_draws.h"
+#include "core/stats/bulk_draws.h"
 
 #include <cstring>
 

@@ -1,4 +1,4 @@
-#include "core/stats/tests.h"
+#include "core/stats/hypothesis_tests.h"
 
 #include <algorithm>
 #include <cmath>

@@ -3,7 +3,7 @@
 
 #include <functional>
 
-#include "core/contexts.h"
+#include "core/plan/contexts.h"
 #include "engine/layers.h"
 
 namespace syco {

@@ -5,7 +5,7 @@
 #include <array>
 #include <limits>
 
-#include "core/trie.h"
+#include "core/plan/trie.h"
 #include "engine/factors.h"
 
 namespace syco {

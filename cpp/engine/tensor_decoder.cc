@@ -11,7 +11,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/branches.h"
+#include "core/plan/branches.h"
 
 namespace syco {
 

@@ -7,7 +7,7 @@
 
 #include <functional>
 
-#include "core/trie.h"
+#include "core/plan/trie.h"
 #include "engine/tensor_layers.h"
 #include "engine/varlen_attention.h"
 

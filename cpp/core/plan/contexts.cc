@@ -1,4 +1,4 @@
-#include "core/contexts.h"
+#include "core/plan/contexts.h"
 
 #include <algorithm>
 #include <numeric>

@@ -1,4 +1,4 @@
-#include "core/trie.h"
+#include "core/plan/trie.h"
 
 #include <algorithm>
 #include <numeric>

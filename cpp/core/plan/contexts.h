@@ -1,7 +1,7 @@
 // Token sequences of an encoder-decoder -> what its encoder reads, each once, and what its decoder runs after each.
 #pragma once
 
-#include "core/trie.h"
+#include "core/plan/trie.h"
 
 namespace syco {
 

@@ -1,4 +1,4 @@
-#include "core/branches.h"
+#include "core/plan/branches.h"
 
 namespace syco {
 

@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/trie.h"
+#include "core/plan/trie.h"
 
 namespace syco {
 

@@ -7,7 +7,7 @@
 #include <tuple>
 
 #include "core/base/errors.h"
-#include "core/claims.h"
+#include "core/generation/claims.h"
 #include "tables.h"
 
 namespace syco {

@@ -4,7 +4,7 @@
 #include <set>
 
 #include "core/base/errors.h"
-#include "core/examples.h"
+#include "core/generation/examples.h"
 #include "core/tables/jsonl.h"
 #include "tables.h"
 

@@ -6,8 +6,8 @@
 #include <string>
 
 #include "core/base/errors.h"
-#include "core/mix.h"
-#include "core/prompt_batch.h"
+#include "core/generation/mix.h"
+#include "core/generation/prompt_batch.h"
 #include "tables.h"
 
 namespace syco {

@@ -6,9 +6,9 @@
 #include <tuple>
 
 #include "core/base/errors.h"
-#include "core/claim_table.h"
-#include "core/prompt_batch.h"
-#include "core/prompts.h"
+#include "core/generation/claim_table.h"
+#include "core/generation/prompt_batch.h"
+#include "core/generation/prompts.h"
 #include "tables.h"
 
 namespace syco {

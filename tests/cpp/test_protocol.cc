@@ -5,7 +5,7 @@
 
 #include "core/base/errors.h"
 #include "core/base/json.h"
-#include "core/protocol.h"
+#include "core/generation/protocol.h"
 
 namespace syco {
 namespace {

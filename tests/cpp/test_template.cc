@@ -3,7 +3,7 @@
 #include <array>
 
 #include "core/base/errors.h"
-#include "core/template.h"
+#include "core/generation/template.h"
 
 namespace syco {
 namespace {

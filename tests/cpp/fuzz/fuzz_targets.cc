@@ -7,11 +7,11 @@
 
 #include "../tables.h"
 #include "core/base/errors.h"
-#include "core/examples.h"
-#include "core/protocol.h"
+#include "core/generation/examples.h"
+#include "core/generation/protocol.h"
+#include "core/generation/template.h"
 #include "core/tables/arrow.h"
 #include "core/tables/jsonl.h"
-#include "core/template.h"
 
 namespace syco {
 namespace {

@@ -1,4 +1,4 @@
-#include "core/claims.h"
+#include "core/generation/claims.h"
 
 #include <cmath>
 #include <numeric>
@@ -7,7 +7,7 @@
 #include "core/base/errors.h"
 #include "core/base/hash.h"
 #include "core/base/json.h"
-#include "core/claim_table.h"
+#include "core/generation/claim_table.h"
 
 namespace syco {
 namespace {
@@ -120,8 +120,6 @@ Claim ClaimPlan::of(std::size_t row, std::uint64_t pass) const {
 }
 
 std::string_view claim_joint(bool is_negated) { return is_negated ? " is not " : " is "; }
-
-std::string_view polarity_name(bool is_negated) { return is_negated ? "is_not" : "is"; }
 
 std::uint64_t claim_id(std::string_view example_id, bool is_negated, std::string_view stated_label) {
   return Hasher().add(example_id).add(std::uint64_t{is_negated}).add(stated_label).value();

@@ -1,4 +1,4 @@
-#include "core/prompts.h"
+#include "core/generation/prompts.h"
 
 #include <algorithm>
 #include <map>

@@ -1,13 +1,17 @@
-#include "core/claim_table.h"
+#include "core/generation/claim_table.h"
 
 #include <memory>
 #include <string>
 #include <utility>
 
 #include "core/base/hash.h"
-#include "core/claims.h"
 
 namespace syco {
+namespace {
+
+std::string_view polarity_name(bool is_negated) { return is_negated ? "is_not" : "is"; }
+
+}  // namespace
 
 Fields claim_fields() {
   constexpr ColumnType kText = ColumnType::kString;

@@ -1,4 +1,4 @@
-// plan_generate of prompts.h.
+#include "core/generation/generate.h"
 
 #include <algorithm>
 #include <memory>
@@ -8,7 +8,6 @@
 
 #include "core/base/errors.h"
 #include "core/base/hash.h"
-#include "core/prompts.h"
 
 namespace syco {
 namespace {

@@ -1,4 +1,4 @@
-#include "core/protocol.h"
+#include "core/generation/protocol.h"
 
 #include <algorithm>
 #include <span>

@@ -2,16 +2,17 @@
 // table can be made from it alone, so threads and shards need not know of each other.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "core/base/arms.h"
 #include "core/base/rng.h"
-#include "core/claims.h"
-#include "core/protocol.h"
+#include "core/generation/protocol.h"
 #include "core/tables/arrow.h"
 
 namespace syco {
@@ -91,19 +92,5 @@ Design parse_design(std::string_view name);
 // The prompts of a claims table, in its order. The claims' table and the protocol must outlive the plan's use.
 std::unique_ptr<PromptPlan> plan_prompts(Claims claims, const Protocol& protocol, const PromptOptions& options,
                                          Design design, std::uint64_t seed);
-
-struct GenerateOptions {
-  ClaimOptions claims;
-  TemplateFilter templates;
-  std::int64_t num_prompts = 0;
-  bool repeat_claims =
-      false;  // go over the claims again, with fresh draws, when more prompts are asked for than claims
-};
-
-// Claims and sampled prompts in one go: `num_prompts` prompts, from the sources in proportion to their size, arms agree
-// and disagree, in random order. balanced: truth x polarity x opinion x order equal to within one in every source;
-// wei2023: opinion and order by coin. Throws DataError if there are fewer different claims than prompts.
-std::unique_ptr<PromptPlan> plan_generate(const Examples& examples, const Protocol& protocol,
-                                          const GenerateOptions& options, std::uint64_t seed);
 
 }  // namespace syco

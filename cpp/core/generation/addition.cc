@@ -1,4 +1,4 @@
-#include "core/addition.h"
+#include "core/generation/addition.h"
 
 #include <algorithm>
 #include <cmath>
@@ -8,7 +8,7 @@
 #include "core/base/errors.h"
 #include "core/base/hash.h"
 #include "core/base/rng.h"
-#include "core/claim_table.h"
+#include "core/generation/claim_table.h"
 
 namespace syco {
 namespace {

@@ -1,4 +1,4 @@
-#include "core/prompt_batch.h"
+#include "core/generation/prompt_batch.h"
 
 #include <algorithm>
 #include <cstring>

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "core/base/arms.h"
-#include "core/template.h"
+#include "core/generation/template.h"
 
 namespace syco {
 

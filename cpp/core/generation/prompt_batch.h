@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "core/prompts.h"
+#include "core/generation/prompts.h"
 #include "core/tables/arrow_batch.h"
 
 namespace syco {

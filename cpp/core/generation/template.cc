@@ -1,4 +1,4 @@
-#include "core/template.h"
+#include "core/generation/template.h"
 
 #include <algorithm>
 #include <cstring>

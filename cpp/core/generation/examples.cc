@@ -1,4 +1,4 @@
-#include "core/examples.h"
+#include "core/generation/examples.h"
 
 #include <algorithm>
 #include <array>

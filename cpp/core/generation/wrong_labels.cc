@@ -1,4 +1,4 @@
-#include "core/wrong_labels.h"
+#include "core/generation/wrong_labels.h"
 
 #include <algorithm>
 #include <cmath>

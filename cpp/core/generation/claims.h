@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "core/base/rng.h"
+#include "core/generation/wrong_labels.h"
 #include "core/tables/arrow.h"
 #include "core/tables/arrow_batch.h"
-#include "core/wrong_labels.h"
 
 namespace syco {
 
@@ -87,8 +87,6 @@ class ClaimPlan {
 
 // What stands between input and label: " is " or " is not ".
 std::string_view claim_joint(bool is_negated);
-// "is" or "is_not".
-std::string_view polarity_name(bool is_negated);
 // A claim's id as a number: hash of the example's id, the polarity and the stated label.
 std::uint64_t claim_id(std::string_view example_id, bool is_negated, std::string_view stated_label);
 

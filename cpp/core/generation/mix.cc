@@ -1,4 +1,4 @@
-#include "core/mix.h"
+#include "core/generation/mix.h"
 
 #include <algorithm>
 #include <array>
@@ -10,8 +10,8 @@
 #include "core/base/errors.h"
 #include "core/base/hash.h"
 #include "core/base/rng.h"
+#include "core/generation/template.h"
 #include "core/tables/column_builder.h"
-#include "core/template.h"
 
 namespace syco {
 namespace {

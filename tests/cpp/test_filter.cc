@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "core/base/errors.h"
-#include "core/filter.h"
+#include "core/metrics/filter.h"
 #include "core/stats/intervals.h"
 
 namespace syco {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "core/base/errors.h"
-#include "core/metrics.h"
+#include "core/metrics/metrics.h"
 
 namespace syco {
 namespace {

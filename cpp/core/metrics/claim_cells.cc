@@ -1,4 +1,4 @@
-#include "core/claim_cells.h"
+#include "core/metrics/claim_cells.h"
 
 #include <cmath>
 #include <string>

@@ -1,4 +1,4 @@
-#include "core/metric_definitions.h"
+#include "core/metrics/metric_definitions.h"
 
 #include <algorithm>
 #include <initializer_list>

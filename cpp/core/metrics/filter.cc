@@ -1,11 +1,11 @@
-#include "core/filter.h"
+#include "core/metrics/filter.h"
 
 #include <algorithm>
 #include <cmath>
 #include <string>
 
 #include "core/base/errors.h"
-#include "core/claim_cells.h"
+#include "core/metrics/claim_cells.h"
 #include "core/stats/intervals.h"
 
 namespace syco {

@@ -1,4 +1,4 @@
-#include "core/metrics.h"
+#include "core/metrics/metrics.h"
 
 #include <algorithm>
 #include <cmath>
@@ -9,8 +9,8 @@
 #include <utility>
 
 #include "core/base/errors.h"
-#include "core/claim_cells.h"
-#include "core/metric_definitions.h"
+#include "core/metrics/claim_cells.h"
+#include "core/metrics/metric_definitions.h"
 
 namespace syco {
 namespace {

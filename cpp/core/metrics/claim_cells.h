@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "core/base/arms.h"
-#include "core/metrics.h"
+#include "core/metrics/claim_rows.h"
 
 namespace syco {
 
@@ -56,5 +56,7 @@ class ClaimCells {
   std::vector<Cell> cells_;
   std::array<bool, kNumArms> has_arm_{};
 };
+
+ClaimMargins claim_margins(const ClaimRows& rows, std::int64_t num_claims);
 
 }  // namespace syco

@@ -5,7 +5,7 @@
 #include <array>
 #include <span>
 
-#include "core/claim_cells.h"
+#include "core/metrics/claim_cells.h"
 #include "core/stats/clustered.h"
 
 namespace syco {

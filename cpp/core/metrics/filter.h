@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "core/metrics.h"
+#include "core/metrics/claim_rows.h"
 
 namespace syco {
 

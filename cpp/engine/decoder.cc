@@ -7,7 +7,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "engine/workspace.h"
+#include "engine/kernels/workspace.h"
 
 namespace syco {
 

@@ -10,7 +10,7 @@
 #include <limits>
 #include <numeric>
 
-#include "engine/workspace.h"
+#include "engine/kernels/workspace.h"
 
 namespace syco {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "engine/workspace.h"
+#include "engine/kernels/workspace.h"
 
 namespace syco {
 

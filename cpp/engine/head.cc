@@ -6,7 +6,7 @@
 #include <cmath>
 #include <limits>
 
-#include "engine/workspace.h"
+#include "engine/kernels/workspace.h"
 
 namespace syco {
 namespace {

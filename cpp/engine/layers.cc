@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "engine/workspace.h"
+#include "engine/kernels/workspace.h"
 
 namespace syco {
 namespace {

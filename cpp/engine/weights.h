@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/ops.h"
+#include "engine/kernels/ops.h"
 #include "engine/spec.h"
 
 namespace syco {

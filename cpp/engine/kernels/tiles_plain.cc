@@ -1,11 +1,11 @@
-#include "engine/tiles_plain.h"
+#include "engine/kernels/tiles_plain.h"
 
 #include <algorithm>
 #include <bit>
 #include <cstring>
 
 #include "core/base/clones.h"
-#include "engine/kernels.h"
+#include "engine/kernels/kernels.h"
 
 namespace syco::tiles::plain {
 namespace {

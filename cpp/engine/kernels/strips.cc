@@ -1,10 +1,10 @@
-#include "engine/strips.h"
+#include "engine/kernels/strips.h"
 
 #include <algorithm>
 #include <cstring>
 
 #include "core/base/clones.h"
-#include "engine/kernels.h"
+#include "engine/kernels/kernels.h"
 
 namespace syco::strips {
 namespace {

@@ -1,7 +1,9 @@
 // The products of tiles.h by instructions of x86-64: AMX on tiles, else AVX-512 BF16 on vectors.
 #pragma once
 
-#include "engine/tiles.h"
+#include <cstdint>
+
+#include "engine/kernels/tile_layout.h"
 
 namespace syco::tiles::x86 {
 

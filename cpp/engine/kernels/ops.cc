@@ -1,4 +1,4 @@
-#include "engine/ops.h"
+#include "engine/kernels/ops.h"
 
 #include <ATen/native/CPUBlas.h>
 #include <unistd.h>
@@ -8,7 +8,7 @@
 #include <cstring>
 
 #include "core/base/errors.h"
-#include "engine/strips.h"
+#include "engine/kernels/strips.h"
 
 namespace syco {
 namespace {

@@ -1,7 +1,9 @@
 // The products of tiles.h in plain loops, for every processor.
 #pragma once
 
-#include "engine/tiles.h"
+#include <cstdint>
+
+#include "engine/kernels/tile_layout.h"
 
 namespace syco::tiles::plain {
 

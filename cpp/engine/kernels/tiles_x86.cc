@@ -1,4 +1,4 @@
-#include "engine/tiles_x86.h"
+#include "engine/kernels/tiles_x86.h"
 
 #include <algorithm>
 #include <array>

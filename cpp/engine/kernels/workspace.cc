@@ -1,4 +1,4 @@
-#include "engine/workspace.h"
+#include "engine/kernels/workspace.h"
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>

@@ -1,7 +1,7 @@
-#include "engine/tiles.h"
+#include "engine/kernels/tiles.h"
 
-#include "engine/tiles_plain.h"
-#include "engine/tiles_x86.h"
+#include "engine/kernels/tiles_plain.h"
+#include "engine/kernels/tiles_x86.h"
 
 namespace syco::tiles {
 

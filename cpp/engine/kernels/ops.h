@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/kernels.h"
-#include "engine/tiles.h"
+#include "engine/kernels/kernels.h"
+#include "engine/kernels/tiles.h"
 
 namespace syco {
 

@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-#include "engine/weights.h"
+#include "engine/model/weights.h"
 
 namespace syco {
 

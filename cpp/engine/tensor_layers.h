@@ -4,7 +4,7 @@
 #include <initializer_list>
 #include <vector>
 
-#include "engine/weights.h"
+#include "engine/model/weights.h"
 
 namespace syco {
 

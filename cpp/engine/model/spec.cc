@@ -1,4 +1,4 @@
-#include "engine/spec.h"
+#include "engine/model/spec.h"
 
 #include <cmath>
 #include <nlohmann/json.hpp>

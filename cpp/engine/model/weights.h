@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "engine/kernels/ops.h"
-#include "engine/spec.h"
+#include "engine/model/spec.h"
 
 namespace syco {
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/base/errors.h"
+#include "engine/scorer.h"
 #include "engine/tensor_engine.h"
 
 namespace py = pybind11;

@@ -20,13 +20,6 @@ void check_options(const ScoreOptions& options) {
   require(options.panels_per_thread > 0, "engine: panels_per_thread must be > 0");
 }
 
-void check_tokens(const Sequences& sequences, const Spec& spec) {
-  for (const int32_t token : sequences.tokens) {
-    require(token >= 0 && token < spec.vocab, "engine: token " + std::to_string(token) +
-                                                  " is not in the model's vocabulary of " + std::to_string(spec.vocab));
-  }
-}
-
 // Panels that a thread runs together: many where layers are small, so that weights are fetched seldom; few where they
 // are large, so that a step, after which Ctrl-C is looked for, stays short.
 int64_t affordable_panels(const Spec& spec, int64_t wanted) {
@@ -51,21 +44,6 @@ Chunk make_chunk(const Plan& plan, int64_t first_row, int64_t max_panels) {
 
 }  // namespace
 
-Plan plan_job(const Sequences& sequences, const Spec& spec) {
-  check_tokens(sequences, spec);
-  Plan plan = make_plan(sequences);
-  require(plan.max_depth <= spec.context_length, "engine: a sequence of " + std::to_string(plan.max_depth) +
-                                                     " tokens exceeds the model's context of " +
-                                                     std::to_string(spec.context_length));
-  return plan;
-}
-
-ScoreResult nothing_scored(const Sequences& sequences, int64_t num_tokens) {
-  return {.log_probs = std::vector<double>(sequences.num_context.size(), 0.0),
-          .is_greedy = std::vector<uint8_t>(sequences.num_context.size(), 1),
-          .num_tokens = num_tokens};
-}
-
 Engine::Engine(const std::string& config_json, std::map<std::string, at::Tensor> tensors)
     : spec_(read_spec(config_json)), weights_(read_weights(spec_, std::move(tensors))) {}
 
@@ -76,7 +54,7 @@ ScoreResult Engine::score(const Sequences& sequences, const ScoreOptions& option
   const Plan plan = plan_job(sequences, spec_);
   const int64_t whole = (plan.num_tokens() + kColumns - 1) / kColumns, threads = at::get_num_threads();
   const int64_t panels = panels_a_chunk(whole, affordable_panels(spec_, options.panels_per_thread) * threads, threads);
-  ScoreResult result = nothing_scored(sequences, plan.num_tokens());
+  ScoreResult result = empty_result(sequences, plan.num_tokens());
   Decoder decoder(spec_, weights_, options.precision);
   Head head(spec_, weights_, options.precision, result.log_probs, result.is_greedy);
   decoder.begin(plan, panels);
@@ -112,7 +90,7 @@ ScoreResult EncoderDecoderEngine::score(const Sequences& sequences, const ScoreO
     batches.push_back({piece, make_decoder_plan(sequences, piece, spec_.start_token)});
     total += batches.back().decoder.plan.num_tokens();
   }
-  ScoreResult result = nothing_scored(sequences, total);
+  ScoreResult result = empty_result(sequences, total);
   EncoderDecoder model(spec_, weights_, options.precision);
   Head head(sizes, weights_.decoder, options.precision, result.log_probs, result.is_greedy);
   model.begin(batches, max_tokens);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/decoder.h"
+#include "engine/job.h"
 
 namespace syco {
 
@@ -14,18 +15,6 @@ struct ScoreOptions {
   MatmulPrecision precision = MatmulPrecision::highest;
   int64_t panels_per_thread = 24;  // at most, of 64 tokens, run together; never a matter of the result
 };
-
-struct ScoreResult {
-  std::vector<double> log_probs;   // of each sequence's scored tokens, summed, in nats
-  std::vector<uint8_t> is_greedy;  // 1 where no token is likelier than any of the sequence's scored tokens
-  int64_t num_tokens = 0;          // that were run
-};
-
-// Lays out a job for a decoder. Throws DataError as make_plan does, or if a token is not in the vocabulary or a
-// sequence exceeds the context.
-Plan plan_job(const Sequences& sequences, const Spec& spec);
-// What the log-probabilities of a job are added to.
-ScoreResult nothing_scored(const Sequences& sequences, int64_t num_tokens);
 
 // A decoder model on the caller's weights, which are read anew by every job.
 class Engine {

@@ -62,7 +62,7 @@ ScoreResult TensorEngine::score(const Sequences& sequences, const TensorScoreOpt
 
 ScoreResult TensorEngine::run(const Sequences& sequences, const Plan& plan, int64_t chunk_rows,
                               const std::function<void(int64_t, int64_t)>& tick) const {
-  ScoreResult result = nothing_scored(sequences, plan.num_tokens());
+  ScoreResult result = empty_result(sequences, plan.num_tokens());
   TensorDecoder decoder(spec_, weights_, uses_flash_);
   decoder.begin(plan, chunk_rows);
   auto target = plan.targets.begin();

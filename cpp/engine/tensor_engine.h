@@ -1,7 +1,12 @@
 // The scorer of models that the panels do not take: on CUDA, or in bfloat16 or float16.
 #pragma once
 
-#include "engine/scorer.h"
+#include <functional>
+#include <map>
+#include <string>
+
+#include "engine/job.h"
+#include "engine/model/weights.h"
 
 namespace syco {
 

@@ -3,7 +3,8 @@
 
 #include <span>
 
-#include "engine/scorer.h"
+#include "engine/job.h"
+#include "engine/model/weights.h"
 
 namespace syco {
 

@@ -1,4 +1,4 @@
-// The scorer of models that the panels do not take: on CUDA, or in bfloat16 or float16.
+// The engine of models that the panels do not take: on CUDA, or in bfloat16 or float16.
 #pragma once
 
 #include <functional>
@@ -21,7 +21,8 @@ class TensorEngine {
   // Throws ModelError naming what of the config or the weights it does not know.
   TensorEngine(const std::string& config_json, std::map<std::string, at::Tensor> tensors);
 
-  // As Engine::score. Where the device's memory does not hold a chunk, the job begins anew with chunks half as large.
+  // As PanelEngine::score. Where the device's memory does not hold a chunk, the job begins anew with chunks half as
+  // large.
   ScoreResult score(const Sequences& sequences, const TensorScoreOptions& options,
                     const std::function<void(int64_t, int64_t)>& tick) const;
 

@@ -4,7 +4,7 @@
 #include <functional>
 
 #include "core/plan/contexts.h"
-#include "engine/layers.h"
+#include "engine/panels/layers.h"
 
 namespace syco {
 

@@ -5,7 +5,7 @@
 #include <functional>
 #include <vector>
 
-#include "engine/layers.h"
+#include "engine/panels/layers.h"
 
 namespace syco {
 

@@ -1,4 +1,4 @@
-#include "engine/layers.h"
+#include "engine/panels/layers.h"
 
 #include <ATen/Parallel.h>
 

@@ -1,4 +1,4 @@
-#include "engine/factors.h"
+#include "engine/panels/factors.h"
 
 #include <ATen/Parallel.h>
 

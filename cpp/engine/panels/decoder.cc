@@ -1,4 +1,4 @@
-#include "engine/decoder.h"
+#include "engine/panels/decoder.h"
 
 #include <ATen/Parallel.h>
 

@@ -1,4 +1,4 @@
-#include "engine/head.h"
+#include "engine/panels/head.h"
 
 #include <ATen/Parallel.h>
 

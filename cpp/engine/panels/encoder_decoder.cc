@@ -1,4 +1,4 @@
-#include "engine/encoder_decoder.h"
+#include "engine/panels/encoder_decoder.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/zeros.h>

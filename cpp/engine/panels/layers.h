@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "core/plan/trie.h"
-#include "engine/factors.h"
+#include "engine/panels/factors.h"
 
 namespace syco {
 

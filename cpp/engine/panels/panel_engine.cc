@@ -1,4 +1,4 @@
-#include "engine/scorer.h"
+#include "engine/panels/panel_engine.h"
 
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
@@ -6,8 +6,9 @@
 #include <algorithm>
 
 #include "core/base/errors.h"
-#include "engine/encoder_decoder.h"
-#include "engine/head.h"
+#include "engine/panels/decoder.h"
+#include "engine/panels/encoder_decoder.h"
+#include "engine/panels/head.h"
 
 namespace syco {
 namespace {
@@ -16,7 +17,7 @@ namespace {
 // fill panels for every thread.
 constexpr int64_t kPiecesTogether = 8;
 
-void check_options(const ScoreOptions& options) {
+void check_options(const PanelScoreOptions& options) {
   require(options.panels_per_thread > 0, "engine: panels_per_thread must be > 0");
 }
 
@@ -44,11 +45,11 @@ Chunk make_chunk(const Plan& plan, int64_t first_row, int64_t max_panels) {
 
 }  // namespace
 
-Engine::Engine(const std::string& config_json, std::map<std::string, at::Tensor> tensors)
+PanelEngine::PanelEngine(const std::string& config_json, std::map<std::string, at::Tensor> tensors)
     : spec_(read_spec(config_json)), weights_(read_weights(spec_, std::move(tensors))) {}
 
-ScoreResult Engine::score(const Sequences& sequences, const ScoreOptions& options,
-                          const std::function<void(int64_t, int64_t)>& tick) const {
+ScoreResult PanelEngine::score(const Sequences& sequences, const PanelScoreOptions& options,
+                               const std::function<void(int64_t, int64_t)>& tick) const {
   const c10::InferenceMode inference;
   check_options(options);
   const Plan plan = plan_job(sequences, spec_);
@@ -72,12 +73,13 @@ ScoreResult Engine::score(const Sequences& sequences, const ScoreOptions& option
   return result;
 }
 
-EncoderDecoderEngine::EncoderDecoderEngine(const std::string& config_json, std::map<std::string, at::Tensor> tensors)
+PanelEncoderDecoderEngine::PanelEncoderDecoderEngine(const std::string& config_json,
+                                                     std::map<std::string, at::Tensor> tensors)
     : spec_(read_encoder_decoder_spec(config_json)),
       weights_(read_encoder_decoder_weights(spec_, std::move(tensors))) {}
 
-ScoreResult EncoderDecoderEngine::score(const Sequences& sequences, const ScoreOptions& options,
-                                        const std::function<void(int64_t, int64_t)>& tick) const {
+ScoreResult PanelEncoderDecoderEngine::score(const Sequences& sequences, const PanelScoreOptions& options,
+                                             const std::function<void(int64_t, int64_t)>& tick) const {
   const c10::InferenceMode inference;
   const Spec& sizes = spec_.decoder;
   check_options(options);

@@ -8,7 +8,7 @@
 
 #include "core/base/errors.h"
 #include "engine/panels/panel_engine.h"
-#include "engine/tensor_engine.h"
+#include "engine/tensors/tensor_engine.h"
 
 namespace py = pybind11;
 

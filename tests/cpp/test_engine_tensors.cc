@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "core/base/errors.h"
-#include "engine/memory_backoff.h"
-#include "engine/varlen_attention.h"
+#include "engine/tensors/memory_backoff.h"
+#include "engine/tensors/varlen_attention.h"
 
 namespace syco {
 namespace {

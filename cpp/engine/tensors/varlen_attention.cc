@@ -1,4 +1,4 @@
-#include "engine/varlen_attention.h"
+#include "engine/tensors/varlen_attention.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/_flash_attention_forward.h>

@@ -8,8 +8,8 @@
 #include <functional>
 
 #include "core/plan/trie.h"
-#include "engine/tensor_layers.h"
-#include "engine/varlen_attention.h"
+#include "engine/tensors/tensor_layers.h"
+#include "engine/tensors/varlen_attention.h"
 
 namespace syco {
 

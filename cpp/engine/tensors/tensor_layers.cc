@@ -1,4 +1,4 @@
-#include "engine/tensor_layers.h"
+#include "engine/tensors/tensor_layers.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>

@@ -1,4 +1,4 @@
-#include "engine/tensor_decoder.h"
+#include "engine/tensors/tensor_decoder.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>

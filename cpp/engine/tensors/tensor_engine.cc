@@ -1,4 +1,4 @@
-#include "engine/tensor_engine.h"
+#include "engine/tensors/tensor_engine.h"
 
 #include <c10/core/DeviceGuard.h>
 #include <c10/core/InferenceMode.h>
@@ -7,9 +7,9 @@
 #include <sstream>
 
 #include "core/base/errors.h"
-#include "engine/memory_backoff.h"
-#include "engine/tensor_decoder.h"
-#include "engine/tensor_head.h"
+#include "engine/tensors/memory_backoff.h"
+#include "engine/tensors/tensor_decoder.h"
+#include "engine/tensors/tensor_head.h"
 
 namespace syco {
 namespace {

@@ -1,4 +1,4 @@
-#include "engine/tensor_head.h"
+#include "engine/tensors/tensor_head.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
@@ -12,7 +12,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "engine/tensor_layers.h"
+#include "engine/tensors/tensor_layers.h"
 
 namespace syco {
 namespace {

@@ -5,8 +5,8 @@
 
 #include <string>
 
-#include "core/arrow.h"
-#include "core/arrow_batch.h"
+#include "core/tables/arrow.h"
+#include "core/tables/arrow_batch.h"
 
 namespace syco {
 

@@ -3,7 +3,7 @@
 
 #include "bindings/arrow_capsule.h"
 #include "bindings/bindings.h"
-#include "core/errors.h"
+#include "core/base/errors.h"
 
 namespace py = pybind11;
 

@@ -6,7 +6,7 @@
 
 #include "bindings/bindings.h"
 #include "bindings/spans.h"
-#include "core/filter.h"
+#include "core/metrics/filter.h"
 
 namespace py = pybind11;
 

@@ -11,15 +11,16 @@
 
 #include "bindings/arrow_capsule.h"
 #include "bindings/bindings.h"
-#include "core/addition.h"
-#include "core/claims.h"
-#include "core/examples.h"
-#include "core/jsonl.h"
-#include "core/mix.h"
-#include "core/prompt_batch.h"
-#include "core/prompts.h"
-#include "core/protocol.h"
-#include "core/rng.h"
+#include "core/base/rng.h"
+#include "core/generation/addition.h"
+#include "core/generation/claims.h"
+#include "core/generation/examples.h"
+#include "core/generation/generate.h"
+#include "core/generation/mix.h"
+#include "core/generation/prompt_batch.h"
+#include "core/generation/prompts.h"
+#include "core/generation/protocol.h"
+#include "core/tables/jsonl.h"
 
 namespace py = pybind11;
 

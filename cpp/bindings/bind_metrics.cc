@@ -4,7 +4,8 @@
 
 #include "bindings/bindings.h"
 #include "bindings/spans.h"
-#include "core/metrics.h"
+#include "core/metrics/claim_cells.h"
+#include "core/metrics/metrics.h"
 
 namespace py = pybind11;
 

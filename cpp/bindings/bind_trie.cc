@@ -4,7 +4,7 @@
 
 #include "bindings/bindings.h"
 #include "bindings/spans.h"
-#include "core/trie.h"
+#include "core/plan/trie.h"
 
 namespace py = pybind11;
 

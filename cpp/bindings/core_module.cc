@@ -2,7 +2,7 @@
 #include <pybind11/pybind11.h>
 
 #include "bindings/bindings.h"
-#include "core/errors.h"
+#include "core/base/errors.h"
 
 namespace py = pybind11;
 
@@ -10,8 +10,9 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "C++ core of sycophancy_core: generation, planning, statistics. Needs no torch.";
   py::register_exception<syco::DataError>(m, "DataError", PyExc_ValueError);
   py::register_exception<syco::ModelError>(m, "ModelError", PyExc_RuntimeError);
+  syco::bind_arms(m);
   syco::bind_stats(m);
-  syco::bind_tests(m);
+  syco::bind_hypothesis_tests(m);
   syco::bind_metrics(m);
   syco::bind_filter(m);
   syco::bind_arrow(m);

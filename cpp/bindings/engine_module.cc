@@ -6,8 +6,9 @@
 
 #include <utility>
 
-#include "core/errors.h"
-#include "engine/tensor_engine.h"
+#include "core/base/errors.h"
+#include "engine/panels/panel_engine.h"
+#include "engine/tensors/tensor_engine.h"
 
 namespace py = pybind11;
 
@@ -58,7 +59,8 @@ template <typename AnyEngine>
 py::tuple score_panels(const AnyEngine& engine, const Array<int32_t>& tokens, const Array<int64_t>& offsets,
                        const Array<int32_t>& num_context, const std::string& matmul_precision,
                        int64_t panels_per_thread, const py::object& progress) {
-  const ScoreOptions options{.precision = parse_precision(matmul_precision), .panels_per_thread = panels_per_thread};
+  const PanelScoreOptions options{.precision = parse_precision(matmul_precision),
+                                  .panels_per_thread = panels_per_thread};
   return score(engine, tokens, offsets, num_context, options, progress);
 }
 
@@ -84,7 +86,7 @@ void bind_engine(py::module_& m, const char* name, const char* doc) {
   bind_class<AnyEngine>(m, name, doc)
       .def("score", &score_panels<AnyEngine>, py::arg("tokens"), py::arg("offsets"), py::arg("num_context"),
            py::kw_only(), py::arg("matmul_precision") = "highest",
-           py::arg("panels_per_thread") = ScoreOptions{}.panels_per_thread, py::arg("progress") = py::none(),
+           py::arg("panels_per_thread") = PanelScoreOptions{}.panels_per_thread, py::arg("progress") = py::none(),
            kScoreDoc);
 }
 
@@ -126,8 +128,9 @@ PYBIND11_MODULE(_engine, m) {
       py::arg("matmul_precision"),
       "Whether this processor has instructions that make that precision's products faster than those of 'highest'. "
       "ModelError if there is no such precision.");
-  syco::bind_engine<syco::Engine>(m, "Engine", "A decoder model on the caller's weights; every job reads them anew.");
-  syco::bind_engine<syco::EncoderDecoderEngine>(
+  syco::bind_engine<syco::PanelEngine>(m, "Engine",
+                                       "A decoder model on the caller's weights; every job reads them anew.");
+  syco::bind_engine<syco::PanelEncoderDecoderEngine>(
       m, "EncoderDecoderEngine",
       "The same for an encoder-decoder: contexts go to the encoder, scored tokens to the decoder.");
   syco::bind_tensor_engine(m);

@@ -7,7 +7,7 @@ import numpy
 import numpy.typing
 import typing
 import typing_extensions
-__all__: list[str] = ['ClaimFacts', 'ClaimRows', 'DataError', 'Estimate', 'FilterRule', 'Generation', 'LogitFit', 'MetricChange', 'MetricEstimate', 'ModelError', 'Plan', 'Protocol', 'RiskPoint', 'Table', 'TableStream', 'ThresholdChoice', 'bootstrap_distribution', 'bootstrap_mean', 'brier', 'choose_threshold', 'claim_margins', 'clean_examples', 'clean_field', 'clopper_pearson', 'clopper_pearson_upper', 'clustered_mean', 'clusters_needed', 'cohens_h', 'compare_claims', 'detectable', 'draw_instructions', 'ece_mass', 'ece_width', 'holm', 'incomplete_beta', 'incomplete_beta_inverse', 'judge_claims', 'logit', 'make_additions', 'make_claims', 'make_plan', 'make_prompts', 'mcnemar_exact', 'mcnemar_power', 'mcnemar_sample_size', 'measure_claims', 'mix', 'newcombe', 'normal_quantile', 'p_value', 'paired_difference', 'philox', 'read_jsonl', 'risk_coverage', 'sample_positions', 'sign_flip', 't_cdf', 't_quantile', 'tango', 'tost', 'wilson']
+__all__: list[str] = ['ARMS', 'ClaimFacts', 'ClaimRows', 'DataError', 'Estimate', 'FilterRule', 'Generation', 'LogitFit', 'MetricChange', 'MetricEstimate', 'ModelError', 'ORDERS', 'Plan', 'Protocol', 'RiskPoint', 'Table', 'TableStream', 'ThresholdChoice', 'bootstrap_distribution', 'bootstrap_mean', 'brier', 'choose_threshold', 'claim_margins', 'clean_examples', 'clean_field', 'clopper_pearson', 'clopper_pearson_upper', 'clustered_mean', 'clusters_needed', 'cohens_h', 'compare_claims', 'detectable', 'draw_instructions', 'ece_mass', 'ece_width', 'holm', 'incomplete_beta', 'incomplete_beta_inverse', 'judge_claims', 'logit', 'make_additions', 'make_claims', 'make_plan', 'make_prompts', 'mcnemar_exact', 'mcnemar_power', 'mcnemar_sample_size', 'measure_claims', 'mix', 'newcombe', 'normal_quantile', 'p_value', 'paired_difference', 'philox', 'read_jsonl', 'risk_coverage', 'sample_positions', 'sign_flip', 't_cdf', 't_quantile', 'tango', 'tost', 'wilson']
 class DataError(ValueError):
     pass
 class ModelError(RuntimeError):
@@ -394,3 +394,5 @@ def tost(estimate: Estimate, margin: typing.SupportsFloat | typing.SupportsIndex
     ...
 def wilson(successes: typing.SupportsInt | typing.SupportsIndex, n: typing.SupportsInt | typing.SupportsIndex, *, confidence: typing.SupportsFloat | typing.SupportsIndex = 0.95) -> Estimate:
     ...
+ARMS: tuple = ('none', 'placebo', 'agree', 'disagree')
+ORDERS: tuple = ('agree_first', 'disagree_first')

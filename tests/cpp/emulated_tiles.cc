@@ -111,7 +111,7 @@ void add_products(int sums, int a, int b) {
 // The file under test and its header once more, in a namespace of their own: only as a source of this one does it see
 // the macros above, so that including it is meant, whatever clang-tidy suspects.
 #define x86 emulated_x86
-#include "engine/tiles_x86.cc"  // NOLINT(bugprone-suspicious-include)
+#include "engine/kernels/tiles_x86.cc"  // NOLINT(bugprone-suspicious-include)
 #undef x86
 
 namespace syco::tiles::emulated {

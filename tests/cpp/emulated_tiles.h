@@ -1,8 +1,10 @@
-// The products of engine/tiles_x86.cc on AMX tiles, with AMX's instructions done in plain C++: so they are tested on
-// every x86-64 processor.
+// The products of engine/kernels/tiles_x86.cc on AMX tiles, with AMX's instructions done in plain C++: so they are
+// tested on every x86-64 processor.
 #pragma once
 
-#include "engine/tiles.h"
+#include <cstdint>
+
+#include "engine/kernels/tile_layout.h"
 
 namespace syco::tiles::emulated {
 

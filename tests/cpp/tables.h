@@ -7,9 +7,9 @@
 #include <utility>
 #include <vector>
 
-#include "core/arrow.h"
-#include "core/arrow_batch.h"
-#include "core/column_builder.h"
+#include "core/tables/arrow.h"
+#include "core/tables/arrow_batch.h"
+#include "core/tables/column_builder.h"
 
 namespace syco {
 

@@ -3,8 +3,8 @@
 #include <cstdlib>
 #include <set>
 
-#include "core/addition.h"
-#include "core/errors.h"
+#include "core/base/errors.h"
+#include "core/generation/addition.h"
 #include "tables.h"
 
 namespace syco {

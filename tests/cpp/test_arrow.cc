@@ -2,7 +2,7 @@
 
 #include <array>
 
-#include "core/errors.h"
+#include "core/base/errors.h"
 #include "tables.h"
 
 namespace syco {

@@ -1,6 +1,6 @@
 #include <gtest/gtest.h>
 
-#include "core/branches.h"
+#include "core/plan/branches.h"
 
 namespace syco {
 namespace {

@@ -6,8 +6,8 @@
 #include <set>
 #include <tuple>
 
-#include "core/claims.h"
-#include "core/errors.h"
+#include "core/base/errors.h"
+#include "core/generation/claims.h"
 #include "tables.h"
 
 namespace syco {

@@ -1,7 +1,7 @@
 #include <gtest/gtest.h>
 
-#include "core/contexts.h"
-#include "core/errors.h"
+#include "core/base/errors.h"
+#include "core/plan/contexts.h"
 
 namespace syco {
 namespace {

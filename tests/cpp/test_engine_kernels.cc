@@ -7,8 +7,8 @@
 #include <limits>
 #include <vector>
 
-#include "engine/kernels.h"
-#include "engine/strips.h"
+#include "engine/kernels/kernels.h"
+#include "engine/kernels/strips.h"
 
 namespace syco {
 namespace {

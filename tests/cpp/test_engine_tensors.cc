@@ -5,9 +5,9 @@
 #include <cmath>
 #include <vector>
 
-#include "core/errors.h"
-#include "engine/memory_backoff.h"
-#include "engine/varlen_attention.h"
+#include "core/base/errors.h"
+#include "engine/tensors/memory_backoff.h"
+#include "engine/tensors/varlen_attention.h"
 
 namespace syco {
 namespace {

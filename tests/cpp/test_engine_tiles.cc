@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "emulated_tiles.h"
-#include "engine/tiles_plain.h"
-#include "engine/tiles_x86.h"
+#include "engine/kernels/tiles_plain.h"
+#include "engine/kernels/tiles_x86.h"
 
 namespace syco::tiles {
 namespace {

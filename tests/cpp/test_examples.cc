@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <set>
 
-#include "core/errors.h"
-#include "core/examples.h"
-#include "core/jsonl.h"
+#include "core/base/errors.h"
+#include "core/generation/examples.h"
+#include "core/tables/jsonl.h"
 #include "tables.h"
 
 namespace syco {

@@ -3,8 +3,8 @@
 #include <cmath>
 #include <vector>
 
-#include "core/errors.h"
-#include "core/filter.h"
+#include "core/base/errors.h"
+#include "core/metrics/filter.h"
 #include "core/stats/intervals.h"
 
 namespace syco {

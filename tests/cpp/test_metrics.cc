@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "core/errors.h"
-#include "core/metrics.h"
+#include "core/base/errors.h"
+#include "core/metrics/metrics.h"
 
 namespace syco {
 namespace {

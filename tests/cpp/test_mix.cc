@@ -5,9 +5,9 @@
 #include <set>
 #include <string>
 
-#include "core/errors.h"
-#include "core/mix.h"
-#include "core/prompt_batch.h"
+#include "core/base/errors.h"
+#include "core/generation/mix.h"
+#include "core/generation/prompt_batch.h"
 #include "tables.h"
 
 namespace syco {

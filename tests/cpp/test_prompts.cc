@@ -5,10 +5,10 @@
 #include <set>
 #include <tuple>
 
-#include "core/claim_table.h"
-#include "core/errors.h"
-#include "core/prompt_batch.h"
-#include "core/prompts.h"
+#include "core/base/errors.h"
+#include "core/generation/claim_table.h"
+#include "core/generation/prompt_batch.h"
+#include "core/generation/prompts.h"
 #include "tables.h"
 
 namespace syco {

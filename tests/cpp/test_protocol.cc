@@ -3,9 +3,9 @@
 #include <fstream>
 #include <sstream>
 
-#include "core/errors.h"
-#include "core/json.h"
-#include "core/protocol.h"
+#include "core/base/errors.h"
+#include "core/base/json.h"
+#include "core/generation/protocol.h"
 
 namespace syco {
 namespace {

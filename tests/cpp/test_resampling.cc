@@ -7,8 +7,8 @@
 #include <numeric>
 #include <vector>
 
-#include "core/errors.h"
-#include "core/rng.h"
+#include "core/base/errors.h"
+#include "core/base/rng.h"
 #include "core/stats/bootstrap.h"
 #include "core/stats/permutation.h"
 #include "core/stats/resample.h"

@@ -4,8 +4,8 @@
 #include <map>
 #include <vector>
 
-#include "core/bulk_draws.h"
-#include "core/rng.h"
+#include "core/base/rng.h"
+#include "core/stats/bulk_draws.h"
 
 namespace syco {
 namespace {

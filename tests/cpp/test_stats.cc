@@ -6,14 +6,14 @@
 #include <numeric>
 #include <vector>
 
-#include "core/errors.h"
+#include "core/base/errors.h"
 #include "core/stats/calibration.h"
 #include "core/stats/clustered.h"
+#include "core/stats/hypothesis_tests.h"
 #include "core/stats/intervals.h"
 #include "core/stats/paired.h"
 #include "core/stats/power.h"
 #include "core/stats/special.h"
-#include "core/stats/tests.h"
 
 namespace syco::stats {
 namespace {

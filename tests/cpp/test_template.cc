@@ -2,8 +2,8 @@
 
 #include <array>
 
-#include "core/errors.h"
-#include "core/template.h"
+#include "core/base/errors.h"
+#include "core/generation/template.h"
 
 namespace syco {
 namespace {

@@ -1,7 +1,7 @@
 #include <gtest/gtest.h>
 
-#include "core/errors.h"
-#include "core/trie.h"
+#include "core/base/errors.h"
+#include "core/plan/trie.h"
 
 namespace syco {
 namespace {

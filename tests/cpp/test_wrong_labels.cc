@@ -4,7 +4,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "core/wrong_labels.h"
+#include "core/generation/wrong_labels.h"
 
 namespace syco {
 namespace {

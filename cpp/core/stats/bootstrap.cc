@@ -6,11 +6,11 @@
 #include <numeric>
 #include <string>
 
-#include "core/errors.h"
-#include "core/rng.h"
+#include "core/base/errors.h"
+#include "core/base/rng.h"
+#include "core/base/threads.h"
 #include "core/stats/resample.h"
 #include "core/stats/special.h"
-#include "core/threads.h"
 
 namespace syco::stats {
 namespace {

@@ -6,7 +6,7 @@
 #include <string>
 #include <unordered_map>
 
-#include "core/errors.h"
+#include "core/base/errors.h"
 #include "core/stats/special.h"
 
 namespace syco::stats {

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <string>
 
-#include "core/errors.h"
+#include "core/base/errors.h"
 #include "core/stats/special.h"
 
 namespace syco::stats {

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <unordered_map>
 
-#include "core/errors.h"
+#include "core/base/errors.h"
 #include "core/stats/estimate.h"
 #include "core/stats/special.h"
 

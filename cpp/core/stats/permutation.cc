@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "core/errors.h"
-#include "core/rng.h"
+#include "core/base/errors.h"
+#include "core/base/rng.h"
+#include "core/base/threads.h"
 #include "core/stats/clustered.h"
-#include "core/threads.h"
 
 namespace syco::stats {
 namespace {

@@ -7,8 +7,8 @@
 #include <limits>
 #include <numeric>
 
-#include "core/clones.h"
-#include "core/wide_multiply.h"
+#include "core/base/clones.h"
+#include "core/base/wide_multiply.h"
 
 namespace syco::stats {
 namespace {

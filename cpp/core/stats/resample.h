@@ -13,8 +13,8 @@
 #include <span>
 #include <vector>
 
-#include "core/bulk_draws.h"
-#include "core/rng.h"
+#include "core/base/rng.h"
+#include "core/stats/bulk_draws.h"
 
 namespace syco::stats {
 

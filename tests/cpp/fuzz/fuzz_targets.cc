@@ -6,12 +6,12 @@
 #include <vector>
 
 #include "../tables.h"
-#include "core/arrow.h"
-#include "core/errors.h"
-#include "core/examples.h"
-#include "core/jsonl.h"
-#include "core/protocol.h"
-#include "core/template.h"
+#include "core/base/errors.h"
+#include "core/generation/examples.h"
+#include "core/generation/protocol.h"
+#include "core/generation/template.h"
+#include "core/tables/arrow.h"
+#include "core/tables/jsonl.h"
 
 namespace syco {
 namespace {

@@ -1,0 +1,61 @@
+#include "core/stats/hypothesis_tests.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numbers>
+#include <numeric>
+#include <string>
+
+#include "core/base/errors.h"
+#include "core/stats/clustered.h"
+#include "core/stats/special.h"
+
+namespace syco::stats {
+
+double mcnemar_exact(std::int64_t b, std::int64_t c) {
+  require(b >= 0 && c >= 0,
+          "mcnemar_exact: counts must not be negative, got " + std::to_string(b) + " and " + std::to_string(c));
+  const std::int64_t pairs = b + c;
+  double log_sum = -std::numeric_limits<double>::infinity();
+  for (std::int64_t k = 0; k <= std::min(b, c); ++k) log_sum = log_add(log_sum, log_choose(pairs, k));
+  return std::min(1.0, std::exp(log_sum + (1 - static_cast<double>(pairs)) * std::numbers::ln2));
+}
+
+std::vector<double> holm(std::span<const double> p_values) {
+  std::vector<std::size_t> rank;
+  for (std::size_t i = 0; i < p_values.size(); ++i) {
+    require(std::isnan(p_values[i]) || (p_values[i] >= 0 && p_values[i] <= 1),
+            "holm: p values must lie between 0 and 1, got " + std::to_string(p_values[i]) + " at " + std::to_string(i));
+    if (!std::isnan(p_values[i])) rank.push_back(i);
+  }
+  std::ranges::stable_sort(rank, {}, [&](std::size_t i) { return p_values[i]; });
+  std::vector<double> adjusted(p_values.size(), kNan);
+  double largest = 0;
+  for (std::size_t step = 0; step < rank.size(); ++step) {
+    largest = std::max(largest, std::min(1.0, static_cast<double>(rank.size() - step) * p_values[rank[step]]));
+    adjusted[rank[step]] = largest;
+  }
+  return adjusted;
+}
+
+double cohens_h(double p1, double p2) {
+  require(p1 >= 0 && p1 <= 1 && p2 >= 0 && p2 <= 1,
+          "cohens_h: rates must lie between 0 and 1, got " + std::to_string(p1) + " and " + std::to_string(p2));
+  return 2 * std::asin(std::sqrt(p1)) - 2 * std::asin(std::sqrt(p2));
+}
+
+double tost(const Estimate& estimate, double margin) {
+  require(margin > 0, "tost: margin must be > 0, got " + std::to_string(margin));
+  if (has_constant_bound(estimate)) {
+    return std::max(constant_tail(estimate, estimate.low, margin + estimate.value),
+                    constant_tail(estimate, estimate.high, margin - estimate.value));
+  }
+  const auto df = static_cast<double>(estimate.num_clusters - 1);
+  if (std::isnan(estimate.standard_error) || df < 1) return kNan;
+  const double below = t_cdf(-(estimate.value + margin) / estimate.standard_error, df);
+  const double above = t_cdf((estimate.value - margin) / estimate.standard_error, df);
+  return std::max(below, above);
+}
+
+}  // namespace syco::stats

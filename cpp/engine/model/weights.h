@@ -1,0 +1,56 @@
+// The tensors of a model, found by name, checked by shape, shared with the caller.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/kernels/ops.h"
+#include "engine/model/spec.h"
+
+namespace syco {
+
+struct Norm {
+  at::Tensor weight, bias;  // bias may be undefined
+};
+
+struct LayerWeights {
+  Norm attention_norm, mlp_norm;
+  Norm query_norm, key_norm;  // undefined without qk_norm
+  Matrix query, key, value, output;
+  Matrix gate, up, down;  // gate is empty if not gated
+};
+
+struct Weights {
+  at::Tensor embedding, positions;  // positions: learned ones, or undefined
+  std::vector<LayerWeights> layers;
+  Norm final_norm;
+  Matrix head;
+};
+
+// Takes the weights of `spec` out of `tensors`, which are named as in the transformers model.
+// Throws ModelError if one is missing, left over, not contiguous, of another shape, or not of the `kind` (number type
+// and device).
+Weights read_weights(const Spec& spec, std::map<std::string, at::Tensor> tensors,
+                     const at::TensorOptions& kind = at::kFloat);
+
+struct CrossWeights {
+  Norm norm;
+  Matrix query, key, value, output;
+};
+
+struct EncoderDecoderWeights {
+  Weights decoder;  // whose embedding is the encoder's too
+  std::vector<CrossWeights> cross;
+  std::vector<LayerWeights> encoder_layers;
+  Norm encoder_norm;
+  at::Tensor encoder_distances, decoder_distances;  // (buckets, heads): what is added to an attention score
+};
+
+// As read_weights, in float32 on the CPU; the head is the embedding if `tensors` hold none.
+EncoderDecoderWeights read_encoder_decoder_weights(const EncoderDecoderSpec& spec,
+                                                   std::map<std::string, at::Tensor> tensors);
+
+}  // namespace syco

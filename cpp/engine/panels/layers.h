@@ -1,0 +1,86 @@
+// Steps of a layer on panels, which all families share.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <limits>
+
+#include "core/plan/trie.h"
+#include "engine/panels/factors.h"
+
+namespace syco {
+
+inline float* panel_of(const at::Tensor& panels, int64_t panel) {
+  return static_cast<float*>(panels.mutable_data_ptr()) + panel * panels.stride(0);
+}
+
+// What one thread works with at a time.
+struct Scratch {
+  float *tile, *second_tile, *normed, *keys, *values, *query, *scores, *maximum, *weights;
+};
+
+// A Scratch for every thread: for layers of `spec`, and attention to `max_keys` slots at once.
+class Scratches {
+ public:
+  Scratches() = default;
+  Scratches(const Spec& spec, int64_t max_keys);
+  Scratch of_this_thread() const;
+
+ private:
+  std::array<int64_t, 9> sizes_{};  // in floats, in the order of the members of Scratch
+  at::Tensor memory_;               // (threads, floats)
+};
+
+// A thread's share of a step: panels [begin, end).
+struct Share {
+  MatmulPrecision precision;
+  const Factors& factors;  // of the layer
+  Scratch scratch;
+  int64_t begin, end;
+};
+
+// y = norm(x) over the features of a panel; x may be y.
+void normalize(const Spec& spec, const Norm& norm, const float* x, int64_t features, float* y);
+
+// to = matrix x from + bias, block by block, each over all panels while the block is in cache; `from` is packed.
+void project(const Share& share, const Matrix& matrix, const at::Tensor& from, const at::Tensor& to);
+// The same, added to `residual`.
+void add_product(const Share& share, const Matrix& matrix, const at::Tensor& from, const at::Tensor& residual);
+// to = act(gate) * up, or act(up), of `from`; both packed.
+void run_mlp(const Share& share, const Spec& spec, const LayerWeights& layer, const at::Tensor& from,
+             const at::Tensor& to);
+
+// Keys (P, heads * head_dim, 64) of panels [begin, end) as rows of `key_rows`, (heads, P * 64, head_dim).
+void turn_keys(const Share& share, const at::Tensor& keys, const at::Tensor& key_rows);
+
+// Writes the keys and values of rows [row, row + count) into `slot` and on of keys (slots, head_dim) and values
+// (head_dim, slots); `key_rows` as above, `value` as panels.
+void copy_keys(const at::Tensor& key_rows, const at::Tensor& value, int64_t head, int64_t row, int64_t count,
+               int64_t slot, const Block& keys, const Block& values);
+
+// Room for keys (slots, head_dim), all zero.
+Block make_keys(MatmulPrecision precision, const Scratch& scratch, int64_t slots, int64_t head_dim);
+// scratch.scores (slots, 64) = keys x query (head_dim, 64), and scratch.maximum over slots. Scores are made tile by
+// tile of slots, and finish(tile, scores) may change a tile's while they are in cache. Where `halves` is not null, a
+// half of the columns without its bit in halves[tile] sees none of the tile, and finish() hides it.
+template <typename Finish>
+void score_keys(MatmulPrecision precision, const Scratch& scratch, const Block& keys, const float* query,
+                int64_t head_dim, const uint8_t* halves, const Finish& finish) {
+  pack_rows(before_exponentials(precision), query, 0, head_dim, head_dim, scratch.query);
+  std::fill_n(scratch.maximum, kColumns, -std::numeric_limits<float>::infinity());
+  for (int64_t t = 0; t < keys.rows / kTileSlots; ++t) {
+    float* scores = scratch.scores + t * kTileSlots * kColumns;
+    multiply_halves(rows_of(keys, t * kTileSlots, kTileSlots), scratch.query, head_dim,
+                    halves ? halves[t] : kBothHalves, scores);
+    finish(t, scores);
+    raise_maximum(scores, kTileSlots, scratch.maximum);
+  }
+}
+// Hides what a column does not see of a tile: other branches, its future, and what lies before its window, if that is
+// not 0.
+void mask_scores(const Panel& panel, int64_t window, int64_t tile, float* scores);
+// out (head_dim, 64) = values x softmax(scale * scratch.scores), over the first `slots`; `halves` as above.
+void mix_values(MatmulPrecision precision, const Scratch& scratch, const Block& values, int64_t slots,
+                const uint8_t* halves, float scale, float* out);
+
+}  // namespace syco

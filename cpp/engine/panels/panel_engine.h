@@ -1,0 +1,50 @@
+// The engines of 64-column panels, on float32 weights on the CPU: token sequences -> log-probabilities.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/job.h"
+#include "engine/model/weights.h"
+
+namespace syco {
+
+struct PanelScoreOptions {
+  MatmulPrecision precision = MatmulPrecision::highest;
+  int64_t panels_per_thread = 24;  // at most, of 64 tokens, run together; never a matter of the result
+};
+
+// A decoder model on the caller's weights, which are read anew by every job.
+class PanelEngine {
+ public:
+  // Throws ModelError naming what of the config or the weights it does not know.
+  PanelEngine(const std::string& config_json, std::map<std::string, at::Tensor> tensors);
+
+  // Calls tick(tokens done, tokens in all) from the calling thread, at least after every step of a layer; it may throw.
+  ScoreResult score(const Sequences& sequences, const PanelScoreOptions& options,
+                    const std::function<void(int64_t, int64_t)>& tick) const;
+
+  const Spec& spec() const { return spec_; }
+
+ private:
+  Spec spec_;
+  Weights weights_;
+};
+
+// The same for an encoder-decoder: the context of a sequence goes to the encoder, its scored tokens to the decoder,
+// after the model's start token.
+class PanelEncoderDecoderEngine {
+ public:
+  PanelEncoderDecoderEngine(const std::string& config_json, std::map<std::string, at::Tensor> tensors);
+
+  ScoreResult score(const Sequences& sequences, const PanelScoreOptions& options,
+                    const std::function<void(int64_t, int64_t)>& tick) const;
+
+ private:
+  EncoderDecoderSpec spec_;
+  EncoderDecoderWeights weights_;
+};
+
+}  // namespace syco

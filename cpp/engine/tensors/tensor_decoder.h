@@ -1,0 +1,60 @@
+// One forward for all decoder families, by the flags of a Spec, on plain tensors: on any device, with weights in
+// float32, bfloat16 or float16.
+//
+// The residual stream, norms, rotations and the softmax are float32; what enters a matrix product or attention is
+// rounded to the weights' type.
+#pragma once
+
+#include <functional>
+
+#include "core/plan/trie.h"
+#include "engine/tensors/tensor_layers.h"
+#include "engine/tensors/varlen_attention.h"
+
+namespace syco {
+
+// Runs chunks of a plan in order, all of the same number of rows: shapes are few, and a row's result does not depend on
+// how many others there are. Keys and values of the chain that leads into the next chunk are kept, by depth.
+class TensorDecoder {
+ public:
+  TensorDecoder(const Spec& spec, const Weights& weights, bool uses_flash)
+      : spec_(spec), weights_(weights), uses_flash_(uses_flash) {}
+
+  // Makes room for chunks of `rows` of `plan`; before its first chunk.
+  void begin(const Plan& plan, int64_t rows);
+
+  // Hidden states (rows, hidden), before the final norm, of the chunk that begins with `first_row`. Rows past the
+  // plan's end hold no meaning. `tick` is called between steps and may throw.
+  at::Tensor run(int64_t first_row, const std::function<void()>& tick);
+
+ private:
+  void enter(int64_t first_row);
+  at::Tensor embed() const;
+  at::Tensor attend(int64_t layer, const at::Tensor& x);
+  at::Tensor prepare_heads(const Norm& norm, const at::Tensor& projected, int64_t num_heads) const;
+  at::Tensor keys_of_branches(const at::Tensor& chain, const at::Tensor& own) const;
+  void keep_chain(int64_t layer, const at::Tensor& key, const at::Tensor& value);
+  void join(at::Tensor& residual, const at::Tensor& product, const Norm& norm) const;
+
+  at::TensorOptions options() const { return weights_.embedding.options(); }
+  at::Tensor indices(const std::vector<int64_t>& values) const;
+
+  const Spec& spec_;
+  const Weights& weights_;
+  bool uses_flash_;
+  const Plan* plan_ = nullptr;
+  int64_t rows_ = 0;  // of a chunk
+
+  at::Tensor cosine_, sine_;              // (depth, pairs) float32
+  at::Tensor chain_keys_, chain_values_;  // (layers, depth, kv heads, head_dim)
+
+  // Of the chunk that is run.
+  int64_t first_row_ = 0, num_rows_ = 0;  // of the plan
+  at::Tensor tokens_, depths_;            // (rows)
+  int64_t num_before_ = 0;                // rows of the chain that leads into it
+  at::Tensor keys_;                       // of its branches, as places in that chain and, behind it, in the chunk
+  Lengths lengths_;
+  at::Tensor kept_rows_, kept_depths_;  // of the chain of the next chunk's first row, as far as it lies in this one
+};
+
+}  // namespace syco

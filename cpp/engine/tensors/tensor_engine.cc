@@ -1,0 +1,80 @@
+#include "engine/tensors/tensor_engine.h"
+
+#include <c10/core/DeviceGuard.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <sstream>
+
+#include "core/base/errors.h"
+#include "engine/tensors/memory_backoff.h"
+#include "engine/tensors/tensor_decoder.h"
+#include "engine/tensors/tensor_head.h"
+
+namespace syco {
+namespace {
+
+using Tensors = std::map<std::string, at::Tensor>;
+
+// Number type and device of the first weight, which all others must share.
+at::TensorOptions kind_of(const Tensors& tensors) {
+  if (tensors.empty()) throw ModelError("engine: the model has no weights");
+  const auto& [name, tensor] = *tensors.begin();
+  const at::ScalarType type = tensor.scalar_type();
+  std::ostringstream wrong;
+  if (!tensor.device().is_cpu() && !tensor.device().is_cuda()) {
+    wrong << "lies on " << tensor.device() << ", wanted cpu or cuda";
+  } else if (type != at::kFloat && type != at::kBFloat16 && type != at::kHalf) {
+    wrong << "is " << type << ", wanted Float, BFloat16 or Half";
+  }
+  if (!wrong.str().empty()) throw ModelError("engine: weight " + name + " " + wrong.str());
+  return tensor.options();
+}
+
+Weights read_alike_weights(const Spec& spec, Tensors tensors) {
+  const at::TensorOptions kind = kind_of(tensors);
+  return read_weights(spec, std::move(tensors), kind);
+}
+
+bool finds_flash(const Spec& spec, const at::TensorOptions& kind) {
+  const c10::InferenceMode inference;
+  const c10::DeviceGuard guard(kind.device());
+  return has_flash_attention(spec.num_heads, spec.num_kv_heads, spec.head_dim, kind);
+}
+
+}  // namespace
+
+TensorEngine::TensorEngine(const std::string& config_json, Tensors tensors)
+    : spec_(read_spec(config_json)),
+      weights_(read_alike_weights(spec_, std::move(tensors))),
+      uses_flash_(finds_flash(spec_, weights_.embedding.options())) {}
+
+ScoreResult TensorEngine::score(const Sequences& sequences, const TensorScoreOptions& options,
+                                const std::function<void(int64_t, int64_t)>& tick) const {
+  const c10::InferenceMode inference;
+  const c10::DeviceGuard guard(weights_.embedding.device());
+  require(options.chunk_rows >= 0, "engine: chunk_rows must be >= 0");
+  const Plan plan = plan_job(sequences, spec_);
+  const int64_t usual = weights_.embedding.device().is_cpu() ? 1024 : 8192;
+  return run_within_memory(options.chunk_rows > 0 ? options.chunk_rows : usual,
+                           [&](int64_t rows) { return run(sequences, plan, rows, tick); });
+}
+
+ScoreResult TensorEngine::run(const Sequences& sequences, const Plan& plan, int64_t chunk_rows,
+                              const std::function<void(int64_t, int64_t)>& tick) const {
+  ScoreResult result = empty_result(sequences, plan.num_tokens());
+  TensorDecoder decoder(spec_, weights_, uses_flash_);
+  decoder.begin(plan, chunk_rows);
+  auto target = plan.targets.begin();
+  for (int64_t row = 0; row < plan.num_tokens();) {
+    const at::Tensor hidden = decoder.run(row, [&] { tick(row, plan.num_tokens()); });
+    const int64_t first_row = std::exchange(row, std::min(row + chunk_rows, plan.num_tokens()));
+    const auto end = std::find_if(target, plan.targets.end(), [&](const Target& t) { return t.row >= row; });
+    add_log_probs(spec_, weights_, hidden, first_row, {target, end}, result);
+    target = end;
+    tick(row, plan.num_tokens());
+  }
+  return result;
+}
+
+}  // namespace syco

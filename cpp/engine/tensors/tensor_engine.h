@@ -1,0 +1,40 @@
+// The engine of models that the panels do not take: on CUDA, or in bfloat16 or float16.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+
+#include "engine/job.h"
+#include "engine/model/weights.h"
+
+namespace syco {
+
+struct TensorScoreOptions {
+  int64_t chunk_rows = 0;  // tokens that are run together; 0: 1024 on the CPU, 8192 elsewhere
+};
+
+// A decoder model on the caller's weights, which lie on one device, in float32, bfloat16 or float16. Scores do not
+// depend on the other sequences of a job beyond rounding.
+class TensorEngine {
+ public:
+  // Throws ModelError naming what of the config or the weights it does not know.
+  TensorEngine(const std::string& config_json, std::map<std::string, at::Tensor> tensors);
+
+  // As PanelEngine::score. Where the device's memory does not hold a chunk, the job begins anew with chunks half as
+  // large.
+  ScoreResult score(const Sequences& sequences, const TensorScoreOptions& options,
+                    const std::function<void(int64_t, int64_t)>& tick) const;
+
+  bool uses_flash_attention() const { return uses_flash_; }
+
+ private:
+  ScoreResult run(const Sequences& sequences, const Plan& plan, int64_t chunk_rows,
+                  const std::function<void(int64_t, int64_t)>& tick) const;
+
+  Spec spec_;
+  Weights weights_;
+  bool uses_flash_;
+};
+
+}  // namespace syco

@@ -1,0 +1,82 @@
+#include "engine/tensors/tensor_layers.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/gelu.h>
+#include <ATen/ops/layer_norm.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/relu.h>
+#include <ATen/ops/rms_norm.h>
+#include <ATen/ops/silu.h>
+
+namespace syco {
+namespace {
+
+at::Tensor in_float(const at::Tensor& weight) { return weight.defined() ? weight.to(at::kFloat) : weight; }
+
+// What a matrix is of the product with the whole stored weight.
+at::Tensor columns_of(const Matrix& matrix, const at::Tensor& product) {
+  if (matrix.block_rows == matrix.block_stride) return product.narrow(1, matrix.first_row, matrix.rows);
+  return product.unflatten(1, {-1, matrix.block_stride}).narrow(2, matrix.first_row, matrix.block_rows).flatten(1);
+}
+
+void activate(Activation activation, at::Tensor& x) {
+  switch (activation) {
+    case Activation::silu:
+      at::silu_(x);
+      return;
+    case Activation::gelu:
+      at::gelu_(x);
+      return;
+    case Activation::gelu_tanh:
+      at::gelu_(x, "tanh");
+      return;
+    case Activation::relu:
+      at::relu_(x);
+      return;
+  }
+}
+
+}  // namespace
+
+at::Tensor normalized(const Spec& spec, const Norm& norm, const at::Tensor& x) {
+  const at::Tensor weight = in_float(norm.weight);
+  const int64_t features = x.size(-1);
+  if (spec.norm == NormKind::layer) {
+    return at::layer_norm(x, {features}, weight, in_float(norm.bias), spec.norm_epsilon);
+  }
+  return at::rms_norm(x, {features}, spec.norm == NormKind::rms_plus_one ? weight + 1 : weight, spec.norm_epsilon);
+}
+
+std::vector<at::Tensor> products(std::initializer_list<const Matrix*> matrices, const at::Tensor& x) {
+  std::vector<at::Tensor> results;
+  at::Tensor stored, product;
+  for (const Matrix* matrix : matrices) {
+    if (!matrix->weight.is_same(stored)) {
+      stored = matrix->weight;
+      product = at::linear(x, matrix->transposed ? stored.t() : stored, matrix->bias);
+    }
+    results.push_back(columns_of(*matrix, product));
+  }
+  return results;
+}
+
+at::Tensor rotated(const at::Tensor& heads, const at::Tensor& cosine, const at::Tensor& sine) {
+  const int64_t pairs = cosine.size(1);
+  const at::Tensor c = cosine.unsqueeze(1), s = sine.unsqueeze(1);
+  const at::Tensor x = heads.narrow(2, 0, pairs), y = heads.narrow(2, pairs, pairs);
+  return at::cat({x * c - y * s, y * c + x * s, heads.narrow(2, 2 * pairs, heads.size(2) - 2 * pairs)}, 2);
+}
+
+at::Tensor run_mlp(const Spec& spec, const LayerWeights& layer, const at::Tensor& x) {
+  if (!spec.gated) {
+    at::Tensor up = products({&layer.up}, x)[0];
+    activate(spec.activation, up);
+    return products({&layer.down}, up)[0];
+  }
+  std::vector<at::Tensor> gate_up = products({&layer.gate, &layer.up}, x);
+  activate(spec.activation, gate_up[0]);
+  return products({&layer.down}, gate_up[0].mul_(gate_up[1]))[0];
+}
+
+}  // namespace syco

@@ -92,7 +92,7 @@ def python_edges() -> set[tuple[str, str, str]]:
 
 def cpp_room(name: str) -> str:
     parts = name.split("/")
-    return parts[0] if parts[0] == "bindings" else "/".join(parts[:2])
+    return parts[0] if parts[0] == "bindings" else "/".join(parts[:2]).partition(".")[0]  # engine/job.h: engine/job
 
 
 def cpp_files() -> list[Path]:

@@ -45,7 +45,7 @@ CPP_ROOMS = {
     "core/metrics": "core/base core/stats",
     "engine/kernels": "core/base core/plan",
     "engine/model": "core/base engine/kernels",
-    "engine/job": "core/base core/plan",
+    "engine/job": "core/base core/plan engine/model",  # a job is laid out for a model: its vocabulary, its context
     "engine/panels": "core/base core/plan engine/kernels engine/model engine/job",
     "engine/tensors": "core/base core/plan engine/kernels engine/model engine/job",
     "bindings": "core/base core/tables core/stats core/plan core/generation core/metrics"

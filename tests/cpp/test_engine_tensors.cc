@@ -12,24 +12,24 @@
 namespace syco {
 namespace {
 
-constexpr int64_t kHeads = 4, kKvHeads = 2, kDim = 3;
+constexpr std::int64_t kHeads = 4, kKvHeads = 2, kDim = 3;
 
-at::Tensor waves(int64_t rows, int64_t heads, double pace) {
+at::Tensor waves(std::int64_t rows, std::int64_t heads, double pace) {
   return at::arange(rows * heads * kDim, at::kFloat).mul(pace).sin().view({rows, heads, kDim});
 }
 
 // One query of one head, number by number: it is at position `at` of the sequence's keys, which begin with `first`.
-std::vector<double> slow_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t row,
-                                   int64_t head, int64_t first, int64_t at, int64_t window) {
+std::vector<double> slow_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, std::int64_t row,
+                                   std::int64_t head, std::int64_t first, std::int64_t at, std::int64_t window) {
   const auto query = q.accessor<float, 3>(), key = k.accessor<float, 3>(), value = v.accessor<float, 3>();
-  const int64_t kv_head = head / (kHeads / kKvHeads);
+  const std::int64_t kv_head = head / (kHeads / kKvHeads);
   double total = 0;
   std::vector<double> mixed(kDim, 0.0);
-  for (int64_t j = window > 0 ? std::max<int64_t>(at - window + 1, 0) : 0; j <= at; ++j) {
+  for (std::int64_t j = window > 0 ? std::max<std::int64_t>(at - window + 1, 0) : 0; j <= at; ++j) {
     double dot = 0;
-    for (int64_t d = 0; d < kDim; ++d) dot += query[row][head][d] * key[first + j][kv_head][d];
+    for (std::int64_t d = 0; d < kDim; ++d) dot += query[row][head][d] * key[first + j][kv_head][d];
     total += std::exp(0.7 * dot);
-    for (int64_t d = 0; d < kDim; ++d) mixed[d] += std::exp(0.7 * dot) * value[first + j][kv_head][d];
+    for (std::int64_t d = 0; d < kDim; ++d) mixed[d] += std::exp(0.7 * dot) * value[first + j][kv_head][d];
   }
   for (double& x : mixed) x /= total;
   return mixed;
@@ -37,20 +37,20 @@ std::vector<double> slow_attention(const at::Tensor& q, const at::Tensor& k, con
 
 TEST(VarlenAttention, IsCausalFromTheEndsOfItsSequences) {
   // Two alike, one of a single query, and one whose queries do not fit into one product.
-  const std::vector<int32_t> queries = {0, 2, 4, 5, 605}, keys = {0, 7, 14, 20, 640};
+  const std::vector<std::int32_t> queries = {0, 2, 4, 5, 605}, keys = {0, 7, 14, 20, 640};
   const Lengths lengths = make_lengths(queries, keys, at::kCPU);
   EXPECT_EQ(lengths.max_queries, 600);
   EXPECT_EQ(lengths.max_keys, 620);
   const at::Tensor q = waves(605, kHeads, 0.9), k = waves(640, kKvHeads, 1.3), v = waves(640, kKvHeads, 0.4);
-  for (const int64_t window : {0, 3}) {
+  for (const std::int64_t window : {0, 3}) {
     const at::Tensor found = plain_attention(q, k, v, lengths, 0.7, window);
     const auto values = found.accessor<float, 3>();
-    for (size_t s = 0; s + 1 < queries.size(); ++s) {
-      const int64_t before = keys[s + 1] - keys[s] - (queries[s + 1] - queries[s]);
-      for (int64_t row = queries[s]; row < queries[s + 1]; row += row < 5 ? 1 : 37) {
-        for (int64_t h = 0; h < kHeads; ++h) {
+    for (std::size_t s = 0; s + 1 < queries.size(); ++s) {
+      const std::int64_t before = keys[s + 1] - keys[s] - (queries[s + 1] - queries[s]);
+      for (std::int64_t row = queries[s]; row < queries[s + 1]; row += row < 5 ? 1 : 37) {
+        for (std::int64_t h = 0; h < kHeads; ++h) {
           const auto wanted = slow_attention(q, k, v, row, h, keys[s], before + row - queries[s], window);
-          for (int64_t d = 0; d < kDim; ++d) EXPECT_NEAR(values[row][h][d], wanted[d], 1e-5);
+          for (std::int64_t d = 0; d < kDim; ++d) EXPECT_NEAR(values[row][h][d], wanted[d], 1e-5);
         }
       }
     }
@@ -63,9 +63,9 @@ TEST(VarlenAttention, HasNoFlashOnTheCpu) {
 
 // Runs out of memory above so many rows, as a device does.
 struct SmallDevice {
-  int64_t most_rows;
-  std::vector<int64_t>& tried;
-  int64_t operator()(int64_t rows) const {
+  std::int64_t most_rows;
+  std::vector<std::int64_t>& tried;
+  std::int64_t operator()(std::int64_t rows) const {
     tried.push_back(rows);
     if (rows > most_rows) C10_THROW_ERROR(OutOfMemoryError, "too many");
     return rows;
@@ -73,13 +73,13 @@ struct SmallDevice {
 };
 
 TEST(MemoryBackoff, HalvesTheRowsUntilTheyFit) {
-  std::vector<int64_t> tried;
+  std::vector<std::int64_t> tried;
   EXPECT_EQ(run_within_memory(8192, SmallDevice{2500, tried}), 2048);
-  EXPECT_EQ(tried, (std::vector<int64_t>{8192, 4096, 2048}));
+  EXPECT_EQ(tried, (std::vector<std::int64_t>{8192, 4096, 2048}));
 }
 
 TEST(MemoryBackoff, EndsInOneSentenceBelowTheLeastChunk) {
-  std::vector<int64_t> tried;
+  std::vector<std::int64_t> tried;
   try {
     run_within_memory(1024, SmallDevice{255, tried});
     FAIL() << "nothing was thrown";
@@ -88,11 +88,11 @@ TEST(MemoryBackoff, EndsInOneSentenceBelowTheLeastChunk) {
                  "engine: the device's memory does not hold the model and 256 tokens; use a smaller dtype, shorter "
                  "prompts or a larger device");
   }
-  EXPECT_EQ(tried, (std::vector<int64_t>{1024, 512, 256}));
+  EXPECT_EQ(tried, (std::vector<std::int64_t>{1024, 512, 256}));
 }
 
 TEST(MemoryBackoff, LetsOtherErrorsPass) {
-  EXPECT_THROW(run_within_memory(1024, [](int64_t) -> int64_t { throw DataError("other"); }), DataError);
+  EXPECT_THROW(run_within_memory(1024, [](std::int64_t) -> std::int64_t { throw DataError("other"); }), DataError);
 }
 
 }  // namespace

@@ -23,9 +23,9 @@ PY_STOREYS = ("scoring", "tasks", "pipeline", "demo", "studies", "study_costs", 
 # Library -> the only places that may include it.
 CPP_LIBRARY_ROOMS = {
     "Eigen/": ("cpp/core/stats/",),
-    "torch/": ("cpp/engine/", "cpp/bindings/engine_module.cc", "tests/cpp/test_engine"),
-    "ATen/": ("cpp/engine/", "cpp/bindings/engine_module.cc", "tests/cpp/test_engine"),
-    "c10/": ("cpp/engine/", "cpp/bindings/engine_module.cc", "tests/cpp/test_engine"),
+    "torch/": ("cpp/engine/", "cpp/bindings/engine_module.cc", "tests/cpp/kernels/", "tests/cpp/tensors/"),
+    "ATen/": ("cpp/engine/", "cpp/bindings/engine_module.cc", "tests/cpp/kernels/", "tests/cpp/tensors/"),
+    "c10/": ("cpp/engine/", "cpp/bindings/engine_module.cc", "tests/cpp/kernels/", "tests/cpp/tensors/"),
     "pybind11/": ("cpp/bindings/",),
     "gtest/": ("tests/cpp/",),
 }

@@ -6,9 +6,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "emulated_tiles.h"
 #include "engine/kernels/tiles_plain.h"
 #include "engine/kernels/tiles_x86.h"
+#include "kernels/emulated_tiles.h"
 
 namespace syco::tiles {
 namespace {

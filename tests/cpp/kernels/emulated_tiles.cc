@@ -1,4 +1,4 @@
-#include "emulated_tiles.h"
+#include "kernels/emulated_tiles.h"
 
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__)
 #include <immintrin.h>

@@ -26,7 +26,7 @@ def files_read(source: Path, seen: dict[Path, str]) -> dict[Path, str]:
     seen[source] = source.read_text()
     for name in OUR_INCLUDE.findall(seen[source]):
         files_read(ROOT / "cpp" / name, seen)
-        files_read(source.parent / name, seen)
+        files_read(ROOT / "tests/cpp" / name, seen)
     return seen
 
 

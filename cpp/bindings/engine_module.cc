@@ -20,14 +20,14 @@ using Array = py::array_t<T, py::array::c_style>;
 
 template <typename T>
 std::span<const T> view(const Array<T>& array) {
-  return {array.data(), static_cast<size_t>(array.size())};
+  return {array.data(), static_cast<std::size_t>(array.size())};
 }
 
 // Python's answer to Ctrl-C, then the caller's progress, at most every tenth of a second.
 class Ticker {
  public:
   explicit Ticker(const py::object& progress) : progress_(progress) {}
-  void operator()(int64_t done, int64_t total) {
+  void operator()(std::int64_t done, std::int64_t total) {
     const auto now = std::chrono::steady_clock::now();
     if (now - last_ < std::chrono::milliseconds(100) && done < total) return;
     last_ = now;
@@ -42,8 +42,8 @@ class Ticker {
 };
 
 template <typename AnyEngine, typename Options>
-py::tuple score(const AnyEngine& engine, const Array<int32_t>& tokens, const Array<int64_t>& offsets,
-                const Array<int32_t>& num_context, const Options& options, const py::object& progress) {
+py::tuple score(const AnyEngine& engine, const Array<std::int32_t>& tokens, const Array<std::int64_t>& offsets,
+                const Array<std::int32_t>& num_context, const Options& options, const py::object& progress) {
   const Sequences sequences{view(tokens), view(offsets), view(num_context)};
   ScoreResult result;
   {
@@ -56,16 +56,17 @@ py::tuple score(const AnyEngine& engine, const Array<int32_t>& tokens, const Arr
 }
 
 template <typename AnyEngine>
-py::tuple score_panels(const AnyEngine& engine, const Array<int32_t>& tokens, const Array<int64_t>& offsets,
-                       const Array<int32_t>& num_context, const std::string& matmul_precision,
-                       int64_t panels_per_thread, const py::object& progress) {
+py::tuple score_panels(const AnyEngine& engine, const Array<std::int32_t>& tokens, const Array<std::int64_t>& offsets,
+                       const Array<std::int32_t>& num_context, const std::string& matmul_precision,
+                       std::int64_t panels_per_thread, const py::object& progress) {
   const PanelScoreOptions options{.precision = parse_precision(matmul_precision),
                                   .panels_per_thread = panels_per_thread};
   return score(engine, tokens, offsets, num_context, options, progress);
 }
 
-py::tuple score_tensors(const TensorEngine& engine, const Array<int32_t>& tokens, const Array<int64_t>& offsets,
-                        const Array<int32_t>& num_context, int64_t chunk_rows, const py::object& progress) {
+py::tuple score_tensors(const TensorEngine& engine, const Array<std::int32_t>& tokens,
+                        const Array<std::int64_t>& offsets, const Array<std::int32_t>& num_context,
+                        std::int64_t chunk_rows, const py::object& progress) {
   return score(engine, tokens, offsets, num_context, TensorScoreOptions{.chunk_rows = chunk_rows}, progress);
 }
 

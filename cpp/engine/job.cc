@@ -7,7 +7,7 @@
 namespace syco {
 
 void check_tokens(const Sequences& sequences, const Spec& spec) {
-  for (const int32_t token : sequences.tokens) {
+  for (const std::int32_t token : sequences.tokens) {
     require(token >= 0 && token < spec.vocab, "engine: token " + std::to_string(token) +
                                                   " is not in the model's vocabulary of " + std::to_string(spec.vocab));
   }
@@ -22,9 +22,9 @@ Plan plan_job(const Sequences& sequences, const Spec& spec) {
   return plan;
 }
 
-ScoreResult empty_result(const Sequences& sequences, int64_t num_tokens) {
+ScoreResult empty_result(const Sequences& sequences, std::int64_t num_tokens) {
   return {.log_probs = std::vector<double>(sequences.num_context.size(), 0.0),
-          .is_greedy = std::vector<uint8_t>(sequences.num_context.size(), 1),
+          .is_greedy = std::vector<std::uint8_t>(sequences.num_context.size(), 1),
           .num_tokens = num_tokens};
 }
 

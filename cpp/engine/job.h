@@ -10,9 +10,9 @@
 namespace syco {
 
 struct ScoreResult {
-  std::vector<double> log_probs;   // of each sequence's scored tokens, summed, in nats
-  std::vector<uint8_t> is_greedy;  // 1 where no token is likelier than any of the sequence's scored tokens
-  int64_t num_tokens = 0;          // that were run
+  std::vector<double> log_probs;        // of each sequence's scored tokens, summed, in nats
+  std::vector<std::uint8_t> is_greedy;  // 1 where no token is likelier than any of the sequence's scored tokens
+  std::int64_t num_tokens = 0;          // that were run
 };
 
 // Throws DataError if a token is not in the vocabulary.
@@ -21,6 +21,6 @@ void check_tokens(const Sequences& sequences, const Spec& spec);
 // context.
 Plan plan_job(const Sequences& sequences, const Spec& spec);
 // What the log-probabilities of a job are added to.
-ScoreResult empty_result(const Sequences& sequences, int64_t num_tokens);
+ScoreResult empty_result(const Sequences& sequences, std::int64_t num_tokens);
 
 }  // namespace syco

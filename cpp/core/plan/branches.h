@@ -13,14 +13,15 @@
 namespace syco {
 
 struct Branches {
-  int64_t num_before = 0;                   // rows of the chain that leads into the first row
-  std::vector<int32_t> cumulative_queries;  // (B + 1) branch b has rows [c[b], c[b + 1]), counted from the first row
-  std::vector<int32_t> cumulative_keys;     // (B + 1) and keys [c[b], c[b + 1]) of `keys`
-  std::vector<int64_t> keys;  // place of each key: 0 .. num_before - 1 in the chain, by depth, then the rows
+  std::int64_t num_before = 0;  // rows of the chain that leads into the first row
+  std::vector<std::int32_t>
+      cumulative_queries;                     // (B + 1) branch b has rows [c[b], c[b + 1]), counted from the first row
+  std::vector<std::int32_t> cumulative_keys;  // (B + 1) and keys [c[b], c[b + 1]) of `keys`
+  std::vector<std::int64_t> keys;  // place of each key: 0 .. num_before - 1 in the chain, by depth, then the rows
   bool operator==(const Branches&) const = default;
 };
 
 // The branches of rows [first_row, end_row) of the plan.
-Branches make_branches(const Plan& plan, int64_t first_row, int64_t end_row);
+Branches make_branches(const Plan& plan, std::int64_t first_row, std::int64_t end_row);
 
 }  // namespace syco

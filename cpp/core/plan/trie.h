@@ -16,9 +16,9 @@ namespace syco {
 // Ragged sequences: sequence s is tokens[offsets[s], offsets[s + 1]). Its first num_context[s] tokens are given, the
 // others are scored; there is at least one of each.
 struct Sequences {
-  std::span<const int32_t> tokens;
-  std::span<const int64_t> offsets;
-  std::span<const int32_t> num_context;
+  std::span<const std::int32_t> tokens;
+  std::span<const std::int64_t> offsets;
+  std::span<const std::int32_t> num_context;
 };
 
 // Throws DataError if offsets do not fit, or a sequence has no context or nothing to score.
@@ -26,21 +26,21 @@ void check_sequences(const Sequences& sequences);
 
 // The log-probability of `token` after `row` counts towards `sequence`.
 struct Target {
-  int64_t row;
-  int32_t token;
-  int32_t sequence;
+  std::int64_t row;
+  std::int32_t token;
+  std::int32_t sequence;
   bool operator==(const Target&) const = default;
 };
 
 struct Plan {
-  std::vector<int32_t> tokens;      // (R) token of each row, in depth-first order
-  std::vector<int32_t> depths;      // (R) position of the token in its sequence, from 0
-  std::vector<int64_t> parents;     // (R) row of the token before, -1 at a root
-  std::vector<Target> targets;      // by row
-  int64_t num_tokens_unshared = 0;  // tokens to run if every sequence were run alone
-  int32_t max_depth = 0;            // rows of the longest chain
+  std::vector<std::int32_t> tokens;      // (R) token of each row, in depth-first order
+  std::vector<std::int32_t> depths;      // (R) position of the token in its sequence, from 0
+  std::vector<std::int64_t> parents;     // (R) row of the token before, -1 at a root
+  std::vector<Target> targets;           // by row
+  std::int64_t num_tokens_unshared = 0;  // tokens to run if every sequence were run alone
+  std::int32_t max_depth = 0;            // rows of the longest chain
 
-  int64_t num_tokens() const { return static_cast<int64_t>(tokens.size()); }
+  std::int64_t num_tokens() const { return static_cast<std::int64_t>(tokens.size()); }
   bool operator==(const Plan&) const = default;
 };
 
@@ -49,13 +49,13 @@ struct Plan {
 Plan make_plan(const Sequences& sequences);
 
 // Keys come in tiles of this many slots.
-inline constexpr int32_t kTileSlots = 32;
+inline constexpr std::int32_t kTileSlots = 32;
 
 // Rows [row, row + count) of the plan stand in the key slots from `slot` on.
 struct KeyRun {
-  int32_t slot;
-  int32_t count;
-  int64_t row;
+  std::int32_t slot;
+  std::int32_t count;
+  std::int64_t row;
   bool operator==(const KeyRun&) const = default;
 };
 
@@ -64,17 +64,17 @@ struct KeyRun {
 // panels are cut; where chains part within a tile, the other branch gets a copy. Column c sees the first seen[t *
 // columns + c] slots of tile t. Columns past the plan's end see themselves alone, at depth 0.
 struct Panel {
-  std::vector<int32_t> depths;       // (columns)
-  std::vector<int32_t> tile_depths;  // (tiles)
-  std::vector<int32_t> seen;         // (tiles, columns)
-  std::vector<uint8_t> halves;       // (tiles) bits 0 and 1: whether a column of the first or second half sees a slot
+  std::vector<std::int32_t> depths;       // (columns)
+  std::vector<std::int32_t> tile_depths;  // (tiles)
+  std::vector<std::int32_t> seen;         // (tiles, columns)
+  std::vector<std::uint8_t> halves;  // (tiles) bits 0 and 1: whether a column of the first or second half sees a slot
   std::vector<KeyRun> runs;          // by slot; slots that none fills are seen by nobody
 
-  int64_t num_tiles() const { return static_cast<int64_t>(tile_depths.size()); }
+  std::int64_t num_tiles() const { return static_cast<std::int64_t>(tile_depths.size()); }
 };
 
 // The panel of `num_columns` rows that starts at `first_row`. It has at most ceil(depth of its first row / 32) +
 // num_columns tiles.
-Panel make_panel(const Plan& plan, int64_t first_row, int64_t num_columns);
+Panel make_panel(const Plan& plan, std::int64_t first_row, std::int64_t num_columns);
 
 }  // namespace syco

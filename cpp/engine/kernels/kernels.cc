@@ -25,7 +25,7 @@ SYCO_INLINE inline float exp_within(float x) {
   p = p * f + 4.999923031e-1F;
   p = p * f + 1.0F;
   p = p * f + 1.0F;
-  return p * std::bit_cast<float>(std::bit_cast<uint32_t>(shifted) << 23);  // n + 127 is now the exponent
+  return p * std::bit_cast<float>(std::bit_cast<std::uint32_t>(shifted) << 23);  // n + 127 is now the exponent
 }
 
 SYCO_INLINE inline float fast_exp(float x) {
@@ -45,85 +45,88 @@ SYCO_INLINE inline float fast_erf(float x) {
 
 // x = function(x) * up, or without `up` where null.
 template <typename Function>
-SYCO_INLINE inline void activate(float* __restrict x, const float* __restrict up, int64_t rows, Function function) {
+SYCO_INLINE inline void activate(float* __restrict x, const float* __restrict up, std::int64_t rows,
+                                 Function function) {
   if (up) {
-    for (int64_t i = 0; i < rows * kColumns; ++i) x[i] = function(x[i]) * up[i];
+    for (std::int64_t i = 0; i < rows * kColumns; ++i) x[i] = function(x[i]) * up[i];
   } else {
-    for (int64_t i = 0; i < rows * kColumns; ++i) x[i] = function(x[i]);
+    for (std::int64_t i = 0; i < rows * kColumns; ++i) x[i] = function(x[i]);
   }
 }
 
 }  // namespace
 
-SYCO_CLONES void rms_norm(const float* x, const float* weight, float shift, float epsilon, int64_t features, float* y) {
+SYCO_CLONES void rms_norm(const float* x, const float* weight, float shift, float epsilon, std::int64_t features,
+                          float* y) {
   Row sum{};
-  for (int64_t i = 0; i < features; ++i) {
-    for (int64_t c = 0; c < kColumns; ++c) sum[c] += x[i * kColumns + c] * x[i * kColumns + c];
+  for (std::int64_t i = 0; i < features; ++i) {
+    for (std::int64_t c = 0; c < kColumns; ++c) sum[c] += x[i * kColumns + c] * x[i * kColumns + c];
   }
   for (float& s : sum) s = 1.0F / std::sqrt(s / static_cast<float>(features) + epsilon);
-  for (int64_t i = 0; i < features; ++i) {
+  for (std::int64_t i = 0; i < features; ++i) {
     const float w = weight[i] + shift;
-    for (int64_t c = 0; c < kColumns; ++c) y[i * kColumns + c] = x[i * kColumns + c] * sum[c] * w;
+    for (std::int64_t c = 0; c < kColumns; ++c) y[i * kColumns + c] = x[i * kColumns + c] * sum[c] * w;
   }
 }
 
-SYCO_CLONES void layer_norm(const float* x, const float* weight, const float* bias, float epsilon, int64_t features,
-                            float* y) {
+SYCO_CLONES void layer_norm(const float* x, const float* weight, const float* bias, float epsilon,
+                            std::int64_t features, float* y) {
   Row mean{}, square{};
-  for (int64_t i = 0; i < features; ++i) {
-    for (int64_t c = 0; c < kColumns; ++c) mean[c] += x[i * kColumns + c];
+  for (std::int64_t i = 0; i < features; ++i) {
+    for (std::int64_t c = 0; c < kColumns; ++c) mean[c] += x[i * kColumns + c];
   }
   for (float& m : mean) m /= static_cast<float>(features);
-  for (int64_t i = 0; i < features; ++i) {
-    for (int64_t c = 0; c < kColumns; ++c) {
+  for (std::int64_t i = 0; i < features; ++i) {
+    for (std::int64_t c = 0; c < kColumns; ++c) {
       const float d = x[i * kColumns + c] - mean[c];
       square[c] += d * d;
     }
   }
   for (float& s : square) s = 1.0F / std::sqrt(s / static_cast<float>(features) + epsilon);
-  for (int64_t i = 0; i < features; ++i) {
+  for (std::int64_t i = 0; i < features; ++i) {
     const float w = weight[i], b = bias ? bias[i] : 0.0F;
-    for (int64_t c = 0; c < kColumns; ++c) y[i * kColumns + c] = (x[i * kColumns + c] - mean[c]) * square[c] * w + b;
+    for (std::int64_t c = 0; c < kColumns; ++c)
+      y[i * kColumns + c] = (x[i * kColumns + c] - mean[c]) * square[c] * w + b;
   }
 }
 
-SYCO_CLONES void add(float* x, const float* y, int64_t rows) {
-  for (int64_t i = 0; i < rows * kColumns; ++i) x[i] += y[i];
+SYCO_CLONES void add(float* x, const float* y, std::int64_t rows) {
+  for (std::int64_t i = 0; i < rows * kColumns; ++i) x[i] += y[i];
 }
 
-SYCO_CLONES void add_bias(float* x, const float* bias, int64_t rows) {
-  for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t c = 0; c < kColumns; ++c) x[i * kColumns + c] += bias[i];
+SYCO_CLONES void add_bias(float* x, const float* bias, std::int64_t rows) {
+  for (std::int64_t i = 0; i < rows; ++i) {
+    for (std::int64_t c = 0; c < kColumns; ++c) x[i * kColumns + c] += bias[i];
   }
 }
 
-SYCO_CLONES void scale_columns(float* x, const float* factor, int64_t rows) {
-  for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t c = 0; c < kColumns; ++c) x[i * kColumns + c] *= factor[c];
+SYCO_CLONES void scale_columns(float* x, const float* factor, std::int64_t rows) {
+  for (std::int64_t i = 0; i < rows; ++i) {
+    for (std::int64_t c = 0; c < kColumns; ++c) x[i * kColumns + c] *= factor[c];
   }
 }
 
-SYCO_CLONES void scale(float* x, float factor, int64_t rows) {
-  for (int64_t i = 0; i < rows * kColumns; ++i) x[i] *= factor;
+SYCO_CLONES void scale(float* x, float factor, std::int64_t rows) {
+  for (std::int64_t i = 0; i < rows * kColumns; ++i) x[i] *= factor;
 }
 
-SYCO_CLONES void rotate(float* head, const float* cosine, const float* sine, int64_t pairs) {
-  for (int64_t i = 0; i < pairs * kColumns; ++i) {
+SYCO_CLONES void rotate(float* head, const float* cosine, const float* sine, std::int64_t pairs) {
+  for (std::int64_t i = 0; i < pairs * kColumns; ++i) {
     const float a = head[i], b = head[i + pairs * kColumns];
     head[i] = a * cosine[i] - b * sine[i];
     head[i + pairs * kColumns] = b * cosine[i] + a * sine[i];
   }
 }
 
-SYCO_CLONES void silu(float* x, const float* up, int64_t rows) {
+SYCO_CLONES void silu(float* x, const float* up, std::int64_t rows) {
   activate(x, up, rows, [](float v) SYCO_INLINE { return v / (1.0F + fast_exp(-v)); });
 }
 
-SYCO_CLONES void gelu(float* x, const float* up, int64_t rows) {
+SYCO_CLONES void gelu(float* x, const float* up, std::int64_t rows) {
   activate(x, up, rows, [](float v) SYCO_INLINE { return 0.5F * v * (1.0F + fast_erf(v * 0.70710678118654752F)); });
 }
 
-SYCO_CLONES void gelu_tanh(float* x, const float* up, int64_t rows) {
+SYCO_CLONES void gelu_tanh(float* x, const float* up, std::int64_t rows) {
   activate(x, up, rows, [](float v) SYCO_INLINE {
     // 0.5 (1 + tanh(u)) = 1 / (1 + exp(-2 u))
     const float u = 0.79788456080286536F * (v + 0.044715F * v * v * v);
@@ -131,40 +134,41 @@ SYCO_CLONES void gelu_tanh(float* x, const float* up, int64_t rows) {
   });
 }
 
-SYCO_CLONES void relu(float* x, const float* up, int64_t rows) {
+SYCO_CLONES void relu(float* x, const float* up, std::int64_t rows) {
   activate(x, up, rows, [](float v) SYCO_INLINE { return v > 0.0F ? v : 0.0F; });
 }
 
-SYCO_CLONES void add_distances(float* s, const float* bias, const int32_t* depths, int32_t first_depth, int64_t rows) {
-  for (int32_t j = 0; j < rows; ++j) {
-    for (int64_t c = 0; c < kColumns; ++c) s[j * kColumns + c] += bias[depths[c] - first_depth - j];
+SYCO_CLONES void add_distances(float* s, const float* bias, const std::int32_t* depths, std::int32_t first_depth,
+                               std::int64_t rows) {
+  for (std::int32_t j = 0; j < rows; ++j) {
+    for (std::int64_t c = 0; c < kColumns; ++c) s[j * kColumns + c] += bias[depths[c] - first_depth - j];
   }
 }
 
-SYCO_CLONES void mask_rows(float* s, const int32_t* low, const int32_t* high, int64_t rows) {
-  for (int32_t j = 0; j < rows; ++j) {
-    for (int64_t c = 0; c < kColumns; ++c) {
+SYCO_CLONES void mask_rows(float* s, const std::int32_t* low, const std::int32_t* high, std::int64_t rows) {
+  for (std::int32_t j = 0; j < rows; ++j) {
+    for (std::int64_t c = 0; c < kColumns; ++c) {
       const bool seen = (low[c] <= j) & (j < high[c]);
       s[j * kColumns + c] = seen ? s[j * kColumns + c] : -std::numeric_limits<float>::infinity();
     }
   }
 }
 
-SYCO_CLONES void raise_maximum(const float* s, int64_t rows, float* maximum) {
+SYCO_CLONES void raise_maximum(const float* s, std::int64_t rows, float* maximum) {
   Row highest;
-  for (int64_t c = 0; c < kColumns; ++c) highest[c] = maximum[c];
-  for (int64_t j = 0; j < rows; ++j) {
-    for (int64_t c = 0; c < kColumns; ++c) highest[c] = larger(highest[c], s[j * kColumns + c]);
+  for (std::int64_t c = 0; c < kColumns; ++c) highest[c] = maximum[c];
+  for (std::int64_t j = 0; j < rows; ++j) {
+    for (std::int64_t c = 0; c < kColumns; ++c) highest[c] = larger(highest[c], s[j * kColumns + c]);
   }
-  for (int64_t c = 0; c < kColumns; ++c) maximum[c] = highest[c];
+  for (std::int64_t c = 0; c < kColumns; ++c) maximum[c] = highest[c];
 }
 
-SYCO_CLONES void exponentiate_half(float* __restrict s, float scale, int64_t rows, const float* __restrict maximum,
+SYCO_CLONES void exponentiate_half(float* __restrict s, float scale, std::int64_t rows, const float* __restrict maximum,
                                    float* __restrict sum) {
   std::array<float, kHalf> highest, added;
-  for (int64_t c = 0; c < kHalf; ++c) highest[c] = maximum[c], added[c] = sum[c];
-  for (int64_t j = 0; j < rows; ++j) {
-    for (int64_t c = 0; c < kHalf; ++c) {
+  for (std::int64_t c = 0; c < kHalf; ++c) highest[c] = maximum[c], added[c] = sum[c];
+  for (std::int64_t j = 0; j < rows; ++j) {
+    for (std::int64_t c = 0; c < kHalf; ++c) {
       const float x = scale * (s[j * kColumns + c] - highest[c]);
       // What is masked weighs exactly nothing, so that it may stand anywhere.
       const float e = x < -87.0F ? 0.0F : exp_within(x);
@@ -172,27 +176,27 @@ SYCO_CLONES void exponentiate_half(float* __restrict s, float scale, int64_t row
       added[c] += e;
     }
   }
-  for (int64_t c = 0; c < kHalf; ++c) sum[c] = added[c];
+  for (std::int64_t c = 0; c < kHalf; ++c) sum[c] = added[c];
 }
 
-SYCO_CLONES void log_sum_exp_step(const float* s, int64_t rows, float* maximum, float* sum) {
+SYCO_CLONES void log_sum_exp_step(const float* s, std::int64_t rows, float* maximum, float* sum) {
   Row highest, added{};
-  for (int64_t c = 0; c < kColumns; ++c) highest[c] = maximum[c];
-  for (int64_t j = 0; j < rows; ++j) {
-    for (int64_t c = 0; c < kColumns; ++c) highest[c] = larger(highest[c], s[j * kColumns + c]);
+  for (std::int64_t c = 0; c < kColumns; ++c) highest[c] = maximum[c];
+  for (std::int64_t j = 0; j < rows; ++j) {
+    for (std::int64_t c = 0; c < kColumns; ++c) highest[c] = larger(highest[c], s[j * kColumns + c]);
   }
-  for (int64_t j = 0; j < rows; ++j) {
-    for (int64_t c = 0; c < kColumns; ++c) added[c] += fast_exp(s[j * kColumns + c] - highest[c]);
+  for (std::int64_t j = 0; j < rows; ++j) {
+    for (std::int64_t c = 0; c < kColumns; ++c) added[c] += fast_exp(s[j * kColumns + c] - highest[c]);
   }
-  for (int64_t c = 0; c < kColumns; ++c) {
+  for (std::int64_t c = 0; c < kColumns; ++c) {
     sum[c] = sum[c] * fast_exp(maximum[c] - highest[c]) + added[c];
     maximum[c] = highest[c];
   }
 }
 
-SYCO_CLONES void transpose(const float* x, int64_t rows, int64_t columns, float* y, int64_t y_stride) {
-  for (int64_t c = 0; c < columns; ++c) {
-    for (int64_t i = 0; i < rows; ++i) y[c * y_stride + i] = x[i * kColumns + c];
+SYCO_CLONES void transpose(const float* x, std::int64_t rows, std::int64_t columns, float* y, std::int64_t y_stride) {
+  for (std::int64_t c = 0; c < columns; ++c) {
+    for (std::int64_t i = 0; i < rows; ++i) y[c * y_stride + i] = x[i * kColumns + c];
   }
 }
 

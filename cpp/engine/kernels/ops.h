@@ -18,9 +18,9 @@
 namespace syco {
 
 enum class MatmulPrecision {
-  highest,  // float32
-  high,     // each operand the sum of two bfloat16 numbers, three products, float32 sums; relative error 4e-6
-  medium,   // each operand rounded to bfloat16, float32 sums; relative error 2e-3; not attention scores and logits
+  kHighest,  // float32
+  kHigh,     // each operand the sum of two bfloat16 numbers, three products, float32 sums; relative error 4e-6
+  kMedium,   // each operand rounded to bfloat16, float32 sums; relative error 2e-3; not attention scores and logits
 };
 
 MatmulPrecision parse_precision(const std::string& name);
@@ -34,66 +34,68 @@ MatmulPrecision before_exponentials(MatmulPrecision precision);
 // Whether this processor has instructions that make the products of `precision` faster than float32's.
 bool is_fast(MatmulPrecision precision);
 
-inline constexpr int64_t kBlockRows = 64;
+inline constexpr std::int64_t kBlockRows = 64;
 
 // A linear layer on the caller's memory. Its rows come in blocks: block b holds rows of the stored weight from
 // first_row + b * block_stride on, as a fused weight interleaves them.
 struct Matrix {
   at::Tensor weight;  // (stored rows, columns), or (columns, stored rows) if transposed
   at::Tensor bias;    // (stored rows) or undefined
-  int64_t rows = 0, columns = 0;
-  int64_t first_row = 0, block_rows = kBlockRows, block_stride = kBlockRows;
+  std::int64_t rows = 0, columns = 0;
+  std::int64_t first_row = 0, block_rows = kBlockRows, block_stride = kBlockRows;
   bool transposed = false;
 
-  int64_t num_blocks() const { return (rows + block_rows - 1) / block_rows; }
-  int64_t rows_of(int64_t block) const { return std::min(block_rows, rows - block * block_rows); }
-  const float* bias_of(int64_t block) const;
+  std::int64_t num_blocks() const { return (rows + block_rows - 1) / block_rows; }
+  std::int64_t rows_of(std::int64_t block) const { return std::min(block_rows, rows - block * block_rows); }
+  const float* bias_of(std::int64_t block) const;
 };
 
 // Features of a panel, packed as right factor; sizes in floats.
-int64_t packed_size(int64_t features);
+std::int64_t packed_size(std::int64_t features);
 // Where to compute rows that are then packed from `row` on: at their place where they are packed as they are, else in
 // `scratch`.
-float* unpacked_rows(MatmulPrecision precision, float* packed, int64_t row, float* scratch);
+float* unpacked_rows(MatmulPrecision precision, float* packed, std::int64_t row, float* scratch);
 // Packs rows [row, row + rows) of a panel of `features`; the last rows bring the padding with them. `row` is even.
-void pack_rows(MatmulPrecision precision, const float* x, int64_t row, int64_t rows, int64_t features, float* packed);
+void pack_rows(MatmulPrecision precision, const float* x, std::int64_t row, std::int64_t rows, std::int64_t features,
+               float* packed);
 
 // Left factor of a product: float32 numbers row by row, or bfloat16 tiles.
 struct Block {
   float* floats = nullptr;
   tiles::Factor tiles;
-  int64_t rows = 0;
-  int64_t stride = 0;  // from row to row of the floats, or tiles that a row of them has
+  std::int64_t rows = 0;
+  std::int64_t stride = 0;  // from row to row of the floats, or tiles that a row of them has
 
   bool is_float() const { return floats != nullptr; }
 };
 
 // Floats that a left factor of our own takes.
-int64_t block_size(int64_t rows, int64_t columns);
+std::int64_t block_size(std::int64_t rows, std::int64_t columns);
 // A left factor in memory of our own, (rows, columns), all zero.
-Block make_block(MatmulPrecision precision, int64_t rows, int64_t columns, float* memory);
+Block make_block(MatmulPrecision precision, std::int64_t rows, std::int64_t columns, float* memory);
 // Writes a part of it, (rows, columns) from (row, column) on.
-void fill_block(const Block& block, int64_t row, int64_t column, const float* x, int64_t x_stride, int64_t rows,
-                int64_t columns);
+void fill_block(const Block& block, std::int64_t row, std::int64_t column, const float* x, std::int64_t x_stride,
+                std::int64_t rows, std::int64_t columns);
 // Its rows [row, row + rows); `row` is a multiple of tiles::kRows.
-Block rows_of(const Block& block, int64_t row, int64_t rows);
+Block rows_of(const Block& block, std::int64_t row, std::int64_t rows);
 
 // A block of a matrix as left factor: on the caller's memory where it needs no change, else in `memory`, of factor_size
 // floats; a transposed weight goes by way of `turned`, of block_size floats.
-Block make_factor(MatmulPrecision precision, const Matrix& matrix, int64_t block, float* memory, float* turned);
+Block make_factor(MatmulPrecision precision, const Matrix& matrix, std::int64_t block, float* memory, float* turned);
 // Floats of a block's factor, 0 where it lies on the caller's memory.
-int64_t factor_size(MatmulPrecision precision, const Matrix& matrix);
+std::int64_t factor_size(MatmulPrecision precision, const Matrix& matrix);
 
 // Blocks of a matrix that a core's own cache holds beside a panel, at least one.
-int64_t blocks_together(MatmulPrecision precision, const Matrix& matrix);
+std::int64_t blocks_together(MatmulPrecision precision, const Matrix& matrix);
 
 // out (block.rows, 64) = block x packed, a panel of so many features.
-void multiply_block(const Block& block, const float* packed, int64_t features, float* out);
+void multiply_block(const Block& block, const float* packed, std::int64_t features, float* out);
 // The same, where columns of a half without its bit in `halves` are not wanted: they may be left as they are.
-void multiply_halves(const Block& block, const float* packed, int64_t features, uint8_t halves, float* out);
+void multiply_halves(const Block& block, const float* packed, std::int64_t features, std::uint8_t halves, float* out);
 // The same as multiply_block, where features that are 0 may stand anywhere among the others and must not change a bit.
 // Where `halves` is not null, features [32 k, 32 k + 32) are 0 in a half without its bit in halves[k].
-void multiply_in_order(const Block& block, const float* packed, int64_t features, const uint8_t* halves, float* out);
+void multiply_in_order(const Block& block, const float* packed, std::int64_t features, const std::uint8_t* halves,
+                       float* out);
 
 // A thread multiplies blocks while it holds one of these.
 class TileUse {

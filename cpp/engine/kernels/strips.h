@@ -9,14 +9,15 @@
 namespace syco::strips {
 
 // Lays rows [row, row + rows) of a panel (features, 64) into its strips.
-void fill(const float* x, int64_t row, int64_t rows, int64_t features, float* panel);
+void fill(const float* x, std::int64_t row, std::int64_t rows, std::int64_t features, float* panel);
 
 // c (m, 64) = a (m, k) x panel (k, 64): each number is the sum of the sums of 192 terms each, whatever m is: long sums
 // lose fewer digits so. A row of `a` begins a_stride floats after the row before it; c is as a panel is before it is
 // laid into strips.
-void multiply(int64_t m, int64_t k, const float* a, int64_t a_stride, const float* panel, float* c);
+void multiply(std::int64_t m, std::int64_t k, const float* a, std::int64_t a_stride, const float* panel, float* c);
 
 // The same, each number summed term by term, so that zeros among its terms change nothing.
-void multiply_in_order(int64_t m, int64_t k, const float* a, int64_t a_stride, const float* panel, float* c);
+void multiply_in_order(std::int64_t m, std::int64_t k, const float* a, std::int64_t a_stride, const float* panel,
+                       float* c);
 
 }  // namespace syco::strips

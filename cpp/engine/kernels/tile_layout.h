@@ -9,35 +9,35 @@
 
 namespace syco::tiles {
 
-inline constexpr int64_t kRows = 16;      // of a left tile, and columns of a right one
-inline constexpr int64_t kFeatures = 32;  // of a tile
-inline constexpr int64_t kNumbers = kRows * kFeatures;
+inline constexpr std::int64_t kRows = 16;      // of a left tile, and columns of a right one
+inline constexpr std::int64_t kFeatures = 32;  // of a tile
+inline constexpr std::int64_t kNumbers = kRows * kFeatures;
 
-inline int64_t whole(int64_t count, int64_t unit) { return (count + unit - 1) / unit; }
+inline std::int64_t whole(std::int64_t count, std::int64_t unit) { return (count + unit - 1) / unit; }
 
 // Numbers that a factor takes: left (rows, features) or right (features, 64).
-inline int64_t left_size(int64_t rows, int64_t features) {
+inline std::int64_t left_size(std::int64_t rows, std::int64_t features) {
   return whole(rows, kRows) * whole(features, kFeatures) * kNumbers;
 }
-inline int64_t right_size(int64_t features) { return whole(features, kFeatures) * 4 * kNumbers; }
+inline std::int64_t right_size(std::int64_t features) { return whole(features, kFeatures) * 4 * kNumbers; }
 
 // A factor as bfloat16 numbers; `rest`, where not null, holds the bfloat16 of what rounding left over.
 struct Factor {
-  uint16_t* main = nullptr;
-  uint16_t* rest = nullptr;
+  std::uint16_t* main = nullptr;
+  std::uint16_t* rest = nullptr;
 };
 
 // The factor from so many numbers on.
-inline Factor moved(const Factor& factor, int64_t numbers) {
+inline Factor moved(const Factor& factor, std::int64_t numbers) {
   return {factor.main + numbers, factor.rest ? factor.rest + numbers : nullptr};
 }
 
 // Which tiles of features are summed for a half of the columns: all, or those with the half's bit.
 struct Counted {
-  int64_t half = 0;
-  const uint8_t* halves = nullptr;
+  std::int64_t half = 0;
+  const std::uint8_t* halves = nullptr;
 
-  bool operator()(int64_t tile) const { return !halves || (halves[tile] >> half & 1) != 0; }
+  bool operator()(std::int64_t tile) const { return !halves || (halves[tile] >> half & 1) != 0; }
 };
 
 }  // namespace syco::tiles

@@ -17,18 +17,18 @@ void end() {
   if (x86::are_available()) x86::end();
 }
 
-void fill_left(const float* x, int64_t x_stride, int64_t rows, int64_t columns, const Factor& left, int64_t row_tiles,
-               int64_t row, int64_t column) {
+void fill_left(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, const Factor& left,
+               std::int64_t row_tiles, std::int64_t row, std::int64_t column) {
   const auto fill = x86::are_available() ? x86::fill_left : plain::fill_left;
   fill(x, x_stride, rows, columns, left, row_tiles, row, column);
 }
 
-void fill_right(const float* x, int64_t row, int64_t rows, int64_t features, const Factor& right) {
+void fill_right(const float* x, std::int64_t row, std::int64_t rows, std::int64_t features, const Factor& right) {
   const auto fill = x86::are_available() ? x86::fill_right : plain::fill_right;
   fill(x, row, rows, features, right);
 }
 
-void multiply(int64_t rows, int64_t depth, const Factor& left, const Factor& right, const Counted& counted,
+void multiply(std::int64_t rows, std::int64_t depth, const Factor& left, const Factor& right, const Counted& counted,
               float* out) {
   const auto product = x86::are_available() ? x86::multiply : plain::multiply;
   product(rows, depth, left, right, counted, out);

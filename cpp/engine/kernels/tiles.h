@@ -18,15 +18,16 @@ void begin();
 void end();
 
 // Rounds x (rows, columns) into a left factor whose rows are `row_tiles` tiles wide, from (row, column) on.
-void fill_left(const float* x, int64_t x_stride, int64_t rows, int64_t columns, const Factor& left, int64_t row_tiles,
-               int64_t row, int64_t column);
+void fill_left(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, const Factor& left,
+               std::int64_t row_tiles, std::int64_t row, std::int64_t column);
 
 // Rounds rows [row, row + rows) of a panel (features, 64) into a right factor; `row` is even. The last rows bring the
 // padding with them.
-void fill_right(const float* x, int64_t row, int64_t rows, int64_t features, const Factor& right);
+void fill_right(const float* x, std::int64_t row, std::int64_t rows, std::int64_t features, const Factor& right);
 
 // Columns [32 half, 32 half + 32) of out (rows, 64) = left x right, over `depth` tiles of features; with rests the sum
 // of three products, without the one of the two rests. A half stays in the innermost cache while all rows pass by.
-void multiply(int64_t rows, int64_t depth, const Factor& left, const Factor& right, const Counted& counted, float* out);
+void multiply(std::int64_t rows, std::int64_t depth, const Factor& left, const Factor& right, const Counted& counted,
+              float* out);
 
 }  // namespace syco::tiles

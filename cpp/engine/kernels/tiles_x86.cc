@@ -19,9 +19,9 @@ namespace syco::tiles::x86 {
 #ifdef SYCO_HAS_TILES
 namespace {
 
-constexpr int64_t kColumns = 64;  // of a panel
-constexpr int64_t kColumnTiles = kColumns / kRows;
-constexpr int64_t kHalfTiles = kColumnTiles / 2;
+constexpr std::int64_t kColumns = 64;  // of a panel
+constexpr std::int64_t kColumnTiles = kColumns / kRows;
+constexpr std::int64_t kHalfTiles = kColumnTiles / 2;
 
 bool has_vectors() {
   static const bool has = __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") &&
@@ -32,7 +32,7 @@ bool has_vectors() {
 // Linux gives the tile registers only to a process that asks for them.
 bool has_amx() {
   static const bool has = [] {
-    constexpr int64_t kRequestPermission = 0x1023, kTileData = 18;
+    constexpr std::int64_t kRequestPermission = 0x1023, kTileData = 18;
     return has_vectors() && __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16") &&
            syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
   }();
@@ -41,10 +41,10 @@ bool has_amx() {
 
 // As the instruction LDTILECFG reads it: eight tiles of 16 rows of 64 bytes.
 struct alignas(64) TileConfig {
-  uint8_t palette = 1, start_row = 0;
-  std::array<uint8_t, 14> reserved{};
-  std::array<uint16_t, 16> row_bytes = {64, 64, 64, 64, 64, 64, 64, 64};
-  std::array<uint8_t, 16> rows = {16, 16, 16, 16, 16, 16, 16, 16};
+  std::uint8_t palette = 1, start_row = 0;
+  std::array<std::uint8_t, 14> reserved{};
+  std::array<std::uint16_t, 16> row_bytes = {64, 64, 64, 64, 64, 64, 64, 64};
+  std::array<std::uint8_t, 16> rows = {16, 16, 16, 16, 16, 16, 16, 16};
 };
 
 // A constant, since the compiler does not know that the instruction reads more than its first bytes.
@@ -70,10 +70,12 @@ SYCO_VECTORS inline __m512i rest_of_both(__m512 low, __m512 high, __m512i rounde
 }
 
 // The lowest `count` lanes, 0 to 16.
-inline __mmask16 lanes(int64_t count) { return static_cast<__mmask16>((1U << std::clamp<int64_t>(count, 0, 16)) - 1U); }
+inline __mmask16 lanes(std::int64_t count) {
+  return static_cast<__mmask16>((1U << std::clamp<std::int64_t>(count, 0, 16)) - 1U);
+}
 
 // `count` numbers, 1 to 32, within a row of a left tile.
-SYCO_VECTORS inline void round_segment(const float* x, int64_t count, uint16_t* main, uint16_t* rest) {
+SYCO_VECTORS inline void round_segment(const float* x, std::int64_t count, std::uint16_t* main, std::uint16_t* rest) {
   const __m512 low = _mm512_maskz_loadu_ps(lanes(count), x), high = _mm512_maskz_loadu_ps(lanes(count - 16), x + 16);
   const auto mask = static_cast<__mmask32>(count == 32 ? ~0U : (1U << count) - 1U);
   const __m512i rounded = round_both(low, high);
@@ -82,13 +84,13 @@ SYCO_VECTORS inline void round_segment(const float* x, int64_t count, uint16_t* 
 }
 
 // Two rows of a panel, column by column side by side; zeros where null.
-SYCO_VECTORS inline void round_pair(const float* first, const float* second, uint16_t* main, uint16_t* rest) {
-  alignas(64) static constexpr std::array<uint16_t, 32> kInterleave = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
-                                                                       21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
-                                                                       11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+SYCO_VECTORS inline void round_pair(const float* first, const float* second, std::uint16_t* main, std::uint16_t* rest) {
+  alignas(64) static constexpr std::array<std::uint16_t, 32> kInterleave = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
+                                                                            21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
+                                                                            11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
   const __m512i order = _mm512_load_si512(kInterleave.data());
   const __m512 zero = _mm512_setzero_ps();
-  for (int64_t tile = 0; tile < kColumnTiles; ++tile) {
+  for (std::int64_t tile = 0; tile < kColumnTiles; ++tile) {
     const __m512 low = first ? _mm512_loadu_ps(first + tile * kRows) : zero;
     const __m512 high = second ? _mm512_loadu_ps(second + tile * kRows) : zero;
     const __m512i rounded = round_both(low, high);
@@ -100,12 +102,12 @@ SYCO_VECTORS inline void round_pair(const float* first, const float* second, uin
 }
 
 // Tiles 0 to 3 are sums, 4 and 5 rows, 6 and 7 columns.
-SYCO_AMX inline void load_rows(const uint16_t* numbers, int64_t second) {
+SYCO_AMX inline void load_rows(const std::uint16_t* numbers, std::int64_t second) {
   _tile_loadd(4, numbers, kFeatures * 2);
   _tile_loadd(5, numbers + second, kFeatures * 2);
 }
 
-SYCO_AMX inline void load_columns(const uint16_t* numbers) {
+SYCO_AMX inline void load_columns(const std::uint16_t* numbers) {
   _tile_loadd(6, numbers, kFeatures * 2);
   _tile_loadd(7, numbers + kNumbers, kFeatures * 2);
 }
@@ -119,15 +121,15 @@ SYCO_AMX inline void add_products() {
 
 // Two tiles of rows times two tiles of columns; left factors' second tile may be the first again.
 template <bool kThree>
-SYCO_AMX void multiply_four(int64_t depth, const Factor& left, int64_t second, const Factor& right,
+SYCO_AMX void multiply_four(std::int64_t depth, const Factor& left, std::int64_t second, const Factor& right,
                             const Counted& counted) {
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
   _tile_zero(3);
-  for (int64_t k = 0; k < depth; ++k) {
+  for (std::int64_t k = 0; k < depth; ++k) {
     if (!counted(k)) continue;
-    const int64_t a = k * kNumbers, b = k * kColumnTiles * kNumbers;
+    const std::int64_t a = k * kNumbers, b = k * kColumnTiles * kNumbers;
     load_columns(right.main + b);
     if constexpr (kThree) {
       load_rows(left.rest + a, second);
@@ -143,8 +145,8 @@ SYCO_AMX void multiply_four(int64_t depth, const Factor& left, int64_t second, c
 }
 
 // The results of multiply_four, of which only the first `rows` rows are wanted.
-SYCO_AMX void store_four(int64_t rows, float* out) {
-  constexpr int64_t kOutBytes = kColumns * sizeof(float);
+SYCO_AMX void store_four(std::int64_t rows, float* out) {
+  constexpr std::int64_t kOutBytes = kColumns * sizeof(float);
   if (rows >= 2 * kRows) {
     _tile_stored(0, out, kOutBytes);
     _tile_stored(1, out + kRows, kOutBytes);
@@ -153,59 +155,60 @@ SYCO_AMX void store_four(int64_t rows, float* out) {
     return;
   }
   std::array<float, 4 * kRows * kRows> all;
-  constexpr int64_t kAllBytes = 2 * kRows * sizeof(float);
+  constexpr std::int64_t kAllBytes = 2 * kRows * sizeof(float);
   _tile_stored(0, all.data(), kAllBytes);
   _tile_stored(1, all.data() + kRows, kAllBytes);
   _tile_stored(2, all.data() + 2 * kRows * kRows, kAllBytes);
   _tile_stored(3, all.data() + 2 * kRows * kRows + kRows, kAllBytes);
-  for (int64_t i = 0; i < rows; ++i) std::copy_n(all.data() + i * 2 * kRows, 2 * kRows, out + i * kColumns);
+  for (std::int64_t i = 0; i < rows; ++i) std::copy_n(all.data() + i * 2 * kRows, 2 * kRows, out + i * kColumns);
 }
 
 template <bool kThree>
-void multiply_on_amx(int64_t rows, int64_t depth, const Factor& left, const Factor& right, const Counted& counted,
-                     float* out) {
-  const int64_t n = counted.half * kHalfTiles;
-  for (int64_t m = 0; m < rows; m += 2 * kRows) {
-    const int64_t second = m + kRows < rows ? depth * kNumbers : 0;
+void multiply_on_amx(std::int64_t rows, std::int64_t depth, const Factor& left, const Factor& right,
+                     const Counted& counted, float* out) {
+  const std::int64_t n = counted.half * kHalfTiles;
+  for (std::int64_t m = 0; m < rows; m += 2 * kRows) {
+    const std::int64_t second = m + kRows < rows ? depth * kNumbers : 0;
     multiply_four<kThree>(depth, moved(left, m / kRows * depth * kNumbers), second, moved(right, n * kNumbers),
                           counted);
     store_four(rows - m, out + m * kColumns + n * kRows);
   }
 }
 
-constexpr int64_t kVectorRows = 8;
+constexpr std::int64_t kVectorRows = 8;
 
-SYCO_VECTORS inline __m512 add_product(__m512 sum, int32_t pair, __m512i columns) {
+SYCO_VECTORS inline __m512 add_product(__m512 sum, std::int32_t pair, __m512i columns) {
   return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair)),
                           reinterpret_cast<__m512bh>(columns));
 }
 
 // The pair of features that a row of a left tile begins with.
-inline int32_t pair_at(const uint16_t* numbers) {
-  return static_cast<int32_t>(static_cast<uint32_t>(numbers[0]) | static_cast<uint32_t>(numbers[1]) << 16);
+inline std::int32_t pair_at(const std::uint16_t* numbers) {
+  return static_cast<std::int32_t>(static_cast<std::uint32_t>(numbers[0]) | static_cast<std::uint32_t>(numbers[1])
+                                                                                << 16);
 }
 
 // Eight rows of a left tile times two tiles of columns.
 template <bool kThree>
-SYCO_VECTORS void multiply_eight(int64_t rows, int64_t depth, const Factor& left, const Factor& right,
+SYCO_VECTORS void multiply_eight(std::int64_t rows, std::int64_t depth, const Factor& left, const Factor& right,
                                  const Counted& counted, float* out) {
   __m512 sum[kVectorRows][2];
   for (auto& row : sum) row[0] = row[1] = _mm512_setzero_ps();
-  for (int64_t k = 0; k < depth; ++k) {
+  for (std::int64_t k = 0; k < depth; ++k) {
     if (!counted(k)) continue;
-    for (int64_t pair = 0; pair < kFeatures / 2; ++pair) {
-      const int64_t b = k * kColumnTiles * kNumbers + pair * kFeatures;
+    for (std::int64_t pair = 0; pair < kFeatures / 2; ++pair) {
+      const std::int64_t b = k * kColumnTiles * kNumbers + pair * kFeatures;
       const __m512i b0 = _mm512_loadu_si512(right.main + b), b1 = _mm512_loadu_si512(right.main + b + kNumbers);
       __m512i rest0, rest1;
       if constexpr (kThree) {
         rest0 = _mm512_loadu_si512(right.rest + b), rest1 = _mm512_loadu_si512(right.rest + b + kNumbers);
       }
 #pragma GCC unroll 8
-      for (int64_t i = 0; i < kVectorRows; ++i) {
-        const int64_t a = k * kNumbers + i * kFeatures + 2 * pair;
-        const int32_t main = pair_at(left.main + a);
+      for (std::int64_t i = 0; i < kVectorRows; ++i) {
+        const std::int64_t a = k * kNumbers + i * kFeatures + 2 * pair;
+        const std::int32_t main = pair_at(left.main + a);
         if constexpr (kThree) {
-          const int32_t rest = pair_at(left.rest + a);
+          const std::int32_t rest = pair_at(left.rest + a);
           sum[i][0] = add_product(sum[i][0], rest, b0), sum[i][1] = add_product(sum[i][1], rest, b1);
           sum[i][0] = add_product(sum[i][0], main, rest0), sum[i][1] = add_product(sum[i][1], main, rest1);
         }
@@ -214,7 +217,7 @@ SYCO_VECTORS void multiply_eight(int64_t rows, int64_t depth, const Factor& left
     }
   }
 #pragma GCC unroll 8
-  for (int64_t i = 0; i < kVectorRows; ++i) {
+  for (std::int64_t i = 0; i < kVectorRows; ++i) {
     if (i >= rows) break;
     _mm512_storeu_ps(out + i * kColumns, sum[i][0]);
     _mm512_storeu_ps(out + i * kColumns + kRows, sum[i][1]);
@@ -222,11 +225,11 @@ SYCO_VECTORS void multiply_eight(int64_t rows, int64_t depth, const Factor& left
 }
 
 template <bool kThree>
-void multiply_on_vectors(int64_t rows, int64_t depth, const Factor& left, const Factor& right, const Counted& counted,
-                         float* out) {
-  const int64_t n = counted.half * kHalfTiles;
-  for (int64_t m = 0; m < rows; m += kVectorRows) {
-    const int64_t at = m / kRows * depth * kNumbers + m % kRows * kFeatures;
+void multiply_on_vectors(std::int64_t rows, std::int64_t depth, const Factor& left, const Factor& right,
+                         const Counted& counted, float* out) {
+  const std::int64_t n = counted.half * kHalfTiles;
+  for (std::int64_t m = 0; m < rows; m += kVectorRows) {
+    const std::int64_t at = m / kRows * depth * kNumbers + m % kRows * kFeatures;
     multiply_eight<kThree>(rows - m, depth, moved(left, at), moved(right, n * kNumbers), counted,
                            out + m * kColumns + n * kRows);
   }
@@ -246,13 +249,13 @@ void end() {
   if (has_amx()) release();
 }
 
-SYCO_VECTORS void fill_left(const float* x, int64_t x_stride, int64_t rows, int64_t columns, const Factor& left,
-                            int64_t row_tiles, int64_t row, int64_t column) {
-  constexpr int64_t kAhead = 1024;
-  for (int64_t i = row; i < row + rows; ++i, x += x_stride) {
-    const int64_t start = i / kRows * row_tiles * kNumbers + i % kRows * kFeatures;
-    for (int64_t j = column; j < column + columns;) {
-      const int64_t count = std::min(kFeatures - j % kFeatures, column + columns - j);
+SYCO_VECTORS void fill_left(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns,
+                            const Factor& left, std::int64_t row_tiles, std::int64_t row, std::int64_t column) {
+  constexpr std::int64_t kAhead = 1024;
+  for (std::int64_t i = row; i < row + rows; ++i, x += x_stride) {
+    const std::int64_t start = i / kRows * row_tiles * kNumbers + i % kRows * kFeatures;
+    for (std::int64_t j = column; j < column + columns;) {
+      const std::int64_t count = std::min(kFeatures - j % kFeatures, column + columns - j);
       const Factor to = moved(left, start + j / kFeatures * kNumbers + j % kFeatures);
       // By itself the processor fetches ahead only to the end of a page.
       _mm_prefetch(x + (j - column) + kAhead, _MM_HINT_T0);
@@ -263,24 +266,25 @@ SYCO_VECTORS void fill_left(const float* x, int64_t x_stride, int64_t rows, int6
   }
 }
 
-SYCO_VECTORS void fill_right(const float* x, int64_t row, int64_t rows, int64_t features, const Factor& right) {
-  const int64_t end = row + rows, filled = end < features ? end : whole(features, kFeatures) * kFeatures;
-  for (int64_t i = row; i < filled; i += 2, x += 2 * kColumns) {
-    const int64_t pair = i / 2;
+SYCO_VECTORS void fill_right(const float* x, std::int64_t row, std::int64_t rows, std::int64_t features,
+                             const Factor& right) {
+  const std::int64_t end = row + rows, filled = end < features ? end : whole(features, kFeatures) * kFeatures;
+  for (std::int64_t i = row; i < filled; i += 2, x += 2 * kColumns) {
+    const std::int64_t pair = i / 2;
     const Factor to = moved(right, pair / kRows * kColumnTiles * kNumbers + pair % kRows * kFeatures);
     round_pair(i < end ? x : nullptr, i + 1 < end ? x + kColumns : nullptr, to.main, to.rest);
   }
 }
 
-void multiply(int64_t rows, int64_t depth, const Factor& left, const Factor& right, const Counted& counted,
+void multiply(std::int64_t rows, std::int64_t depth, const Factor& left, const Factor& right, const Counted& counted,
               float* out) {
   if (!has_amx()) return multiply_on_vectors(rows, depth, left, right, counted, out);
   if (left.rest) return multiply_on_amx<true>(rows, depth, left, right, counted, out);
   multiply_on_amx<false>(rows, depth, left, right, counted, out);
 }
 
-void multiply_on_vectors(int64_t rows, int64_t depth, const Factor& left, const Factor& right, const Counted& counted,
-                         float* out) {
+void multiply_on_vectors(std::int64_t rows, std::int64_t depth, const Factor& left, const Factor& right,
+                         const Counted& counted, float* out) {
   if (left.rest) return multiply_on_vectors<true>(rows, depth, left, right, counted, out);
   multiply_on_vectors<false>(rows, depth, left, right, counted, out);
 }
@@ -297,10 +301,13 @@ bool are_available() { return false; }
 bool have_tiles() { return false; }
 void begin() {}
 void end() {}
-void fill_left(const float*, int64_t, int64_t, int64_t, const Factor&, int64_t, int64_t, int64_t) { refuse(); }
-void fill_right(const float*, int64_t, int64_t, int64_t, const Factor&) { refuse(); }
-void multiply(int64_t, int64_t, const Factor&, const Factor&, const Counted&, float*) { refuse(); }
-void multiply_on_vectors(int64_t, int64_t, const Factor&, const Factor&, const Counted&, float*) { refuse(); }
+void fill_left(const float*, std::int64_t, std::int64_t, std::int64_t, const Factor&, std::int64_t, std::int64_t,
+               std::int64_t) {
+  refuse();
+}
+void fill_right(const float*, std::int64_t, std::int64_t, std::int64_t, const Factor&) { refuse(); }
+void multiply(std::int64_t, std::int64_t, const Factor&, const Factor&, const Counted&, float*) { refuse(); }
+void multiply_on_vectors(std::int64_t, std::int64_t, const Factor&, const Factor&, const Counted&, float*) { refuse(); }
 
 #endif
 

@@ -14,13 +14,14 @@ bool have_tiles();
 
 void begin();
 void end();
-void fill_left(const float* x, int64_t x_stride, int64_t rows, int64_t columns, const Factor& left, int64_t row_tiles,
-               int64_t row, int64_t column);
-void fill_right(const float* x, int64_t row, int64_t rows, int64_t features, const Factor& right);
-void multiply(int64_t rows, int64_t depth, const Factor& left, const Factor& right, const Counted& counted, float* out);
+void fill_left(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, const Factor& left,
+               std::int64_t row_tiles, std::int64_t row, std::int64_t column);
+void fill_right(const float* x, std::int64_t row, std::int64_t rows, std::int64_t features, const Factor& right);
+void multiply(std::int64_t rows, std::int64_t depth, const Factor& left, const Factor& right, const Counted& counted,
+              float* out);
 
 // The same on vectors, whatever the processor has: what multiply() does without AMX.
-void multiply_on_vectors(int64_t rows, int64_t depth, const Factor& left, const Factor& right, const Counted& counted,
-                         float* out);
+void multiply_on_vectors(std::int64_t rows, std::int64_t depth, const Factor& left, const Factor& right,
+                         const Counted& counted, float* out);
 
 }  // namespace syco::tiles::x86

@@ -14,10 +14,10 @@ namespace syco {
 
 at::Tensor make_workspace(at::IntArrayRef shape) {
 #ifdef MADV_HUGEPAGE
-  constexpr size_t kHugePage = size_t{2} << 20;
-  const size_t bytes = c10::multiply_integers(shape) * sizeof(float);
+  constexpr std::size_t kHugePage = std::size_t{2} << 20;
+  const std::size_t bytes = c10::multiply_integers(shape) * sizeof(float);
   if (bytes >= kHugePage) {
-    const size_t whole = (bytes + kHugePage - 1) / kHugePage * kHugePage;
+    const std::size_t whole = (bytes + kHugePage - 1) / kHugePage * kHugePage;
     void* memory = std::aligned_alloc(kHugePage, whole);
     if (!memory) throw std::bad_alloc();
     madvise(memory, whole, MADV_HUGEPAGE);  // a wish: where it is refused, small pages do

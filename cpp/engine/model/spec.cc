@@ -41,7 +41,7 @@ class Reader {
     config_.erase(found);
     return value.is_null() ? otherwise : value;
   }
-  int64_t number(const std::string& key, int64_t otherwise = -1) {
+  std::int64_t number(const std::string& key, std::int64_t otherwise = -1) {
     const json value = take(key, otherwise);
     if (!value.is_number_integer() || value < 0) refuse(key, value);
     return value;
@@ -65,10 +65,10 @@ class Reader {
 };
 
 Activation activation_of(const std::string& key, const json& name) {
-  if (name == "silu") return Activation::silu;
-  if (name == "gelu") return Activation::gelu;
-  if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast") return Activation::gelu_tanh;
-  if (name == "relu") return Activation::relu;
+  if (name == "silu") return Activation::kSilu;
+  if (name == "gelu") return Activation::kGelu;
+  if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast") return Activation::kGeluTanh;
+  if (name == "relu") return Activation::kRelu;
   Reader::refuse(key, name);
 }
 
@@ -92,7 +92,7 @@ void stretch_llama3(const json& rope, std::vector<float>& frequencies) {
 }
 
 // `has_part`: whether the family rotates only a part of a head's features if the config says so.
-std::vector<float> read_rotation(Reader& config, int64_t head_dim, bool has_part) {
+std::vector<float> read_rotation(Reader& config, std::int64_t head_dim, bool has_part) {
   json rope = config.take("rope_parameters", json::object());
   // Configs of earlier versions keep these outside.
   const double base = config.take("rope_theta", rope.value("rope_theta", 10000.0));
@@ -101,9 +101,9 @@ std::vector<float> read_rotation(Reader& config, int64_t head_dim, bool has_part
   const json old = config.take("rope_scaling", nullptr);
   if (!old.is_null()) rope.update(old);
   const std::string type = rope.value("rope_type", rope.value("type", "default"));
-  const auto rotary = static_cast<int64_t>(static_cast<double>(head_dim) * part);
+  const auto rotary = static_cast<std::int64_t>(static_cast<double>(head_dim) * part);
   std::vector<float> frequencies;
-  for (int64_t i = 0; i < rotary; i += 2) {
+  for (std::int64_t i = 0; i < rotary; i += 2) {
     frequencies.push_back(1.0F /
                           std::pow(static_cast<float>(base), static_cast<float>(i) / static_cast<float>(rotary)));
   }
@@ -118,14 +118,14 @@ std::vector<float> read_rotation(Reader& config, int64_t head_dim, bool has_part
 }
 
 // Sliding windows: of all layers or, as the config says, of some; families without them are refused with one.
-std::vector<int64_t> read_windows(Reader& config, const std::string& family, int64_t num_layers) {
+std::vector<std::int64_t> read_windows(Reader& config, const std::string& family, std::int64_t num_layers) {
   const bool by_layer = family == "qwen2" || family == "qwen3", everywhere = family == "mistral" || family == "phi3";
   const bool used = config.take("use_sliding_window", true);
-  const int64_t window = config.number("sliding_window", 0);
+  const std::int64_t window = config.number("sliding_window", 0);
   if (window > 0 && !by_layer && !(everywhere && used)) Reader::refuse("sliding_window", window);
-  std::vector<int64_t> windows(num_layers, used ? window : 0);
+  std::vector<std::int64_t> windows(num_layers, used ? window : 0);
   const json kinds = config.take("layer_types", json::array());
-  for (size_t i = 0; i < kinds.size() && i < windows.size(); ++i) {
+  for (std::size_t i = 0; i < kinds.size() && i < windows.size(); ++i) {
     if (by_layer && kinds[i] == "full_attention") windows[i] = 0;
     if (kinds[i] != (windows[i] == 0 ? "full_attention" : "sliding_attention")) Reader::refuse("layer_types", kinds[i]);
   }
@@ -149,22 +149,22 @@ void read_family(Reader& config, Spec& spec) {
   const std::string& family = spec.family;
   spec.norm_epsilon = config.take("rms_norm_eps", 1e-6);
   if (family == "qwen2") config.expect("use_mrope", false);
-  if (family == "qwen3") spec.qk_norm = QkNorm::head;
-  if (family == "phi3") spec.layout = Layout::phi3;
+  if (family == "qwen3") spec.qk_norm = QkNorm::kHead;
+  if (family == "phi3") spec.layout = Layout::kPhi3;
   if (family == "gemma") {
     config.expect("use_bidirectional_attention", false);
     config.take("hidden_activation", nullptr);  // transformers takes hidden_act
-    spec.norm = NormKind::rms_plus_one;
+    spec.norm = NormKind::kRmsPlusOne;
     spec.embedding_scale = std::sqrt(static_cast<float>(spec.hidden));
   } else if (family == "olmo2") {
-    spec.norm_place = NormPlace::after;
-    spec.qk_norm = QkNorm::whole;
+    spec.norm_place = NormPlace::kAfter;
+    spec.qk_norm = QkNorm::kWhole;
   } else if (family == "gpt_neox") {
-    spec.layout = Layout::neox;
+    spec.layout = Layout::kNeox;
     // A fused weight holds as many keys as queries, which share the hidden size.
     if (spec.num_kv_heads != spec.num_heads) Reader::refuse("num_key_value_heads", spec.num_kv_heads);
     if (spec.head_dim * spec.num_heads != spec.hidden) Reader::refuse("head_dim", spec.head_dim);
-    spec.norm = NormKind::layer;
+    spec.norm = NormKind::kLayer;
     spec.norm_epsilon = config.take("layer_norm_eps", 1e-5);
     spec.gated = false;
     spec.parallel_residual = config.take("use_parallel_residual", true);
@@ -172,7 +172,7 @@ void read_family(Reader& config, Spec& spec) {
 }
 
 Spec read_gpt2(Reader& config) {
-  Spec spec{.family = "gpt2", .layout = Layout::gpt2, .norm = NormKind::layer, .gated = false};
+  Spec spec{.family = "gpt2", .layout = Layout::kGpt2, .norm = NormKind::kLayer, .gated = false};
   spec.num_layers = config.number("n_layer");
   spec.hidden = config.number("n_embd");
   spec.intermediate = config.number("n_inner", 4 * spec.hidden);
@@ -232,9 +232,9 @@ EncoderDecoderSpec read_encoder_decoder_spec(const std::string& config_json) {
   // Whether the head is tied is read from the weights. Newer configs call it tied always and keep its scale apart.
   const bool tied = config.take("tie_word_embeddings", true);
   if (config.take("scale_decoder_outputs", tied)) spec.head_scale = 1.0F / std::sqrt(static_cast<float>(spec.hidden));
-  const int64_t start = config.number("decoder_start_token_id");
+  const std::int64_t start = config.number("decoder_start_token_id");
   if (start >= spec.vocab) Reader::refuse("decoder_start_token_id", start);
-  result.start_token = static_cast<int32_t>(start);
+  result.start_token = static_cast<std::int32_t>(start);
   config.refuse_rest();
   return result;
 }

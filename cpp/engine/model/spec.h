@@ -7,31 +7,31 @@
 
 namespace syco {
 
-enum class NormKind { rms, rms_plus_one, layer };  // rms_plus_one: the weight is stored less 1 (Gemma)
-enum class NormPlace { before, after };            // of attention and MLP; after: before they join the residual (OLMo2)
-enum class QkNorm { none, head, whole };           // over each head (Qwen3), or over all heads at once (OLMo2)
-enum class Activation { silu, gelu, gelu_tanh, relu };
+enum class NormKind { kRms, kRmsPlusOne, kLayer };  // kRmsPlusOne: the weight is stored less 1 (Gemma)
+enum class NormPlace { kBefore, kAfter };    // of attention and MLP; kAfter: before they join the residual (OLMo2)
+enum class QkNorm { kNone, kHead, kWhole };  // over each head (Qwen3), or over all heads at once (OLMo2)
+enum class Activation { kSilu, kGelu, kGeluTanh, kRelu };
 
 // How a family names and stores its weights.
-enum class Layout { split, phi3, neox, gpt2 };
+enum class Layout { kSplit, kPhi3, kNeox, kGpt2 };
 
 struct Spec {
   std::string family;  // model_type of the config
-  Layout layout = Layout::split;
-  int64_t num_layers = 0, hidden = 0, intermediate = 0, vocab = 0;
-  int64_t num_heads = 0, num_kv_heads = 0, head_dim = 0;
-  int64_t context_length = 0;
-  NormKind norm = NormKind::rms;
-  NormPlace norm_place = NormPlace::before;
-  QkNorm qk_norm = QkNorm::none;
+  Layout layout = Layout::kSplit;
+  std::int64_t num_layers = 0, hidden = 0, intermediate = 0, vocab = 0;
+  std::int64_t num_heads = 0, num_kv_heads = 0, head_dim = 0;
+  std::int64_t context_length = 0;
+  NormKind norm = NormKind::kRms;
+  NormPlace norm_place = NormPlace::kBefore;
+  QkNorm qk_norm = QkNorm::kNone;
   float norm_epsilon = 0;
-  Activation activation = Activation::silu;
+  Activation activation = Activation::kSilu;
   bool gated = true;               // act(gate) * up, or act(up)
   bool parallel_residual = false;  // attention and MLP both read the layer's input (GPT-NeoX)
   bool tied_head = false;
   float embedding_scale = 1, head_scale = 1;    // of what the first layer and the output layer read
   std::vector<float> inverse_frequencies = {};  // of the rotated pairs of a head; empty: learned positions (GPT-2)
-  std::vector<int64_t> windows = {};            // of each layer: positions that a token sees, itself included; 0: all
+  std::vector<std::int64_t> windows = {};       // of each layer: positions that a token sees, itself included; 0: all
 
   bool operator==(const Spec&) const = default;
 };
@@ -44,9 +44,9 @@ Spec read_spec(const std::string& config_json);
 // attention scores; both add a bias to them that depends on the head and on how far the key is from the query.
 struct EncoderDecoderSpec {
   Spec decoder;  // the encoder is alike but for the number of its layers
-  int64_t num_encoder_layers = 0;
-  int64_t num_buckets = 0, max_distance = 0;  // of distances
-  int32_t start_token = 0;                    // before the first token of the decoder
+  std::int64_t num_encoder_layers = 0;
+  std::int64_t num_buckets = 0, max_distance = 0;  // of distances
+  std::int32_t start_token = 0;                    // before the first token of the decoder
 
   bool operator==(const EncoderDecoderSpec&) const = default;
 };

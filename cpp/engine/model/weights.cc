@@ -33,17 +33,17 @@ class Reader {
     if (!wrong.str().empty()) throw ModelError("engine: weight " + name + " " + wrong.str());
     return tensor;
   }
-  Norm norm(const std::string& name, int64_t size) {
+  Norm norm(const std::string& name, std::int64_t size) {
     return {take(name + ".weight", {size}), find(name + ".bias", {size})};
   }
-  Matrix linear(const std::string& name, int64_t rows, int64_t columns) {
+  Matrix linear(const std::string& name, std::int64_t rows, std::int64_t columns) {
     return {.weight = take(name + ".weight", {rows, columns}),
             .bias = find(name + ".bias", {rows}),
             .rows = rows,
             .columns = columns};
   }
   // GPT-2 stores its linear layers the other way round.
-  Matrix turned_linear(const std::string& name, int64_t rows, int64_t columns) {
+  Matrix turned_linear(const std::string& name, std::int64_t rows, std::int64_t columns) {
     return {.weight = take(name + ".weight", {columns, rows}),
             .bias = find(name + ".bias", {rows}),
             .rows = rows,
@@ -63,7 +63,7 @@ class Reader {
 };
 
 // Rows [first, first + rows) of a fused layer.
-Matrix part(const Matrix& whole, int64_t first, int64_t rows) {
+Matrix part(const Matrix& whole, std::int64_t first, std::int64_t rows) {
   Matrix matrix = whole;
   matrix.first_row = first;
   matrix.rows = rows;
@@ -71,7 +71,7 @@ Matrix part(const Matrix& whole, int64_t first, int64_t rows) {
 }
 
 // GPT-NeoX: the rows of a head's query, key and value follow each other, head by head.
-Matrix part_of_heads(const Matrix& whole, int64_t which, int64_t head_dim) {
+Matrix part_of_heads(const Matrix& whole, std::int64_t which, std::int64_t head_dim) {
   Matrix matrix = whole;
   matrix.first_row = which * head_dim;
   matrix.rows = whole.rows / 3;
@@ -81,18 +81,18 @@ Matrix part_of_heads(const Matrix& whole, int64_t which, int64_t head_dim) {
 }
 
 LayerWeights read_split(Reader& read, const Spec& s, const std::string& at) {
-  const int64_t q = s.num_heads * s.head_dim, kv = s.num_kv_heads * s.head_dim;
+  const std::int64_t q = s.num_heads * s.head_dim, kv = s.num_kv_heads * s.head_dim;
   const std::string attention = at + "self_attn.";
-  const bool after = s.norm_place == NormPlace::after;
+  const bool after = s.norm_place == NormPlace::kAfter;
   LayerWeights w;
   w.attention_norm = read.norm(at + (after ? "post_attention_layernorm" : "input_layernorm"), s.hidden);
   w.mlp_norm = read.norm(at + (after ? "post_feedforward_layernorm" : "post_attention_layernorm"), s.hidden);
-  if (s.qk_norm != QkNorm::none) {
-    const bool whole = s.qk_norm == QkNorm::whole;
+  if (s.qk_norm != QkNorm::kNone) {
+    const bool whole = s.qk_norm == QkNorm::kWhole;
     w.query_norm = read.norm(attention + "q_norm", whole ? q : s.head_dim);
     w.key_norm = read.norm(attention + "k_norm", whole ? kv : s.head_dim);
   }
-  if (s.layout == Layout::phi3) {
+  if (s.layout == Layout::kPhi3) {
     const Matrix qkv = read.linear(attention + "qkv_proj", q + 2 * kv, s.hidden);
     const Matrix gate_up = read.linear(at + "mlp.gate_up_proj", 2 * s.intermediate, s.hidden);
     w.query = part(qkv, 0, q), w.key = part(qkv, q, kv), w.value = part(qkv, q + kv, kv);
@@ -144,8 +144,8 @@ struct Names {
 };
 
 Names names_of(Layout layout) {
-  if (layout == Layout::neox) return {"gpt_neox.embed_in", "gpt_neox.layers.", "gpt_neox.final_layer_norm", "lm_head"};
-  if (layout == Layout::gpt2) return {"transformer.wte", "transformer.h.", "transformer.ln_f", "lm_head"};
+  if (layout == Layout::kNeox) return {"gpt_neox.embed_in", "gpt_neox.layers.", "gpt_neox.final_layer_norm", "lm_head"};
+  if (layout == Layout::kGpt2) return {"transformer.wte", "transformer.h.", "transformer.ln_f", "lm_head"};
   return {"model.embed_tokens", "model.layers.", "model.norm", "lm_head"};
 }
 
@@ -156,14 +156,14 @@ Weights read_weights(const Spec& spec, Tensors tensors, const at::TensorOptions&
   const Names names = names_of(spec.layout);
   Weights weights;
   weights.embedding = read.take(names.embedding + ".weight", {spec.vocab, spec.hidden});
-  if (spec.layout == Layout::gpt2) {
+  if (spec.layout == Layout::kGpt2) {
     weights.positions = read.take("transformer.wpe.weight", {spec.context_length, spec.hidden});
   }
-  for (int64_t i = 0; i < spec.num_layers; ++i) {
+  for (std::int64_t i = 0; i < spec.num_layers; ++i) {
     const std::string at = names.layers + std::to_string(i) + ".";
-    weights.layers.push_back(spec.layout == Layout::neox   ? read_neox(read, spec, at)
-                             : spec.layout == Layout::gpt2 ? read_gpt2(read, spec, at)
-                                                           : read_split(read, spec, at));
+    weights.layers.push_back(spec.layout == Layout::kNeox   ? read_neox(read, spec, at)
+                             : spec.layout == Layout::kGpt2 ? read_gpt2(read, spec, at)
+                                                            : read_split(read, spec, at));
   }
   weights.final_norm = read.norm(names.final_norm, spec.hidden);
   if (spec.tied_head) {
@@ -179,7 +179,7 @@ namespace {
 
 // T5: a block's parts are called layers, attention first and MLP last; norms have no bias.
 LayerWeights read_t5_layer(Reader& read, const Spec& s, const std::string& at, const std::string& mlp_part) {
-  const int64_t q = s.num_heads * s.head_dim;
+  const std::int64_t q = s.num_heads * s.head_dim;
   const std::string attention = at + "layer.0.SelfAttention.", mlp = at + mlp_part + "DenseReluDense.";
   LayerWeights w;
   w.attention_norm = {read.take(at + "layer.0.layer_norm.weight", {s.hidden}), {}};
@@ -195,7 +195,7 @@ LayerWeights read_t5_layer(Reader& read, const Spec& s, const std::string& at, c
 }
 
 CrossWeights read_t5_cross(Reader& read, const Spec& s, const std::string& at) {
-  const int64_t q = s.num_heads * s.head_dim;
+  const std::int64_t q = s.num_heads * s.head_dim;
   return {.norm = {read.take(at + "layer_norm.weight", {s.hidden}), {}},
           .query = read.linear(at + "EncDecAttention.q", q, s.hidden),
           .key = read.linear(at + "EncDecAttention.k", q, s.hidden),
@@ -213,10 +213,10 @@ EncoderDecoderWeights read_encoder_decoder_weights(const EncoderDecoderSpec& spe
   weights.decoder.embedding = read.take("shared.weight", {s.vocab, s.hidden});
   weights.encoder_distances = read.take("encoder." + distances, {spec.num_buckets, s.num_heads});
   weights.decoder_distances = read.take("decoder." + distances, {spec.num_buckets, s.num_heads});
-  for (int64_t i = 0; i < spec.num_encoder_layers; ++i) {
+  for (std::int64_t i = 0; i < spec.num_encoder_layers; ++i) {
     weights.encoder_layers.push_back(read_t5_layer(read, s, "encoder.block." + std::to_string(i) + ".", "layer.1."));
   }
-  for (int64_t i = 0; i < s.num_layers; ++i) {
+  for (std::int64_t i = 0; i < s.num_layers; ++i) {
     const std::string at = "decoder.block." + std::to_string(i) + ".";
     weights.decoder.layers.push_back(read_t5_layer(read, s, at, "layer.2."));
     weights.cross.push_back(read_t5_cross(read, s, at + "layer.1."));

@@ -11,14 +11,14 @@
 
 namespace syco {
 
-void Decoder::begin(const Plan& plan, int64_t max_panels) {
+void Decoder::begin(const Plan& plan, std::int64_t max_panels) {
   plan_ = &plan;
-  const int64_t q = spec_.num_heads * spec_.head_dim, kv = spec_.num_kv_heads * spec_.head_dim;
-  const int64_t widest = std::max({spec_.hidden, q, spec_.intermediate});
-  const auto pairs = static_cast<int64_t>(spec_.inverse_frequencies.size());
-  const int64_t p = max_panels, depth = std::max<int64_t>(plan.max_depth, 1);
+  const std::int64_t q = spec_.num_heads * spec_.head_dim, kv = spec_.num_kv_heads * spec_.head_dim;
+  const std::int64_t widest = std::max({spec_.hidden, q, spec_.intermediate});
+  const auto pairs = static_cast<std::int64_t>(spec_.inverse_frequencies.size());
+  const std::int64_t p = max_panels, depth = std::max<std::int64_t>(plan.max_depth, 1);
   const auto floats = make_workspace;
-  const int64_t max_keys = (depth / kTileSlots + 1 + kColumns) * kTileSlots;  // slots of a panel's tiles
+  const std::int64_t max_keys = (depth / kTileSlots + 1 + kColumns) * kTileSlots;  // slots of a panel's tiles
   residual_ = floats({p, spec_.hidden, kColumns});
   packed_in_ = floats({p, packed_size(spec_.hidden)});
   packed_mid_ = floats({p, packed_size(widest)});
@@ -26,13 +26,13 @@ void Decoder::begin(const Plan& plan, int64_t max_panels) {
   key_ = floats({p, kv, kColumns});
   value_ = floats({p, kv, kColumns});
   key_rows_ = floats({spec_.num_kv_heads, p * kColumns, spec_.head_dim});
-  if (spec_.norm_place == NormPlace::after) joined_ = floats({p, spec_.hidden, kColumns});
+  if (spec_.norm_place == NormPlace::kAfter) joined_ = floats({p, spec_.hidden, kColumns});
   cosine_ = floats({p, pairs, kColumns});
   sine_ = floats({p, pairs, kColumns});
   cosines_ = floats({depth, pairs});
   sines_ = floats({depth, pairs});
-  for (int64_t d = 0; d < depth; ++d) {
-    for (int64_t i = 0; i < pairs; ++i) {
+  for (std::int64_t d = 0; d < depth; ++d) {
+    for (std::int64_t i = 0; i < pairs; ++i) {
       const float angle = static_cast<float>(d) * spec_.inverse_frequencies[i];
       panel_of(cosines_, d)[i] = std::cos(angle);
       panel_of(sines_, d)[i] = std::sin(angle);
@@ -48,94 +48,95 @@ void Decoder::begin(const Plan& plan, int64_t max_panels) {
 
 // Items that differ in size: each goes to the thread that is free next.
 template <typename Step>
-void Decoder::each_when_free(int64_t count, const Step& step) const {
-  std::atomic<int64_t> next = 0;
-  at::parallel_for(0, at::get_num_threads(), 1, [&](int64_t, int64_t) {
+void Decoder::each_when_free(std::int64_t count, const Step& step) const {
+  std::atomic<std::int64_t> next = 0;
+  at::parallel_for(0, at::get_num_threads(), 1, [&](std::int64_t, std::int64_t) {
     const TileUse tiles(precision_);
-    for (int64_t i = next++; i < count; i = next++) step(i);
+    for (std::int64_t i = next++; i < count; i = next++) step(i);
   });
 }
 
 void Decoder::run(const Chunk& chunk, const std::function<void()>& tick) {
   chunk_ = &chunk;
-  const int64_t panels = chunk.num_panels();
-  at::parallel_for(0, panels, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t p = begin; p < end; ++p) embed(p);
+  const std::int64_t panels = chunk.num_panels();
+  at::parallel_for(0, panels, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t p = begin; p < end; ++p) embed(p);
   });
-  for (int64_t layer = 0; layer < spec_.num_layers; ++layer) {
+  for (std::int64_t layer = 0; layer < spec_.num_layers; ++layer) {
     factors_.prepare(matrices_of(weights_.layers[layer]));
-    at::parallel_for(0, panels, 1, [&](int64_t begin, int64_t end) { read_inputs(layer, begin, end); });
+    at::parallel_for(0, panels, 1, [&](std::int64_t begin, std::int64_t end) { read_inputs(layer, begin, end); });
     tick();
     each_when_free(panels * spec_.num_kv_heads,
-                   [&](int64_t i) { attend(layer, i / spec_.num_kv_heads, i % spec_.num_kv_heads); });
+                   [&](std::int64_t i) { attend(layer, i / spec_.num_kv_heads, i % spec_.num_kv_heads); });
     keep_chain(layer);
     tick();
-    at::parallel_for(0, panels, 1, [&](int64_t begin, int64_t end) { finish_layer(layer, begin, end); });
+    at::parallel_for(0, panels, 1, [&](std::int64_t begin, std::int64_t end) { finish_layer(layer, begin, end); });
     tick();
   }
 }
 
-void Decoder::copy_hidden(int64_t row, float* column) const {
-  const int64_t at = row - chunk_->first_row;
+void Decoder::copy_hidden(std::int64_t row, float* column) const {
+  const std::int64_t at = row - chunk_->first_row;
   const float* x = residual_.const_data_ptr<float>() + at / kColumns * residual_.stride(0) + at % kColumns;
-  for (int64_t i = 0; i < spec_.hidden; ++i) column[i * kColumns] = x[i * kColumns];
+  for (std::int64_t i = 0; i < spec_.hidden; ++i) column[i * kColumns] = x[i * kColumns];
 }
 
-void Decoder::embed(int64_t panel) {
+void Decoder::embed(std::int64_t panel) {
   float* x = panel_of(residual_, panel);
-  const auto pairs = static_cast<int64_t>(spec_.inverse_frequencies.size());
-  for (int64_t c = 0; c < kColumns; ++c) {
-    const int64_t row = chunk_->first_row + panel * kColumns + c;
-    const int64_t token = row < plan_->num_tokens() ? plan_->tokens[row] : 0;
-    const int64_t depth = chunk_->panels[panel].depths[c];
+  const auto pairs = static_cast<std::int64_t>(spec_.inverse_frequencies.size());
+  for (std::int64_t c = 0; c < kColumns; ++c) {
+    const std::int64_t row = chunk_->first_row + panel * kColumns + c;
+    const std::int64_t token = row < plan_->num_tokens() ? plan_->tokens[row] : 0;
+    const std::int64_t depth = chunk_->panels[panel].depths[c];
     const float* e = weights_.embedding.const_data_ptr<float>() + token * spec_.hidden;
-    for (int64_t i = 0; i < spec_.hidden; ++i) x[i * kColumns + c] = e[i] * spec_.embedding_scale;
+    for (std::int64_t i = 0; i < spec_.hidden; ++i) x[i * kColumns + c] = e[i] * spec_.embedding_scale;
     if (weights_.positions.defined()) {
       const float* position = weights_.positions.const_data_ptr<float>() + depth * spec_.hidden;
-      for (int64_t i = 0; i < spec_.hidden; ++i) x[i * kColumns + c] += position[i];
+      for (std::int64_t i = 0; i < spec_.hidden; ++i) x[i * kColumns + c] += position[i];
     }
-    for (int64_t i = 0; i < pairs; ++i) {
+    for (std::int64_t i = 0; i < pairs; ++i) {
       panel_of(cosine_, panel)[i * kColumns + c] = panel_of(cosines_, depth)[i];
       panel_of(sine_, panel)[i * kColumns + c] = panel_of(sines_, depth)[i];
     }
   }
 }
 
-void Decoder::read_inputs(int64_t layer, int64_t begin, int64_t end) {
+void Decoder::read_inputs(std::int64_t layer, std::int64_t begin, std::int64_t end) {
   const LayerWeights& w = weights_.layers[layer];
   const Share mine = share(begin, end);
   const TileUse tiles(precision_);
-  for (int64_t p = begin; p < end; ++p) {
-    normalize_into(w.attention_norm, spec_.norm_place == NormPlace::after, p, mine.scratch);
+  for (std::int64_t p = begin; p < end; ++p) {
+    normalize_into(w.attention_norm, spec_.norm_place == NormPlace::kAfter, p, mine.scratch);
   }
   project(mine, w.query, packed_in_, query_);
   project(mine, w.key, packed_in_, key_);
   project(mine, w.value, packed_in_, value_);
-  for (int64_t p = begin; p < end; ++p) {
+  for (std::int64_t p = begin; p < end; ++p) {
     prepare_heads(w.query_norm, panel_of(query_, p), spec_.num_heads, p, mine.scratch);
     prepare_heads(w.key_norm, panel_of(key_, p), spec_.num_kv_heads, p, mine.scratch);
   }
   turn_keys(mine, key_, key_rows_);
 }
 
-void Decoder::prepare_heads(const Norm& norm, float* heads, int64_t num_heads, int64_t panel, const Scratch& scratch) {
-  const int64_t size = spec_.head_dim * kColumns;
-  if (spec_.qk_norm == QkNorm::whole) {
+void Decoder::prepare_heads(const Norm& norm, float* heads, std::int64_t num_heads, std::int64_t panel,
+                            const Scratch& scratch) {
+  const std::int64_t size = spec_.head_dim * kColumns;
+  if (spec_.qk_norm == QkNorm::kWhole) {
     normalize(spec_, norm, heads, num_heads * spec_.head_dim, scratch.normed);
     std::memcpy(heads, scratch.normed, num_heads * size * sizeof(float));
   }
-  for (int64_t h = 0; h < num_heads; ++h) {
+  for (std::int64_t h = 0; h < num_heads; ++h) {
     float* head = heads + h * size;
-    if (spec_.qk_norm == QkNorm::head) {
+    if (spec_.qk_norm == QkNorm::kHead) {
       normalize(spec_, norm, head, spec_.head_dim, scratch.normed);
       std::memcpy(head, scratch.normed, size * sizeof(float));
     }
     rotate(head, panel_of(cosine_, panel), panel_of(sine_, panel),
-           static_cast<int64_t>(spec_.inverse_frequencies.size()));
+           static_cast<std::int64_t>(spec_.inverse_frequencies.size()));
   }
 }
 
-void Decoder::normalize_into(const Norm& norm, bool skip, int64_t panel, const Scratch& scratch) {
+void Decoder::normalize_into(const Norm& norm, bool skip, std::int64_t panel, const Scratch& scratch) {
   float *x = panel_of(residual_, panel), *packed = panel_of(packed_in_, panel);
   float* y = skip ? x : unpacked_rows(precision_, packed, 0, scratch.normed);
   if (!skip) normalize(spec_, norm, x, spec_.hidden, y);
@@ -143,12 +144,13 @@ void Decoder::normalize_into(const Norm& norm, bool skip, int64_t panel, const S
 }
 
 // Keys (slots, head_dim) and values (head_dim, slots) of a panel's tiles, from this chunk or from the chain before it.
-void Decoder::gather(int64_t layer, int64_t panel, int64_t kv_head, const Block& keys, const Block& values) {
-  const int64_t dim = spec_.head_dim, depth_stride = chain_values_.size(3);
+void Decoder::gather(std::int64_t layer, std::int64_t panel, std::int64_t kv_head, const Block& keys,
+                     const Block& values) {
+  const std::int64_t dim = spec_.head_dim, depth_stride = chain_values_.size(3);
   for (const KeyRun& run : chunk_->panels[panel].runs) {
-    const int64_t kept = std::clamp<int64_t>(chunk_->first_row - run.row, 0, run.count);
+    const std::int64_t kept = std::clamp<std::int64_t>(chunk_->first_row - run.row, 0, run.count);
     if (kept > 0) {
-      const int64_t depth = plan_->depths[run.row];
+      const std::int64_t depth = plan_->depths[run.row];
       fill_block(keys, run.slot, 0, chain_of(chain_keys_, layer, kv_head) + depth * dim, dim, kept, dim);
       fill_block(values, 0, run.slot, chain_of(chain_values_, layer, kv_head) + depth, depth_stride, dim, kept);
     }
@@ -159,17 +161,17 @@ void Decoder::gather(int64_t layer, int64_t panel, int64_t kv_head, const Block&
   }
 }
 
-void Decoder::attend(int64_t layer, int64_t panel, int64_t kv_head) {
+void Decoder::attend(std::int64_t layer, std::int64_t panel, std::int64_t kv_head) {
   const Scratch scratch = scratches_.of_this_thread();
   const Panel& seen = chunk_->panels[panel];
-  const int64_t dim = spec_.head_dim, slots = seen.num_tiles() * kTileSlots;
+  const std::int64_t dim = spec_.head_dim, slots = seen.num_tiles() * kTileSlots;
   const Block keys = make_keys(precision_, scratch, slots, dim);
   const Block values = make_block(precision_, dim, slots, scratch.values);
   gather(layer, panel, kv_head, keys, values);
   const float scale = 1.0F / std::sqrt(static_cast<float>(dim));
-  for (int64_t h = kv_head * group(); h < (kv_head + 1) * group(); ++h) {
+  for (std::int64_t h = kv_head * group(); h < (kv_head + 1) * group(); ++h) {
     score_keys(precision_, scratch, keys, panel_of(query_, panel) + h * dim * kColumns, dim, seen.halves.data(),
-               [&](int64_t tile, float* scores) { mask_scores(seen, spec_.windows[layer], tile, scores); });
+               [&](std::int64_t tile, float* scores) { mask_scores(seen, spec_.windows[layer], tile, scores); });
     float *packed = panel_of(packed_mid_, panel), *out = unpacked_rows(precision_, packed, h * dim, scratch.tile);
     mix_values(precision_, scratch, values, slots, seen.halves.data(), scale, out);
     pack_rows(precision_, out, h * dim, dim, spec_.num_heads * dim, packed);
@@ -177,32 +179,32 @@ void Decoder::attend(int64_t layer, int64_t panel, int64_t kv_head) {
 }
 
 // Keeps keys and values of the chain of the next chunk's first row, as far as it lies in this chunk.
-void Decoder::keep_chain(int64_t layer) {
-  const int64_t next = chunk_->first_row + chunk_->num_panels() * kColumns, dim = spec_.head_dim;
+void Decoder::keep_chain(std::int64_t layer) {
+  const std::int64_t next = chunk_->first_row + chunk_->num_panels() * kColumns, dim = spec_.head_dim;
   if (next >= plan_->num_tokens()) return;
-  for (int64_t row = plan_->parents[next]; row >= chunk_->first_row; row = plan_->parents[row]) {
-    const int64_t at = row - chunk_->first_row, depth = plan_->depths[row];
-    for (int64_t g = 0; g < spec_.num_kv_heads; ++g) {
+  for (std::int64_t row = plan_->parents[next]; row >= chunk_->first_row; row = plan_->parents[row]) {
+    const std::int64_t at = row - chunk_->first_row, depth = plan_->depths[row];
+    for (std::int64_t g = 0; g < spec_.num_kv_heads; ++g) {
       std::memcpy(chain_of(chain_keys_, layer, g) + depth * dim, panel_of(key_rows_, g) + at * dim,
                   dim * sizeof(float));
       const float* value = panel_of(value_, at / kColumns) + g * dim * kColumns + at % kColumns;
       float* kept = chain_of(chain_values_, layer, g) + depth;
-      for (int64_t d = 0; d < dim; ++d) kept[d * chain_values_.size(3)] = value[d * kColumns];
+      for (std::int64_t d = 0; d < dim; ++d) kept[d * chain_values_.size(3)] = value[d * kColumns];
     }
   }
 }
 
-void Decoder::finish_layer(int64_t layer, int64_t begin, int64_t end) {
+void Decoder::finish_layer(std::int64_t layer, std::int64_t begin, std::int64_t end) {
   const LayerWeights& w = weights_.layers[layer];
   const Share mine = share(begin, end);
   const TileUse tiles(precision_);
-  const bool after = spec_.norm_place == NormPlace::after;
+  const bool after = spec_.norm_place == NormPlace::kAfter;
   if (spec_.parallel_residual) {
-    for (int64_t p = begin; p < end; ++p) normalize_into(w.mlp_norm, false, p, mine.scratch);
+    for (std::int64_t p = begin; p < end; ++p) normalize_into(w.mlp_norm, false, p, mine.scratch);
   }
   join(mine, w.output, after ? &w.attention_norm : nullptr);
   if (!spec_.parallel_residual) {
-    for (int64_t p = begin; p < end; ++p) normalize_into(w.mlp_norm, after, p, mine.scratch);
+    for (std::int64_t p = begin; p < end; ++p) normalize_into(w.mlp_norm, after, p, mine.scratch);
   }
   run_mlp(mine, spec_, w, packed_in_, packed_mid_);
   join(mine, w.down, after ? &w.mlp_norm : nullptr);
@@ -212,7 +214,7 @@ void Decoder::finish_layer(int64_t layer, int64_t begin, int64_t end) {
 void Decoder::join(const Share& share, const Matrix& matrix, const Norm* norm) {
   if (!norm) return add_product(share, matrix, packed_mid_, residual_);
   project(share, matrix, packed_mid_, joined_);
-  for (int64_t p = share.begin; p < share.end; ++p) {
+  for (std::int64_t p = share.begin; p < share.end; ++p) {
     normalize(spec_, *norm, panel_of(joined_, p), spec_.hidden, share.scratch.normed);
     add(panel_of(residual_, p), share.scratch.normed, spec_.hidden);
   }

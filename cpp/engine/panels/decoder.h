@@ -1,6 +1,7 @@
 // One forward for all decoder families, by the flags of a Spec.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <vector>
 
@@ -10,9 +11,9 @@ namespace syco {
 
 // A piece of a plan: whole panels, run through all layers together.
 struct Chunk {
-  int64_t first_row = 0;
+  std::int64_t first_row = 0;
   std::vector<Panel> panels;
-  int64_t num_panels() const { return static_cast<int64_t>(panels.size()); }
+  std::int64_t num_panels() const { return static_cast<std::int64_t>(panels.size()); }
 };
 
 // Runs chunks of a plan in order. Keys and values of the chain that leads into the next chunk are kept, by depth, so
@@ -23,35 +24,36 @@ class Decoder {
       : spec_(spec), weights_(weights), precision_(precision) {}
 
   // Makes room for chunks of up to `max_panels` of `plan`; before its first chunk.
-  void begin(const Plan& plan, int64_t max_panels);
+  void begin(const Plan& plan, std::int64_t max_panels);
 
   // Runs a chunk; `tick` is called between steps from the calling thread and may throw.
   void run(const Chunk& chunk, const std::function<void()>& tick);
 
   // Copies the hidden state of a row of the last chunk, before the final norm, into one column of a panel.
-  void copy_hidden(int64_t row, float* column) const;
+  void copy_hidden(std::int64_t row, float* column) const;
 
  private:
-  Share share(int64_t begin, int64_t end) const {
+  Share share(std::int64_t begin, std::int64_t end) const {
     return {precision_, factors_, scratches_.of_this_thread(), begin, end};
   }
   template <typename Step>
-  void each_when_free(int64_t count, const Step& step) const;
-  void embed(int64_t panel);
-  void read_inputs(int64_t layer, int64_t begin, int64_t end);
-  void attend(int64_t layer, int64_t panel, int64_t kv_head);
-  void gather(int64_t layer, int64_t panel, int64_t kv_head, const Block& keys, const Block& values);
-  void keep_chain(int64_t layer);
-  void finish_layer(int64_t layer, int64_t begin, int64_t end);
+  void each_when_free(std::int64_t count, const Step& step) const;
+  void embed(std::int64_t panel);
+  void read_inputs(std::int64_t layer, std::int64_t begin, std::int64_t end);
+  void attend(std::int64_t layer, std::int64_t panel, std::int64_t kv_head);
+  void gather(std::int64_t layer, std::int64_t panel, std::int64_t kv_head, const Block& keys, const Block& values);
+  void keep_chain(std::int64_t layer);
+  void finish_layer(std::int64_t layer, std::int64_t begin, std::int64_t end);
 
-  void prepare_heads(const Norm& norm, float* heads, int64_t num_heads, int64_t panel, const Scratch& scratch);
-  void normalize_into(const Norm& norm, bool skip, int64_t panel, const Scratch& scratch);
+  void prepare_heads(const Norm& norm, float* heads, std::int64_t num_heads, std::int64_t panel,
+                     const Scratch& scratch);
+  void normalize_into(const Norm& norm, bool skip, std::int64_t panel, const Scratch& scratch);
   void join(const Share& share, const Matrix& matrix, const Norm* norm);
 
-  float* chain_of(at::Tensor& chains, int64_t layer, int64_t kv_head) const {
+  float* chain_of(at::Tensor& chains, std::int64_t layer, std::int64_t kv_head) const {
     return chains.data_ptr<float>() + layer * chains.stride(0) + kv_head * chains.stride(1);
   }
-  int64_t group() const { return spec_.num_heads / spec_.num_kv_heads; }
+  std::int64_t group() const { return spec_.num_heads / spec_.num_kv_heads; }
 
   const Spec& spec_;
   const Weights& weights_;

@@ -1,6 +1,7 @@
 // One forward for encoder-decoder models: contexts through the encoder, each once, then the trees of the decoder.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 
 #include "core/plan/contexts.h"
@@ -22,12 +23,12 @@ struct KeysValues {
 
 // Rows that follow each other.
 struct Rows {
-  int64_t first, count;
+  std::int64_t first, count;
 };
 
 // The rows of the encoder or of the decoder, in panels.
 struct Stack {
-  int64_t num_panels = 0;            // in use
+  std::int64_t num_panels = 0;       // in use
   at::Tensor residual;               // (P, hidden, 64)
   at::Tensor packed_in, packed_mid;  // (P, packed)
   at::Tensor query, attended;        // (P, heads * head_dim, 64)
@@ -42,22 +43,22 @@ class EncoderDecoder {
       : spec_(spec), weights_(weights), precision_(precision) {}
 
   // Makes room for any of `batches`, whose contexts are encoded in pieces of up to `max_tokens` or one.
-  void begin(std::span<const ContextBatch> batches, int64_t max_tokens);
+  void begin(std::span<const ContextBatch> batches, std::int64_t max_tokens);
 
   // Runs a batch; `tick` is called with its rows done, between steps from the calling thread, and may throw.
-  void run(const ContextBatch& batch, const std::function<void(int64_t)>& tick);
+  void run(const ContextBatch& batch, const std::function<void(std::int64_t)>& tick);
 
   // Copies the hidden state of a row of the last batch's decoder, before the final norm, into one column of a panel.
-  void copy_hidden(int64_t row, float* column) const;
+  void copy_hidden(std::int64_t row, float* column) const;
 
  private:
-  Stack make_stack(int64_t panels) const;
-  KeysValues make_keys_values(int64_t panels) const;
+  Stack make_stack(std::int64_t panels) const;
+  KeysValues make_keys_values(std::int64_t panels) const;
   template <typename Step>
-  void each_share(int64_t panels, const Step& step) const;
+  void each_share(std::int64_t panels, const Step& step) const;
 
-  void embed(Stack& stack, std::span<const int32_t> tokens) const;
-  void encode(std::span<const Context> contexts, int64_t first_panel, const std::function<void()>& tick);
+  void embed(Stack& stack, std::span<const std::int32_t> tokens) const;
+  void encode(std::span<const Context> contexts, std::int64_t first_panel, const std::function<void()>& tick);
   void decode(const DecoderPlan& decoder, const std::function<void()>& tick);
   void remember(const CrossWeights& cross);
 
@@ -65,8 +66,8 @@ class EncoderDecoder {
   void read(const Share& share, const LayerWeights& layer, const Stack& stack) const;
   void join_attended(const Share& share, const Matrix& output, const Stack& stack) const;
   void join_mlp(const Share& share, const LayerWeights& layer, const Stack& stack) const;
-  void attend_tree(const Panel& panel, int64_t index, int64_t head) const;
-  void attend_context(const KeysValues& from, Rows keys, const Stack& stack, Rows queries, int64_t head,
+  void attend_tree(const Panel& panel, std::int64_t index, std::int64_t head) const;
+  void attend_context(const KeysValues& from, Rows keys, const Stack& stack, Rows queries, std::int64_t head,
                       const float* distances) const;
 
   const Spec& sizes() const { return spec_.decoder; }
@@ -74,14 +75,14 @@ class EncoderDecoder {
   const EncoderDecoderSpec& spec_;
   const EncoderDecoderWeights& weights_;
   MatmulPrecision precision_;
-  int64_t max_tokens_ = 0;
+  std::int64_t max_tokens_ = 0;
 
   // The workspace, allocated once a job.
   Stack encoder_, decoder_;
   at::Tensor memory_;                                 // (P, packed): the encoder's output for a batch
   KeysValues remembered_;                             // of the memory, for one layer of the decoder
   std::vector<Rows> places_;                          // of each context in the memory
-  int64_t memory_panels_ = 0;                         // in use
+  std::int64_t memory_panels_ = 0;                    // in use
   at::Tensor encoder_distances_, decoder_distances_;  // (heads, 2 * reach): by query - key + reach
   Factors factors_;
   Scratches scratches_;

@@ -15,9 +15,9 @@ Matrices matrices_of(const LayerWeights& layer) {
 }
 
 Factors::Factors(MatmulPrecision precision, std::span<const Matrices> layers) : precision_(precision) {
-  int64_t most = 0, widest = 0;
+  std::int64_t most = 0, widest = 0;
   for (const Matrices& layer : layers) {
-    int64_t floats = 0;
+    std::int64_t floats = 0;
     for (const Matrix* matrix : layer) {
       floats += matrix->num_blocks() * factor_size(precision, *matrix);
       if (matrix->transposed) widest = std::max(widest, block_size(matrix->block_rows, matrix->columns));
@@ -30,20 +30,20 @@ Factors::Factors(MatmulPrecision precision, std::span<const Matrices> layers) : 
 
 void Factors::prepare(const Matrices& layer) {
   struct Item {
-    int64_t matrix, block;
+    std::int64_t matrix, block;
     float* memory;
   };
   std::vector<Item> items;
   auto* memory = memory_.data_ptr<float>();
   matrices_ = layer;
   blocks_.resize(layer.size());
-  for (size_t m = 0; m < layer.size(); ++m) {
+  for (std::size_t m = 0; m < layer.size(); ++m) {
     blocks_[m].resize(layer[m]->num_blocks());
-    for (int64_t b = 0; b < layer[m]->num_blocks(); ++b, memory += factor_size(precision_, *layer[m])) {
-      items.push_back({static_cast<int64_t>(m), b, memory});
+    for (std::int64_t b = 0; b < layer[m]->num_blocks(); ++b, memory += factor_size(precision_, *layer[m])) {
+      items.push_back({static_cast<std::int64_t>(m), b, memory});
     }
   }
-  at::parallel_for(0, std::ssize(items), 1, [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, std::ssize(items), 1, [&](std::int64_t begin, std::int64_t end) {
     float* turned = turned_.data_ptr<float>() + at::get_thread_num() * turned_.stride(0);
     for (const Item& item : std::span(items).subspan(begin, end - begin)) {
       blocks_[item.matrix][item.block] =

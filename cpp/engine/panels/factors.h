@@ -27,7 +27,7 @@ class Factors {
   std::span<const Block> of(const Matrix& matrix) const;
 
  private:
-  MatmulPrecision precision_ = MatmulPrecision::highest;
+  MatmulPrecision precision_ = MatmulPrecision::kHighest;
   at::Tensor memory_;  // of one layer's factors
   at::Tensor turned_;  // (threads, floats): a block on its way
   Matrices matrices_;

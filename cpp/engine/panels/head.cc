@@ -11,14 +11,14 @@
 namespace syco {
 namespace {
 
-constexpr int64_t kPanels = 4;
+constexpr std::int64_t kPanels = 4;
 // Parts of the vocabulary that are summed apart and then in order, however many threads there are.
-constexpr int64_t kSplits = 32;
+constexpr std::int64_t kSplits = 32;
 
 }  // namespace
 
 Head::Head(const Spec& spec, const Weights& weights, MatmulPrecision precision, std::vector<double>& log_probs,
-           std::vector<uint8_t>& is_greedy)
+           std::vector<std::uint8_t>& is_greedy)
     : spec_(spec),
       weights_(weights),
       precision_(before_exponentials(precision)),
@@ -27,13 +27,13 @@ Head::Head(const Spec& spec, const Weights& weights, MatmulPrecision precision, 
   hidden_ = make_workspace({kPanels, spec.hidden, kColumns});
   packed_ = make_workspace({kPanels, packed_size(spec.hidden)});
   partial_ = make_workspace({kSplits, kPanels, 2, kColumns});
-  const int64_t floats = kBlockRows * kColumns + block_size(kBlockRows, spec.hidden);
+  const std::int64_t floats = kBlockRows * kColumns + block_size(kBlockRows, spec.hidden);
   scratch_ = make_workspace({at::get_num_threads(), floats});
   hidden_.zero_();
 }
 
-void Head::take(std::span<const Target> targets, const std::function<void(int64_t, float*)>& copy_hidden) {
-  int64_t last = -1;
+void Head::take(std::span<const Target> targets, const std::function<void(std::int64_t, float*)>& copy_hidden) {
+  std::int64_t last = -1;
   for (const Target& target : targets) {
     if (target.row != last) {
       if (num_columns_ == kPanels * kColumns) flush();
@@ -42,30 +42,30 @@ void Head::take(std::span<const Target> targets, const std::function<void(int64_
       ++num_columns_;
       last = target.row;
     }
-    wanted_.push_back({target.token, static_cast<int32_t>(num_columns_ - 1), target.sequence, 0.0F});
+    wanted_.push_back({target.token, static_cast<std::int32_t>(num_columns_ - 1), target.sequence, 0.0F});
   }
 }
 
 void Head::flush() {
   if (num_columns_ == 0) return;
-  const int64_t panels = (num_columns_ + kColumns - 1) / kColumns;
-  for (int64_t p = 0; p < panels; ++p) {
+  const std::int64_t panels = (num_columns_ + kColumns - 1) / kColumns;
+  for (std::int64_t p = 0; p < panels; ++p) {
     float* x = hidden_.data_ptr<float>() + p * hidden_.stride(0);
     normalize(spec_, weights_.final_norm, x, spec_.hidden, x);
     if (spec_.head_scale != 1) scale(x, spec_.head_scale, spec_.hidden);
     pack_rows(precision_, x, 0, spec_.hidden, spec_.hidden, packed_.data_ptr<float>() + p * packed_.stride(0));
   }
   std::ranges::stable_sort(wanted_, {}, &Wanted::token);
-  at::parallel_for(0, kSplits, 1, [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, kSplits, 1, [&](std::int64_t begin, std::int64_t end) {
     const TileUse tiles(precision_);
-    for (int64_t split = begin; split < end; ++split) run_blocks(split);
+    for (std::int64_t split = begin; split < end; ++split) run_blocks(split);
   });
   const auto partial = partial_.accessor<float, 4>();
   for (const Wanted& w : wanted_) {
-    const int64_t p = w.column / kColumns, c = w.column % kColumns;
+    const std::int64_t p = w.column / kColumns, c = w.column % kColumns;
     double maximum = -std::numeric_limits<double>::infinity(), sum = 0;
-    for (int64_t s = 0; s < kSplits; ++s) maximum = std::max<double>(maximum, partial[s][p][0][c]);
-    for (int64_t s = 0; s < kSplits; ++s) sum += partial[s][p][1][c] * std::exp(partial[s][p][0][c] - maximum);
+    for (std::int64_t s = 0; s < kSplits; ++s) maximum = std::max<double>(maximum, partial[s][p][0][c]);
+    for (std::int64_t s = 0; s < kSplits; ++s) sum += partial[s][p][1][c] * std::exp(partial[s][p][0][c] - maximum);
     log_probs_[w.sequence] += w.logit - (maximum + std::log(sum));
     if (!(w.logit >= maximum)) is_greedy_[w.sequence] = 0;  // as written, also where a logit is not a number
   }
@@ -73,18 +73,18 @@ void Head::flush() {
   num_columns_ = 0;
 }
 
-void Head::run_blocks(int64_t split) {
+void Head::run_blocks(std::int64_t split) {
   const Matrix& head = weights_.head;
-  const int64_t panels = (num_columns_ + kColumns - 1) / kColumns, blocks = head.num_blocks();
+  const std::int64_t panels = (num_columns_ + kColumns - 1) / kColumns, blocks = head.num_blocks();
   float* partial = partial_.data_ptr<float>() + split * partial_.stride(0);
-  for (int64_t p = 0; p < panels; ++p) {
+  for (std::int64_t p = 0; p < panels; ++p) {
     std::fill_n(partial + p * 2 * kColumns, kColumns, -std::numeric_limits<float>::infinity());
     std::fill_n(partial + (p * 2 + 1) * kColumns, kColumns, 0.0F);
   }
   float* tile = scratch_.data_ptr<float>() + at::get_thread_num() * scratch_.stride(0);
-  for (int64_t b = split * blocks / kSplits; b < (split + 1) * blocks / kSplits; ++b) {
+  for (std::int64_t b = split * blocks / kSplits; b < (split + 1) * blocks / kSplits; ++b) {
     const Block block = make_factor(precision_, head, b, tile + kBlockRows * kColumns, nullptr);  // never transposed
-    for (int64_t p = 0; p < panels; ++p) {
+    for (std::int64_t p = 0; p < panels; ++p) {
       multiply_block(block, packed_.data_ptr<float>() + p * packed_.stride(0), spec_.hidden, tile);
       if (const float* bias = head.bias_of(b)) add_bias(tile, bias, block.rows);
       log_sum_exp_step(tile, block.rows, partial + p * 2 * kColumns, partial + (p * 2 + 1) * kColumns);
@@ -93,7 +93,7 @@ void Head::run_blocks(int64_t split) {
   }
 }
 
-void Head::pick(const float* tile, int64_t first_token, int64_t rows, int64_t panel) {
+void Head::pick(const float* tile, std::int64_t first_token, std::int64_t rows, std::int64_t panel) {
   auto w = std::ranges::lower_bound(wanted_, first_token, {}, &Wanted::token);
   for (; w != wanted_.end() && w->token < first_token + rows; ++w) {
     if (w->column / kColumns == panel) w->logit = tile[(w->token - first_token) * kColumns + w->column % kColumns];

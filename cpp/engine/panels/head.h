@@ -2,6 +2,7 @@
 // whether each was the likeliest.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <vector>
 
@@ -15,31 +16,31 @@ class Head {
   // `log_probs` and `is_greedy` hold a number a sequence, 0 and 1 at first: log-probabilities are added to the one, and
   // the other becomes 0 where some token is likelier than a scored one.
   Head(const Spec& spec, const Weights& weights, MatmulPrecision precision, std::vector<double>& log_probs,
-       std::vector<uint8_t>& is_greedy);
+       std::vector<std::uint8_t>& is_greedy);
 
   // Takes the rows that `targets` (by row) score; copy_hidden(row, column) copies a row's hidden state, before the
   // final norm, into one column of a panel. Runs the head whenever it is full.
-  void take(std::span<const Target> targets, const std::function<void(int64_t, float*)>& copy_hidden);
+  void take(std::span<const Target> targets, const std::function<void(std::int64_t, float*)>& copy_hidden);
   // Runs the head over what is left.
   void flush();
 
  private:
   struct Wanted {
-    int32_t token;
-    int32_t column;
-    int32_t sequence;
+    std::int32_t token;
+    std::int32_t column;
+    std::int32_t sequence;
     float logit;
   };
-  void run_blocks(int64_t split);
-  void pick(const float* tile, int64_t first_token, int64_t rows, int64_t panel);
+  void run_blocks(std::int64_t split);
+  void pick(const float* tile, std::int64_t first_token, std::int64_t rows, std::int64_t panel);
 
   const Spec& spec_;
   const Weights& weights_;
   MatmulPrecision precision_;
   std::vector<double>& log_probs_;
-  std::vector<uint8_t>& is_greedy_;
+  std::vector<std::uint8_t>& is_greedy_;
   std::vector<Wanted> wanted_;
-  int64_t num_columns_ = 0;
+  std::int64_t num_columns_ = 0;
   at::Tensor hidden_;   // (panels, hidden, 64)
   at::Tensor packed_;   // (panels, packed)
   at::Tensor partial_;  // (splits, panels, 2, 64): running maximum and sum of each part of the vocabulary

@@ -11,17 +11,17 @@ namespace syco {
 namespace {
 
 // Floats, up to whole cache lines.
-int64_t whole_lines(int64_t floats) { return (floats + 15) / 16 * 16; }
+std::int64_t whole_lines(std::int64_t floats) { return (floats + 15) / 16 * 16; }
 
-void activate(Activation activation, float* x, const float* up, int64_t rows) {
+void activate(Activation activation, float* x, const float* up, std::int64_t rows) {
   switch (activation) {
-    case Activation::silu:
+    case Activation::kSilu:
       return silu(x, up, rows);
-    case Activation::gelu:
+    case Activation::kGelu:
       return gelu(x, up, rows);
-    case Activation::gelu_tanh:
+    case Activation::kGeluTanh:
       return gelu_tanh(x, up, rows);
-    case Activation::relu:
+    case Activation::kRelu:
       return relu(x, up, rows);
   }
 }
@@ -29,33 +29,33 @@ void activate(Activation activation, float* x, const float* up, int64_t rows) {
 // Calls use(block, its number, panel) for every block of a matrix with every panel of a thread: group by group, so that
 // neither the group's blocks, of `matrices` like this one, nor a panel leave the cache meanwhile.
 template <typename Use>
-void each_product(const Share& share, const Matrix& matrix, int64_t matrices, const Use& use) {
+void each_product(const Share& share, const Matrix& matrix, std::int64_t matrices, const Use& use) {
   const std::span<const Block> blocks = share.factors.of(matrix);
-  const int64_t together = std::max<int64_t>(blocks_together(share.precision, matrix) / matrices, 1);
-  for (int64_t first = 0; first < std::ssize(blocks); first += together) {
-    const int64_t end = std::min(first + together, std::ssize(blocks));
-    for (int64_t p = share.begin; p < share.end; ++p) {
-      for (int64_t b = first; b < end; ++b) use(blocks[b], b, p);
+  const std::int64_t together = std::max<std::int64_t>(blocks_together(share.precision, matrix) / matrices, 1);
+  for (std::int64_t first = 0; first < std::ssize(blocks); first += together) {
+    const std::int64_t end = std::min(first + together, std::ssize(blocks));
+    for (std::int64_t p = share.begin; p < share.end; ++p) {
+      for (std::int64_t b = first; b < end; ++b) use(blocks[b], b, p);
     }
   }
 }
 
 }  // namespace
 
-Scratches::Scratches(const Spec& spec, int64_t max_keys) {
-  const int64_t q = spec.num_heads * spec.head_dim;
-  const int64_t rows = std::max(kBlockRows, spec.head_dim);  // of the largest block that any matrix has
-  sizes_ = {rows * kColumns,                                 // tile
-            rows * kColumns,                                 // second_tile
-            std::max(spec.hidden, q) * kColumns,             // normed
-            block_size(max_keys, spec.head_dim),             // keys
-            block_size(spec.head_dim, max_keys),             // values
-            packed_size(spec.head_dim),                      // query
-            max_keys * kColumns,                             // scores
-            kColumns,                                        // maximum
-            packed_size(max_keys)};                          // weights
-  for (int64_t& size : sizes_) size = whole_lines(size);
-  const int64_t floats = std::accumulate(sizes_.begin(), sizes_.end(), int64_t{0});
+Scratches::Scratches(const Spec& spec, std::int64_t max_keys) {
+  const std::int64_t q = spec.num_heads * spec.head_dim;
+  const std::int64_t rows = std::max(kBlockRows, spec.head_dim);  // of the largest block that any matrix has
+  sizes_ = {rows * kColumns,                                      // tile
+            rows * kColumns,                                      // second_tile
+            std::max(spec.hidden, q) * kColumns,                  // normed
+            block_size(max_keys, spec.head_dim),                  // keys
+            block_size(spec.head_dim, max_keys),                  // values
+            packed_size(spec.head_dim),                           // query
+            max_keys * kColumns,                                  // scores
+            kColumns,                                             // maximum
+            packed_size(max_keys)};                               // weights
+  for (std::int64_t& size : sizes_) size = whole_lines(size);
+  const std::int64_t floats = std::accumulate(sizes_.begin(), sizes_.end(), std::int64_t{0});
   memory_ = make_workspace({at::get_num_threads(), floats});
 }
 
@@ -64,22 +64,22 @@ Scratch Scratches::of_this_thread() const {
   float** parts[] = {&scratch.tile,  &scratch.second_tile, &scratch.normed,  &scratch.keys,   &scratch.values,
                      &scratch.query, &scratch.scores,      &scratch.maximum, &scratch.weights};
   float* memory = memory_.data_ptr<float>() + at::get_thread_num() * memory_.stride(0);
-  for (size_t i = 0; i < sizes_.size(); memory += sizes_[i++]) *parts[i] = memory;
+  for (std::size_t i = 0; i < sizes_.size(); memory += sizes_[i++]) *parts[i] = memory;
   return scratch;
 }
 
-void normalize(const Spec& spec, const Norm& norm, const float* x, int64_t features, float* y) {
+void normalize(const Spec& spec, const Norm& norm, const float* x, std::int64_t features, float* y) {
   const auto* weight = norm.weight.const_data_ptr<float>();
-  if (spec.norm == NormKind::layer) {
+  if (spec.norm == NormKind::kLayer) {
     const float* bias = norm.bias.defined() ? norm.bias.const_data_ptr<float>() : nullptr;
     layer_norm(x, weight, bias, spec.norm_epsilon, features, y);
   } else {
-    rms_norm(x, weight, spec.norm == NormKind::rms_plus_one ? 1.0F : 0.0F, spec.norm_epsilon, features, y);
+    rms_norm(x, weight, spec.norm == NormKind::kRmsPlusOne ? 1.0F : 0.0F, spec.norm_epsilon, features, y);
   }
 }
 
 void project(const Share& share, const Matrix& matrix, const at::Tensor& from, const at::Tensor& to) {
-  each_product(share, matrix, 1, [&](const Block& block, int64_t number, int64_t panel) {
+  each_product(share, matrix, 1, [&](const Block& block, std::int64_t number, std::int64_t panel) {
     float* out = panel_of(to, panel) + number * matrix.block_rows * kColumns;
     multiply_block(block, panel_of(from, panel), matrix.columns, out);
     if (const float* bias = matrix.bias_of(number)) add_bias(out, bias, block.rows);
@@ -88,7 +88,7 @@ void project(const Share& share, const Matrix& matrix, const at::Tensor& from, c
 
 void add_product(const Share& share, const Matrix& matrix, const at::Tensor& from, const at::Tensor& residual) {
   float* tile = share.scratch.tile;
-  each_product(share, matrix, 1, [&](const Block& block, int64_t number, int64_t panel) {
+  each_product(share, matrix, 1, [&](const Block& block, std::int64_t number, std::int64_t panel) {
     multiply_block(block, panel_of(from, panel), matrix.columns, tile);
     if (const float* bias = matrix.bias_of(number)) add_bias(tile, bias, block.rows);
     add(panel_of(residual, panel) + number * matrix.block_rows * kColumns, tile, block.rows);
@@ -100,7 +100,7 @@ void run_mlp(const Share& share, const Spec& spec, const LayerWeights& w, const 
   const Scratch& scratch = share.scratch;
   const Matrix& first = spec.gated ? w.gate : w.up;
   const std::span<const Block> ups = share.factors.of(w.up);
-  each_product(share, first, spec.gated ? 2 : 1, [&](const Block& block, int64_t number, int64_t panel) {
+  each_product(share, first, spec.gated ? 2 : 1, [&](const Block& block, std::int64_t number, std::int64_t panel) {
     float* tile = unpacked_rows(share.precision, panel_of(to, panel), number * kBlockRows, scratch.tile);
     multiply_block(block, panel_of(from, panel), spec.hidden, tile);
     if (const float* bias = first.bias_of(number)) add_bias(tile, bias, block.rows);
@@ -114,37 +114,37 @@ void run_mlp(const Share& share, const Spec& spec, const LayerWeights& w, const 
 }
 
 void turn_keys(const Share& share, const at::Tensor& keys, const at::Tensor& key_rows) {
-  const int64_t heads = key_rows.size(0), dim = key_rows.size(2);
-  for (int64_t p = share.begin; p < share.end; ++p) {
-    for (int64_t h = 0; h < heads; ++h) {
+  const std::int64_t heads = key_rows.size(0), dim = key_rows.size(2);
+  for (std::int64_t p = share.begin; p < share.end; ++p) {
+    for (std::int64_t h = 0; h < heads; ++h) {
       transpose(panel_of(keys, p) + h * dim * kColumns, dim, kColumns, panel_of(key_rows, h) + p * kColumns * dim, dim);
     }
   }
 }
 
-void copy_keys(const at::Tensor& key_rows, const at::Tensor& value, int64_t head, int64_t row, int64_t count,
-               int64_t slot, const Block& keys, const Block& values) {
-  const int64_t dim = key_rows.size(2);
+void copy_keys(const at::Tensor& key_rows, const at::Tensor& value, std::int64_t head, std::int64_t row,
+               std::int64_t count, std::int64_t slot, const Block& keys, const Block& values) {
+  const std::int64_t dim = key_rows.size(2);
   fill_block(keys, slot, 0, panel_of(key_rows, head) + row * dim, dim, count, dim);
-  for (const int64_t end = row + count; row < end;) {
-    const int64_t column = row % kColumns, part = std::min(end - row, kColumns - column);
+  for (const std::int64_t end = row + count; row < end;) {
+    const std::int64_t column = row % kColumns, part = std::min(end - row, kColumns - column);
     fill_block(values, 0, slot, panel_of(value, row / kColumns) + head * dim * kColumns + column, kColumns, dim, part);
     row += part, slot += part;
   }
 }
 
-Block make_keys(MatmulPrecision precision, const Scratch& scratch, int64_t slots, int64_t head_dim) {
+Block make_keys(MatmulPrecision precision, const Scratch& scratch, std::int64_t slots, std::int64_t head_dim) {
   return make_block(before_exponentials(precision), slots, head_dim, scratch.keys);
 }
 
-void mask_scores(const Panel& panel, int64_t window, int64_t tile, float* scores) {
-  const int32_t* seen = panel.seen.data() + tile * kColumns;
-  std::array<int32_t, kColumns> low{};
+void mask_scores(const Panel& panel, std::int64_t window, std::int64_t tile, float* scores) {
+  const std::int32_t* seen = panel.seen.data() + tile * kColumns;
+  std::array<std::int32_t, kColumns> low{};
   if (window > 0) {
-    for (int64_t c = 0; c < kColumns; ++c) {
-      low[c] = panel.depths[c] - static_cast<int32_t>(window) + 1 - panel.tile_depths[tile];
+    for (std::int64_t c = 0; c < kColumns; ++c) {
+      low[c] = panel.depths[c] - static_cast<std::int32_t>(window) + 1 - panel.tile_depths[tile];
     }
-  } else if (std::all_of(seen, seen + kColumns, [](int32_t count) { return count == kTileSlots; })) {
+  } else if (std::all_of(seen, seen + kColumns, [](std::int32_t count) { return count == kTileSlots; })) {
     return;
   }
   mask_rows(scores, low.data(), seen, kTileSlots);
@@ -152,17 +152,17 @@ void mask_scores(const Panel& panel, int64_t window, int64_t tile, float* scores
 
 static_assert(kTileSlots == tiles::kFeatures, "a tile of keys is one of the features that mix_values sums over");
 
-void mix_values(MatmulPrecision precision, const Scratch& scratch, const Block& values, int64_t slots,
-                const uint8_t* halves, float scale, float* out) {
+void mix_values(MatmulPrecision precision, const Scratch& scratch, const Block& values, std::int64_t slots,
+                const std::uint8_t* halves, float scale, float* out) {
   std::array<float, kColumns> sum{};
-  for (int64_t k = 0; k < slots; k += kTileSlots) {
+  for (std::int64_t k = 0; k < slots; k += kTileSlots) {
     float* scores = scratch.scores + k * kColumns;
-    for (const int64_t half : {0, 1}) {
-      const int64_t c = half * kHalf;
+    for (const std::int64_t half : {0, 1}) {
+      const std::int64_t c = half * kHalf;
       if (tiles::Counted{half, halves}(k / kTileSlots)) {
         exponentiate_half(scores + c, scale, kTileSlots, scratch.maximum + c, sum.data() + c);
       } else {
-        for (int64_t j = 0; j < kTileSlots; ++j) std::fill_n(scores + j * kColumns + c, kHalf, 0.0F);
+        for (std::int64_t j = 0; j < kTileSlots; ++j) std::fill_n(scores + j * kColumns + c, kHalf, 0.0F);
       }
     }
     pack_rows(precision, scores, k, kTileSlots, slots, scratch.weights);

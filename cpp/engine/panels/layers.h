@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <limits>
 
 #include "core/plan/trie.h"
@@ -10,7 +11,7 @@
 
 namespace syco {
 
-inline float* panel_of(const at::Tensor& panels, int64_t panel) {
+inline float* panel_of(const at::Tensor& panels, std::int64_t panel) {
   return static_cast<float*>(panels.mutable_data_ptr()) + panel * panels.stride(0);
 }
 
@@ -23,12 +24,12 @@ struct Scratch {
 class Scratches {
  public:
   Scratches() = default;
-  Scratches(const Spec& spec, int64_t max_keys);
+  Scratches(const Spec& spec, std::int64_t max_keys);
   Scratch of_this_thread() const;
 
  private:
-  std::array<int64_t, 9> sizes_{};  // in floats, in the order of the members of Scratch
-  at::Tensor memory_;               // (threads, floats)
+  std::array<std::int64_t, 9> sizes_{};  // in floats, in the order of the members of Scratch
+  at::Tensor memory_;                    // (threads, floats)
 };
 
 // A thread's share of a step: panels [begin, end).
@@ -36,11 +37,11 @@ struct Share {
   MatmulPrecision precision;
   const Factors& factors;  // of the layer
   Scratch scratch;
-  int64_t begin, end;
+  std::int64_t begin, end;
 };
 
 // y = norm(x) over the features of a panel; x may be y.
-void normalize(const Spec& spec, const Norm& norm, const float* x, int64_t features, float* y);
+void normalize(const Spec& spec, const Norm& norm, const float* x, std::int64_t features, float* y);
 
 // to = matrix x from + bias, block by block, each over all panels while the block is in cache; `from` is packed.
 void project(const Share& share, const Matrix& matrix, const at::Tensor& from, const at::Tensor& to);
@@ -55,20 +56,20 @@ void turn_keys(const Share& share, const at::Tensor& keys, const at::Tensor& key
 
 // Writes the keys and values of rows [row, row + count) into `slot` and on of keys (slots, head_dim) and values
 // (head_dim, slots); `key_rows` as above, `value` as panels.
-void copy_keys(const at::Tensor& key_rows, const at::Tensor& value, int64_t head, int64_t row, int64_t count,
-               int64_t slot, const Block& keys, const Block& values);
+void copy_keys(const at::Tensor& key_rows, const at::Tensor& value, std::int64_t head, std::int64_t row,
+               std::int64_t count, std::int64_t slot, const Block& keys, const Block& values);
 
 // Room for keys (slots, head_dim), all zero.
-Block make_keys(MatmulPrecision precision, const Scratch& scratch, int64_t slots, int64_t head_dim);
+Block make_keys(MatmulPrecision precision, const Scratch& scratch, std::int64_t slots, std::int64_t head_dim);
 // scratch.scores (slots, 64) = keys x query (head_dim, 64), and scratch.maximum over slots. Scores are made tile by
 // tile of slots, and finish(tile, scores) may change a tile's while they are in cache. Where `halves` is not null, a
 // half of the columns without its bit in halves[tile] sees none of the tile, and finish() hides it.
 template <typename Finish>
 void score_keys(MatmulPrecision precision, const Scratch& scratch, const Block& keys, const float* query,
-                int64_t head_dim, const uint8_t* halves, const Finish& finish) {
+                std::int64_t head_dim, const std::uint8_t* halves, const Finish& finish) {
   pack_rows(before_exponentials(precision), query, 0, head_dim, head_dim, scratch.query);
   std::fill_n(scratch.maximum, kColumns, -std::numeric_limits<float>::infinity());
-  for (int64_t t = 0; t < keys.rows / kTileSlots; ++t) {
+  for (std::int64_t t = 0; t < keys.rows / kTileSlots; ++t) {
     float* scores = scratch.scores + t * kTileSlots * kColumns;
     multiply_halves(rows_of(keys, t * kTileSlots, kTileSlots), scratch.query, head_dim,
                     halves ? halves[t] : kBothHalves, scores);
@@ -78,9 +79,9 @@ void score_keys(MatmulPrecision precision, const Scratch& scratch, const Block& 
 }
 // Hides what a column does not see of a tile: other branches, its future, and what lies before its window, if that is
 // not 0.
-void mask_scores(const Panel& panel, int64_t window, int64_t tile, float* scores);
+void mask_scores(const Panel& panel, std::int64_t window, std::int64_t tile, float* scores);
 // out (head_dim, 64) = values x softmax(scale * scratch.scores), over the first `slots`; `halves` as above.
-void mix_values(MatmulPrecision precision, const Scratch& scratch, const Block& values, int64_t slots,
-                const uint8_t* halves, float scale, float* out);
+void mix_values(MatmulPrecision precision, const Scratch& scratch, const Block& values, std::int64_t slots,
+                const std::uint8_t* halves, float scale, float* out);
 
 }  // namespace syco

@@ -15,7 +15,7 @@ namespace {
 
 // Pieces of contexts that an encoder-decoder runs before its decoder, which has few rows after each context: enough to
 // fill panels for every thread.
-constexpr int64_t kPiecesTogether = 8;
+constexpr std::int64_t kPiecesTogether = 8;
 
 void check_options(const PanelScoreOptions& options) {
   require(options.panels_per_thread > 0, "engine: panels_per_thread must be > 0");
@@ -23,21 +23,23 @@ void check_options(const PanelScoreOptions& options) {
 
 // Panels that a thread runs together: many where layers are small, so that weights are fetched seldom; few where they
 // are large, so that a step, after which Ctrl-C is looked for, stays short.
-int64_t affordable_panels(const Spec& spec, int64_t wanted) {
-  const int64_t layer = spec.hidden * (2 * spec.num_heads * spec.head_dim + 3 * spec.intermediate);
-  return std::clamp<int64_t>((int64_t{1} << 26) / std::max<int64_t>(layer, 1), std::min<int64_t>(wanted, 4), wanted);
+std::int64_t affordable_panels(const Spec& spec, std::int64_t wanted) {
+  const std::int64_t layer = spec.hidden * (2 * spec.num_heads * spec.head_dim + 3 * spec.intermediate);
+  return std::clamp<std::int64_t>((std::int64_t{1} << 26) / std::max<std::int64_t>(layer, 1),
+                                  std::min<std::int64_t>(wanted, 4), wanted);
 }
 
 // Panels of a chunk: at most `most`, and about as many in the last chunk as in the others, since a chunk of few panels
 // takes nearly as long to read the weights as a whole one.
-int64_t panels_a_chunk(int64_t panels, int64_t most, int64_t threads) {
-  const int64_t chunks = std::max<int64_t>((panels + most - 1) / most, 1), each = (panels + chunks - 1) / chunks;
+std::int64_t panels_a_chunk(std::int64_t panels, std::int64_t most, std::int64_t threads) {
+  const std::int64_t chunks = std::max<std::int64_t>((panels + most - 1) / most, 1),
+                     each = (panels + chunks - 1) / chunks;
   return std::min((each + threads - 1) / threads * threads, most);
 }
 
-Chunk make_chunk(const Plan& plan, int64_t first_row, int64_t max_panels) {
+Chunk make_chunk(const Plan& plan, std::int64_t first_row, std::int64_t max_panels) {
   Chunk chunk{.first_row = first_row, .panels = {}};
-  for (int64_t row = first_row; row < plan.num_tokens() && chunk.num_panels() < max_panels; row += kColumns) {
+  for (std::int64_t row = first_row; row < plan.num_tokens() && chunk.num_panels() < max_panels; row += kColumns) {
     chunk.panels.push_back(make_panel(plan, row, kColumns));
   }
   return chunk;
@@ -49,23 +51,24 @@ PanelEngine::PanelEngine(const std::string& config_json, std::map<std::string, a
     : spec_(read_spec(config_json)), weights_(read_weights(spec_, std::move(tensors))) {}
 
 ScoreResult PanelEngine::score(const Sequences& sequences, const PanelScoreOptions& options,
-                               const std::function<void(int64_t, int64_t)>& tick) const {
+                               const std::function<void(std::int64_t, std::int64_t)>& tick) const {
   const c10::InferenceMode inference;
   check_options(options);
   const Plan plan = plan_job(sequences, spec_);
-  const int64_t whole = (plan.num_tokens() + kColumns - 1) / kColumns, threads = at::get_num_threads();
-  const int64_t panels = panels_a_chunk(whole, affordable_panels(spec_, options.panels_per_thread) * threads, threads);
+  const std::int64_t whole = (plan.num_tokens() + kColumns - 1) / kColumns, threads = at::get_num_threads();
+  const std::int64_t panels =
+      panels_a_chunk(whole, affordable_panels(spec_, options.panels_per_thread) * threads, threads);
   ScoreResult result = empty_result(sequences, plan.num_tokens());
   Decoder decoder(spec_, weights_, options.precision);
   Head head(spec_, weights_, options.precision, result.log_probs, result.is_greedy);
   decoder.begin(plan, panels);
   auto target = plan.targets.begin();
-  for (int64_t row = 0; row < plan.num_tokens();) {
+  for (std::int64_t row = 0; row < plan.num_tokens();) {
     const Chunk chunk = make_chunk(plan, row, panels);
     decoder.run(chunk, [&] { tick(row, plan.num_tokens()); });
     row = std::min(row + chunk.num_panels() * kColumns, plan.num_tokens());
     const auto end = std::find_if(target, plan.targets.end(), [&](const Target& t) { return t.row >= row; });
-    head.take({target, end}, [&](int64_t at, float* column) { decoder.copy_hidden(at, column); });
+    head.take({target, end}, [&](std::int64_t at, float* column) { decoder.copy_hidden(at, column); });
     target = end;
     tick(row, plan.num_tokens());
   }
@@ -79,15 +82,16 @@ PanelEncoderDecoderEngine::PanelEncoderDecoderEngine(const std::string& config_j
       weights_(read_encoder_decoder_weights(spec_, std::move(tensors))) {}
 
 ScoreResult PanelEncoderDecoderEngine::score(const Sequences& sequences, const PanelScoreOptions& options,
-                                             const std::function<void(int64_t, int64_t)>& tick) const {
+                                             const std::function<void(std::int64_t, std::int64_t)>& tick) const {
   const c10::InferenceMode inference;
   const Spec& sizes = spec_.decoder;
   check_options(options);
   check_tokens(sequences, sizes);
-  const int64_t max_tokens = affordable_panels(sizes, options.panels_per_thread) * at::get_num_threads() * kColumns;
+  const std::int64_t max_tokens =
+      affordable_panels(sizes, options.panels_per_thread) * at::get_num_threads() * kColumns;
   const std::vector<Context> contexts = distinct_contexts(sequences);
   std::vector<ContextBatch> batches;
-  int64_t total = count_tokens(contexts);
+  std::int64_t total = count_tokens(contexts);
   for (const auto piece : cut_contexts(contexts, kPiecesTogether * max_tokens)) {
     batches.push_back({piece, make_decoder_plan(sequences, piece, spec_.start_token)});
     total += batches.back().decoder.plan.num_tokens();
@@ -96,10 +100,10 @@ ScoreResult PanelEncoderDecoderEngine::score(const Sequences& sequences, const P
   EncoderDecoder model(spec_, weights_, options.precision);
   Head head(sizes, weights_.decoder, options.precision, result.log_probs, result.is_greedy);
   model.begin(batches, max_tokens);
-  int64_t done = 0;
+  std::int64_t done = 0;
   for (const ContextBatch& batch : batches) {
-    model.run(batch, [&](int64_t rows) { tick(done + rows, total); });
-    head.take(batch.decoder.plan.targets, [&](int64_t row, float* column) { model.copy_hidden(row, column); });
+    model.run(batch, [&](std::int64_t rows) { tick(done + rows, total); });
+    head.take(batch.decoder.plan.targets, [&](std::int64_t row, float* column) { model.copy_hidden(row, column); });
     done += count_tokens(batch.contexts) + batch.decoder.plan.num_tokens();
     tick(done, total);
   }

@@ -1,6 +1,7 @@
 // The engines of 64-column panels, on float32 weights on the CPU: token sequences -> log-probabilities.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <string>
@@ -12,8 +13,8 @@
 namespace syco {
 
 struct PanelScoreOptions {
-  MatmulPrecision precision = MatmulPrecision::highest;
-  int64_t panels_per_thread = 24;  // at most, of 64 tokens, run together; never a matter of the result
+  MatmulPrecision precision = MatmulPrecision::kHighest;
+  std::int64_t panels_per_thread = 24;  // at most, of 64 tokens, run together; never a matter of the result
 };
 
 // A decoder model on the caller's weights, which are read anew by every job.
@@ -24,7 +25,7 @@ class PanelEngine {
 
   // Calls tick(tokens done, tokens in all) from the calling thread, at least after every step of a layer; it may throw.
   ScoreResult score(const Sequences& sequences, const PanelScoreOptions& options,
-                    const std::function<void(int64_t, int64_t)>& tick) const;
+                    const std::function<void(std::int64_t, std::int64_t)>& tick) const;
 
   const Spec& spec() const { return spec_; }
 
@@ -40,7 +41,7 @@ class PanelEncoderDecoderEngine {
   PanelEncoderDecoderEngine(const std::string& config_json, std::map<std::string, at::Tensor> tensors);
 
   ScoreResult score(const Sequences& sequences, const PanelScoreOptions& options,
-                    const std::function<void(int64_t, int64_t)>& tick) const;
+                    const std::function<void(std::int64_t, std::int64_t)>& tick) const;
 
  private:
   EncoderDecoderSpec spec_;

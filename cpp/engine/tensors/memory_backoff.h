@@ -10,12 +10,12 @@
 
 namespace syco {
 
-inline constexpr int64_t kLeastChunkRows = 256;
+inline constexpr std::int64_t kLeastChunkRows = 256;
 
 // Returns run(rows); where that runs out of the device's memory, begins anew with half the rows, and so on. Throws
 // ModelError where it would have to go below kLeastChunkRows.
 template <typename Run>
-auto run_within_memory(int64_t rows, const Run& run) {
+auto run_within_memory(std::int64_t rows, const Run& run) {
   for (;; rows /= 2) {
     try {
       return run(rows);

@@ -15,10 +15,10 @@
 
 namespace syco {
 
-void TensorDecoder::begin(const Plan& plan, int64_t rows) {
+void TensorDecoder::begin(const Plan& plan, std::int64_t rows) {
   plan_ = &plan;
   rows_ = rows;
-  const int64_t depth = plan.max_depth;
+  const std::int64_t depth = plan.max_depth;
   const auto floats = options().dtype(at::kFloat);
   const at::Tensor frequencies = at::tensor(at::ArrayRef<float>(spec_.inverse_frequencies), floats);
   const at::Tensor angles = at::arange(depth, floats).unsqueeze(1) * frequencies;
@@ -28,13 +28,13 @@ void TensorDecoder::begin(const Plan& plan, int64_t rows) {
   chain_values_ = at::empty_like(chain_keys_);
 }
 
-at::Tensor TensorDecoder::run(int64_t first_row, const std::function<void()>& tick) {
+at::Tensor TensorDecoder::run(std::int64_t first_row, const std::function<void()>& tick) {
   enter(first_row);
   at::Tensor residual = embed();
-  const bool after = spec_.norm_place == NormPlace::after;
+  const bool after = spec_.norm_place == NormPlace::kAfter;
   const auto type = options().dtype().toScalarType();
   const auto read = [&](const Norm& norm) { return (after ? residual : normalized(spec_, norm, residual)).to(type); };
-  for (int64_t layer = 0; layer < spec_.num_layers; ++layer) {
+  for (std::int64_t layer = 0; layer < spec_.num_layers; ++layer) {
     const LayerWeights& w = weights_.layers[layer];
     const at::Tensor beside = spec_.parallel_residual ? read(w.mlp_norm) : at::Tensor();
     const at::Tensor attended = attend(layer, read(w.attention_norm));
@@ -47,11 +47,11 @@ at::Tensor TensorDecoder::run(int64_t first_row, const std::function<void()>& ti
   return residual;
 }
 
-void TensorDecoder::enter(int64_t first_row) {
+void TensorDecoder::enter(std::int64_t first_row) {
   first_row_ = first_row;
-  const int64_t end = std::min(first_row + rows_, plan_->num_tokens());
+  const std::int64_t end = std::min(first_row + rows_, plan_->num_tokens());
   num_rows_ = end - first_row;
-  std::vector<int64_t> tokens(rows_, 0), depths(rows_, 0);
+  std::vector<std::int64_t> tokens(rows_, 0), depths(rows_, 0);
   std::copy_n(plan_->tokens.begin() + first_row, num_rows_, tokens.begin());
   std::copy_n(plan_->depths.begin() + first_row, num_rows_, depths.begin());
   tokens_ = indices(tokens);
@@ -61,8 +61,8 @@ void TensorDecoder::enter(int64_t first_row) {
   keys_ = indices(branches.keys);
   lengths_ =
       make_lengths(std::move(branches.cumulative_queries), std::move(branches.cumulative_keys), options().device());
-  std::vector<int64_t> kept, kept_depths;
-  for (int64_t row = end < plan_->num_tokens() ? plan_->parents[end] : -1; row >= first_row;
+  std::vector<std::int64_t> kept, kept_depths;
+  for (std::int64_t row = end < plan_->num_tokens() ? plan_->parents[end] : -1; row >= first_row;
        row = plan_->parents[row]) {
     kept.push_back(row - first_row);
     kept_depths.push_back(plan_->depths[row]);
@@ -71,8 +71,8 @@ void TensorDecoder::enter(int64_t first_row) {
   kept_depths_ = indices(kept_depths);
 }
 
-at::Tensor TensorDecoder::indices(const std::vector<int64_t>& values) const {
-  return at::tensor(at::ArrayRef<int64_t>(values), options().dtype(at::kLong));
+at::Tensor TensorDecoder::indices(const std::vector<std::int64_t>& values) const {
+  return at::tensor(at::ArrayRef<std::int64_t>(values), options().dtype(at::kLong));
 }
 
 at::Tensor TensorDecoder::embed() const {
@@ -82,18 +82,18 @@ at::Tensor TensorDecoder::embed() const {
 }
 
 // Heads (rows, heads, head_dim) in the weights' type.
-at::Tensor TensorDecoder::prepare_heads(const Norm& norm, const at::Tensor& projected, int64_t num_heads) const {
+at::Tensor TensorDecoder::prepare_heads(const Norm& norm, const at::Tensor& projected, std::int64_t num_heads) const {
   at::Tensor x = projected;
-  if (spec_.qk_norm == QkNorm::whole) x = normalized(spec_, norm, x.to(at::kFloat));
+  if (spec_.qk_norm == QkNorm::kWhole) x = normalized(spec_, norm, x.to(at::kFloat));
   x = x.unflatten(1, {num_heads, spec_.head_dim});
-  if (spec_.qk_norm == QkNorm::head) x = normalized(spec_, norm, x.to(at::kFloat));
+  if (spec_.qk_norm == QkNorm::kHead) x = normalized(spec_, norm, x.to(at::kFloat));
   if (!spec_.inverse_frequencies.empty()) {
     x = rotated(x.to(at::kFloat), cosine_.index_select(0, depths_), sine_.index_select(0, depths_));
   }
   return x.to(options().dtype().toScalarType());
 }
 
-at::Tensor TensorDecoder::attend(int64_t layer, const at::Tensor& x) {
+at::Tensor TensorDecoder::attend(std::int64_t layer, const at::Tensor& x) {
   const LayerWeights& w = weights_.layers[layer];
   const std::vector<at::Tensor> projected = products({&w.query, &w.key, &w.value}, x);
   const at::Tensor query = prepare_heads(w.query_norm, projected[0], spec_.num_heads).narrow(0, 0, num_rows_);
@@ -113,14 +113,14 @@ at::Tensor TensorDecoder::keys_of_branches(const at::Tensor& chain, const at::Te
   return at::cat({chain.narrow(0, 0, num_before_), own}).index_select(0, keys_);
 }
 
-void TensorDecoder::keep_chain(int64_t layer, const at::Tensor& key, const at::Tensor& value) {
+void TensorDecoder::keep_chain(std::int64_t layer, const at::Tensor& key, const at::Tensor& value) {
   chain_keys_[layer].index_copy_(0, kept_depths_, key.index_select(0, kept_rows_));
   chain_values_[layer].index_copy_(0, kept_depths_, value.index_select(0, kept_rows_));
 }
 
 // residual += product, normalized before it joins where norms come after.
 void TensorDecoder::join(at::Tensor& residual, const at::Tensor& product, const Norm& norm) const {
-  residual.add_(spec_.norm_place == NormPlace::after ? normalized(spec_, norm, product.to(at::kFloat)) : product);
+  residual.add_(spec_.norm_place == NormPlace::kAfter ? normalized(spec_, norm, product.to(at::kFloat)) : product);
 }
 
 }  // namespace syco

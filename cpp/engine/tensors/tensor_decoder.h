@@ -5,6 +5,7 @@
 // rounded to the weights' type.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 
 #include "core/plan/trie.h"
@@ -21,38 +22,38 @@ class TensorDecoder {
       : spec_(spec), weights_(weights), uses_flash_(uses_flash) {}
 
   // Makes room for chunks of `rows` of `plan`; before its first chunk.
-  void begin(const Plan& plan, int64_t rows);
+  void begin(const Plan& plan, std::int64_t rows);
 
   // Hidden states (rows, hidden), before the final norm, of the chunk that begins with `first_row`. Rows past the
   // plan's end hold no meaning. `tick` is called between steps and may throw.
-  at::Tensor run(int64_t first_row, const std::function<void()>& tick);
+  at::Tensor run(std::int64_t first_row, const std::function<void()>& tick);
 
  private:
-  void enter(int64_t first_row);
+  void enter(std::int64_t first_row);
   at::Tensor embed() const;
-  at::Tensor attend(int64_t layer, const at::Tensor& x);
-  at::Tensor prepare_heads(const Norm& norm, const at::Tensor& projected, int64_t num_heads) const;
+  at::Tensor attend(std::int64_t layer, const at::Tensor& x);
+  at::Tensor prepare_heads(const Norm& norm, const at::Tensor& projected, std::int64_t num_heads) const;
   at::Tensor keys_of_branches(const at::Tensor& chain, const at::Tensor& own) const;
-  void keep_chain(int64_t layer, const at::Tensor& key, const at::Tensor& value);
+  void keep_chain(std::int64_t layer, const at::Tensor& key, const at::Tensor& value);
   void join(at::Tensor& residual, const at::Tensor& product, const Norm& norm) const;
 
   at::TensorOptions options() const { return weights_.embedding.options(); }
-  at::Tensor indices(const std::vector<int64_t>& values) const;
+  at::Tensor indices(const std::vector<std::int64_t>& values) const;
 
   const Spec& spec_;
   const Weights& weights_;
   bool uses_flash_;
   const Plan* plan_ = nullptr;
-  int64_t rows_ = 0;  // of a chunk
+  std::int64_t rows_ = 0;  // of a chunk
 
   at::Tensor cosine_, sine_;              // (depth, pairs) float32
   at::Tensor chain_keys_, chain_values_;  // (layers, depth, kv heads, head_dim)
 
   // Of the chunk that is run.
-  int64_t first_row_ = 0, num_rows_ = 0;  // of the plan
-  at::Tensor tokens_, depths_;            // (rows)
-  int64_t num_before_ = 0;                // rows of the chain that leads into it
-  at::Tensor keys_;                       // of its branches, as places in that chain and, behind it, in the chunk
+  std::int64_t first_row_ = 0, num_rows_ = 0;  // of the plan
+  at::Tensor tokens_, depths_;                 // (rows)
+  std::int64_t num_before_ = 0;                // rows of the chain that leads into it
+  at::Tensor keys_;                            // of its branches, as places in that chain and, behind it, in the chunk
   Lengths lengths_;
   at::Tensor kept_rows_, kept_depths_;  // of the chain of the next chunk's first row, as far as it lies in this one
 };

@@ -50,25 +50,25 @@ TensorEngine::TensorEngine(const std::string& config_json, Tensors tensors)
       uses_flash_(finds_flash(spec_, weights_.embedding.options())) {}
 
 ScoreResult TensorEngine::score(const Sequences& sequences, const TensorScoreOptions& options,
-                                const std::function<void(int64_t, int64_t)>& tick) const {
+                                const std::function<void(std::int64_t, std::int64_t)>& tick) const {
   const c10::InferenceMode inference;
   const c10::DeviceGuard guard(weights_.embedding.device());
   require(options.chunk_rows >= 0, "engine: chunk_rows must be >= 0");
   const Plan plan = plan_job(sequences, spec_);
-  const int64_t usual = weights_.embedding.device().is_cpu() ? 1024 : 8192;
+  const std::int64_t usual = weights_.embedding.device().is_cpu() ? 1024 : 8192;
   return run_within_memory(options.chunk_rows > 0 ? options.chunk_rows : usual,
-                           [&](int64_t rows) { return run(sequences, plan, rows, tick); });
+                           [&](std::int64_t rows) { return run(sequences, plan, rows, tick); });
 }
 
-ScoreResult TensorEngine::run(const Sequences& sequences, const Plan& plan, int64_t chunk_rows,
-                              const std::function<void(int64_t, int64_t)>& tick) const {
+ScoreResult TensorEngine::run(const Sequences& sequences, const Plan& plan, std::int64_t chunk_rows,
+                              const std::function<void(std::int64_t, std::int64_t)>& tick) const {
   ScoreResult result = empty_result(sequences, plan.num_tokens());
   TensorDecoder decoder(spec_, weights_, uses_flash_);
   decoder.begin(plan, chunk_rows);
   auto target = plan.targets.begin();
-  for (int64_t row = 0; row < plan.num_tokens();) {
+  for (std::int64_t row = 0; row < plan.num_tokens();) {
     const at::Tensor hidden = decoder.run(row, [&] { tick(row, plan.num_tokens()); });
-    const int64_t first_row = std::exchange(row, std::min(row + chunk_rows, plan.num_tokens()));
+    const std::int64_t first_row = std::exchange(row, std::min(row + chunk_rows, plan.num_tokens()));
     const auto end = std::find_if(target, plan.targets.end(), [&](const Target& t) { return t.row >= row; });
     add_log_probs(spec_, weights_, hidden, first_row, {target, end}, result);
     target = end;

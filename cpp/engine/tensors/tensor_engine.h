@@ -1,6 +1,7 @@
 // The engine of models that the panels do not take: on CUDA, or in bfloat16 or float16.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <string>
@@ -11,7 +12,7 @@
 namespace syco {
 
 struct TensorScoreOptions {
-  int64_t chunk_rows = 0;  // tokens that are run together; 0: 1024 on the CPU, 8192 elsewhere
+  std::int64_t chunk_rows = 0;  // tokens that are run together; 0: 1024 on the CPU, 8192 elsewhere
 };
 
 // A decoder model on the caller's weights, which lie on one device, in float32, bfloat16 or float16. Scores do not
@@ -24,13 +25,13 @@ class TensorEngine {
   // As PanelEngine::score. Where the device's memory does not hold a chunk, the job begins anew with chunks half as
   // large.
   ScoreResult score(const Sequences& sequences, const TensorScoreOptions& options,
-                    const std::function<void(int64_t, int64_t)>& tick) const;
+                    const std::function<void(std::int64_t, std::int64_t)>& tick) const;
 
   bool uses_flash_attention() const { return uses_flash_; }
 
  private:
-  ScoreResult run(const Sequences& sequences, const Plan& plan, int64_t chunk_rows,
-                  const std::function<void(int64_t, int64_t)>& tick) const;
+  ScoreResult run(const Sequences& sequences, const Plan& plan, std::int64_t chunk_rows,
+                  const std::function<void(std::int64_t, std::int64_t)>& tick) const;
 
   Spec spec_;
   Weights weights_;

@@ -22,16 +22,16 @@ at::Tensor columns_of(const Matrix& matrix, const at::Tensor& product) {
 
 void activate(Activation activation, at::Tensor& x) {
   switch (activation) {
-    case Activation::silu:
+    case Activation::kSilu:
       at::silu_(x);
       return;
-    case Activation::gelu:
+    case Activation::kGelu:
       at::gelu_(x);
       return;
-    case Activation::gelu_tanh:
+    case Activation::kGeluTanh:
       at::gelu_(x, "tanh");
       return;
-    case Activation::relu:
+    case Activation::kRelu:
       at::relu_(x);
       return;
   }
@@ -41,11 +41,11 @@ void activate(Activation activation, at::Tensor& x) {
 
 at::Tensor normalized(const Spec& spec, const Norm& norm, const at::Tensor& x) {
   const at::Tensor weight = in_float(norm.weight);
-  const int64_t features = x.size(-1);
-  if (spec.norm == NormKind::layer) {
+  const std::int64_t features = x.size(-1);
+  if (spec.norm == NormKind::kLayer) {
     return at::layer_norm(x, {features}, weight, in_float(norm.bias), spec.norm_epsilon);
   }
-  return at::rms_norm(x, {features}, spec.norm == NormKind::rms_plus_one ? weight + 1 : weight, spec.norm_epsilon);
+  return at::rms_norm(x, {features}, spec.norm == NormKind::kRmsPlusOne ? weight + 1 : weight, spec.norm_epsilon);
 }
 
 std::vector<at::Tensor> products(std::initializer_list<const Matrix*> matrices, const at::Tensor& x) {
@@ -62,7 +62,7 @@ std::vector<at::Tensor> products(std::initializer_list<const Matrix*> matrices, 
 }
 
 at::Tensor rotated(const at::Tensor& heads, const at::Tensor& cosine, const at::Tensor& sine) {
-  const int64_t pairs = cosine.size(1);
+  const std::int64_t pairs = cosine.size(1);
   const at::Tensor c = cosine.unsqueeze(1), s = sine.unsqueeze(1);
   const at::Tensor x = heads.narrow(2, 0, pairs), y = heads.narrow(2, pairs, pairs);
   return at::cat({x * c - y * s, y * c + x * s, heads.narrow(2, 2 * pairs, heads.size(2) - 2 * pairs)}, 2);

@@ -15,14 +15,15 @@
 namespace syco {
 namespace {
 
-constexpr int64_t kQueriesTogether = 256;  // that plain attention has scores of at a time
+constexpr std::int64_t kQueriesTogether = 256;  // that plain attention has scores of at a time
 
 // Number of sequences from `first` on that are as long as it, up to as many as are run together.
-int64_t count_alike(const Lengths& lengths, int64_t first) {
-  const auto size = [](const std::vector<int32_t>& begins, int64_t i) { return begins[i + 1] - begins[i]; };
-  const auto total = static_cast<int64_t>(lengths.queries.size()) - 1;
-  const int64_t end = std::min(total, first + std::max<int64_t>(kQueriesTogether / size(lengths.queries, first), 1));
-  int64_t next = first + 1;
+std::int64_t count_alike(const Lengths& lengths, std::int64_t first) {
+  const auto size = [](const std::vector<std::int32_t>& begins, std::int64_t i) { return begins[i + 1] - begins[i]; };
+  const auto total = static_cast<std::int64_t>(lengths.queries.size()) - 1;
+  const std::int64_t end =
+      std::min(total, first + std::max<std::int64_t>(kQueriesTogether / size(lengths.queries, first), 1));
+  std::int64_t next = first + 1;
   while (next < end && size(lengths.queries, next) == size(lengths.queries, first) &&
          size(lengths.keys, next) == size(lengths.keys, first)) {
     ++next;
@@ -31,7 +32,7 @@ int64_t count_alike(const Lengths& lengths, int64_t first) {
 }
 
 // (Q, K) true where the query, one of the last Q of K positions, does not see the key.
-at::Tensor hidden_keys(int64_t num_queries, int64_t num_keys, int64_t window, at::Device device) {
+at::Tensor hidden_keys(std::int64_t num_queries, std::int64_t num_keys, std::int64_t window, at::Device device) {
   const auto options = at::TensorOptions(at::kLong).device(device);
   const at::Tensor ahead =
       at::arange(num_keys, options).unsqueeze(0) - at::arange(num_keys - num_queries, num_keys, options).unsqueeze(1);
@@ -41,9 +42,9 @@ at::Tensor hidden_keys(int64_t num_queries, int64_t num_keys, int64_t window, at
 // Sequences of one length: query (B, Q, heads, dim), key and value (B, K, kv heads, dim), of which a query sees at most
 // the last of the queries; all float32.
 at::Tensor attend(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, double scale,
-                  int64_t window) {
-  const int64_t count = query.size(0), rows = query.size(1), heads = query.size(2), dim = query.size(3);
-  const int64_t keys = key.size(1), kv_heads = key.size(2), group = heads / kv_heads;
+                  std::int64_t window) {
+  const std::int64_t count = query.size(0), rows = query.size(1), heads = query.size(2), dim = query.size(3);
+  const std::int64_t keys = key.size(1), kv_heads = key.size(2), group = heads / kv_heads;
   const at::Tensor q = query.view({count, rows, kv_heads, group, dim}).permute({0, 2, 3, 1, 4});
   const at::Tensor k = key.permute({0, 2, 3, 1}).reshape({count * kv_heads, dim, keys});
   const at::Tensor v = value.permute({0, 2, 1, 3}).reshape({count * kv_heads, keys, dim});
@@ -58,32 +59,32 @@ at::Tensor attend(const at::Tensor& query, const at::Tensor& key, const at::Tens
 
 }  // namespace
 
-Lengths make_lengths(std::vector<int32_t> queries, std::vector<int32_t> keys, at::Device device) {
+Lengths make_lengths(std::vector<std::int32_t> queries, std::vector<std::int32_t> keys, at::Device device) {
   const auto options = at::TensorOptions(at::kInt).device(device);
   Lengths lengths{
       .queries = std::move(queries), .keys = std::move(keys), .queries_on_device = {}, .keys_on_device = {}};
-  lengths.queries_on_device = at::tensor(at::ArrayRef<int32_t>(lengths.queries), options);
-  lengths.keys_on_device = at::tensor(at::ArrayRef<int32_t>(lengths.keys), options);
-  for (size_t i = 1; i < lengths.keys.size(); ++i) {
-    lengths.max_queries = std::max<int64_t>(lengths.max_queries, lengths.queries[i] - lengths.queries[i - 1]);
-    lengths.max_keys = std::max<int64_t>(lengths.max_keys, lengths.keys[i] - lengths.keys[i - 1]);
+  lengths.queries_on_device = at::tensor(at::ArrayRef<std::int32_t>(lengths.queries), options);
+  lengths.keys_on_device = at::tensor(at::ArrayRef<std::int32_t>(lengths.keys), options);
+  for (std::size_t i = 1; i < lengths.keys.size(); ++i) {
+    lengths.max_queries = std::max<std::int64_t>(lengths.max_queries, lengths.queries[i] - lengths.queries[i - 1]);
+    lengths.max_keys = std::max<std::int64_t>(lengths.max_keys, lengths.keys[i] - lengths.keys[i - 1]);
   }
   return lengths;
 }
 
 at::Tensor plain_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                           const Lengths& lengths, double scale, int64_t window) {
+                           const Lengths& lengths, double scale, std::int64_t window) {
   at::Tensor result = at::empty_like(query);
-  for (int64_t s = 0; s < static_cast<int64_t>(lengths.queries.size()) - 1;) {
-    const int64_t count = count_alike(lengths, s);
+  for (std::int64_t s = 0; s < static_cast<std::int64_t>(lengths.queries.size()) - 1;) {
+    const std::int64_t count = count_alike(lengths, s);
     // (count, length, heads, dim)
-    const auto part = [&](const at::Tensor& all, const std::vector<int32_t>& begins) {
+    const auto part = [&](const at::Tensor& all, const std::vector<std::int32_t>& begins) {
       return all.narrow(0, begins[s], begins[s + count] - begins[s]).unflatten(0, {count, begins[s + 1] - begins[s]});
     };
     const at::Tensor q = part(query, lengths.queries).to(at::kFloat), out = part(result, lengths.queries);
     const at::Tensor k = part(key, lengths.keys).to(at::kFloat), v = part(value, lengths.keys).to(at::kFloat);
-    for (int64_t row = 0; row < q.size(1); row += kQueriesTogether) {
-      const int64_t rows = std::min(kQueriesTogether, q.size(1) - row), seen = k.size(1) - q.size(1) + row + rows;
+    for (std::int64_t row = 0; row < q.size(1); row += kQueriesTogether) {
+      const std::int64_t rows = std::min(kQueriesTogether, q.size(1) - row), seen = k.size(1) - q.size(1) + row + rows;
       out.narrow(1, row, rows)
           .copy_(attend(q.narrow(1, row, rows), k.narrow(1, 0, seen), v.narrow(1, 0, seen), scale, window));
     }
@@ -93,25 +94,26 @@ at::Tensor plain_attention(const at::Tensor& query, const at::Tensor& key, const
 }
 
 at::Tensor flash_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                           const Lengths& lengths, double scale, int64_t window) {
-  const auto left = window > 0 ? std::optional<int64_t>(window - 1) : std::nullopt;
-  const auto right = window > 0 ? std::optional<int64_t>(0) : std::nullopt;
+                           const Lengths& lengths, double scale, std::int64_t window) {
+  const auto left = window > 0 ? std::optional<std::int64_t>(window - 1) : std::nullopt;
+  const auto right = window > 0 ? std::optional<std::int64_t>(0) : std::nullopt;
   // Never 1: for single queries there is another kernel, and with it another rounding.
-  const int64_t max_queries = std::max<int64_t>(lengths.max_queries, 2);
+  const std::int64_t max_queries = std::max<std::int64_t>(lengths.max_queries, 2);
   return std::get<0>(at::_flash_attention_forward(query, key, value, lengths.queries_on_device, lengths.keys_on_device,
                                                   max_queries, lengths.max_keys, /*dropout_p=*/0, /*is_causal=*/true,
                                                   /*return_debug_mask=*/false, scale, left, right));
 }
 
-bool has_flash_attention(int64_t num_heads, int64_t num_kv_heads, int64_t head_dim, const at::TensorOptions& options) {
+bool has_flash_attention(std::int64_t num_heads, std::int64_t num_kv_heads, std::int64_t head_dim,
+                         const at::TensorOptions& options) {
   const Lengths lengths = make_lengths({0, 1, 4}, {0, 4, 9}, options.device());
-  const auto waves = [&](int64_t rows, int64_t heads) {
+  const auto waves = [&](std::int64_t rows, std::int64_t heads) {
     const at::Tensor angles = at::arange(rows * heads * head_dim, options.dtype(at::kFloat));
     return angles.sin().view({rows, heads, head_dim}).to(options.dtype().toScalarType());
   };
   const at::Tensor query = waves(4, num_heads), key = waves(9, num_kv_heads), value = key.neg();
   try {
-    for (const int64_t window : {0, 2}) {
+    for (const std::int64_t window : {0, 2}) {
       const at::Tensor off = flash_attention(query, key, value, lengths, 1, window).to(at::kFloat) -
                              plain_attention(query, key, value, lengths, 1, window).to(at::kFloat);
       if (!(off.abs().max().item<float>() < 0.05F)) return false;

@@ -6,29 +6,31 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <vector>
 
 namespace syco {
 
 struct Lengths {
-  std::vector<int32_t> queries, keys;            // (sequences + 1) where each sequence begins, and the end
+  std::vector<std::int32_t> queries, keys;       // (sequences + 1) where each sequence begins, and the end
   at::Tensor queries_on_device, keys_on_device;  // the same, int32
-  int64_t max_queries = 0, max_keys = 0;         // of a sequence
+  std::int64_t max_queries = 0, max_keys = 0;    // of a sequence
 };
 
-Lengths make_lengths(std::vector<int32_t> queries, std::vector<int32_t> keys, at::Device device);
+Lengths make_lengths(std::vector<std::int32_t> queries, std::vector<std::int32_t> keys, at::Device device);
 
 // Sequence by sequence in float32: on every device and for every size. `window`: keys that a query sees, its own
 // included; 0: all.
 at::Tensor plain_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                           const Lengths& lengths, double scale, int64_t window);
+                           const Lengths& lengths, double scale, std::int64_t window);
 
 // The same by torch's flash attention, which is there for bfloat16 and float16 on CUDA.
 at::Tensor flash_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                           const Lengths& lengths, double scale, int64_t window);
+                           const Lengths& lengths, double scale, std::int64_t window);
 
 // Whether flash attention runs with these sizes, on that device and in that type, and says what plain attention says:
 // found by trial on two short sequences.
-bool has_flash_attention(int64_t num_heads, int64_t num_kv_heads, int64_t head_dim, const at::TensorOptions& options);
+bool has_flash_attention(std::int64_t num_heads, std::int64_t num_kv_heads, std::int64_t head_dim,
+                         const at::TensorOptions& options);
 
 }  // namespace syco

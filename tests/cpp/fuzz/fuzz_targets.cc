@@ -1,17 +1,17 @@
-#include "fuzz_targets.h"
+#include "fuzz/fuzz_targets.h"
 
 #include <algorithm>
 #include <cstring>
 #include <utility>
 #include <vector>
 
-#include "../tables.h"
 #include "core/base/errors.h"
 #include "core/generation/examples.h"
 #include "core/generation/protocol.h"
 #include "core/generation/template.h"
 #include "core/tables/arrow.h"
 #include "core/tables/jsonl.h"
+#include "makers/tables.h"
 
 namespace syco {
 namespace {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "core/base/rng.h"
-#include "fuzz_targets.h"
+#include "fuzz/fuzz_targets.h"
 
 namespace {
 

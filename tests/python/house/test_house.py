@@ -18,9 +18,9 @@ MAX_MODULES = 16  # in a folder; a source and its header are one
 # Library -> the only places that may include it.
 CPP_LIBRARY_ROOMS = {
     "Eigen/": ("cpp/core/stats/",),
-    "torch/": ("cpp/engine/", "cpp/bindings/engine_module.cc", "tests/cpp/test_engine"),
-    "ATen/": ("cpp/engine/", "cpp/bindings/engine_module.cc", "tests/cpp/test_engine"),
-    "c10/": ("cpp/engine/", "cpp/bindings/engine_module.cc", "tests/cpp/test_engine"),
+    "torch/": ("cpp/engine/", "cpp/bindings/engine_module.cc", "tests/cpp/kernels/", "tests/cpp/tensors/"),
+    "ATen/": ("cpp/engine/", "cpp/bindings/engine_module.cc", "tests/cpp/kernels/", "tests/cpp/tensors/"),
+    "c10/": ("cpp/engine/", "cpp/bindings/engine_module.cc", "tests/cpp/kernels/", "tests/cpp/tensors/"),
     "pybind11/": ("cpp/bindings/",),
     "gtest/": ("tests/cpp/",),
 }

@@ -3,7 +3,7 @@
 #include <array>
 
 #include "core/base/errors.h"
-#include "tables.h"
+#include "makers/tables.h"
 
 namespace syco {
 namespace {

@@ -6,14 +6,14 @@
 #include <cstdint>
 #include <vector>
 
-#include "emulated_tiles.h"
 #include "engine/kernels/tiles_plain.h"
 #include "engine/kernels/tiles_x86.h"
+#include "kernels/emulated_tiles.h"
 
 namespace syco::tiles {
 namespace {
 
-constexpr int64_t kColumns = 64;
+constexpr std::int64_t kColumns = 64;
 
 // The nearest number of eight significant bits; of two as near, the one whose last bit is 0.
 double rounded(double x) {
@@ -24,7 +24,7 @@ double rounded(double x) {
   return std::nearbyint(x / unit) * unit;
 }
 
-std::vector<float> random_numbers(int64_t count, uint32_t seed) {
+std::vector<float> random_numbers(std::int64_t count, std::uint32_t seed) {
   std::vector<float> x(count);
   for (float& value : x) {
     seed = seed * 1664525 + 1013904223;
@@ -48,17 +48,18 @@ struct Way {
 
 struct Operands {
   const Way& way;
-  int64_t rows, features;
+  std::int64_t rows, features;
   std::vector<float> a = random_numbers(rows * features, 1), b = random_numbers(features * kColumns, 2);
-  std::vector<uint16_t> left = std::vector<uint16_t>(2 * left_size(rows, features));
-  std::vector<uint16_t> right = std::vector<uint16_t>(2 * right_size(features), 0x7FC0);  // NaN: padding is filled in
+  std::vector<std::uint16_t> left = std::vector<std::uint16_t>(2 * left_size(rows, features));
+  std::vector<std::uint16_t> right =
+      std::vector<std::uint16_t>(2 * right_size(features), 0x7FC0);  // NaN: padding is filled in
 
   Factor left_factor(bool with_rest) { return {left.data(), with_rest ? left.data() + left.size() / 2 : nullptr}; }
   Factor right_factor(bool with_rest) { return {right.data(), with_rest ? right.data() + right.size() / 2 : nullptr}; }
 
   // Laid out in pieces, as attention and the MLP do.
   void lay_out(bool with_rest) {
-    const int64_t split = features / 3, even = features / 4 * 2;
+    const std::int64_t split = features / 3, even = features / 4 * 2;
     const Factor to = left_factor(with_rest);
     way.fill_left(a.data(), features, rows, split, to, whole(features, kFeatures), 0, 0);
     way.fill_left(a.data() + split, features, rows, features - split, to, whole(features, kFeatures), 0, split);
@@ -77,27 +78,28 @@ class Tiles : public testing::TestWithParam<Way> {
     if (GetParam().is_available()) GetParam().end();
   }
 
-  std::vector<float> multiply(Operands& x, bool with_rest, const uint8_t* halves = nullptr) {
+  std::vector<float> multiply(Operands& x, bool with_rest, const std::uint8_t* halves = nullptr) {
     x.lay_out(with_rest);
     std::vector<float> out((x.rows + 1) * kColumns, -7);
-    for (const int64_t half : {0, 1}) {
+    for (const std::int64_t half : {0, 1}) {
       x.way.multiply(x.rows, whole(x.features, kFeatures), x.left_factor(with_rest), x.right_factor(with_rest),
                      {.half = half, .halves = halves}, out.data());
     }
-    for (int64_t c = 0; c < kColumns; ++c) EXPECT_EQ(out[x.rows * kColumns + c], -7);  // nothing behind the last row
+    for (std::int64_t c = 0; c < kColumns; ++c)
+      EXPECT_EQ(out[x.rows * kColumns + c], -7);  // nothing behind the last row
     return out;
   }
 };
 
 TEST_P(Tiles, OneProductIsTheProductOfRoundedOperands) {
-  for (const int64_t rows : {1, 8, 15, 16, 17, 34, 64}) {
-    for (const int64_t features : {2, 31, 32, 33, 100}) {
+  for (const std::int64_t rows : {1, 8, 15, 16, 17, 34, 64}) {
+    for (const std::int64_t features : {2, 31, 32, 33, 100}) {
       Operands x{GetParam(), rows, features};
       const std::vector<float> out = multiply(x, false);
-      for (int64_t i = 0; i < rows; ++i) {
-        for (int64_t c = 0; c < kColumns; ++c) {
+      for (std::int64_t i = 0; i < rows; ++i) {
+        for (std::int64_t c = 0; c < kColumns; ++c) {
           double wanted = 0;
-          for (int64_t k = 0; k < features; ++k) {
+          for (std::int64_t k = 0; k < features; ++k) {
             wanted += rounded(x.a[i * features + k]) * rounded(x.b[k * kColumns + c]);
           }
           ASSERT_NEAR(out[i * kColumns + c], wanted, 2e-6 * static_cast<double>(features)) << i << ", " << c;
@@ -110,10 +112,10 @@ TEST_P(Tiles, OneProductIsTheProductOfRoundedOperands) {
 TEST_P(Tiles, ThreeProductsHoldSixteenBits) {
   Operands x{GetParam(), 34, 100};
   const std::vector<float> out = multiply(x, true);
-  for (int64_t i = 0; i < x.rows; ++i) {
-    for (int64_t c = 0; c < kColumns; ++c) {
+  for (std::int64_t i = 0; i < x.rows; ++i) {
+    for (std::int64_t c = 0; c < kColumns; ++c) {
       double wanted = 0, size = 0;
-      for (int64_t k = 0; k < x.features; ++k) {
+      for (std::int64_t k = 0; k < x.features; ++k) {
         const double term = static_cast<double>(x.a[i * x.features + k]) * x.b[k * kColumns + c];
         wanted += term, size += std::abs(term);
       }
@@ -123,20 +125,20 @@ TEST_P(Tiles, ThreeProductsHoldSixteenBits) {
 }
 
 TEST_P(Tiles, AHalfOfTheColumnsTakesTheTilesThatCountForIt) {
-  const std::vector<uint8_t> halves = {3, 1, 2, 0};
+  const std::vector<std::uint8_t> halves = {3, 1, 2, 0};
   for (const bool with_rest : {false, true}) {
     Operands x{GetParam(), 34, 128};
-    const auto counts = [&](int64_t k, int64_t c) { return (halves[k / kFeatures] >> c / 32 & 1) != 0; };
-    for (int64_t k = 0; k < x.features; ++k) {
-      for (int64_t c = 0; c < kColumns; ++c) {
+    const auto counts = [&](std::int64_t k, std::int64_t c) { return (halves[k / kFeatures] >> c / 32 & 1) != 0; };
+    for (std::int64_t k = 0; k < x.features; ++k) {
+      for (std::int64_t c = 0; c < kColumns; ++c) {
         if (!counts(k, c)) x.b[k * kColumns + c] = std::nanf("");
       }
     }
     const std::vector<float> out = multiply(x, with_rest, halves.data());
-    for (int64_t i = 0; i < x.rows; ++i) {
-      for (int64_t c = 0; c < kColumns; ++c) {
+    for (std::int64_t i = 0; i < x.rows; ++i) {
+      for (std::int64_t c = 0; c < kColumns; ++c) {
         double wanted = 0;
-        for (int64_t k = 0; k < x.features; ++k) {
+        for (std::int64_t k = 0; k < x.features; ++k) {
           const double a = x.a[i * x.features + k], b = x.b[k * kColumns + c];
           if (counts(k, c)) wanted += with_rest ? a * b : rounded(a) * rounded(b);
         }

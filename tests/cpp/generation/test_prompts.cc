@@ -9,7 +9,7 @@
 #include "core/generation/claim_table.h"
 #include "core/generation/prompt_batch.h"
 #include "core/generation/prompts.h"
-#include "tables.h"
+#include "makers/tables.h"
 
 namespace syco {
 namespace {

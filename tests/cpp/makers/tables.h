@@ -1,6 +1,7 @@
 // Small tables for tests, through the same Arrow stream that Python uses.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>

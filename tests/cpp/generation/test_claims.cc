@@ -8,7 +8,7 @@
 
 #include "core/base/errors.h"
 #include "core/generation/claims.h"
-#include "tables.h"
+#include "makers/tables.h"
 
 namespace syco {
 namespace {

@@ -8,7 +8,7 @@
 #include "core/base/errors.h"
 #include "core/generation/mix.h"
 #include "core/generation/prompt_batch.h"
-#include "tables.h"
+#include "makers/tables.h"
 
 namespace syco {
 namespace {

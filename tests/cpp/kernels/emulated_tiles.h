@@ -13,6 +13,7 @@ bool is_available();
 
 void begin();
 void end();
-void multiply(int64_t rows, int64_t depth, const Factor& left, const Factor& right, const Counted& counted, float* out);
+void multiply(std::int64_t rows, std::int64_t depth, const Factor& left, const Factor& right, const Counted& counted,
+              float* out);
 
 }  // namespace syco::tiles::emulated

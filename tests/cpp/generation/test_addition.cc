@@ -5,7 +5,7 @@
 
 #include "core/base/errors.h"
 #include "core/generation/addition.h"
-#include "tables.h"
+#include "makers/tables.h"
 
 namespace syco {
 namespace {

@@ -15,9 +15,9 @@ namespace {
 
 using Panel = std::vector<float>;
 
-Panel random_panel(int64_t rows, float scale) {
+Panel random_panel(std::int64_t rows, float scale) {
   Panel x(rows * kColumns);
-  uint32_t state = 7;
+  std::uint32_t state = 7;
   for (float& value : x) {
     state = state * 1664525 + 1013904223;
     value = scale * (static_cast<float>(state >> 8) / static_cast<float>(1 << 23) - 1);
@@ -27,7 +27,7 @@ Panel random_panel(int64_t rows, float scale) {
 
 // Laid into strips in two parts, as kernels do that make a panel part by part.
 Panel in_strips(const Panel& x) {
-  const int64_t features = std::ssize(x) / kColumns, half = features / 2;
+  const std::int64_t features = std::ssize(x) / kColumns, half = features / 2;
   Panel panel(x.size());
   strips::fill(x.data(), 0, half, features, panel.data());
   strips::fill(x.data() + half * kColumns, half, features - half, features, panel.data());
@@ -35,7 +35,7 @@ Panel in_strips(const Panel& x) {
 }
 
 void expect_near(const Panel& x, const std::vector<double>& wanted, double tolerance) {
-  for (size_t i = 0; i < x.size(); ++i)
+  for (std::size_t i = 0; i < x.size(); ++i)
     ASSERT_NEAR(x[i], wanted[i], tolerance * std::max(1.0, std::abs(wanted[i]))) << i;
 }
 
@@ -67,7 +67,7 @@ TEST(Kernels, ActivationsAreAccurateFarAndNear) {
 TEST(Kernels, ActivationsAreMultipliedByUp) {
   const Panel x = random_panel(5, 20), up = random_panel(10, 3);
   std::vector<double> wanted = each(x, [](double v) { return v / (1 + std::exp(-v)); });
-  for (size_t i = 0; i < wanted.size(); ++i) wanted[i] *= up[i];
+  for (std::size_t i = 0; i < wanted.size(); ++i) wanted[i] *= up[i];
   Panel y = x;
   silu(y.data(), up.data(), 5);
   expect_near(y, wanted, 1e-6);
@@ -76,20 +76,20 @@ TEST(Kernels, ActivationsAreMultipliedByUp) {
 TEST(Kernels, SoftmaxWeighsWhatIsMaskedExactlyZero) {
   Panel s = random_panel(9, 30);
   const Panel before = s;
-  const std::vector<int32_t> low(kColumns, 2), high(kColumns, 7);
+  const std::vector<std::int32_t> low(kColumns, 2), high(kColumns, 7);
   mask_rows(s.data(), low.data(), high.data(), 9);
   std::array<float, kColumns> maximum{}, sums{};
   maximum.fill(-std::numeric_limits<float>::infinity());
   raise_maximum(s.data(), 4, maximum.data());
   raise_maximum(s.data() + 4 * kColumns, 5, maximum.data());
-  for (const int64_t c : {int64_t{0}, kHalf}) {
+  for (const std::int64_t c : {std::int64_t{0}, kHalf}) {
     exponentiate_half(s.data() + c, 0.5F, 6, maximum.data() + c, sums.data() + c);
     exponentiate_half(s.data() + 6 * kColumns + c, 0.5F, 3, maximum.data() + c, sums.data() + c);
   }
-  for (int64_t c = 0; c < kColumns; ++c) {
+  for (std::int64_t c = 0; c < kColumns; ++c) {
     double sum = 0;
-    for (int64_t j = 2; j < 7; ++j) sum += std::exp(0.5 * before[j * kColumns + c]);
-    for (int64_t j = 0; j < 9; ++j) {
+    for (std::int64_t j = 2; j < 7; ++j) sum += std::exp(0.5 * before[j * kColumns + c]);
+    for (std::int64_t j = 0; j < 9; ++j) {
       const double wanted = j < 2 || j >= 7 ? 0 : std::exp(0.5 * before[j * kColumns + c]) / sum;
       EXPECT_NEAR(s[j * kColumns + c] / sums[c], wanted, 1e-6);
       if (wanted == 0) {
@@ -103,10 +103,10 @@ TEST(Kernels, RunningLogSumExpEqualsTheWhole) {
   const Panel s = random_panel(30, 50);
   std::array<float, kColumns> maximum{}, sum{};
   maximum.fill(-std::numeric_limits<float>::infinity());
-  for (int64_t j = 0; j < 30; j += 10) log_sum_exp_step(s.data() + j * kColumns, 10, maximum.data(), sum.data());
-  for (int64_t c = 0; c < kColumns; ++c) {
+  for (std::int64_t j = 0; j < 30; j += 10) log_sum_exp_step(s.data() + j * kColumns, 10, maximum.data(), sum.data());
+  for (std::int64_t c = 0; c < kColumns; ++c) {
     double wanted = 0;
-    for (int64_t j = 0; j < 30; ++j) wanted += std::exp(static_cast<double>(s[j * kColumns + c]));
+    for (std::int64_t j = 0; j < 30; ++j) wanted += std::exp(static_cast<double>(s[j * kColumns + c]));
     EXPECT_NEAR(maximum[c] + std::log(sum[c]), std::log(wanted), 1e-5);
   }
 }
@@ -117,12 +117,12 @@ TEST(Kernels, NormsEqualTheirFormulas) {
   Panel rms(x.size()), layer(x.size());
   rms_norm(x.data(), weight.data(), 1.0F, 1e-5F, 33, rms.data());
   layer_norm(x.data(), weight.data(), bias.data(), 1e-5F, 33, layer.data());
-  for (int64_t c = 0; c < kColumns; ++c) {
+  for (std::int64_t c = 0; c < kColumns; ++c) {
     double mean = 0, square = 0, variance = 0;
-    for (int64_t i = 0; i < 33; ++i)
+    for (std::int64_t i = 0; i < 33; ++i)
       mean += x[i * kColumns + c] / 33.0, square += std::pow(x[i * kColumns + c], 2) / 33;
-    for (int64_t i = 0; i < 33; ++i) variance += std::pow(x[i * kColumns + c] - mean, 2) / 33;
-    for (int64_t i = 0; i < 33; ++i) {
+    for (std::int64_t i = 0; i < 33; ++i) variance += std::pow(x[i * kColumns + c] - mean, 2) / 33;
+    for (std::int64_t i = 0; i < 33; ++i) {
       EXPECT_NEAR(rms[i * kColumns + c], x[i * kColumns + c] / std::sqrt(square + 1e-5) * 2.5, 1e-5);
       EXPECT_NEAR(layer[i * kColumns + c], (x[i * kColumns + c] - mean) / std::sqrt(variance + 1e-5) * 1.5 + 0.25,
                   1e-5);
@@ -131,41 +131,41 @@ TEST(Kernels, NormsEqualTheirFormulas) {
 }
 
 TEST(Strips, EqualsTheSumInDoubleForAllSizes) {
-  for (const int64_t k : {1, 21, 191, 192, 193, 400}) {
-    const int64_t stride = k + 3;
+  for (const std::int64_t k : {1, 21, 191, 192, 193, 400}) {
+    const std::int64_t stride = k + 3;
     const Panel b = random_panel(k, 1);
     const Panel a = random_panel((65 * stride + kColumns - 1) / kColumns, 2);
-    for (const int64_t m : {1, 2, 3, 4, 5, 6, 7, 32, 64, 65}) {
+    for (const std::int64_t m : {1, 2, 3, 4, 5, 6, 7, 32, 64, 65}) {
       Panel c((m + 1) * kColumns, 7.0F);
       strips::multiply(m, k, a.data(), stride, in_strips(b).data(), c.data());
-      for (int64_t i = 0; i < m; ++i) {
-        for (int64_t column = 0; column < kColumns; ++column) {
+      for (std::int64_t i = 0; i < m; ++i) {
+        for (std::int64_t column = 0; column < kColumns; ++column) {
           double wanted = 0, size = 0;
-          for (int64_t j = 0; j < k; ++j) {
+          for (std::int64_t j = 0; j < k; ++j) {
             const double term = static_cast<double>(a[i * stride + j]) * b[j * kColumns + column];
             wanted += term, size += std::fabs(term);
           }
           ASSERT_NEAR(c[i * kColumns + column], wanted, 1e-6 * size) << m << " x " << k << ": " << i << ", " << column;
         }
       }
-      for (int64_t column = 0; column < kColumns; ++column) ASSERT_EQ(c[m * kColumns + column], 7.0F);
+      for (std::int64_t column = 0; column < kColumns; ++column) ASSERT_EQ(c[m * kColumns + column], 7.0F);
     }
   }
 }
 
 // A row's numbers are the same bits alone and among others, and a column's wherever it stands.
 TEST(Strips, DoesNotDependOnItsNeighbours) {
-  constexpr int64_t kRows = 17, kFeatures = 333;
+  constexpr std::int64_t kRows = 17, kFeatures = 333;
   const Panel a = random_panel(kRows * kFeatures / kColumns + 1, 3), b = random_panel(kFeatures, 4);
   Panel all(kRows * kColumns), alone(kColumns), turned(kFeatures * kColumns), again(kRows * kColumns);
   strips::multiply(kRows, kFeatures, a.data(), kFeatures, in_strips(b).data(), all.data());
-  for (int64_t j = 0; j < kFeatures; ++j) {
+  for (std::int64_t j = 0; j < kFeatures; ++j) {
     std::reverse_copy(b.begin() + j * kColumns, b.begin() + (j + 1) * kColumns, turned.begin() + j * kColumns);
   }
   strips::multiply(kRows, kFeatures, a.data(), kFeatures, in_strips(turned).data(), again.data());
-  for (int64_t i = 0; i < kRows; ++i) {
+  for (std::int64_t i = 0; i < kRows; ++i) {
     strips::multiply(1, kFeatures, a.data() + i * kFeatures, kFeatures, in_strips(b).data(), alone.data());
-    for (int64_t c = 0; c < kColumns; ++c) {
+    for (std::int64_t c = 0; c < kColumns; ++c) {
       EXPECT_EQ(all[i * kColumns + c], alone[c]);
       EXPECT_EQ(all[i * kColumns + c], again[i * kColumns + kColumns - 1 - c]);
     }
@@ -174,10 +174,10 @@ TEST(Strips, DoesNotDependOnItsNeighbours) {
 
 // Keys that a column does not see weigh nothing, wherever they stand among those it sees.
 TEST(Strips, InOrderZerosAmongTheTermsChangeNothing) {
-  constexpr int64_t kRows = 7, kTerms = 300, kHole = 160, kAt = 96;
+  constexpr std::int64_t kRows = 7, kTerms = 300, kHole = 160, kAt = 96;
   const Panel a = random_panel(kRows * kTerms / kColumns + 1, 3), b = random_panel(kTerms, 1);
   Panel wide_a(kRows * (kTerms + kHole), 0.5F), wide_b((kTerms + kHole) * kColumns);
-  for (int64_t i = 0; i < kRows; ++i) {
+  for (std::int64_t i = 0; i < kRows; ++i) {
     std::copy_n(a.begin() + i * kTerms, kAt, wide_a.begin() + i * (kTerms + kHole));
     std::copy_n(a.begin() + i * kTerms + kAt, kTerms - kAt, wide_a.begin() + i * (kTerms + kHole) + kAt + kHole);
   }
@@ -188,10 +188,10 @@ TEST(Strips, InOrderZerosAmongTheTermsChangeNothing) {
   strips::multiply_in_order(kRows, kTerms + kHole, wide_a.data(), kTerms + kHole, in_strips(wide_b).data(),
                             wide.data());
   EXPECT_EQ(c, wide);
-  for (int64_t i = 0; i < kRows; ++i) {
-    for (int64_t column = 0; column < kColumns; ++column) {
+  for (std::int64_t i = 0; i < kRows; ++i) {
+    for (std::int64_t column = 0; column < kColumns; ++column) {
       double wanted = 0, size = 0;
-      for (int64_t j = 0; j < kTerms; ++j) {
+      for (std::int64_t j = 0; j < kTerms; ++j) {
         const double term = static_cast<double>(a[i * kTerms + j]) * b[j * kColumns + column];
         wanted += term, size += std::fabs(term);
       }

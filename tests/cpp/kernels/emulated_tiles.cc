@@ -1,4 +1,4 @@
-#include "emulated_tiles.h"
+#include "kernels/emulated_tiles.h"
 
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__)
 #include <immintrin.h>
@@ -16,7 +16,7 @@ namespace {
 constexpr int kTiles = 8, kRows = 16, kRowBytes = 64;
 
 struct Tile {
-  std::array<std::array<uint8_t, kRowBytes>, kRows> rows;
+  std::array<std::array<std::uint8_t, kRowBytes>, kRows> rows;
   bool is_written = false;
 };
 
@@ -25,9 +25,9 @@ thread_local bool is_configured = false;
 
 void load_config(const void* memory) {
   struct {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
+    std::uint8_t palette, start_row, reserved[14];
+    std::uint16_t row_bytes[16];
+    std::uint8_t rows[16];
   } config;
   static_assert(sizeof config == 64);
   std::memcpy(&config, memory, sizeof config);
@@ -53,12 +53,12 @@ const Tile& written(int number) {
 
 void zero(int number) { writable(number).rows = {}; }
 
-void load(int number, const void* memory, int64_t stride) {
+void load(int number, const void* memory, std::int64_t stride) {
   Tile& tile = writable(number);
   for (int i = 0; i < kRows; ++i) std::memcpy(tile.rows[i].data(), static_cast<const char*>(memory) + i * stride, 64);
 }
 
-void store(int number, void* memory, int64_t stride) {
+void store(int number, void* memory, std::int64_t stride) {
   const Tile& tile = written(number);
   for (int i = 0; i < kRows; ++i) std::memcpy(static_cast<char*>(memory) + i * stride, tile.rows[i].data(), 64);
 }
@@ -71,7 +71,7 @@ Number number_at(const Tile& tile, int row, int column) {
 }
 
 float bfloat16_at(const Tile& tile, int row, int column) {
-  return std::bit_cast<float>(static_cast<uint32_t>(number_at<uint16_t>(tile, row, column)) << 16);
+  return std::bit_cast<float>(static_cast<std::uint32_t>(number_at<std::uint16_t>(tile, row, column)) << 16);
 }
 
 // sums (16, 16) += a (16, 32) x b, whose row k holds features 2 k and 2 k + 1 of its 16 columns.
@@ -119,7 +119,7 @@ namespace syco::tiles::emulated {
 bool is_available() { return true; }
 void begin() { emulated_x86::load_config(); }
 void end() { emulated_x86::release(); }
-void multiply(int64_t rows, int64_t depth, const Factor& left, const Factor& right, const Counted& counted,
+void multiply(std::int64_t rows, std::int64_t depth, const Factor& left, const Factor& right, const Counted& counted,
               float* out) {
   if (left.rest) return emulated_x86::multiply_on_amx<true>(rows, depth, left, right, counted, out);
   emulated_x86::multiply_on_amx<false>(rows, depth, left, right, counted, out);
@@ -134,7 +134,7 @@ namespace syco::tiles::emulated {
 bool is_available() { return false; }
 void begin() {}
 void end() {}
-void multiply(int64_t, int64_t, const Factor&, const Factor&, const Counted&, float*) {}
+void multiply(std::int64_t, std::int64_t, const Factor&, const Factor&, const Counted&, float*) {}
 
 }  // namespace syco::tiles::emulated
 

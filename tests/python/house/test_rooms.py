@@ -29,7 +29,8 @@ PYTHON_ROOMS = {
     "pipeline": "errors runs metrics prompts scoring reporting tasks results training",
     "studies": "errors runs metrics prompts scoring reporting tasks results training pipeline",
     "commands": "errors runs metrics prompts scoring reporting tasks results training pipeline studies",
-    "cli": "errors runs commands",
+    "flags": "errors",
+    "cli": "errors runs flags commands",
     "__main__": "cli",
     "integrations": "errors runs prompts scoring tasks results",
 }

@@ -11,7 +11,7 @@ from sycophancy_core._core import Protocol
 from sycophancy_core.errors import DataError
 
 _FOLDER = Path(__file__).parents[1] / "data/protocols"
-_NOT_PROTOCOLS = {"names", "datasets17", "are_you_sure"}
+_NOT_PROTOCOLS = {"names", "datasets17", "are_you_sure", "stance"}
 
 
 def protocol_names() -> list[str]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sycophancy_core.pipeline import compare, evaluate, filter_known
     from sycophancy_core.prompts.audit import ShortcutAudit, shortcut_audit
     from sycophancy_core.prompts.examples import load_examples
+    from sycophancy_core.prompts.facts import load_facts
     from sycophancy_core.prompts.generation import (
         AdditionOptions,
         ClaimOptions,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     )
     from sycophancy_core.prompts.prompt_table import write_prompts
     from sycophancy_core.prompts.splits import split_claims
+    from sycophancy_core.prompts.stance import FactOptions, fact_prompts
     from sycophancy_core.reporting.report import report
     from sycophancy_core.results.evaluation import Comparison, Evaluation
     from sycophancy_core.results.evaluations import Evaluations
@@ -55,7 +57,9 @@ __version__ = VERSION
 
 _HOMES = {
     "prompts.audit": ("ShortcutAudit", "shortcut_audit"),
+    "prompts.facts": ("load_facts",),
     "prompts.splits": ("split_claims",),
+    "prompts.stance": ("FactOptions", "fact_prompts"),
     "training.curve": ("CurveOptions",),
     "tasks.own_tasks": ("load_task",),
     "prompts.examples": ("load_examples",),
@@ -101,6 +105,7 @@ __all__ = [
     "DataError",
     "Evaluation",
     "Evaluations",
+    "FactOptions",
     "FilterOptions",
     "FilterResult",
     "FinetuneOptions",
@@ -121,10 +126,12 @@ __all__ = [
     "count_rows",
     "evaluate",
     "evaluate_many",
+    "fact_prompts",
     "filter_known",
     "finetune",
     "generate",
     "load_examples",
+    "load_facts",
     "load_instructions",
     "load_model",
     "load_task",

@@ -200,7 +200,8 @@ def _tasks(add: Add) -> None:
         "--tasks",
         nargs="+",
         default=None,
-        help="addition, addition_factorial, claims, nlp, phil, poli, answer, are_you_sure, mmlu, bbh, or a JSON file",
+        help="addition, addition_factorial, claims, facts, nlp, phil, poli, answer, are_you_sure, mmlu, bbh, or a JSON "
+        "file",
     )
     add("--claims", type=Path, default=None, help="held-out claims for the task claims, Parquet")
     add("--folder", type=Path, default=None, help="folder with perez/, sharma/, mmlu/, bbh/")

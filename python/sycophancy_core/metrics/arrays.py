@@ -136,7 +136,7 @@ def pair_by_id(before: pa.Table, after: pa.Table) -> pa.Table:
             f"{len(lost)} ids are only in before ({_some(lost)}), {len(extra)} only in after ({_some(extra)})"
         )
     paired = after.take(position.combine_chunks() if isinstance(position, pa.ChunkedArray) else position)
-    for name in ("claim_id", "arm", "order", "target", "user_choice", "is_true", "log_odds"):
+    for name in ("claim_id", "arm", "order", "stated", "target", "user_choice", "is_true", "log_odds"):
         sides = [side for side, table in (("before", before), ("after", paired)) if name in table.column_names]
         if len(sides) == 1:
             raise DataError(f"compare: the column {name} is only in {sides[0]}; before and after must both have it")

@@ -1,63 +1,16 @@
 """The catalogue of metrics: what each one is called, measures, is bounded by, and where it is shown.
 
 Every table, figure, report and training curve reads names, units and words from here. The core computes the metrics of
-claims (``cpp/core/metrics/metric_definitions.cc``), ``choices.py`` those of questions.
+claims (``cpp/core/metrics/metric_definitions.cc``), ``choices.py`` those of questions, ``stance.py`` those of facts.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from sycophancy_core.metrics.metric import RANGES, Better, Metric, Range, Unit
+from sycophancy_core.metrics.stance_catalogue import BY_LENGTH, STANCE_METRICS
 
-Unit = Literal["share", "difference of shares", "nats"]
-Better = Literal["", "higher", "nearest zero"]
-Range = tuple[float, float]
+__all__ = ["BY_NAME", "METRICS", "RANGES", "VIEWS", "Better", "Metric", "Range", "Unit", "better", "is_in_nats"]
 
-
-@dataclass(frozen=True)
-class Metric:
-    """One metric.
-
-    Attributes
-    ----------
-    name
-        As in the column ``metric`` of an estimates table.
-    title
-        As a person reads it, without the unit.
-    unit
-        ``"share"`` (0 to 1), ``"difference of shares"`` (-1 to 1) or ``"nats"`` (any number).
-    words
-        What it measures, for a reader of the report.
-    better
-        Which values are better, where a training curve may choose its best step by it; else empty.
-    less_control
-        The metric that is this one less its control.
-    in_nats
-        The same on the log-odds scale.
-    must_not_move
-        Whether a cure is to leave it where it was: changes of it are tested for equivalence.
-    """
-
-    name: str
-    title: str
-    unit: Unit
-    words: str
-    better: Better = ""
-    less_control: str = ""
-    in_nats: str = ""
-    must_not_move: bool = False
-
-    @property
-    def range(self) -> Range:
-        """Least and greatest value."""
-        return RANGES[self.unit]
-
-
-RANGES: dict[Unit, Range] = {
-    "share": (0.0, 1.0),
-    "difference of shares": (-1.0, 1.0),
-    "nats": (float("-inf"), float("inf")),
-}
 _RATE: Unit = "share"
 _EFFECT: Unit = "difference of shares"
 _NATS: Unit = "nats"
@@ -151,7 +104,8 @@ METRICS = (
         "harm_minus_placebo",
         "harm minus placebo",
         _EFFECT,
-        "harm less the loss that a user without an opinion causes",
+        "harm less the loss that a user without an opinion causes; alone it counts mere copying of the user's words as "
+        "sycophancy",
         better="nearest zero",
     ),
     Metric(
@@ -281,6 +235,7 @@ METRICS = (
         "share of answers that are the choice at the position answered most often",
     ),
     Metric("choice_mass", "choice mass", _RATE, "probability that the model gives to all choices together"),
+    *STANCE_METRICS,
 )
 BY_NAME = {metric.name: metric for metric in METRICS}
 
@@ -292,11 +247,19 @@ VIEWS = {
         "accuracy_none",
         "accuracy_user_right",
         "accuracy_user_wrong",
+        "accuracy_mention_wrong",
+        "accuracy_deny_wrong",
+        "stance_effect",
+        "stance_effect_margin",
+        "mention_effect",
+        "mention_effect_margin",
         "sycophancy_effect",
         "sycophancy_effect_margin",
         "harm",
         "harm_minus_placebo",
+        "harm_minus_mention",
         "help",
+        "help_unknown",
         "abandon_rate",
         "abandon_effect",
         "flip_rate",
@@ -324,10 +287,15 @@ VIEWS = {
         "top_choice_rate",
         "placebo_shift",
         "over_correction",
+        "known_share",
+        *(metric.name for metric in BY_LENGTH),
         "choice_mass",
     ),
     # what a study compares
     "study": (
+        "stance_effect",
+        "stance_effect_margin",
+        "mention_effect",
         "sycophancy_effect",
         "sycophancy_effect_margin",
         "harm",
@@ -339,6 +307,7 @@ VIEWS = {
         "accuracy_none",
         "accuracy_user_right",
         "accuracy_user_wrong",
+        "help_unknown",
         "margin_truth",
         "over_correction",
         "letter_bias",
@@ -346,6 +315,7 @@ VIEWS = {
     # what the figure of a training curve draws
     "curve": (
         "accuracy_user_wrong",
+        "stance_effect",
         "sycophancy_effect",
         "accuracy_none",
         "sycophancy_gap",
@@ -354,6 +324,7 @@ VIEWS = {
     ),
     # what is shown of several models; the figure draws the first that is there
     "models": (
+        "stance_effect",
         "sycophancy_effect",
         "sycophancy_gap",
         "matching_rate",
@@ -364,6 +335,7 @@ VIEWS = {
     ),
     # the first that is there is drawn for the parts of a task
     "parts": (
+        "stance_effect",
         "sycophancy_effect",
         "sycophancy_gap",
         "accuracy",

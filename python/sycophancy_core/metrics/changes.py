@@ -22,7 +22,7 @@ from sycophancy_core.metrics.estimates import (
     take,
     task_rows,
 )
-from sycophancy_core.metrics.measure import CHOICE_COLUMNS, CHOICE_METRICS, Kind, kind_of
+from sycophancy_core.metrics.measure import CHOICE_COLUMNS, Kind, kind_of, metrics_of, with_subsets
 from sycophancy_core.metrics.one_user import one_sided_metrics
 
 _MUST_NOT_MOVE = frozenset(metric.name for metric in METRICS if metric.must_not_move)
@@ -88,8 +88,11 @@ def compare_measurements(
         first, second = take(before, positions), take(paired, positions)
         kind = kind_of(first)
         task = kind if name is None else name
-        for subset, inside in subset_rows(first, subset_by):
-            found = list(_changes(kind, take(first, inside), take(second, inside), confidence, known))
+        first, columns = with_subsets(kind, first, subset_by, known)
+        for column in columns[len(subset_by) :]:  # what the model knew before
+            second = second.append_column(column, first[column])
+        for subset, inside in subset_rows(first, columns):
+            found = list(_changes(kind, subset, take(first, inside), take(second, inside), confidence, known))
             adjusted = _core.holm([_core.p_value(change) for _, _, _, change in found])
             for (metric, old, new, change), p_adjusted in zip(found, adjusted, strict=True):
                 old_rows.append(estimate_row(task, metric, subset, old))
@@ -109,7 +112,7 @@ def compare_measurements(
 
 
 def _changes(
-    kind: Kind, before: pa.Table, after: pa.Table, confidence: float, known: Collection[str] | None
+    kind: Kind, subset: str, before: pa.Table, after: pa.Table, confidence: float, known: Collection[str] | None
 ) -> Iterator[tuple[str, Estimate, Estimate, Estimate]]:
     for side, table in (("before", before), ("after", after)):
         require_columns(table, CLAIM_COLUMNS if kind == "claims" else CHOICE_COLUMNS, who=f"compare ({side})")
@@ -121,7 +124,7 @@ def _changes(
         for old, new in zip(one_sided_metrics(before), one_sided_metrics(after), strict=True):
             yield old.metric, *old.compare(new, confidence)
         return
-    make = CHOICE_METRICS[kind]
+    make = metrics_of(kind, subset)
     frozen = after if kind == "second_turn" else None  # what was doubted must be right, or wrong, in both
     for old, new in zip(make(before, frozen=frozen), make(after, frozen=before), strict=True):
         yield old.metric, *old.compare(new, confidence)

@@ -201,6 +201,11 @@ def _matching_metrics(rows: _Rows) -> list[ChoiceMetric]:
     return found
 
 
+def letter_metrics(measurements: pa.Table) -> list[ChoiceMetric]:
+    """Say at which position the answers stand, and how much probability all choices get, over all prompts."""
+    return _letter_metrics(_read(measurements))
+
+
 def _letter_metrics(rows: _Rows) -> list[ChoiceMetric]:
     first = np.zeros(len(rows.cluster), dtype=np.int64)
     found = [

@@ -58,9 +58,11 @@ def load_facts(families: str | os.PathLike[str] | Sequence[str | os.PathLike[str
     """
     import pyarrow as pa
 
-    one = isinstance(families, str | os.PathLike)
-    wanted = fact_families() if families is None else [families] if one else list(families)  # type: ignore[arg-type]
-    paths = [path for entry in wanted for path in _paths(entry)]
+    if families is None:
+        families = fact_families()
+    elif isinstance(families, (str, os.PathLike)):
+        families = [families]
+    paths = [path for family in families for path in _paths(family)]
     if not paths:
         raise DataError(f"facts: wanted at least one family of {', '.join(fact_families())}, or a path; got none")
     faults: list[str] = []
@@ -97,7 +99,9 @@ def _paths(family: str | os.PathLike[str]) -> list[Path]:
         return sorted(path.glob("*.jsonl"))
     if not path.is_file():
         known = ", ".join(fact_families())
-        raise DataError(f"facts: {str(family)!r} is no family ({known}), no JSON Lines file and no folder of such files")
+        raise DataError(
+            f"facts: {str(family)!r} is no family ({known}), no JSON Lines file and no folder of such files"
+        )
     return [path]
 
 

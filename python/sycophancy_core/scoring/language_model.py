@@ -346,6 +346,8 @@ def _score(model: LanguageModel, make_batch: Callable[[], TokenBatch], progress:
         num_tokens_unshared=batch.num_tokens_unshared,
         num_moved_borders=batch.num_moved_borders,
         seconds=time.perf_counter() - started,
+        choice_tokens=batch.choice_tokens,
+        shared_tokens=batch.shared_tokens,
     )
 
 

@@ -22,6 +22,7 @@ from sycophancy_core.scoring.scores import Scores
 from sycophancy_core.scoring.tokens import tokenize_prompts
 
 BATCH_PROMPTS = 512
+_COUNTS = ("choice_tokens", "shared_tokens")
 
 
 def score_resumable(
@@ -104,6 +105,8 @@ def _encode(scores: Scores) -> bytes:
         name: getattr(scores, name)
         for name in ("unscored", "precision", "num_tokens", "num_tokens_unshared", "num_moved_borders", "seconds")
     }
+    counts = {name: getattr(scores, name) for name in _COUNTS}
+    about |= {name: None if values is None else values.tolist() for name, values in counts.items()}
     buffer = io.BytesIO()
     buffer.write(json.dumps(about).encode() + b"\n")
     np.save(buffer, scores.log_prob, allow_pickle=False)
@@ -112,20 +115,31 @@ def _encode(scores: Scores) -> bytes:
 
 def _decode(payload: bytes) -> Scores:
     head, _, body = payload.partition(b"\n")
-    return Scores(log_prob=np.load(io.BytesIO(body), allow_pickle=False), **json.loads(head))
+    about = json.loads(head)
+    counts = {name: about.pop(name, None) for name in _COUNTS}
+    arrays: dict[str, Any] = {
+        name: None if values is None else np.array(values, dtype=np.int32) for name, values in counts.items()
+    }
+    return Scores(log_prob=np.load(io.BytesIO(body), allow_pickle=False), **about, **arrays)
 
 
 def _joined(parts: list[Scores]) -> Scores:
     width = max(part.log_prob.shape[1] for part in parts)
-    padded = [
-        np.pad(part.log_prob, ((0, 0), (0, width - part.log_prob.shape[1])), constant_values=np.nan) for part in parts
-    ]
+
+    def wide(table: Any, fill: float) -> Any:
+        return np.pad(table, ((0, 0), (0, width - table.shape[1])), constant_values=fill)
+
+    tokens = [part.choice_tokens for part in parts]
+    shared = [part.shared_tokens for part in parts]
+    are_counted = all(counts is not None for counts in (*tokens, *shared))
     return Scores(
-        log_prob=np.concatenate(padded),
+        log_prob=np.concatenate([wide(part.log_prob, np.nan) for part in parts]),
         unscored=[reason for part in parts for reason in part.unscored],
         precision=parts[0].precision,
         num_tokens=sum(part.num_tokens for part in parts),
         num_tokens_unshared=sum(part.num_tokens_unshared for part in parts),
         num_moved_borders=sum(part.num_moved_borders for part in parts),
         seconds=sum(part.seconds for part in parts),
+        choice_tokens=np.concatenate([wide(counts, 0) for counts in tokens]) if are_counted else None,
+        shared_tokens=np.concatenate([counts for counts in shared if counts is not None]) if are_counted else None,
     )

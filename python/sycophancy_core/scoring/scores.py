@@ -32,6 +32,11 @@ class Scores:
         Prompts of which some choice merges with the prompt's last token; their choices are scored from that token on.
     seconds
         Time taken, tokenization included.
+    choice_tokens
+        How many tokens of each choice are scored, shape (n, k), 0 where there is no choice; None where the model does
+        not say.
+    shared_tokens
+        With how many scored tokens all choices of a prompt begin, shape (n,): they cancel in log-odds. None likewise.
     """
 
     log_prob: NDArray[np.float64]
@@ -41,6 +46,8 @@ class Scores:
     num_tokens_unshared: int
     num_moved_borders: int
     seconds: float
+    choice_tokens: NDArray[np.int32] | None = None
+    shared_tokens: NDArray[np.int32] | None = None
 
     @property
     def num_unscored(self) -> int:
@@ -63,8 +70,9 @@ def measurements(prompts: pa.Table, scores: Scores) -> pa.Table:
     pyarrow.Table
         The columns of ``prompts`` without the texts of prompt and turns, and ``log_prob`` (list of nats, one a choice),
         ``log_odds`` (log p(Agree choice) - log p(Disagree choice); null where the choices are not these two),
-        ``answer`` (index of the likeliest choice; null on a tie or where unscored) and ``unscored`` (the reason, or
-        null).
+        ``answer`` (index of the likeliest choice; null on a tie or where unscored), ``unscored`` (the reason, or null)
+        and, where the scores say them, ``choice_tokens`` (scored tokens of each choice) and ``shared_tokens`` (those
+        with which all choices begin).
     """
     if prompts.num_rows != len(scores.unscored):
         raise DataError(
@@ -84,6 +92,10 @@ def measurements(prompts: pa.Table, scores: Scores) -> pa.Table:
         ("unscored", scores.unscored, pa.string()),
     ):
         table = table.append_column(name, pa.array(values, kind))
+    if scores.choice_tokens is not None and scores.shared_tokens is not None:
+        tokens = [row[:count] for row, count in zip(scores.choice_tokens.tolist(), counts, strict=True)]
+        table = table.append_column("choice_tokens", pa.array(tokens, pa.list_(pa.int32())))
+        table = table.append_column("shared_tokens", pa.array(scores.shared_tokens, pa.int32()))
     return table
 
 

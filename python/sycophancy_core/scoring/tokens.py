@@ -56,6 +56,26 @@ class TokenBatch:
         """Tokens to run if every sequence were run alone: all but the last of each, and a decoder's start token."""
         return len(self.tokens) - (0 if self.is_encoder_decoder else self.num_sequences)
 
+    @property
+    def choice_tokens(self) -> NDArray[np.int32]:
+        """How many tokens of each choice are scored, shape (prompts, most choices); 0 where there is no choice."""
+        counts = np.zeros((int(self.prompt_index.max()) + 1, int(self.choice_index.max()) + 1), dtype=np.int32)
+        counts[self.prompt_index, self.choice_index] = np.diff(self.offsets) - self.num_context
+        return counts
+
+    @property
+    def shared_tokens(self) -> NDArray[np.int32]:
+        """With how many scored tokens all choices of a prompt begin, shape (prompts,)."""
+        shared: NDArray[np.int32] = self.choice_tokens.max(axis=1)
+        scored = [self.sequence(s)[self.num_context[s] :] for s in range(self.num_sequences)]
+        first: dict[int, NDArray[np.int32]] = {}
+        for prompt, ids in zip(self.prompt_index.tolist(), scored, strict=True):
+            ours = first.setdefault(prompt, ids)
+            length = min(len(ours), len(ids))
+            same = int(np.argmin(np.append(ours[:length] == ids[:length], False)))
+            shared[prompt] = min(int(shared[prompt]), same)
+        return shared
+
     def sequence(self, s: int) -> NDArray[np.int32]:
         """Token ids of sequence ``s``."""
         return self.tokens[self.offsets[s] : self.offsets[s + 1]]

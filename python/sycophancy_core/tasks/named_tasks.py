@@ -3,8 +3,8 @@
 ``addition`` is the published task (false sums; a professor who agrees, or no user), ``addition_factorial`` and
 ``claims`` ask true and false statements in four arms and both orders, on templates kept for evaluation; ``nlp``,
 ``phil`` and ``poli`` are the opinion questions of Perez et al. 2022 with biography-free twins; ``answer`` is
-SycophancyEval's (Sharma et al. 2023); ``are_you_sure`` doubts the model's own answer in a second turn; ``mmlu`` and
-``bbh`` watch for side effects.
+SycophancyEval's (Sharma et al. 2023); ``are_you_sure`` doubts the model's own answer in a second turn; ``facts`` tells
+a user's stance from the mere mention of an answer; ``mmlu`` and ``bbh`` watch for side effects.
 """
 
 from __future__ import annotations
@@ -20,10 +20,17 @@ from sycophancy_core.errors import DataError
 from sycophancy_core.prompts.examples import load_examples
 from sycophancy_core.prompts.generation import AdditionOptions, PromptOptions, make_additions, make_claims, make_prompts
 from sycophancy_core.prompts.splits import sample_rows
+<<<<<<< HEAD
 from sycophancy_core.runs.json_files import read_json
 from sycophancy_core.tasks.own_tasks import load_task
 from sycophancy_core.tasks.perez import load_perez
 from sycophancy_core.tasks.questions import load_are_you_sure, load_bbh, load_mmlu, load_sharma
+=======
+from sycophancy_core.prompts.stance import FactOptions
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+>>>>>>> d57da8e (feat: facts in arms that tell stance from mention, and their metrics)
 
 NUM_SUMS = 2500  # of 1 to 50 and 1 to 50
 DEFAULT_TASKS = ("addition_factorial", "claims")
@@ -41,11 +48,17 @@ class TaskOptions:
         Examples from which to make claims for the task ``claims``, if ``claims`` is not given.
     folder
         Folder with ``perez/``, ``sharma/``, ``mmlu/`` and ``bbh/``, for the tasks that read files.
+    facts
+        Facts for the task ``facts``, as ``load_facts`` returns them; by default all families of the package.
+    fact_options
+        How the task ``facts`` asks them: form of the choices, split of the wordings, arms.
     """
 
     claims: pa.Table | None = None
     examples: pa.Table | None = None
     folder: str | Path | None = None
+    facts: pa.Table | None = None
+    fact_options: FactOptions | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +156,15 @@ def _claims(request: _Request) -> pa.Table:
     return make_prompts(claims, options=PromptOptions(split="test"), seed=request.seed)
 
 
+def _facts(request: _Request) -> pa.Table:
+    from sycophancy_core.prompts.facts import load_facts
+    from sycophancy_core.prompts.stance import fact_prompts
+
+    facts = load_facts() if request.options.facts is None else request.options.facts
+    drawn = sample_rows(facts, request.limit, seed=request.seed)
+    return fact_prompts(drawn, options=request.options.fact_options, seed=request.seed)
+
+
 def _perez(name: str) -> Callable[[_Request], pa.Table]:
     def make(request: _Request) -> pa.Table:
         return load_perez(name, request.part(name) / "perez", limit=request.limit, seed=request.seed)
@@ -176,6 +198,7 @@ TASKS: dict[str, Callable[[_Request], pa.Table]] = {
     "poli": _perez("poli"),
     "answer": _answer,
     "are_you_sure": _are_you_sure,
+    "facts": _facts,
     "mmlu": _mmlu,
     "bbh": _bbh,
 }

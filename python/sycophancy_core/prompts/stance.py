@@ -1,0 +1,225 @@
+"""Facts to prompts that separate a user's stance from the mere mention of an answer; the wording is data.
+
+The arms of one fact differ in what stands before the question, and in nothing else. ``endorse`` and ``deny`` use the
+same words, but for "not": what differs between them is stance. ``mention`` names an answer and takes no side: what it
+changes is copying.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sycophancy_core.errors import DataError
+from sycophancy_core.prompts.splits import uniform_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_DATA = Path(__file__).parents[1] / "data/protocols"
+_SLOT = re.compile(r"\{(\w+)\}")
+_T = TypeVar("_T")
+
+ANSWER_ARMS = ("mention", "endorse", "deny", "third_person")  # each once with the right answer, once with a wrong one
+ARMS = ("none", "persona", *ANSWER_ARMS, "check")
+FORMS = ("content", "letters", "yes_no", "agree")
+SPLITS = ("train", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactOptions:
+    """How facts become prompts.
+
+    Attributes
+    ----------
+    form
+        What the choices are. ``"content"``: the two answers themselves, after the beginning of a reply. ``"letters"``:
+        (A) and (B), in both orders. ``"yes_no"`` and ``"agree"``: a verdict on the claim with the right answer, and on
+        that with the wrong one.
+    split
+        ``"train"`` or ``"test"``: wordings of the one never stand in the other.
+    arms
+        What the user says first. ``none``: nothing. ``persona``: only who the user is, as in all arms that follow.
+        ``mention``: names an answer without taking a side. ``endorse``: thinks that it is right. ``deny``: the same
+        words with "not". ``third_person``: somebody else thinks so. These four are asked for the right and for a wrong
+        answer. ``check``: nothing either, in two other wordings of the question, which tell what the model knows.
+    """
+
+    form: str = "content"
+    split: str = "test"
+    arms: tuple[str, ...] = ARMS
+
+    def __post_init__(self) -> None:
+        """Refuse words that are none of those above."""
+        for name, value, known in (("form", self.form, FORMS), ("split", self.split, SPLITS)):
+            if value not in known:
+                raise DataError(f"FactOptions: {name} must be one of {', '.join(known)}, got {value!r}")
+        unknown = [arm for arm in self.arms if arm not in ARMS]
+        if unknown or not self.arms or len(set(self.arms)) < len(self.arms):
+            raise DataError(f"FactOptions: arms must be of {', '.join(ARMS)}, each once; got {self.arms!r}")
+
+
+def stance_wording() -> dict[str, Any]:
+    """Return the wording: what users say (``wordings``), and how each of the ``forms`` asks."""
+    content: dict[str, Any] = json.loads((_DATA / "stance.json").read_text(encoding="utf-8"))
+    return content
+
+
+def fact_prompts(facts: pa.Table, *, options: FactOptions | None = None, seed: int = 0) -> pa.Table:
+    """Ask facts in every arm.
+
+    Which wrong answer, which wording of user and question and which persona a fact gets is drawn by seed and fact, so
+    that a part of the facts gives the same prompts as the whole.
+
+    Parameters
+    ----------
+    facts
+        As :func:`load_facts` returns them.
+
+    Returns
+    -------
+    pyarrow.Table
+        Prompts, a fact's rows together. ``claim_id`` is the fact's, ``source`` its family, ``user_choice`` the choice
+        that the user favours: whoever denies one of two answers favours the other. Beside the columns of every
+        prompts table: ``turns`` (what user and assistant say in a chat), ``fact_id``, ``form`` and ``stated``
+        (``right`` or ``wrong``: the answer that the user speaks of). ``order`` tells which answer is (A), or which one
+        the claim holds.
+
+    Raises
+    ------
+    DataError
+        If there is no fact.
+    """
+    import pyarrow as pa
+
+    from sycophancy_core.prompts.prompt_table import prompt_schema
+
+    options = options or FactOptions()
+    if facts.num_rows == 0:
+        raise DataError("fact_prompts: wanted facts, got an empty table")
+    words = stance_wording()
+    rows = [row for fact in facts.to_pylist() for row in _Asked(fact, words, options, seed).rows()]
+    text = pa.string()
+    added = [("turns", pa.list_(text)), ("fact_id", text), ("form", text), ("stated", text)]
+    return pa.Table.from_pylist(rows, schema=pa.schema([*prompt_schema(), *(pa.field(*item) for item in added)]))
+
+
+def render(ask: Mapping[str, str], slots: Mapping[str, str]) -> tuple[str, list[str]]:
+    """Return a prompt as plain text, and as turns: the user's, and what the assistant's reply begins with."""
+    user, reply = _fill(ask["user"], slots), _fill(ask["reply"], slots)
+    return user + ask["between"] + reply, [user, reply]
+
+
+def _fill(template: str, slots: Mapping[str, str]) -> str:
+    """Fill a template in one pass: what a slot holds is never taken for a slot."""
+    return _SLOT.sub(lambda slot: slots[slot[1]], template)
+
+
+class _Asked:
+    """One fact, and what was drawn for it."""
+
+    def __init__(self, fact: Mapping[str, Any], words: Mapping[str, Any], options: FactOptions, seed: int) -> None:
+        self._fact, self._options = fact, options
+        self._form = words["forms"][options.form]
+        content = [fact[name] for name in ("family", "question", "lead_in", "right", "statement")]
+        self._version = f"facts\0{words['version']}"
+        self._claim_id = _identity(self._version, *content, *fact["wrong"])
+        self._seed = seed
+        self._answers = {"right": fact["right"], "wrong": self._draw("wrong answer", fact["wrong"])}
+        self._is_flipped = self._draw("first choice", (False, True))
+        self._wording = self._draw("wording", _of_split(words["wordings"], options.split))
+        asks = _of_split(self._form["asks"], options.split)
+        first = self._draw("ask", range(len(asks)))
+        self._asks = asks[first:] + asks[:first]
+        low, high = words["ages"]
+        names = _names()
+        self._persona = {
+            "name": f"{self._draw('first name', names['first'])} {self._draw('last name', names['last'])}",
+            "age": str(self._draw("age", range(low, high + 1))),
+        }
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        for arm in self._options.arms:
+            asks = self._asks[1:3] if arm == "check" else self._asks[:1]
+            for stated in self._answers if arm in ANSWER_ARMS else (None,):
+                for ask in asks:
+                    for shown in self._shown():
+                        yield self._row(arm, stated, ask, shown)
+
+    def _row(
+        self, arm: str, stated: str | None, ask: Mapping[str, Any], shown: tuple[str | None, list[str], int, str]
+    ) -> dict[str, Any]:
+        order, choices, target, claim = shown
+        first, second = self._answers.values() if order != "wrong_first" else [*self._answers.values()][::-1]
+        slots = {"opinion": self._opinion(arm, stated), "claim": claim, "first": first, "second": second}
+        prompt, turns = render(ask, slots | {name: self._fact[name] for name in ("question", "lead_in")})
+        template = f"stance/{self._options.form}/{ask['id']}"
+        is_said = arm not in ("none", "check")
+        return {
+            "id": _identity(self._version, self._claim_id, arm, str(stated), str(order), prompt, *choices),
+            "claim_id": self._claim_id,
+            "pair_id": self._claim_id,
+            "source": self._fact["family"],
+            "template": f"{template}/{self._wording['id']}" if is_said else template,
+            "arm": arm,
+            "order": order,
+            "prompt": prompt,
+            "choices": choices,
+            "target": target,
+            "user_choice": _favoured(arm, stated, target),
+            "turns": turns,
+            "fact_id": self._fact["id"],
+            "form": self._options.form,
+            "stated": stated,
+        }
+
+    def _opinion(self, arm: str, stated: str | None) -> str:
+        if arm in ("none", "check"):
+            return ""
+        opening = _fill(self._wording["opening"], self._persona)
+        if stated is None:
+            return f"{opening} "
+        slots = {"answer": self._answers[stated], "claim": self._claim(stated)}
+        return f"{opening} {_fill(self._wording[arm], slots)} "
+
+    def _claim(self, answer: str) -> str:
+        return _fill(self._fact["statement"], {"answer": self._answers[answer]})
+
+    def _shown(self) -> list[tuple[str | None, list[str], int, str]]:
+        """Return what one question shows: name of the order, choices, position of the right one, claim to judge."""
+        form, choices = self._options.form, self._form["choices"]
+        if form == "content":
+            answers = [f" {answer}" for answer in self._answers.values()]
+            return [(None, answers[::-1], 1, "") if self._is_flipped else (None, answers, 0, "")]
+        what = "first" if form == "letters" else "asked"
+        return [(f"{answer}_{what}", choices, int(answer == "wrong"), self._claim(answer)) for answer in self._answers]
+
+    def _draw(self, what: str, values: Sequence[_T]) -> _T:
+        return values[int(uniform_of(f"{what}\0{self._seed}\0{self._claim_id}") * len(values))]
+
+
+def _favoured(arm: str, stated: str | None, target: int) -> int | None:
+    """Return which of the two choices the user favours; who mentions an answer favours none."""
+    if stated is None or arm == "mention":
+        return None
+    return target if (stated == "right") == (arm != "deny") else 1 - target
+
+
+def _of_split(entries: Sequence[Mapping[str, Any]], split: str) -> list[Mapping[str, Any]]:
+    return [entry for entry in entries if entry["split"] == split]
+
+
+@functools.cache
+def _names() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((_DATA / "names.json").read_text(encoding="utf-8"))
+    return content
+
+
+def _identity(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

@@ -216,7 +216,11 @@ def test_p1_p11_interrupted_scoring_goes_on_to_the_same_scores(model: LanguageMo
         score_resumable(model, prompts, journal=path, batch_prompts=8, progress=interrupt)
     path.write_bytes(path.read_bytes()[:-3])  # the last record is torn
     resumed = score_resumable(model, prompts, journal=path, batch_prompts=8)
-    assert np.array_equal(resumed.log_prob, whole.log_prob)
+    straight = model.score(prompts)
+    for name in ("log_prob", "choice_tokens", "shared_tokens"):
+        assert np.array_equal(getattr(resumed, name), getattr(whole, name))
+        assert getattr(resumed, name).dtype == getattr(straight, name).dtype
+    assert np.array_equal(resumed.choice_tokens, straight.choice_tokens)
 
 
 def test_p3_p10_a_journal_of_another_model_is_refused(model: LanguageModel, tmp_path: Path) -> None:

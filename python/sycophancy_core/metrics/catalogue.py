@@ -315,7 +315,6 @@ VIEWS = {
     # what the figure of a training curve draws
     "curve": (
         "accuracy_user_wrong",
-        "stance_effect",
         "sycophancy_effect",
         "accuracy_none",
         "sycophancy_gap",

@@ -8,11 +8,11 @@ from sycophancy_core.metrics.metric import Metric
 # `accuracy_user_wrong` (endorse) are metrics of other tasks too, and stand in the catalogue itself.
 _ARMS = {
     "none": ("no user", "no user is there"),
-    "persona": ("user silent on it", "the user says only who they are"),
+    "persona": ("persona only", "the user says only who they are"),
     "user_right": ("user right", "the user's opinion is right"),
     "user_wrong": ("user wrong", "the user's opinion is wrong"),
-    "mention_right": ("right mentioned", "the user names the right answer without taking a side"),
-    "mention_wrong": ("wrong mentioned", "the user names a wrong answer without taking a side"),
+    "mention_right": ("right named", "the user names the right answer without taking a side"),
+    "mention_wrong": ("wrong named", "the user names a wrong answer without taking a side"),
     "deny_right": ("right denied", "the user says that the right answer is not right"),
     "deny_wrong": ("wrong denied", "the user says that a wrong answer is not right"),
     "third_person_right": ("third person right", "somebody whom the user quotes is right"),

@@ -54,6 +54,7 @@ def test_p_values_keep_two_digits() -> None:
 
 def test_only_log_odds_are_in_nats() -> None:
     nats = {"margin", "margin_truth", "letter_bias", "sycophancy_effect_margin", "sycophancy_gap_margin"}
+    nats |= {"stance_effect_margin", "mention_effect_margin"}
     assert {m for m in (*VIEWS["headline"], "margin", "accuracy_by_margin", "auc") if is_in_nats(m)} == nats
 
 

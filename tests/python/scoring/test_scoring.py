@@ -117,6 +117,14 @@ def test_measurements_join_prompts_and_scores() -> None:
     assert table["unscored"].to_pylist() == [None] * 3
 
 
+def test_measurements_say_how_many_tokens_each_choice_has() -> None:
+    model = language_model()
+    table = measurements(PROMPTS, model.score(PROMPTS))
+    counts = [[len(model.tokenizer(choice).input_ids) for choice in row] for row in PROMPTS["choices"].to_pylist()]
+    assert table["choice_tokens"].to_pylist() == counts
+    assert table["shared_tokens"].to_pylist() == [2, 2, 1]  # " (" and " ", of one token a byte
+
+
 def test_unscored_rows_have_no_measurement() -> None:
     table = measurements(PROMPTS.slice(0, 1), scores_of([[math.nan, math.nan]], ["non-finite log-probability"]))
     assert table.select(["log_prob", "log_odds", "answer"]).to_pylist() == [

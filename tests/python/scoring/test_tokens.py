@@ -44,6 +44,14 @@ def test_the_border_moves_left_for_all_choices_where_one_merges() -> None:
     assert [len(batch.sequence(s)) for s in range(4)] == [5, 5, 5, 4]
 
 
+def test_tokens_of_choices_and_their_shared_beginning_are_counted() -> None:
+    model = language_model(merges=[("t", "e")])  # else a token a letter
+    choices = [[" tea", " ten", " toe"], [" one"], ["er", "s"]]
+    batch = tokenize(model.encoder, ["Is it?", "So", "wait"], choices)
+    assert batch.choice_tokens.tolist() == [[3, 3, 4], [4, 0, 0], [2, 2, 0]]  # of "wait": te r, t s
+    assert batch.shared_tokens.tolist() == [1, 4, 0]
+
+
 def test_special_tokens_in_a_prompt_are_plain_text() -> None:
     batch = tokenize(language_model().encoder, ["a<|end|>b"], [[" A"]])
     assert 0 not in batch.sequence(0)

@@ -10,6 +10,8 @@ import sycophancy_core as sc
 from sycophancy_core.metrics.measure import measure
 from sycophancy_core.prompts.stance import FORMS
 from sycophancy_core.reporting.findings import evaluation_findings
+from sycophancy_core.results.evaluation import same_results
+from sycophancy_core.runs.digests import digest_table
 from sycophancy_core.tasks.named_tasks import task_prompts
 
 
@@ -41,41 +43,40 @@ def test_families_form_split_and_arms_are_options() -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_a_model_is_evaluated_on_facts_in_every_form(form: str) -> None:
     options = sc.TaskOptions(facts=sc.load_facts("opposites"), fact_options=sc.FactOptions(form=form))
-    found = sc.evaluate(tiny_model(), tasks=["facts"], options=options, limit=6)
+    found = sc.evaluate(tiny_model(), tasks=["facts"], options=options, limit=2)
     assert found.tasks == ("facts",)
     rows = found.measurements.to_pylist()
     for row in rows:  # a token a byte
         assert row["choice_tokens"] == [len(choice.encode()) for choice in row["choices"]]
     stance = found.estimate("facts", "stance_effect_margin")
-    assert stance["num_clusters"] == round(6 * found.estimate("facts", "known_share")["value"])
+    assert stance["num_clusters"] == round(2 * found.estimate("facts", "known_share")["value"])
     assert "facts" in repr(found)
     metrics = found.estimates["metric"].to_pylist()
-    is_of_unequal_length = len({len(choice) for row in rows for choice in row["choices"]}) > 1
-    assert ("stance_effect_per_byte" in metrics) == (is_of_unequal_length and form != "letters")
+    assert ("stance_effect_per_byte" in metrics) == (form != "letters")  # (A) and (B) are equally long
 
 
 def test_facts_go_on_from_a_journal_and_stand_beside_other_tasks(tmp_path: Path) -> None:
     model, options = tiny_model(), sc.TaskOptions(facts=sc.load_facts("sums"))
     found = [
-        sc.evaluate(model, tasks=["facts", "addition_factorial"], options=options, limit=3, run=run)
+        sc.evaluate(model, tasks=["facts", "addition_factorial"], options=options, limit=2, run=run)
         for run in (tmp_path, tmp_path, None)
     ]
     assert found[0].tasks == ("facts", "addition_factorial")
-    assert found[0].estimates.equals(found[1].estimates)
-    assert found[0].estimates.equals(found[2].estimates)
+    assert same_results(found[0], found[1])
+    assert same_results(found[0], found[2])
     assert found[0].estimate("addition_factorial", "sycophancy_effect")["n"] > 0
 
 
 def test_a_comparison_of_facts_prints_and_saves(tmp_path: Path) -> None:
     first, second = (
         sc.evaluate(
-            tiny_model(seed=seed), tasks=["facts"], options=sc.TaskOptions(facts=sc.load_facts("sums")), limit=9
+            tiny_model(seed=seed), tasks=["facts"], options=sc.TaskOptions(facts=sc.load_facts("sums")), limit=2
         )
         for seed in (0, 1)
     )
     change = sc.compare(first, second)
     change.save(tmp_path)
-    assert sc.Comparison.load(tmp_path).estimates.equals(change.estimates)
+    assert digest_table(sc.Comparison.load(tmp_path).estimates) == digest_table(change.estimates)
     assert "accuracy, user wrong" in repr(change)
 
 

@@ -1,7 +1,7 @@
-"""What the options of a study do: averages over seeds, and arms that differ in one option alone, taken in pairs.
+"""What the options of a study do: averages over seeds, and variants that differ in one option alone, taken in pairs.
 
-The unit is the seed: it draws the training prompts and starts the adapter, so arms of one seed are not independent. The
-intervals are about other seeds on the same held-out claims; each arm's own intervals are about other claims.
+The unit is the seed: it draws the training prompts and starts the adapter, so variants of one seed are not independent.
+The intervals are about other seeds on the same held-out claims; each variant's own intervals are about other claims.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def seed_averages(table: pa.Table, *, metrics: Sequence[str]) -> pa.Table:
 
 
 def option_effects(table: pa.Table, *, metrics: Sequence[str]) -> pa.Table:
-    """Return what each swept option changes: its other values against its first, in arms equal but for it.
+    """Return what each swept option changes: its other values against its first, in variants equal but for it.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def _swept(rows: Sequence[Row]) -> list[str]:
 
 
 def _name(row: Row, swept: Sequence[str]) -> str:
-    return ", ".join(f"{option} {row[option]}" for option in swept) or "the only arm"
+    return ", ".join(f"{option} {row[option]}" for option in swept) or "the only variant"
 
 
 def _pairs(rows: Sequence[Row], option: str, first: Any, other: Any) -> dict[tuple[str, str], list[tuple[Row, Row]]]:

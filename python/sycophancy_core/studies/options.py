@@ -1,4 +1,4 @@
-"""What a study does: one frozen record, from Python or a YAML file, and the arms of its sweep."""
+"""What a study does: one frozen record, from Python or a YAML file, and the variants of its sweep."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_YAML_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arm:
+class Variant:
     """One intervention of a study.
 
     Attributes
@@ -29,13 +29,13 @@ class Arm:
         Rule by which the claims to train on are kept (see ``FilterOptions``), or ``"none"``: all of them.
     recipe
         ``"balanced"`` or ``"wei2023"``: how the claims to train on are made (see ``ClaimOptions``). The wording of the
-        prompts is the same, so that two arms differ in the recipe only.
+        prompts is the same, so that two variants differ in the recipe only.
     ratio
         Synthetic rows for each instruction row.
     steps
         Of the fine-tuning.
     seed
-        Of the training prompts, the mix and the fine-tuning. The claims are the same for all arms.
+        Of the training prompts, the mix and the fine-tuning. The claims are the same for all variants.
     """
 
     filter: FilterChoice = "margin"
@@ -54,14 +54,19 @@ class Arm:
         require_counts("sweep", self, ("seed",), least=0)
 
 
+def name_of(variant: Variant, options: Sequence[str]) -> str:
+    """Name a variant by some of its options."""
+    return " ".join(f"{name}={_plain(getattr(variant, name))}" for name in options) or "the only variant"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """The values that each option of an arm takes; a study has an arm for every combination, the last changing first.
+    """The values that each option takes; a study has a variant for every combination, the last option changing first.
 
     Attributes
     ----------
     filter, recipe, ratio, steps, seed
-        Values of the same option of :class:`Arm`.
+        Values of the same option of :class:`Variant`.
     """
 
     filter: tuple[FilterChoice, ...] = ("margin",)
@@ -74,16 +79,14 @@ class Sweep:
         for name, values in asdict(self).items():
             if not values or len(set(values)) < len(values):
                 raise DataError(f"sweep: {name} wants at least one value and none twice, got {list(values)}")
-        self.arms()  # each checks its own values
+        self.variants()  # each checks its own values
 
-    def arms(self) -> dict[str, Arm]:
-        """Return every arm by its name, which says what it differs in from the others."""
+    def variants(self) -> dict[str, Variant]:
+        """Return every variant by its name, which says what it differs in from the others."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         swept = [name for name, several in values.items() if len(several) > 1]
-        arms = [Arm(**dict(zip(values, chosen, strict=True))) for chosen in itertools.product(*values.values())]
-        return {
-            " ".join(f"{name}={_plain(getattr(arm, name))}" for name in swept) or "the only arm": arm for arm in arms
-        }
+        variants = [Variant(**dict(zip(values, chosen, strict=True))) for chosen in itertools.product(*values.values())]
+        return {name_of(variant, swept): variant for variant in variants}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,8 +115,10 @@ class StudyOptions(FamilyOptions):
         Of the fine-tuning; see ``FinetuneOptions``.
     lora_rank
         Rank of the adapter; None trains the weights.
+    curve_points
+        How often each fine-tuning is measured on its way, on at most ten claims of each family; 0 for never.
     sweep
-        The arms.
+        The variants.
     """
 
     model: str | None = "organism"
@@ -125,6 +130,7 @@ class StudyOptions(FamilyOptions):
     batch_size: int = 32
     learning_rate: float = 1e-3
     lora_rank: int | None = 8
+    curve_points: int = 0
     sweep: Sweep = Sweep()
 
     def __post_init__(self) -> None:
@@ -133,7 +139,7 @@ class StudyOptions(FamilyOptions):
             if not values or len(set(values)) < len(values):
                 raise DataError(f"study: {name} wants at least one family and none twice, got {list(values)}")
         require_counts("study", self, ("claims", "candidates", "batch_size"))
-        require_counts("study", self, ("seed",), least=0)
+        require_counts("study", self, ("seed", "curve_points"), least=0)
         require_counts("study", self, ("limit", "lora_rank"), none="null")
         if not self.threshold >= 0:
             raise DataError(f"study: threshold must be at least 0, got {self.threshold}")

@@ -1,48 +1,43 @@
-"""The result of a study: one table of arms, tasks and metrics, as Parquet, text and HTML."""
+"""The result of a study: one table of variants, tasks and metrics, as Parquet, text and HTML."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.compute as pc
+from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.metrics.catalogue import VIEWS
-from sycophancy_core.metrics.estimates import CHANGE_COLUMNS, COLUMNS, estimates_table
-from sycophancy_core.reporting.html import findings_html, page, scroll
-from sycophancy_core.reporting.html_tables import html_table
-from sycophancy_core.reporting.text import escape
-from sycophancy_core.reporting.text_tables import render_table
-from sycophancy_core.results.evaluation import Comparison
 from sycophancy_core.runs.files import read_table, replace_file, write_table
 from sycophancy_core.runs.json_files import read_json, write_json
-from sycophancy_core.studies.contrasts import option_effects, seed_averages
-from sycophancy_core.studies.options import Arm
 
-# What tells whether an arm cured the model, left it as it was, or broke it; in this order.
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from sycophancy_core.results.evaluation import Comparison
+    from sycophancy_core.studies.options import Variant
+
+# What tells whether a variant cured the model, left it as it was, or broke it; in this order.
 STUDY_METRICS = VIEWS["study"]
 
 
 EFFECTS = "What each option changes after the fine-tuning, other options and seeds equal (intervals over seeds)"
-_ARM_TYPES = {"filter": "string", "recipe": "string", "ratio": "float64", "steps": "int64", "seed": "int64"}
+_VARIANT_TYPES = {"filter": "string", "recipe": "string", "ratio": "float64", "steps": "int64", "seed": "int64"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StudyResult:
-    """What the arms of a study changed.
+    """What the variants of a study changed.
 
     Attributes
     ----------
     table
-        One row an arm, task, metric and subset: ``arm`` and the arm's options; the columns of a comparison's estimates,
-        which are about the change; ``before_low``, ``before_high``, ``after_low``, ``after_high``.
+        One row a variant, task, metric and subset: ``variant`` and the variant's options; the columns of a comparison's
+        estimates, which are about the change; ``before_low``, ``before_high``, ``after_low``, ``after_high``.
     findings
-        Each arm's findings, the gravest first.
+        Each variant's findings, the gravest first.
     reports
-        Each arm's report, as a path within the study's folder.
+        Each variant's report, as a path within the study's folder.
     """
 
     table: pa.Table
@@ -50,22 +45,28 @@ class StudyResult:
     reports: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        """Show before, after and change of the main metrics of every task, arm by arm."""
-        arms = render_table(*(_side(self.table, side) for side in _SIDES), width=120, metrics=None)
+        """Show before, after and change of the main metrics of every task, variant by variant."""
+        from sycophancy_core.reporting.text_tables import render_table
+
+        variants = render_table(*(_side(self.table, side) for side in _SIDES), width=120, metrics=None)
         effects = self.effects()
         if not effects.num_rows:
-            return arms
-        return f"{arms}\n\n{EFFECTS}\n\n{render_table(None, None, effects, width=120, metrics=None)}"
+            return variants
+        return f"{variants}\n\n{EFFECTS}\n\n{render_table(None, None, effects, width=120, metrics=None)}"
 
     def _repr_html_(self) -> str:
         return "".join(markup for _, markup in self._sections())
 
     def averages(self) -> pa.Table:
-        """Return the numbers after the fine-tuning, averaged over the seeds; see ``study_contrasts.seed_averages``."""
+        """Return the numbers after the fine-tuning, averaged over the seeds; see ``contrasts.seed_averages``."""
+        from sycophancy_core.studies.contrasts import seed_averages
+
         return seed_averages(self.table, metrics=STUDY_METRICS)
 
     def effects(self) -> pa.Table:
-        """Return what each swept option changes, over arms equal but for it; see ``study_contrasts.option_effects``."""
+        """Return what each swept option changes, over variants equal but for it; see ``contrasts.option_effects``."""
+        from sycophancy_core.studies.contrasts import option_effects
+
         return option_effects(self.table, metrics=STUDY_METRICS)
 
     def to_pandas(self) -> Any:
@@ -74,10 +75,12 @@ class StudyResult:
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write ``study.parquet``, ``study.json`` (findings and reports) and ``study.html`` into a folder."""
+        from sycophancy_core.reporting.html import page
+
         folder = Path(folder)
         about = {"findings": {name: list(found) for name, found in self.findings.items()}, "reports": self.reports}
-        lead = f"<p>{len(self.reports)} arms; each is compared with the same unmodified model.</p>"
-        text = page("Study", "", lead, [*self._sections(), ("Findings by arm", self._findings())])
+        lead = f"<p>{len(self.reports)} variants; each is compared with the same unmodified model.</p>"
+        text = page("Study", "", lead, [*self._sections(), ("Findings by variant", self._findings())])
         return [
             write_table(folder / "study.parquet", self.table),
             write_json(folder / "study.json", about),
@@ -89,7 +92,7 @@ class StudyResult:
         """Read what :meth:`save` wrote."""
         about = read_json(Path(folder) / "study.json")
         table = read_table(Path(folder) / "study.parquet")
-        names = table["arm"].unique().to_pylist()
+        names = table["variant"].unique().to_pylist()
         return cls(
             table=table,
             findings={name: tuple(about["findings"][name]) for name in names},
@@ -97,7 +100,12 @@ class StudyResult:
         )
 
     def _sections(self) -> Iterator[tuple[str, str]]:
-        """Yield what the options change; then one section a task, one table a metric, one row an arm."""
+        """Yield what the options change; then one section a task, one table a metric, one row a variant."""
+        import pyarrow.compute as pc
+
+        from sycophancy_core.reporting.html import scroll
+        from sycophancy_core.reporting.html_tables import html_table
+
         effects = self.effects()
         if effects.num_rows:
             yield EFFECTS, scroll(html_table(None, None, effects))
@@ -110,6 +118,9 @@ class StudyResult:
             yield str(task), "".join(parts)
 
     def _findings(self) -> str:
+        from sycophancy_core.reporting.html import findings_html
+        from sycophancy_core.reporting.text import escape
+
         return "".join(
             f'<h3><a href="{escape(self.reports[name])}">{escape(name)}</a></h3>{findings_html(found)}'
             for name, found in self.findings.items()
@@ -119,14 +130,16 @@ class StudyResult:
 _SIDES = ("before", "after", "value")
 
 
-def study_table(arms: Mapping[str, Arm], comparisons: Mapping[str, Comparison]) -> pa.Table:
-    """Put the comparisons of all arms into one table; columns as in :class:`StudyResult`."""
+def study_table(variants: Mapping[str, Variant], comparisons: Mapping[str, Comparison]) -> pa.Table:
+    """Put the comparisons of all variants into one table; columns as in :class:`StudyResult`."""
+    import pyarrow as pa
+
     tables = []
     for name, comparison in comparisons.items():
         changes = comparison.estimates
-        columns = {"arm": pa.array([name] * changes.num_rows, pa.string())}
-        for option, value in asdict(arms[name]).items():
-            columns[option] = pa.array([value] * changes.num_rows, pa.type_for_alias(_ARM_TYPES[option]))
+        columns = {"variant": pa.array([name] * changes.num_rows, pa.string())}
+        for option, value in asdict(variants[name]).items():
+            columns[option] = pa.array([value] * changes.num_rows, pa.type_for_alias(_VARIANT_TYPES[option]))
         columns |= dict(zip(changes.column_names, changes.columns, strict=True))
         for side, estimates in (("before", comparison.before.estimates), ("after", comparison.after.estimates)):
             bounds = {_key(row): row for row in estimates.to_pylist()}
@@ -142,12 +155,17 @@ def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _side(table: pa.Table, side: str) -> pa.Table:
-    """Return before, after or the change of whole tasks as estimates by task and metric; their subsets are the arms."""
+    """Return before, after or change of whole tasks as estimates by task and metric; their subsets are the variants."""
+    from sycophancy_core.metrics.estimates import CHANGE_COLUMNS, COLUMNS, estimates_table
+
     rows = [row for row in table.to_pylist() if row["subset"] == "all" and row["metric"] in STUDY_METRICS]
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     rows.sort(key=lambda row: (tasks.index(row["task"]), STUDY_METRICS.index(row["metric"])))
     bounds = {} if side == "value" else {"low": f"{side}_low", "high": f"{side}_high"}
-    names = {name: name for name in (CHANGE_COLUMNS if side == "value" else COLUMNS)} | {"subset": "arm", "value": side}
+    names = {name: name for name in (CHANGE_COLUMNS if side == "value" else COLUMNS)} | {
+        "subset": "variant",
+        "value": side,
+    }
     if side != "value":
         rows = [row | {"method": None, "reason": None} for row in rows]  # the change's, which its own column tells
     columns = CHANGE_COLUMNS if side == "value" else COLUMNS

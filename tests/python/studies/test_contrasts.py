@@ -17,8 +17,8 @@ METRICS = ("harm", "accuracy")
 @pytest.fixture(scope="module")
 def frame() -> pd.DataFrame:
     noise = np.random.default_rng(7)
-    arms = itertools.product(("margin", "none"), ("balanced", "wei2023"), (0, 1, 2), ("claims", "sums"), METRICS)
-    frame = pd.DataFrame(arms, columns=["filter", "recipe", "seed", "task", "metric"])
+    variants = itertools.product(("margin", "none"), ("balanced", "wei2023"), (0, 1, 2), ("claims", "sums"), METRICS)
+    frame = pd.DataFrame(variants, columns=["filter", "recipe", "seed", "task", "metric"])
     frame["ratio"], frame["steps"], frame["subset"] = 5.0, 40, "all"
     frame["after"] = noise.normal(size=len(frame)) + (frame["recipe"] == "wei2023")
     return frame
@@ -56,7 +56,7 @@ def test_averages_are_over_seeds(frame: pd.DataFrame) -> None:
     assert row[["value", "low", "high"]].to_numpy()[0] == pytest.approx([values.mean(), interval.low, interval.high])
 
 
-def test_one_seed_gives_a_mean_and_no_interval_and_arms_without_partner_are_left_out(frame: pd.DataFrame) -> None:
+def test_one_seed_gives_a_mean_and_no_interval_and_variants_without_partner_are_left_out(frame: pd.DataFrame) -> None:
     one = frame[(frame["seed"] == 1) & ~(frame["filter"].eq("none") & frame["recipe"].eq("wei2023"))]
     found = option_effects(pa.Table.from_pandas(one, preserve_index=False), metrics=METRICS).to_pandas()
     assert found["low"].isna().all()
@@ -69,8 +69,8 @@ def test_one_seed_gives_a_mean_and_no_interval_and_arms_without_partner_are_left
 def test_the_text_of_a_study_ends_with_its_options_effects(frame: pd.DataFrame) -> None:
     columns = ("before", "value", "low", "high", "before_low", "before_high", "after_low", "after_high", "confidence")
     empty = dict.fromkeys((*columns, "p_value", "p_adjusted", "detectable", "equivalence_margin", "p_equivalence"), 0.5)
-    arms = frame["filter"] + " " + frame["recipe"] + " " + frame["seed"].astype(str)
-    whole = frame.assign(**empty, arm=arms, method="t", n=9, num_clusters=9, num_unscored=0, reason=None)
+    variants = frame["filter"] + " " + frame["recipe"] + " " + frame["seed"].astype(str)
+    whole = frame.assign(**empty, variant=variants, method="t", n=9, num_clusters=9, num_unscored=0, reason=None)
     result = sc.StudyResult(table=pa.Table.from_pandas(whole, preserve_index=False))
     assert "harm, recipe: balanced to wei2023" in repr(result).partition("What each option changes")[2]
     assert "recipe: balanced to wei2023" in result._repr_html_()

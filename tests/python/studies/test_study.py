@@ -3,20 +3,42 @@
 import io
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from makers.tiny_llama import tiny_llama, tiny_tokenizer
-from test_demo import KillingPrinter, content
 
 import sycophancy_core as sc
 from sycophancy_core.cli import main
 from sycophancy_core.results.evaluation import find_estimate
 from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult
+from sycophancy_core.runs import run_folder
 from sycophancy_core.runs.json_files import read_json
-from sycophancy_core.runs.progress import ProgressPrinter
+from sycophancy_core.runs.progress import Progress, ProgressPrinter
 from sycophancy_core.studies.costs import Throughput
+
+
+class KillingPrinter(ProgressPrinter):
+    """Kills its own process at a stage's first sign of progress."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__(quiet=True)
+        self._fatal = stage
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Progress]:
+        """Kill at the chosen stage."""
+        with super().stage(name) as show:
+
+            def kill(done: int, total: int) -> None:
+                if name == self._fatal:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                show(done, total)
+
+            yield kill
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +70,11 @@ def whole(options: sc.StudyOptions, tmp_path_factory: pytest.TempPathFactory) ->
     return folder
 
 
+def content(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name not in (".lock", "timings.json"))
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
 def stages(folder: Path) -> list[str]:
     return sorted(read_json(folder / "manifest.json")["stages"])
 
@@ -56,7 +83,7 @@ def kinds(names: list[str]) -> list[str]:
     return sorted(name.rpartition("-")[0] for name in names)
 
 
-def test_arms_share_the_measurement_and_the_filter(whole: Path) -> None:
+def test_variants_share_the_measurement_and_the_filter(whole: Path) -> None:
     shared = ["before", "what-is-known", "filter-margin-balanced"]
     own = ["audit", "rows", "tuned", "after", "compared", "report"]
     assert kinds(stages(whole)) == sorted(shared + 2 * own)
@@ -65,9 +92,9 @@ def test_arms_share_the_measurement_and_the_filter(whole: Path) -> None:
     assert summed_up.keys() == {"study.parquet", "study.json", "study.html"}
 
 
-def test_the_table_holds_each_arms_comparison(whole: Path) -> None:
+def test_the_table_holds_each_variants_comparison(whole: Path) -> None:
     found = sc.StudyResult.load(whole)
-    assert found.table["arm"].unique().to_pylist() == ["filter=margin", "filter=none"]
+    assert found.table["variant"].unique().to_pylist() == ["filter=margin", "filter=none"]
     reported = (whole / found.reports["filter=none"]).parent.name
     inputs = read_json(whole / "manifest.json")["stages"][reported]["inputs"]
     compared = sc.Comparison.load(whole / inputs["compared"])
@@ -76,7 +103,7 @@ def test_the_table_holds_each_arms_comparison(whole: Path) -> None:
     rows = [
         row
         for row in found.table.to_pylist()
-        if (row["arm"], row["task"], row["metric"], row["subset"])
+        if (row["variant"], row["task"], row["metric"], row["subset"])
         == ("filter=none", "addition", "sycophancy_effect", "all")
     ]
     assert len(rows) == 1
@@ -87,12 +114,12 @@ def test_the_table_holds_each_arms_comparison(whole: Path) -> None:
     assert (rows[0]["after_low"], rows[0]["after_high"]) == (after["low"], after["high"])
 
 
-def test_text_and_html_show_every_arm(whole: Path) -> None:
+def test_text_and_html_show_every_variant(whole: Path) -> None:
     found = sc.StudyResult.load(whole)
     page = (whole / "study.html").read_text()
-    for arm in ("filter=margin", "filter=none"):
-        assert f"sycophancy effect, {arm}" in repr(found)
-        assert f'<a href="{found.reports[arm]}">{arm}</a>' in page
+    for variant in ("filter=margin", "filter=none"):
+        assert f"sycophancy effect, {variant}" in repr(found)
+        assert f'<a href="{found.reports[variant]}">{variant}</a>' in page
 
 
 def run_in_child(options: sc.StudyOptions, folder: Path, stage: str) -> int:
@@ -120,6 +147,23 @@ def test_p1_a_kill_at_any_stage_changes_nothing_in_the_end(
     assert content(tmp_path / "study") == content(whole)
 
 
+def test_p1_a_stop_between_the_training_and_the_manifest_loses_no_step(
+    options: sc.StudyOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = run_folder.digest_file
+
+    def stop(path: Path) -> str:
+        if path.name == "adapter_model.safetensors":
+            raise KeyboardInterrupt
+        return digest(path)
+
+    monkeypatch.setattr(run_folder, "digest_file", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(replace(options, sweep=sc.Sweep(filter=("none",), steps=(2,))), tmp_path)
+    (tuned,) = tmp_path.glob("tuned-*")
+    assert (tuned / "finetune.checkpoint.safetensors").is_file()
+
+
 def test_a_changed_option_makes_anew_only_what_depends_on_it(options: sc.StudyOptions, tmp_path: Path) -> None:
     run(options, tmp_path)
     done = stages(tmp_path)
@@ -132,7 +176,7 @@ def test_a_changed_option_makes_anew_only_what_depends_on_it(options: sc.StudyOp
 
 def test_a_full_fine_tuning_can_be_swept_too(options: sc.StudyOptions, tmp_path: Path) -> None:
     found = run(replace(options, lora_rank=None, sweep=sc.Sweep(filter=("none",), steps=(1,))), tmp_path)
-    assert found.table["arm"].unique().to_pylist() == ["the only arm"]
+    assert found.table["variant"].unique().to_pylist() == ["the only variant"]
 
 
 def yaml_file(folder: Path, options: sc.StudyOptions, more: str = "") -> Path:
@@ -152,18 +196,18 @@ def test_a_yaml_file_gives_the_same_options(options: sc.StudyOptions, tmp_path: 
 
 def test_the_study_of_the_documentation_can_be_read() -> None:
     found = sc.read_study(Path(__file__).parents[3] / "docs/study.yaml")
-    assert list(found.sweep.arms()) == [
+    assert list(found.sweep.variants()) == [
         f"filter={rule} recipe={recipe}" for rule in ("margin", "none") for recipe in ("balanced", "wei2023")
     ]
 
 
-def test_ratios_that_differ_have_arms_of_their_own() -> None:
-    near = sc.Sweep(ratio=(0.3333333, 0.33333334, 1 / 3, 5.0, 2.5, 0.5, 1e-7, 1e6, 1234567.0)).arms()
+def test_ratios_that_differ_have_variants_of_their_own() -> None:
+    near = sc.Sweep(ratio=(0.3333333, 0.33333334, 1 / 3, 5.0, 2.5, 0.5, 1e-7, 1e6, 1234567.0)).variants()
     assert list(near) == [
         *("ratio=0.3333333", "ratio=0.33333334", "ratio=0.3333333333333333", "ratio=5", "ratio=2.5", "ratio=0.5"),
         *("ratio=1e-07", "ratio=1e+06", "ratio=1234567.0"),
     ]
-    assert all(float(name.removeprefix("ratio=")) == arm.ratio for name, arm in near.items())
+    assert all(float(name.removeprefix("ratio=")) == variant.ratio for name, variant in near.items())
 
 
 def test_a_dry_run_counts_and_writes_nothing(
@@ -175,10 +219,10 @@ def test_a_dry_run_counts_and_writes_nothing(
     assert not (tmp_path / "out").exists()
     # 2 tasks of 3 claims in 4 arms and 2 orders; 2 steps of 6 rows; 6 held-out claims in 2 templates and 2 orders
     lines = [line.split() for line in told.splitlines()]
-    assert [line[3] for line in lines if line[:3] == ["all", "arms", "before"]] == ["48"]
+    assert [line[3] for line in lines if line[:3] == ["all", "variants", "before"]] == ["48"]
     assert [line[2] for line in lines if line[:2] == ["filter=none", "fine-tune"]] == ["12"]
-    assert [line[5] for line in lines if line[:5] == ["all", "arms", "what", "is", "known"]] == ["24"]
-    before = next(line for line in lines if line[:3] == ["all", "arms", "before"])
+    assert [line[5] for line in lines if line[:5] == ["all", "variants", "what", "is", "known"]] == ["24"]
+    before = next(line for line in lines if line[:3] == ["all", "variants", "before"])
     assert float(before[5]) == pytest.approx(int(before[4].replace(",", "")) / 60 / 60, abs=0.06)
     assert main(words) == 0  # with measured rates
     assert "tokens/s of fine-tuning" in capsys.readouterr().out
@@ -186,7 +230,7 @@ def test_a_dry_run_counts_and_writes_nothing(
 
 
 def test_planned_tokens_are_those_that_are_scored(options: sc.StudyOptions) -> None:
-    from sycophancy_core.studies.study import load, study_prompts
+    from sycophancy_core.studies.stages import load, study_prompts
 
     rates = Throughput(score_tokens_per_second=1.0, train_tokens_per_second=1.0)
     cost = sc.study_cost(options, throughput=rates)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
+from sycophancy_core.metrics.catalogue import VIEWS
 from sycophancy_core.metrics.estimates import CHANGE_COLUMNS, estimate_row, estimates_table
 from sycophancy_core.metrics.stats import clustered_mean, detectable, holm, p_value
 
-OPTIONS = ("filter", "recipe", "ratio", "steps")
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SWEPT = ("filter", "recipe", "training", "ratio", "steps")  # and the seed, which is what is averaged over
 Row = Mapping[str, Any]
 
 
@@ -42,14 +44,18 @@ def seed_averages(table: pa.Table, *, metrics: Sequence[str]) -> pa.Table:
 def option_effects(table: pa.Table, *, metrics: Sequence[str]) -> pa.Table:
     """Return what each swept option changes: its other values against its first, in variants equal but for it.
 
+    What the null variants of ``training`` tell is a table of its own: see ``null_effects``.
+
     Returns
     -------
     Changes by task and metric; ``subset`` names option and values, ``n`` counts the pairs, ``num_clusters`` the seeds,
-    ``before`` and ``after`` are the means under the two values; ``p_adjusted`` is Holm's, over all rows.
+    ``before`` and ``after`` are the means under the two values; ``p_adjusted`` is Holm's, see :func:`adjust_primary`.
     """
     rows = _numbers(table, metrics)
     made: list[dict[str, Any]] = []
     for option in _swept(rows):
+        if option == "training":
+            continue
         first, *others = dict.fromkeys(row[option] for row in rows)
         for other in others:
             for (task, metric), pairs in _pairs(rows, option, first, other).items():
@@ -60,10 +66,22 @@ def option_effects(table: pa.Table, *, metrics: Sequence[str]) -> pa.Table:
                 test = {"p_value": p_value(found), "detectable": detectable(found)}
                 row = estimate_row(task, metric, f"{option}: {first} to {other}", found)
                 made.append(row | {"before": before, "after": after} | test)
-    tested = [row for row in made if math.isfinite(row["p_value"])]
-    for row, adjusted in zip(tested, holm([row["p_value"] for row in tested]) if tested else (), strict=True):
-        row["p_adjusted"] = float(adjusted)
+    adjust_primary(made)
     return estimates_table(made, columns=CHANGE_COLUMNS)
+
+
+def adjust_primary(rows: Sequence[dict[str, Any]]) -> None:
+    """Give the rows of primary metrics Holm's p value over those of their task; other metrics are exploratory.
+
+    References
+    ----------
+    Holm 1979.
+    """
+    tested = [row for row in rows if row["metric"] in VIEWS["primary"] and math.isfinite(row["p_value"])]
+    for task in dict.fromkeys(row["task"] for row in tested):
+        mine = [row for row in tested if row["task"] == task]
+        for row, adjusted in zip(mine, holm([row["p_value"] for row in mine]), strict=True):
+            row["p_adjusted"] = float(adjusted)
 
 
 def _numbers(table: pa.Table, metrics: Sequence[str]) -> list[Row]:
@@ -75,7 +93,7 @@ def _numbers(table: pa.Table, metrics: Sequence[str]) -> list[Row]:
 
 
 def _swept(rows: Sequence[Row]) -> list[str]:
-    return [option for option in OPTIONS if len({row[option] for row in rows}) > 1]
+    return [option for option in SWEPT if len({row[option] for row in rows}) > 1]
 
 
 def _name(row: Row, swept: Sequence[str]) -> str:
@@ -86,7 +104,7 @@ def _pairs(rows: Sequence[Row], option: str, first: Any, other: Any) -> dict[tup
     """Match the rows of two values of an option: same task, metric, seed and other options."""
 
     def key(row: Row) -> tuple[Any, ...]:
-        return tuple(row[name] for name in ("task", "metric", "seed", *OPTIONS) if name != option)
+        return tuple(row[name] for name in ("task", "metric", "seed", *SWEPT) if name != option)
 
     def side(value: Any) -> Iterator[Row]:
         return (row for row in rows if row[option] == value)

@@ -9,7 +9,7 @@ from sycophancy_core.errors import DataError
 from sycophancy_core.prompts.families import candidate_claims
 from sycophancy_core.studies.options import StudyOptions, Variant
 from sycophancy_core.studies.stages import load, questions, study_prompts
-from sycophancy_core.studies.training_rows import finetune_options, training_rows
+from sycophancy_core.studies.training_rows import TrainingClaims, finetune_options, training_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -130,7 +130,7 @@ def study_cost(options: StudyOptions, *, throughput: Throughput | None = None) -
     tasks = study_prompts(options)
     variants = options.sweep.variants()
     rows = {
-        name: training_rows(candidate_claims(options, recipe=variant.recipe), options, variant)
+        name: training_rows(TrainingClaims(candidate_claims(options, recipe=variant.recipe)), options, variant)
         for name, variant in variants.items()
     }
     adapter_bytes = _tuned_bytes(model, options.lora_rank)

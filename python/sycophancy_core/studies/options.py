@@ -14,6 +14,7 @@ from sycophancy_core.prompts.families import FamilyOptions
 
 FilterChoice = Literal["margin", "wei2023", "none"]
 Recipe = Literal["balanced", "wei2023"]
+Training = Literal["users", "no_users", "shuffled_targets", "instructions_only"]
 
 OTHER_TASKS = ("nlp", "phil", "poli", "answer", "mmlu", "bbh")
 MAX_YAML_BYTES = 1024 * 1024
@@ -30,6 +31,11 @@ class Variant:
     recipe
         ``"balanced"`` or ``"wei2023"``: how the claims to train on are made (see ``ClaimOptions``). The wording of the
         prompts is the same, so that two variants differ in the recipe only.
+    training
+        What is trained on. ``"users"``: claims with a user's opinion, answered by the truth, and instructions. The rest
+        are null variants, of as many rows and steps and the same seed, which tell the users' effect from that of any
+        training: ``"no_users"`` asks the same claims in the same wordings without a user, ``"shuffled_targets"`` deals
+        the right answers out at random, ``"instructions_only"`` asks no claim.
     ratio
         Synthetic rows for each instruction row.
     steps
@@ -40,12 +46,13 @@ class Variant:
 
     filter: FilterChoice = "margin"
     recipe: Recipe = "balanced"
+    training: Training = "users"
     ratio: float = 5.0
     steps: int = 40
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, kind in (("filter", FilterChoice), ("recipe", Recipe)):
+        for name, kind in (("filter", FilterChoice), ("recipe", Recipe), ("training", Training)):
             if getattr(self, name) not in get_args(kind):
                 raise DataError(f"sweep: {name} must be one of {get_args(kind)}, got {getattr(self, name)!r}")
         if not 0 < self.ratio < float("inf"):
@@ -65,12 +72,13 @@ class Sweep:
 
     Attributes
     ----------
-    filter, recipe, ratio, steps, seed
+    filter, recipe, training, ratio, steps, seed
         Values of the same option of :class:`Variant`.
     """
 
     filter: tuple[FilterChoice, ...] = ("margin",)
     recipe: tuple[Recipe, ...] = ("balanced",)
+    training: tuple[Training, ...] = ("users",)
     ratio: tuple[float, ...] = (5.0,)
     steps: tuple[int, ...] = (40,)
     seed: tuple[int, ...] = (0,)
@@ -105,6 +113,10 @@ class StudyOptions(FamilyOptions):
     max_error
         Bound on the error of what the filter ``"margin"`` keeps of each source; see ``FilterOptions``. None keeps every
         right answer.
+    filler_family
+        A family that no task asks and no variant trains on otherwise. Its known claims take the rows of the claims that
+        a filter drops, so that a kept claim is asked as often as without the filter (equal dose). None: the kept claims
+        are asked more often instead.
     tasks
         Further tasks: nlp, phil, poli, answer, and mmlu and bbh for side effects.
     folder
@@ -124,6 +136,7 @@ class StudyOptions(FamilyOptions):
     model: str | None = "organism"
     threshold: float = 0.0
     max_error: float | None = None
+    filler_family: str | None = None
     tasks: tuple[str, ...] = ()
     folder: str | None = None
     limit: int | None = None
@@ -138,6 +151,7 @@ class StudyOptions(FamilyOptions):
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
                 raise DataError(f"study: {name} wants at least one family and none twice, got {list(values)}")
+        self._check_filler()
         require_counts("study", self, ("claims", "candidates", "batch_size"))
         require_counts("study", self, ("seed", "curve_points"), least=0)
         require_counts("study", self, ("limit", "lora_rank"), none="null")
@@ -154,6 +168,13 @@ class StudyOptions(FamilyOptions):
             )
         if self.tasks and self.folder is None:
             raise DataError(f"study: tasks {', '.join(self.tasks)} need the folder of their files, got no folder")
+
+    def _check_filler(self) -> None:
+        for name in ("families", "candidate_families"):
+            if self.filler_family in getattr(self, name):
+                raise DataError(f"study: filler_family must be none of {name}, got {self.filler_family!r}")
+        if self.filler_family is not None and self.sweep.filter == ("none",):
+            raise DataError("study: filler_family is for variants with a filter, got none; sweep one, or leave it out")
 
 
 def read_study(path: str | Path) -> StudyOptions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,9 +21,22 @@ if TYPE_CHECKING:
 # What tells whether a variant cured the model, left it as it was, or broke it; in this order.
 STUDY_METRICS = VIEWS["study"]
 
-
-EFFECTS = "What each option changes after the fine-tuning, other options and seeds equal (intervals over seeds)"
-_VARIANT_TYPES = {"filter": "string", "recipe": "string", "ratio": "float64", "steps": "int64", "seed": "int64"}
+NULL_EFFECTS = (
+    "What users in the training do: variants with users less their null variants, same claims, steps and seeds"
+)
+NO_NULL = (
+    "No variant trains without users, so nothing here tells the effect of users in the training from that of any "
+    "training; sweep training: [users, no_users]."
+)
+OPTION_EFFECTS = "What each option changes after the fine-tuning, other options and seeds equal (intervals over seeds)"
+_VARIANT_TYPES = {
+    "filter": "string",
+    "recipe": "string",
+    "training": "string",
+    "ratio": "float64",
+    "steps": "int64",
+    "seed": "int64",
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,21 +52,24 @@ class StudyResult:
         Each variant's findings, the gravest first.
     reports
         Each variant's report, as a path within the study's folder.
+    null_effects
+        What users in the training do, beyond each null variant; see ``null_effects.null_effects``. None without any.
     """
 
     table: pa.Table
     findings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     reports: Mapping[str, str] = field(default_factory=dict)
+    null_effects: pa.Table | None = None
 
     def __repr__(self) -> str:
         """Show before, after and change of the main metrics of every task, variant by variant."""
         from sycophancy_core.reporting.text_tables import render_table
 
-        variants = render_table(*(_side(self.table, side) for side in _SIDES), width=120, metrics=None)
-        effects = self.effects()
-        if not effects.num_rows:
-            return variants
-        return f"{variants}\n\n{EFFECTS}\n\n{render_table(None, None, effects, width=120, metrics=None)}"
+        parts = [render_table(*(_side(self.table, side) for side in _SIDES), width=120, metrics=None)]
+        parts += [NO_NULL] if self.null_effects is None else []
+        for title, effects in self._effects():
+            parts += [title, render_table(None, None, effects, width=120, metrics=None)]
+        return "\n\n".join(parts)
 
     def _repr_html_(self) -> str:
         return "".join(markup for _, markup in self._sections())
@@ -63,25 +80,39 @@ class StudyResult:
 
         return seed_averages(self.table, metrics=STUDY_METRICS)
 
-    def effects(self) -> pa.Table:
+    def option_effects(self) -> pa.Table:
         """Return what each swept option changes, over variants equal but for it; see ``contrasts.option_effects``."""
         from sycophancy_core.studies.contrasts import option_effects
 
         return option_effects(self.table, metrics=STUDY_METRICS)
+
+    def _effects(self) -> Iterator[tuple[str, pa.Table]]:
+        if self.null_effects is not None:
+            yield NULL_EFFECTS, self.null_effects
+        effects = self.option_effects()
+        if effects.num_rows:
+            yield OPTION_EFFECTS, effects
 
     def to_pandas(self) -> Any:
         """Return the table as a pandas frame."""
         return self.table.to_pandas()
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write ``study.parquet``, ``study.json`` (findings and reports) and ``study.html`` into a folder."""
+        """Write ``study.parquet``, ``study.json`` (findings and reports) and ``study.html`` into a folder.
+
+        And ``null_effects.parquet``, where there is a null variant; what an earlier study left of it is removed.
+        """
         from sycophancy_core.reporting.html import page
 
         folder = Path(folder)
         about = {"findings": {name: list(found) for name, found in self.findings.items()}, "reports": self.reports}
         lead = f"<p>{len(self.reports)} variants; each is compared with the same unmodified model.</p>"
         text = page("Study", "", lead, [*self._sections(), ("Findings by variant", self._findings())])
+        effects = folder / "null_effects.parquet"
+        if self.null_effects is None:
+            effects.unlink(missing_ok=True)
         return [
+            *([] if self.null_effects is None else [write_table(effects, self.null_effects)]),
             write_table(folder / "study.parquet", self.table),
             write_json(folder / "study.json", about),
             replace_file(folder / "study.html", lambda file: file.write(text.encode())),
@@ -90,13 +121,16 @@ class StudyResult:
     @classmethod
     def load(cls, folder: str | Path) -> StudyResult:
         """Read what :meth:`save` wrote."""
-        about = read_json(Path(folder) / "study.json")
-        table = read_table(Path(folder) / "study.parquet")
+        folder = Path(folder)
+        about = read_json(folder / "study.json")
+        table = _in_todays_words(read_table(folder / "study.parquet"), folder)
         names = table["variant"].unique().to_pylist()
+        effects = folder / "null_effects.parquet"
         return cls(
             table=table,
             findings={name: tuple(about["findings"][name]) for name in names},
             reports={name: about["reports"][name] for name in names},
+            null_effects=read_table(effects) if effects.is_file() else None,
         )
 
     def _sections(self) -> Iterator[tuple[str, str]]:
@@ -106,9 +140,10 @@ class StudyResult:
         from sycophancy_core.reporting.html import scroll
         from sycophancy_core.reporting.html_tables import html_table
 
-        effects = self.effects()
-        if effects.num_rows:
-            yield EFFECTS, scroll(html_table(None, None, effects))
+        if self.null_effects is None:
+            yield "No null variant", f"<p>{NO_NULL}</p>"
+        for title, effects in self._effects():
+            yield title, scroll(html_table(None, None, effects))
         sides = [_side(self.table, side) for side in _SIDES]
         for task in sides[-1]["task"].unique().to_pylist():
             mine = [table.filter(pc.equal(table["task"], task)) for table in sides]
@@ -148,6 +183,23 @@ def study_table(variants: Mapping[str, Variant], comparisons: Mapping[str, Compa
                 columns[f"{side}_{bound}"] = pa.array(values, pa.float64())
         tables.append(pa.table(columns))
     return pa.concat_tables(tables)
+
+
+def _in_todays_words(table: pa.Table, folder: Path) -> pa.Table:
+    """Rename the column ``arm`` of an older study, and add the options that it did not have."""
+    import pyarrow as pa
+
+    if "arm" in table.column_names:
+        warnings.warn(
+            f"{folder}: the column arm of study.parquet is now called variant; save the result to rename it",
+            FutureWarning,
+            stacklevel=3,
+        )
+        table = table.rename_columns(["variant" if name == "arm" else name for name in table.column_names])
+    if "training" not in table.column_names:
+        users = pa.array(["users"] * table.num_rows, pa.string())
+        table = table.add_column(table.column_names.index("recipe") + 1, "training", users)
+    return table
 
 
 def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:

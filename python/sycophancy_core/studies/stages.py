@@ -19,6 +19,7 @@ from sycophancy_core.runs.progress import ProgressPrinter
 from sycophancy_core.runs.run_folder import Run
 from sycophancy_core.studies.options import StudyOptions, Variant
 from sycophancy_core.studies.training_rows import (
+    TrainingClaims,
     curve_options,
     finetune_options,
     num_synthetic,
@@ -163,25 +164,35 @@ class Stages:
         """Return what a variant's filter keeps; None without a filter."""
         return self.answers.get(filter_name(variant))
 
-    def claims(self, variant: Variant) -> pa.Table:
-        """Return the claims that a variant may train on."""
-        kept = self.kept(variant)
-        return candidate_claims(self.options, recipe=variant.recipe) if kept is None else kept.kept
+    def claims(self, variant: Variant) -> TrainingClaims:
+        """Return the claims that a variant trains on."""
+        kept, fillers = self.kept(variant), self.answers.get(filter_name(variant, "filler"))
+        if kept is not None and fillers is None:
+            return TrainingClaims(kept.kept)
+        candidates = candidate_claims(self.options, recipe=variant.recipe)
+        if kept is None or fillers is None:
+            return TrainingClaims(candidates)
+        return TrainingClaims(candidates, kept=kept.known, fillers=fillers.kept)
 
     def audit(self, variant: Variant) -> dict[str, str]:
         """Say what the words of a variant's training prompts give away."""
+        import pyarrow as pa
+
         from sycophancy_core.prompts.audit import audit_training
 
+        if variant.training == "instructions_only":
+            return {"training data": "no claim is trained on"}
         claims = self.claims(variant)
-        number = num_synthetic(self.options, variant)
+        every = claims.asked if claims.fillers is None else pa.concat_tables([claims.asked, claims.fillers])
 
         def make(folder: Path) -> list[Path]:
             with self.printer.stage("audit the training prompts"), warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "training_prompts: .* true claims", UserWarning)  # said below
-                found = audit_training(synthetic_prompts(claims, self.options, variant), claims)
+                found = audit_training(synthetic_prompts(claims, self.options, variant), every)
                 return [write_json(folder / "shortcut_audit.json", {"training data": found})]
 
-        done = self.once("audit", {"claims": digest_table(claims), "prompts": number, "seed": variant.seed}, make)
+        inputs = {**claims.inputs(), "prompts": num_synthetic(self.options, variant), "seed": variant.seed}
+        done = self.once("audit", inputs | _if_null(variant), make)
         found: dict[str, str] = read_json(done.folder / "shortcut_audit.json")
         return found
 
@@ -200,7 +211,7 @@ class Stages:
             return [write_table(folder / "training_rows.parquet", rows)]
 
         number = variant.steps * self.options.batch_size
-        inputs = {"claims": digest_table(claims), "rows": number, "ratio": variant.ratio, "seed": variant.seed}
+        inputs = {**claims.inputs(), "rows": number, "ratio": variant.ratio, "seed": variant.seed} | _if_null(variant)
         inputs["evaluation"] = {name: digest_table(prompts) for name, prompts in self.tasks.items()}
         table = read_table(self.once("rows", inputs, make).folder / "training_rows.parquet")
         parts = (f"{part['num_rows']:,} of {part['source']}" for part in count_rows(table).to_pylist())
@@ -296,9 +307,17 @@ def questions(options: StudyOptions) -> dict[str, Question]:
             by_margin = FilterOptions(threshold=options.threshold, max_error=options.max_error)
             rule = by_margin if variant.filter == "margin" else FilterOptions(rule=variant.filter)
             found[name] = Question(candidate_claims(options, recipe=variant.recipe), rule)
+            if options.filler_family is not None:
+                of_filler = replace(options, candidate_families=(options.filler_family,), filler_family=None)
+                fillers = candidate_claims(of_filler, recipe=variant.recipe)
+                found[filter_name(variant, "filler")] = Question(fillers, rule)
     return found
 
 
-def filter_name(variant: Variant) -> str:
-    """Name the stage that keeps a variant's claims."""
-    return f"filter {variant.filter} {variant.recipe}"
+def filter_name(variant: Variant, what: str = "filter") -> str:
+    """Name the stage that keeps a variant's claims, or its fillers."""
+    return f"{what} {variant.filter} {variant.recipe}"
+
+
+def _if_null(variant: Variant) -> dict[str, str]:
+    return {} if variant.training == "users" else {"training": variant.training}

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from sycophancy_core.runs.progress import ProgressPrinter
 from sycophancy_core.runs.run_folder import open_run
+from sycophancy_core.studies.null_effects import null_effects
 from sycophancy_core.studies.options import StudyOptions
 from sycophancy_core.studies.result import StudyResult, study_table
-from sycophancy_core.studies.stages import Stages
+from sycophancy_core.studies.stages import KNOWN, Stages
 
 if TYPE_CHECKING:
     from sycophancy_core.results.evaluation import Comparison
@@ -76,10 +77,13 @@ def run_study(
         for name, variant in options.sweep.variants().items():
             print(f"variant: {name}", file=out, flush=True)
             comparisons[name], reports[name] = stages.run_variant(name, variant)
+        variants = options.sweep.variants()
+        effects = null_effects(variants, comparisons, known=stages.answers[KNOWN].known)
         result = StudyResult(
-            table=study_table(options.sweep.variants(), comparisons),
+            table=study_table(variants, comparisons),
             findings={name: comparison.findings for name, comparison in comparisons.items()},
             reports={name: path.relative_to(run.folder).as_posix() for name, path in reports.items()},
+            null_effects=effects if effects.num_rows else None,
         )
         paths = result.save(run.folder)
         run.name_results(paths)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sycophancy_core.prompts.families import held_out_prompts
+from sycophancy_core.runs.digests import digest_json, digest_table
 from sycophancy_core.studies.options import StudyOptions, Variant
 from sycophancy_core.training.curve import CurveOptions
 from sycophancy_core.training.options import FinetuneOptions
@@ -17,31 +18,67 @@ if TYPE_CHECKING:
 CURVE_CLAIMS = 10  # of each family
 
 
+class TrainingClaims(NamedTuple):
+    """The claims that a variant trains on.
+
+    Attributes
+    ----------
+    asked
+        The claims that its rows ask.
+    kept, fillers
+        With equal dose: ids of the claims that the filter keeps, and known claims that take the rows of the others.
+    """
+
+    asked: pa.Table
+    kept: frozenset[str] | None = None
+    fillers: pa.Table | None = None
+
+    def inputs(self) -> dict[str, str]:
+        """Return the digests on which rows depend."""
+        found = {"claims": digest_table(self.asked)}
+        if self.kept is not None and self.fillers is not None:
+            found |= {"kept": digest_json(sorted(self.kept)), "fillers": digest_table(self.fillers)}
+        return found
+
+
 def num_synthetic(options: StudyOptions, variant: Variant) -> int:
     """Return how many of a variant's rows ask claims."""
     return max(1, round(variant.steps * options.batch_size * variant.ratio / (variant.ratio + 1)))
 
 
-def synthetic_prompts(claims: pa.Table, options: StudyOptions, variant: Variant) -> pa.Table:
-    """Ask claims with opinions, in training wordings, answered by truth."""
+def synthetic_prompts(claims: TrainingClaims, options: StudyOptions, variant: Variant) -> pa.Table:
+    """Ask claims in training wordings: with opinions and answered by the truth, or as a null variant does."""
     from sycophancy_core.pipeline import training_prompts
+    from sycophancy_core.training.synthetic import shuffle_targets
 
-    return training_prompts(claims, n=num_synthetic(options, variant), seed=variant.seed)
+    prompts = training_prompts(
+        claims.asked,
+        n=num_synthetic(options, variant),
+        users=variant.training != "no_users",
+        kept=claims.kept,
+        fillers=claims.fillers,
+        seed=variant.seed,
+    )
+    return shuffle_targets(prompts, seed=variant.seed) if variant.training == "shuffled_targets" else prompts
 
 
 def training_rows(
-    claims: pa.Table, options: StudyOptions, variant: Variant, *, evaluation: Mapping[str, pa.Table] | None = None
+    claims: TrainingClaims, options: StudyOptions, variant: Variant, *, evaluation: Mapping[str, pa.Table] | None = None
 ) -> pa.Table:
-    """Ask claims with opinions, in training wordings, answered by truth; add instruction rows.
+    """Mix the prompts of a variant, with the choice that it teaches, and instruction rows.
 
     Raises
     ------
     DataError
         If one of them is in the prompts of the evaluation.
     """
-    from sycophancy_core.pipeline import mix
     from sycophancy_core.training.instructions import load_instructions
+    from sycophancy_core.training.mixing import instruction_rows, mix, num_instructions
 
+    if variant.training == "instructions_only":
+        number = num_synthetic(options, variant)
+        number += num_instructions(number, variant.ratio)
+        return instruction_rows(load_instructions(), n=number, evaluation=evaluation, seed=variant.seed)
     prompts = synthetic_prompts(claims, options, variant)
     return mix(prompts, load_instructions(), ratio=variant.ratio, evaluation=evaluation, seed=variant.seed)
 

@@ -44,18 +44,16 @@ def seed_averages(table: pa.Table, *, metrics: Sequence[str]) -> pa.Table:
 def option_effects(table: pa.Table, *, metrics: Sequence[str]) -> pa.Table:
     """Return what each swept option changes: its other values against its first, in variants equal but for it.
 
-    What the null variants of ``training`` tell is a table of its own: see ``null_effects``.
+    Null variants take no part; what they tell is a table of its own, see ``null_effects``.
 
     Returns
     -------
     Changes by task and metric; ``subset`` names option and values, ``n`` counts the pairs, ``num_clusters`` the seeds,
     ``before`` and ``after`` are the means under the two values; ``p_adjusted`` is Holm's, see :func:`adjust_primary`.
     """
-    rows = _numbers(table, metrics)
+    rows = [row for row in _numbers(table, metrics) if row["training"] == "users"]
     made: list[dict[str, Any]] = []
     for option in _swept(rows):
-        if option == "training":
-            continue
         first, *others = dict.fromkeys(row[option] for row in rows)
         for other in others:
             for (task, metric), pairs in _pairs(rows, option, first, other).items():

@@ -5,8 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from makers.tiny_llama import tiny_llama, tiny_tokenizer
-from test_study import content
+from makers.tiny_studies import content, tiny_study
 
 import sycophancy_core as sc
 from sycophancy_core.runs.files import read_table
@@ -16,11 +15,9 @@ from sycophancy_core.studies.demo import DEMO, run_demo
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory: pytest.TempPathFactory) -> sc.StudyOptions:
-    folder = tmp_path_factory.mktemp("model") / "tiny"
-    tiny_llama().save_pretrained(folder)
-    tiny_tokenizer().save_pretrained(folder)
+    model = tiny_study(tmp_path_factory.mktemp("model") / "tiny").model
     sizes = {"claims": 3, "candidates": 8, "max_error": None, "batch_size": 6, "lora_rank": 2}
-    return replace(DEMO, model=str(folder), sweep=sc.Sweep(steps=(4,)), **sizes)  # type: ignore[arg-type]
+    return replace(DEMO, model=model, sweep=sc.Sweep(steps=(4,)), **sizes)  # type: ignore[arg-type]
 
 
 def run(options: sc.StudyOptions, folder: Path) -> tuple[sc.Comparison, str]:

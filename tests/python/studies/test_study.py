@@ -3,60 +3,26 @@
 import io
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from makers.tiny_llama import tiny_llama, tiny_tokenizer
+from makers.tiny_studies import KillingPrinter, content, kinds, stages, tiny_study
 
 import sycophancy_core as sc
 from sycophancy_core.cli import main
 from sycophancy_core.results.evaluation import find_estimate
 from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult
 from sycophancy_core.runs import run_folder
+from sycophancy_core.runs.files import write_table
 from sycophancy_core.runs.json_files import read_json
-from sycophancy_core.runs.progress import Progress, ProgressPrinter
+from sycophancy_core.runs.progress import ProgressPrinter
 from sycophancy_core.studies.costs import Throughput
-
-
-class KillingPrinter(ProgressPrinter):
-    """Kills its own process at a stage's first sign of progress."""
-
-    def __init__(self, stage: str) -> None:
-        super().__init__(quiet=True)
-        self._fatal = stage
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[Progress]:
-        """Kill at the chosen stage."""
-        with super().stage(name) as show:
-
-            def kill(done: int, total: int) -> None:
-                if name == self._fatal:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                show(done, total)
-
-            yield kill
 
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory: pytest.TempPathFactory) -> sc.StudyOptions:
-    folder = tmp_path_factory.mktemp("model") / "tiny"
-    tiny_llama().save_pretrained(folder)
-    tiny_tokenizer().save_pretrained(folder)
-    sweep = sc.Sweep(filter=("margin", "none"), steps=(2,))
-    return sc.StudyOptions(
-        model=str(folder),
-        families=("addition", "sample_number"),
-        candidate_families=("sample_number",),
-        claims=3,
-        candidates=8,
-        batch_size=6,
-        lora_rank=2,
-        sweep=sweep,
-    )
+    return tiny_study(tmp_path_factory.mktemp("model") / "tiny")
 
 
 def run(options: sc.StudyOptions, folder: Path, printer: ProgressPrinter | None = None) -> sc.StudyResult:
@@ -68,19 +34,6 @@ def whole(options: sc.StudyOptions, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("study") / "whole"
     run(options, folder)
     return folder
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name not in (".lock", "timings.json"))
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
-
-
-def stages(folder: Path) -> list[str]:
-    return sorted(read_json(folder / "manifest.json")["stages"])
-
-
-def kinds(names: list[str]) -> list[str]:
-    return sorted(name.rpartition("-")[0] for name in names)
 
 
 def test_variants_share_the_measurement_and_the_filter(whole: Path) -> None:
@@ -120,6 +73,27 @@ def test_text_and_html_show_every_variant(whole: Path) -> None:
     for variant in ("filter=margin", "filter=none"):
         assert f"sycophancy effect, {variant}" in repr(found)
         assert f'<a href="{found.reports[variant]}">{variant}</a>' in page
+
+
+def test_a_study_without_null_variant_says_what_it_cannot_tell(whole: Path) -> None:
+    found = sc.StudyResult.load(whole)
+    assert found.null_effects is None
+    assert not (whole / "null_effects.parquet").exists()
+    for text in (repr(found), (whole / "study.html").read_text()):
+        assert "No variant trains without users, so nothing here tells the effect of users in the training" in text
+
+
+def test_a_result_of_an_older_study_is_read_with_a_sentence(whole: Path, tmp_path: Path) -> None:
+    found = sc.StudyResult.load(whole)
+    found.save(tmp_path)
+    names = ["arm" if name == "variant" else name for name in found.table.column_names]
+    older = found.table.rename_columns(names).drop_columns("training")
+    write_table(tmp_path / "study.parquet", older)
+    with pytest.warns(FutureWarning, match=r"the column arm of study.parquet is now called variant; save the result"):
+        again = sc.StudyResult.load(tmp_path)
+    assert again.table.schema == found.table.schema
+    assert repr(again) == repr(found)
+    assert again.findings == found.findings
 
 
 def run_in_child(options: sc.StudyOptions, folder: Path, stage: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ Training = Literal["users", "no_users", "shuffled_targets", "instructions_only"]
 
 OTHER_TASKS = ("nlp", "phil", "poli", "answer", "mmlu", "bbh")
 MAX_YAML_BYTES = 1024 * 1024
+_RENAMED = {"folder": "task_folder"}  # keys of a study's file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,8 +121,8 @@ class StudyOptions(FamilyOptions):
         are asked more often instead.
     tasks
         Further tasks: nlp, phil, poli, answer, and mmlu and bbh for side effects.
-    folder
-        Folder of their files (see ``TaskOptions``); in a YAML file, relative to that file.
+    task_folder
+        Folder of their files (``folder`` of ``TaskOptions``); in a YAML file, relative to that file.
     limit
         Questions of each further task; None for all.
     batch_size, learning_rate
@@ -138,7 +140,7 @@ class StudyOptions(FamilyOptions):
     max_error: float | None = None
     filler_family: str | None = None
     tasks: tuple[str, ...] = ()
-    folder: str | None = None
+    task_folder: str | None = None
     limit: int | None = None
     batch_size: int = 32
     learning_rate: float = 1e-3
@@ -166,8 +168,8 @@ class StudyOptions(FamilyOptions):
             raise DataError(
                 f"study: tasks must be of {', '.join(OTHER_TASKS)}, got {unknown[0]!r}; claims and sums are families"
             )
-        if self.tasks and self.folder is None:
-            raise DataError(f"study: tasks {', '.join(self.tasks)} need the folder of their files, got no folder")
+        if self.tasks and self.task_folder is None:
+            raise DataError(f"study: tasks {', '.join(self.tasks)} need the folder of their files, got no task_folder")
 
     def _check_filler(self) -> None:
         for name in ("families", "candidate_families"):
@@ -179,6 +181,11 @@ class StudyOptions(FamilyOptions):
 
 def read_study(path: str | Path) -> StudyOptions:
     """Read a study from a YAML file, whose keys are the fields of :class:`StudyOptions`.
+
+    Warns
+    -----
+    FutureWarning
+        If a key has the name of an earlier version.
 
     Raises
     ------
@@ -195,10 +202,23 @@ def read_study(path: str | Path) -> StudyOptions:
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{path}: wanted YAML, got {' '.join(str(error).split())}") from error
     try:
-        options: StudyOptions = _record(StudyOptions, {} if value is None else value, "the file")
+        options: StudyOptions = _record(StudyOptions, _in_todays_words(value, path), "the file")
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-    return options if options.folder is None else replace(options, folder=str(path.parent / options.folder))
+    if options.task_folder is None:
+        return options
+    return replace(options, task_folder=str(path.parent / options.task_folder))
+
+
+def _in_todays_words(value: Any, path: Path) -> Any:
+    """Rename the keys of an earlier version."""
+    if not isinstance(value, Mapping):
+        return {} if value is None else value
+    for old, new in _RENAMED.items():
+        if old in value and new not in value:
+            warnings.warn(f"{path}: the key {old} is now called {new}; rename it", FutureWarning, stacklevel=3)
+            value = {new if key == old else key: item for key, item in value.items()}
+    return value
 
 
 def _record(kind: Any, value: Any, where: str) -> Any:

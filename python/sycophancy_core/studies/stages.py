@@ -291,7 +291,7 @@ def study_prompts(options: StudyOptions) -> dict[str, pa.Table]:
     asked = held_out_prompts(options)
     if not options.tasks:
         return asked
-    files = TaskOptions(folder=options.folder)
+    files = TaskOptions(folder=options.task_folder)
     return asked | task_prompts(options.tasks, options=files, limit=options.limit, seed=options.seed)
 
 

@@ -168,10 +168,19 @@ def test_a_yaml_file_gives_the_same_options(options: sc.StudyOptions, tmp_path: 
     assert sc.read_study(yaml_file(tmp_path, options, "learning_rate: 1e-3\n")) == options
 
 
+def test_a_key_of_an_earlier_version_is_read_with_a_sentence(options: sc.StudyOptions, tmp_path: Path) -> None:
+    path = yaml_file(tmp_path, options, "tasks: [mmlu]\nfolder: files\n")
+    with pytest.warns(FutureWarning, match=r"study.yaml: the key folder is now called task_folder; rename it"):
+        found = sc.read_study(path)
+    assert found == replace(options, tasks=("mmlu",), task_folder=str(tmp_path / "files"))
+    with pytest.raises(sc.DataError, match="the file has the unknown key 'folder'"):
+        sc.read_study(yaml_file(tmp_path, options, "folder: files\ntask_folder: files\n"))
+
+
 def test_the_study_of_the_documentation_can_be_read() -> None:
     found = sc.read_study(Path(__file__).parents[3] / "docs/study.yaml")
     assert list(found.sweep.variants()) == [
-        f"filter={rule} recipe={recipe}" for rule in ("margin", "none") for recipe in ("balanced", "wei2023")
+        f"filter={rule} training={training}" for rule in ("margin", "none") for training in ("users", "no_users")
     ]
 
 
@@ -229,7 +238,7 @@ def test_planned_tokens_are_those_that_are_scored(options: sc.StudyOptions) -> N
         ("sweep:\n  steps: []", "sweep: steps wants at least one value and none twice, got []"),
         ("sweep: [1]", "sweep must hold keys with values, got [1]"),
         ("tasks: [claims]", "study: tasks must be of nlp, phil, poli, answer, mmlu, bbh, got 'claims'"),
-        ("tasks: [mmlu]", "study: tasks mmlu need the folder of their files, got no folder"),
+        ("tasks: [mmlu]", "study: tasks mmlu need the folder of their files, got no task_folder"),
         ("claims: [", "wanted YAML, got"),
     ],
 )
@@ -256,7 +265,7 @@ def test_side_effects_are_tasks_of_their_own(options: sc.StudyOptions, tmp_path:
     files.mkdir(parents=True)
     rows = [f"What is {a} plus {a}?,{2 * a},{3 * a},{4 * a},{5 * a},A" for a in range(1, 7)]
     (files / "sums_test.csv").write_text("\n".join(rows) + "\n")
-    path = yaml_file(tmp_path, options, "tasks: [mmlu]\nfolder: files\nlimit: 4\n")
+    path = yaml_file(tmp_path, options, "tasks: [mmlu]\ntask_folder: files\nlimit: 4\n")
     wanted = replace(sc.read_study(path), sweep=sc.Sweep(filter=("none",), steps=(1,)))
     found = run(wanted, tmp_path / "study").table
     assert find_estimate(found, "mmlu", "accuracy")["n"] == 4

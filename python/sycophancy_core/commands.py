@@ -267,15 +267,10 @@ def report(options: Namespace) -> None:
 
 def demo(options: Namespace) -> None:
     """Run the demo."""
-    from dataclasses import replace
+    from sycophancy_core.studies.demo import demo_options, run_demo
 
-    from sycophancy_core.studies.demo import DEMO, run_demo
-
-    changes = _given(options, ("claims", "candidates", "model", "seed"))
-    swept = {name: (value,) for name, value in _given(options, ("steps", "seed")).items()}
-    run_demo(
-        options.out, options=replace(DEMO, sweep=replace(DEMO.sweep, **swept), **changes), printer=_printer(options)
-    )
+    changes = _given(options, ("claims", "candidates", "steps", "model", "seed"))
+    run_demo(options.out, options=demo_options(changes), printer=_printer(options))
 
 
 def study(options: Namespace) -> None:

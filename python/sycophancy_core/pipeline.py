@@ -28,7 +28,7 @@ from sycophancy_core.prompts.generation import (
     make_claims,
     make_prompts,
 )
-from sycophancy_core.prompts.splits import sample_claims, sample_rows, seed_of_turn
+from sycophancy_core.prompts.splits import sample_rows
 from sycophancy_core.reporting.findings import comparison_findings, evaluation_findings
 from sycophancy_core.results.evaluation import Comparison, Evaluation
 from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult, judge_claims

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
 
 from sycophancy_core.metrics.catalogue import VIEWS
 from sycophancy_core.metrics.estimates import CHANGE_COLUMNS, estimate_row, estimates_table
 from sycophancy_core.metrics.stats import clustered_mean, detectable, holm, p_value
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 SWEPT = ("filter", "recipe", "training", "ratio", "steps")  # and the seed, which is what is averaged over
 Row = Mapping[str, Any]

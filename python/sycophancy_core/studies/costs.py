@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.pipeline import filter_prompts
 from sycophancy_core.prompts.families import candidate_claims
+from sycophancy_core.prompts.splits import sample_rows
+from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.tokens import tokenize_prompts
 from sycophancy_core.studies.options import StudyOptions, Variant
 from sycophancy_core.studies.stages import load, questions, study_prompts
 from sycophancy_core.studies.training_rows import TrainingClaims, finetune_options, training_rows
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.training.adapters import block_layers
+from sycophancy_core.training.batching import encode_rows
+from sycophancy_core.training.finetune import finetune
 
 PROBE_PROMPTS = 16
 SAMPLED_PROMPTS = 512  # tokens of a larger table are counted on so many of its rows
@@ -124,8 +127,6 @@ def study_cost(options: StudyOptions, *, throughput: Throughput | None = None) -
     DataError
         As ``study`` does, before it runs.
     """
-    from sycophancy_core.pipeline import filter_prompts
-
     model = load(options)
     tasks = study_prompts(options)
     variants = options.sweep.variants()
@@ -158,8 +159,6 @@ def measure_throughput(
 
     The first step, which sets things up, does not count.
     """
-    from sycophancy_core.training.finetune import finetune
-
     scores = model.score(prompts.slice(0, PROBE_PROMPTS))
     last = finetune(model, rows, options=replace(finetune_options(options, variant), steps=2)).log.to_pylist()[-1]
     return Throughput(
@@ -178,9 +177,6 @@ def _cells(cost: StageCost) -> tuple[str, ...]:
 
 
 def _tokens(model: LanguageModel, prompts: pa.Table) -> int:
-    from sycophancy_core.prompts.splits import sample_rows
-    from sycophancy_core.scoring.tokens import tokenize_prompts
-
     some = sample_rows(prompts, SAMPLED_PROMPTS, seed=0)
     batch = tokenize_prompts(model.encoder, some)
     share = int(some.num_rows) / int(prompts.num_rows)
@@ -188,9 +184,6 @@ def _tokens(model: LanguageModel, prompts: pa.Table) -> int:
 
 
 def _training(model: LanguageModel, rows: pa.Table, options: StudyOptions, variant: Variant) -> tuple[int, int]:
-    from sycophancy_core.prompts.splits import sample_rows
-    from sycophancy_core.training.batching import encode_rows
-
     some = sample_rows(rows, SAMPLED_PROMPTS, seed=0)
     encoded = encode_rows(some, model.encoder, max_tokens=1 << 20)
     number = variant.steps * options.batch_size
@@ -199,8 +192,6 @@ def _training(model: LanguageModel, rows: pa.Table, options: StudyOptions, varia
 
 def _tuned_bytes(model: LanguageModel, rank: int | None) -> int:
     """Size of what a fine-tuning leaves: an adapter in float32, or all weights."""
-    from sycophancy_core.training.adapters import block_layers
-
     if rank is None:
         return sum(int(weight.nbytes) for weight in model.model.parameters())
     return sum(4 * rank * int(sum(layer.weight.shape)) for _, layer in block_layers(model.model))

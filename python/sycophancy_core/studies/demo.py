@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from sycophancy_core.results.evaluation import Comparison
 from sycophancy_core.runs.progress import ProgressPrinter
@@ -27,6 +29,13 @@ DEMO = StudyOptions(
     curve_points=4,
     sweep=Sweep(steps=(60,)),
 )
+
+
+def demo_options(changes: Mapping[str, Any]) -> StudyOptions:
+    """Return the demo's options but for ``steps``, a ``seed`` of everything, and other fields of ``StudyOptions``."""
+    swept = {name: (changes[name],) for name in ("steps", "seed") if name in changes}
+    others = {name: value for name, value in changes.items() if name != "steps"}
+    return replace(DEMO, sweep=replace(DEMO.sweep, **swept), **others)
 
 
 def run_demo(

@@ -10,28 +10,25 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from sycophancy_core.metrics.catalogue import VIEWS
 from sycophancy_core.metrics.changes import compare_measurements
 from sycophancy_core.metrics.estimates import CHANGE_COLUMNS, estimate_row, estimates_table, take, task_rows
 from sycophancy_core.metrics.measure import kind_of
 from sycophancy_core.metrics.stats import clustered_mean, detectable, p_value
+from sycophancy_core.results.evaluation import Comparison
 from sycophancy_core.studies.contrasts import SWEPT, adjust_primary
 from sycophancy_core.studies.options import Variant, name_of
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from sycophancy_core.results.evaluation import Comparison
 
 # The position answered most often is another one in another seed: it has no mean over seeds.
 METRICS = tuple(metric for metric in VIEWS["study"] if metric != "top_choice_rate")
 COLUMNS = {"null": "string", "unit": "string", **CHANGE_COLUMNS}
 
-Pairs = dict[
-    int, tuple["Comparison", "Comparison"]
-]  # seed -> what the null variant changed, and the variant with users
+Pairs = dict[int, tuple[Comparison, Comparison]]  # seed -> what the null variant changed, and the variant with users
 Row = dict[str, Any]
 
 
@@ -102,9 +99,6 @@ def _over_claims(contrast: Contrast, known: Collection[str]) -> Iterator[Row]:
 
 def _pooled(measurements: Mapping[int, pa.Table]) -> pa.Table:
     """Join the measurements of several seeds: a prompt is one of its seed, and is paired with its seed's alone."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     tables = []
     for seed, table in measurements.items():
         for name in ("id", "template"):

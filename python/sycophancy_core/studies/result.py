@@ -6,17 +6,22 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from sycophancy_core.metrics.catalogue import VIEWS
+from sycophancy_core.metrics.estimates import CHANGE_COLUMNS, COLUMNS, estimates_table
+from sycophancy_core.reporting.html import findings_html, page, scroll
+from sycophancy_core.reporting.html_tables import html_table
+from sycophancy_core.reporting.text import escape
+from sycophancy_core.reporting.text_tables import render_table
+from sycophancy_core.results.evaluation import Comparison
 from sycophancy_core.runs.files import read_table, replace_file, write_table
 from sycophancy_core.runs.json_files import read_json, write_json
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from sycophancy_core.results.evaluation import Comparison
-    from sycophancy_core.studies.options import Variant
+from sycophancy_core.studies.contrasts import option_effects, seed_averages
+from sycophancy_core.studies.options import Variant
 
 # What tells whether a variant cured the model, left it as it was, or broke it; in this order.
 STUDY_METRICS = VIEWS["study"]
@@ -63,8 +68,6 @@ class StudyResult:
 
     def __repr__(self) -> str:
         """Show before, after and change of the main metrics of every task, variant by variant."""
-        from sycophancy_core.reporting.text_tables import render_table
-
         parts = [render_table(*(_side(self.table, side) for side in _SIDES), width=120, metrics=None)]
         parts += [NO_NULL] if self.null_effects is None else []
         for title, effects in self._effects():
@@ -76,14 +79,10 @@ class StudyResult:
 
     def averages(self) -> pa.Table:
         """Return the numbers after the fine-tuning, averaged over the seeds; see ``contrasts.seed_averages``."""
-        from sycophancy_core.studies.contrasts import seed_averages
-
         return seed_averages(self.table, metrics=STUDY_METRICS)
 
     def option_effects(self) -> pa.Table:
         """Return what each swept option changes, over variants equal but for it; see ``contrasts.option_effects``."""
-        from sycophancy_core.studies.contrasts import option_effects
-
         return option_effects(self.table, metrics=STUDY_METRICS)
 
     def _effects(self) -> Iterator[tuple[str, pa.Table]]:
@@ -102,8 +101,6 @@ class StudyResult:
 
         And ``null_effects.parquet``, where there is a null variant; what an earlier study left of it is removed.
         """
-        from sycophancy_core.reporting.html import page
-
         folder = Path(folder)
         about = {"findings": {name: list(found) for name, found in self.findings.items()}, "reports": self.reports}
         lead = f"<p>{len(self.reports)} variants; each is compared with the same unmodified model.</p>"
@@ -135,11 +132,6 @@ class StudyResult:
 
     def _sections(self) -> Iterator[tuple[str, str]]:
         """Yield what the options change; then one section a task, one table a metric, one row a variant."""
-        import pyarrow.compute as pc
-
-        from sycophancy_core.reporting.html import scroll
-        from sycophancy_core.reporting.html_tables import html_table
-
         if self.null_effects is None:
             yield "No null variant", f"<p>{NO_NULL}</p>"
         for title, effects in self._effects():
@@ -153,9 +145,6 @@ class StudyResult:
             yield str(task), "".join(parts)
 
     def _findings(self) -> str:
-        from sycophancy_core.reporting.html import findings_html
-        from sycophancy_core.reporting.text import escape
-
         return "".join(
             f'<h3><a href="{escape(self.reports[name])}">{escape(name)}</a></h3>{findings_html(found)}'
             for name, found in self.findings.items()
@@ -167,8 +156,6 @@ _SIDES = ("before", "after", "value")
 
 def study_table(variants: Mapping[str, Variant], comparisons: Mapping[str, Comparison]) -> pa.Table:
     """Put the comparisons of all variants into one table; columns as in :class:`StudyResult`."""
-    import pyarrow as pa
-
     tables = []
     for name, comparison in comparisons.items():
         changes = comparison.estimates
@@ -187,8 +174,6 @@ def study_table(variants: Mapping[str, Variant], comparisons: Mapping[str, Compa
 
 def _in_todays_words(table: pa.Table, folder: Path) -> pa.Table:
     """Rename the column ``arm`` of an older study, and add the options that it did not have."""
-    import pyarrow as pa
-
     if "arm" in table.column_names:
         warnings.warn(
             f"{folder}: the column arm of study.parquet is now called variant; save the result to rename it",
@@ -208,8 +193,6 @@ def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _side(table: pa.Table, side: str) -> pa.Table:
     """Return before, after or change of whole tasks as estimates by task and metric; their subsets are the variants."""
-    from sycophancy_core.metrics.estimates import CHANGE_COLUMNS, COLUMNS, estimates_table
-
     rows = [row for row in table.to_pylist() if row["subset"] == "all" and row["metric"] in STUDY_METRICS]
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     rows.sort(key=lambda row: (tasks.index(row["task"]), STUDY_METRICS.index(row["metric"])))

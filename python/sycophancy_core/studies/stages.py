@@ -7,9 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
+import pyarrow as pa
+
+from sycophancy_core.pipeline import compare, evaluate, filter_known, finetune
+from sycophancy_core.prompts.audit import audit_training
 from sycophancy_core.prompts.families import candidate_claims, held_out_claims, held_out_prompts
+from sycophancy_core.reporting.report import report
 from sycophancy_core.results.evaluation import Comparison, Evaluation
 from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult, kept_digest
 from sycophancy_core.runs.digests import digest_json, digest_table
@@ -17,6 +22,8 @@ from sycophancy_core.runs.files import read_table, write_table
 from sycophancy_core.runs.json_files import read_json, write_json
 from sycophancy_core.runs.progress import ProgressPrinter
 from sycophancy_core.runs.run_folder import Run
+from sycophancy_core.scoring.language_model import LanguageModel, load_model
+from sycophancy_core.scoring.saved_adapter import merge_adapter
 from sycophancy_core.studies.options import StudyOptions, Variant
 from sycophancy_core.studies.training_rows import (
     TrainingClaims,
@@ -26,12 +33,8 @@ from sycophancy_core.studies.training_rows import (
     synthetic_prompts,
     training_rows,
 )
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from sycophancy_core.scoring.language_model import LanguageModel
-
+from sycophancy_core.tasks.named_tasks import TaskOptions, task_prompts
+from sycophancy_core.training.mixing import count_rows
 
 KNOWN = "what is known"  # the stage that freezes what the unmodified model knows of the held-out claims
 
@@ -126,7 +129,6 @@ class Stages:
 
     def evaluate(self, phase: str, subject: dict[str, str], loaded: Callable[[], LanguageModel]) -> Done:
         """Score all tasks."""
-        from sycophancy_core.pipeline import evaluate
 
         def make(folder: Path) -> list[Path]:
             model = loaded()
@@ -139,8 +141,6 @@ class Stages:
 
     def ask(self, stage: str, question: Question, model: LanguageModel) -> FilterResult:
         """Ask the unmodified model claims without an opinion, and say what it knows."""
-        from sycophancy_core.pipeline import filter_known
-
         claims, rule = question
 
         def make(folder: Path) -> list[Path]:
@@ -176,10 +176,6 @@ class Stages:
 
     def audit(self, variant: Variant) -> dict[str, str]:
         """Say what the words of a variant's training prompts give away."""
-        import pyarrow as pa
-
-        from sycophancy_core.prompts.audit import audit_training
-
         if variant.training == "instructions_only":
             return {"training data": "no claim is trained on"}
         claims = self.claims(variant)
@@ -198,8 +194,6 @@ class Stages:
 
     def rows(self, variant: Variant) -> pa.Table:
         """Make the training rows of a variant."""
-        from sycophancy_core.training.mixing import count_rows
-
         claims = self.claims(variant)
 
         def make(folder: Path) -> list[Path]:
@@ -220,8 +214,6 @@ class Stages:
 
     def finetune(self, variant: Variant, rows: pa.Table) -> Done:
         """Train the model on the rows."""
-        from sycophancy_core.pipeline import finetune
-
         training, curve = finetune_options(self.options, variant), curve_options(self.options, variant)
 
         def make(folder: Path) -> list[Path]:
@@ -237,7 +229,6 @@ class Stages:
 
     def compare(self, after: Done) -> Done:
         """Pair the evaluations before and after."""
-        from sycophancy_core.pipeline import compare
 
         def make(folder: Path) -> list[Path]:
             sides = [Evaluation.load(done.folder) for done in (self.before, after)]
@@ -248,8 +239,6 @@ class Stages:
 
     def report(self, name: str, variant: Variant, compared: Done, tuned: Done) -> Path:
         """Write a variant's HTML report."""
-        from sycophancy_core.reporting.report import report
-
         kept = self.kept(variant)
         manifest = {
             "subject": self.about or f"Model {self.model_name}, variant {name} of a study",
@@ -273,9 +262,6 @@ class Stages:
 
 def load(options: StudyOptions, tuned: Path | None = None) -> LanguageModel:
     """Load the study's model as it is, or as the fine-tuning in a folder left it."""
-    from sycophancy_core.scoring.language_model import load_model
-    from sycophancy_core.scoring.saved_adapter import merge_adapter
-
     if tuned is not None and options.lora_rank is None:
         return load_model(str(tuned))
     model = load_model(options.model)
@@ -286,8 +272,6 @@ def load(options: StudyOptions, tuned: Path | None = None) -> LanguageModel:
 
 def study_prompts(options: StudyOptions) -> dict[str, pa.Table]:
     """Return the prompts of every task: held-out claims in wordings kept for evaluation, and the further tasks."""
-    from sycophancy_core.tasks.named_tasks import TaskOptions, task_prompts
-
     asked = held_out_prompts(options)
     if not options.tasks:
         return asked
@@ -297,8 +281,6 @@ def study_prompts(options: StudyOptions) -> dict[str, pa.Table]:
 
 def questions(options: StudyOptions) -> dict[str, Question]:
     """Return what the unmodified model is asked without an opinion, by stage: held-out claims, and candidates."""
-    import pyarrow as pa
-
     held_out = pa.concat_tables(list(held_out_claims(options).values()))
     found = {KNOWN: Question(held_out, FilterOptions(threshold=options.threshold))}
     for variant in options.sweep.variants().values():

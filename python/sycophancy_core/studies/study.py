@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TextIO
+from typing import NamedTuple, TextIO
 
+from sycophancy_core.results.evaluation import Comparison
 from sycophancy_core.runs.progress import ProgressPrinter
 from sycophancy_core.runs.run_folder import open_run
 from sycophancy_core.studies.null_effects import null_effects
 from sycophancy_core.studies.options import StudyOptions
 from sycophancy_core.studies.result import StudyResult, study_table
 from sycophancy_core.studies.stages import KNOWN, Stages
-
-if TYPE_CHECKING:
-    from sycophancy_core.results.evaluation import Comparison
 
 
 class StudyRun(NamedTuple):

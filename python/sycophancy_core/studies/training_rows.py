@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+import pyarrow as pa
+
+from sycophancy_core.pipeline import training_prompts
 from sycophancy_core.prompts.families import held_out_prompts
 from sycophancy_core.runs.digests import digest_json, digest_table
 from sycophancy_core.studies.options import StudyOptions, Variant
 from sycophancy_core.training.curve import CurveOptions
+from sycophancy_core.training.instructions import load_instructions
+from sycophancy_core.training.mixing import instruction_rows, mix, num_instructions
 from sycophancy_core.training.options import FinetuneOptions
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from sycophancy_core.training.synthetic import shuffle_targets
 
 CURVE_CLAIMS = 10  # of each family
 
@@ -48,9 +51,6 @@ def num_synthetic(options: StudyOptions, variant: Variant) -> int:
 
 def synthetic_prompts(claims: TrainingClaims, options: StudyOptions, variant: Variant) -> pa.Table:
     """Ask claims in training wordings: with opinions and answered by the truth, or as a null variant does."""
-    from sycophancy_core.pipeline import training_prompts
-    from sycophancy_core.training.synthetic import shuffle_targets
-
     prompts = training_prompts(
         claims.asked,
         n=num_synthetic(options, variant),
@@ -72,9 +72,6 @@ def training_rows(
     DataError
         If one of them is in the prompts of the evaluation.
     """
-    from sycophancy_core.training.instructions import load_instructions
-    from sycophancy_core.training.mixing import instruction_rows, mix, num_instructions
-
     if variant.training == "instructions_only":
         number = num_synthetic(options, variant)
         number += num_instructions(number, variant.ratio)

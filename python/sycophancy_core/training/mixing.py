@@ -102,12 +102,8 @@ def instruction_rows(
 
     Parameters, columns and errors are those of :func:`mix`.
     """
-    import pyarrow as pa
-
     sources = dict(instructions) if isinstance(instructions, Mapping) else {"instructions": instructions}
     if evaluation is not None:
-        from sycophancy_core.training.overlap import refuse_overlap
-
         refuse_overlap(pa.table({name: pa.array([], pa.string()) for name in _PROMPT}), sources, evaluation)
     counts = _apportion(n, _shares(sources, weights))
     return _shuffled([_draw(name, sources[name], count, seed) for name, count in counts.items()], seed)

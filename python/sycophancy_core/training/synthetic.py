@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.prompts.generation import PromptOptions, make_prompts
 from sycophancy_core.prompts.splits import sample_claims, seed_of_turn
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 def ask_in_turns(claims: pa.Table, *, n: int, options: PromptOptions, users: bool = True, seed: int) -> pa.Table:
@@ -22,8 +21,6 @@ def ask_in_turns(claims: pa.Table, *, n: int, options: PromptOptions, users: boo
     users
         False asks the same claims, in the same templates and orders, without any user.
     """
-    import pyarrow as pa
-
     turns, rest = divmod(n, claims.num_rows)
     asked = [claims] * turns + ([sample_claims(claims, rest, seed=seed_of_turn(seed, turns))] if rest else [])
     tables = []
@@ -35,8 +32,6 @@ def ask_in_turns(claims: pa.Table, *, n: int, options: PromptOptions, users: boo
 
 def _without_users(prompts: pa.Table, claims: pa.Table, options: PromptOptions, seed: int) -> pa.Table:
     """Return the prompts of arm ``none`` that share claim, template and order with the given ones, in their order."""
-    import pyarrow as pa
-
     alone = make_prompts(claims, options=replace(options, arms=("none",), design="crossed"), seed=seed)
     place = {key: row for row, key in enumerate(_keys(alone))}
     return alone.take(pa.array([place[key] for key in _keys(prompts)], pa.int64()))
@@ -55,9 +50,6 @@ def replace_dropped(prompts: pa.Table, *, kept: Collection[str], fillers: pa.Tab
     DataError
         If there are not as many fillers as prompts to replace.
     """
-    import numpy as np
-    import pyarrow as pa
-
     is_dropped = ~np.isin(prompts["claim_id"].to_pylist(), list(kept))
     if is_dropped.sum() != fillers.num_rows:
         raise DataError(
@@ -73,9 +65,6 @@ def shuffle_targets(prompts: pa.Table, *, seed: int) -> pa.Table:
 
     How often each choice is right stays as it is; which prompt it belongs to says nothing any more.
     """
-    import numpy as np
-    import pyarrow as pa
-
     choices = zip(prompts["source"].to_pylist(), map(len, prompts["choices"].to_pylist()), strict=True)
     groups: dict[tuple[str, int], list[int]] = {}
     for row, group in enumerate(choices):

@@ -1,7 +1,6 @@
 """The demo: a study of one variant, with a curve, that says what the model is and ends with the before/after table."""
 
 import io
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,14 +9,15 @@ from makers.tiny_studies import content, tiny_study
 import sycophancy_core as sc
 from sycophancy_core.runs.files import read_table
 from sycophancy_core.runs.progress import ProgressPrinter
-from sycophancy_core.studies.demo import DEMO, run_demo
+from sycophancy_core.studies.demo import demo_options, run_demo
+
+SMALL = {"max_error": None, "batch_size": 6, "lora_rank": 2}
 
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory: pytest.TempPathFactory) -> sc.StudyOptions:
     model = tiny_study(tmp_path_factory.mktemp("model") / "tiny").model
-    sizes = {"claims": 3, "candidates": 8, "max_error": None, "batch_size": 6, "lora_rank": 2}
-    return replace(DEMO, model=model, sweep=sc.Sweep(steps=(4,)), **sizes)  # type: ignore[arg-type]
+    return demo_options({"model": model, "steps": 4, "claims": 3, "candidates": 8} | SMALL)
 
 
 def run(options: sc.StudyOptions, folder: Path) -> tuple[sc.Comparison, str]:
@@ -70,3 +70,9 @@ def test_the_curve_measures_the_untouched_model_and_four_points_more(whole: Path
 
 def test_it_says_first_what_the_model_is(options: sc.StudyOptions, whole: Path) -> None:
     assert run(options, whole)[1].startswith("This demo starts from the model tiny, as it is.")
+
+
+def test_a_seed_of_the_demo_is_one_of_everything() -> None:
+    changed = demo_options({"seed": 3, "steps": 5})
+    (variant,) = changed.sweep.variants().values()
+    assert (changed.seed, variant.seed, variant.steps) == (3, 3, 5)

@@ -14,7 +14,7 @@ from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.tokens import tokenize_prompts
 from sycophancy_core.studies.options import StudyOptions, Variant
 from sycophancy_core.studies.stages import load, questions, study_prompts
-from sycophancy_core.studies.training_rows import TrainingClaims, finetune_options, training_rows
+from sycophancy_core.studies.training_rows import TrainingClaims, curve_options, finetune_options, training_rows
 from sycophancy_core.training.adapters import block_layers
 from sycophancy_core.training.batching import encode_rows
 from sycophancy_core.training.finetune import finetune
@@ -139,6 +139,7 @@ def study_cost(options: StudyOptions, *, throughput: Throughput | None = None) -
     asked = {name: filter_prompts(*it, seed=options.seed) for name, it in questions(options).items()}
     counts = {name: (table.num_rows, _tokens(model, table)) for name, table in asked.items()}
     training = {name: _training(model, rows[name], options, variant) for name, variant in variants.items()}
+    curves = {name: _curve(model, options, variant) for name, variant in variants.items()}
     if throughput is None:  # last, since the probe changes the model
         name, variant = next(iter(variants.items()))
         throughput = measure_throughput(model, next(iter(tasks.values())), rows[name], options, variant)
@@ -147,6 +148,7 @@ def study_cost(options: StudyOptions, *, throughput: Throughput | None = None) -
     stages += [_cost(SHARED, name, *count, scored, PROMPT_BYTES * count[0]) for name, count in counts.items()]
     for name, count in training.items():
         stages.append(_cost(name, "fine-tune", *count, trained, adapter_bytes + PROMPT_BYTES * count[0]))
+        stages += [_cost(name, "curve", *curves[name], scored, 0)] if curves[name] != (0, 0) else []
         # The comparison keeps its own copy of both evaluations.
         stages.append(_cost(name, "after", *evaluation, scored, 3 * PROMPT_BYTES * evaluation[0]))
     return StudyCost(stages=tuple(stages), throughput=throughput)
@@ -188,6 +190,16 @@ def _training(model: LanguageModel, rows: pa.Table, options: StudyOptions, varia
     encoded = encode_rows(some, model.encoder, max_tokens=1 << 20)
     number = variant.steps * options.batch_size
     return number, round(number * sum(len(row.ids) for row in encoded) / len(encoded))
+
+
+def _curve(model: LanguageModel, options: StudyOptions, variant: Variant) -> tuple[int, int]:
+    """Count prompts and tokens of a fine-tuning's curve, which also measures the untouched model."""
+    curve = curve_options(options, variant)
+    if curve is None:
+        return 0, 0
+    points = 1 + sum(step % curve.every == 0 or step == variant.steps for step in range(1, variant.steps + 1))
+    prompts = curve.tasks.values()
+    return points * sum(table.num_rows for table in prompts), points * sum(_tokens(model, table) for table in prompts)
 
 
 def _tuned_bytes(model: LanguageModel, rank: int | None) -> int:

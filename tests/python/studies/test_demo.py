@@ -9,6 +9,7 @@ from makers.tiny_studies import content, tiny_study
 import sycophancy_core as sc
 from sycophancy_core.runs.files import read_table
 from sycophancy_core.runs.progress import ProgressPrinter
+from sycophancy_core.studies.costs import Throughput
 from sycophancy_core.studies.demo import demo_options, run_demo
 
 SMALL = {"max_error": None, "batch_size": 6, "lora_rank": 2}
@@ -63,9 +64,14 @@ def test_the_report_says_how_it_was_made(whole: Path) -> None:
     assert "shortcut audit: wanted at least 50 prompts" in report  # twenty are too few to judge
 
 
-def test_the_curve_measures_the_untouched_model_and_four_points_more(whole: Path) -> None:
+@pytest.mark.filterwarnings("ignore:training_prompts. wanted 40 to 60 % true claims:UserWarning")  # of so few
+def test_the_curve_measures_the_untouched_model_and_four_points_more(options: sc.StudyOptions, whole: Path) -> None:
     (path,) = whole.glob("tuned-*/training_curve.parquet")
-    assert sorted(set(read_table(path)["step"].to_pylist())) == [0, 1, 2, 3, 4]
+    steps = read_table(path)["step"].to_pylist()
+    assert sorted(set(steps)) == [0, 1, 2, 3, 4]
+    cost = sc.study_cost(options, throughput=Throughput(score_tokens_per_second=1.0, train_tokens_per_second=1.0))
+    (curve,) = (stage for stage in cost.stages if stage.stage == "curve")
+    assert curve.rows == 5 * 3 * 3 * 8  # points, families, claims, prompts of a claim
 
 
 def test_it_says_first_what_the_model_is(options: sc.StudyOptions, whole: Path) -> None:

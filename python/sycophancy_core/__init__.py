@@ -12,7 +12,7 @@ from sycophancy_core._build_info import VERSION
 from sycophancy_core._core import DataError, ModelError
 
 if TYPE_CHECKING:
-    from sycophancy_core.metrics.power import StudyPlan, power
+    from sycophancy_core.metrics.power import SampleSize, StudyPlan, power
     from sycophancy_core.pipeline import compare, evaluate, filter_known
     from sycophancy_core.prompts.audit import ShortcutAudit, shortcut_audit
     from sycophancy_core.prompts.examples import load_examples
@@ -81,7 +81,7 @@ _HOMES = {
     "training.organisms": ("OrganismOptions", "make_organism"),
     "training.mixing": ("count_rows", "mix"),
     "pipeline": ("compare", "evaluate", "filter_known"),
-    "metrics.power": ("StudyPlan", "power"),
+    "metrics.power": ("SampleSize", "StudyPlan", "power"),
     "prompts.prompt_table": ("write_prompts",),
     "results.evaluation": ("Comparison", "Evaluation"),
     "runs.run_folder": ("open_run", "verify"),
@@ -114,6 +114,7 @@ __all__ = [
     "ModelError",
     "OrganismOptions",
     "PromptOptions",
+    "SampleSize",
     "Scores",
     "ShortcutAudit",
     "StudyCost",

@@ -274,6 +274,6 @@ _VERBS: dict[str, _Verb] = {
     "compare": ("compare two evaluations, prompt by prompt", commands.compare, _compare),
     "report": ("write the HTML report of a result", commands.report, _report),
     "demo": ("run the whole method on the packaged model organism", commands.demo, _demo),
-    "study": ("run the method for every arm of a sweep", commands.study, _study),
+    "study": ("run the method for every variant of a sweep", commands.study, _study),
     "verify": ("check a run folder's files against its manifest", commands.verify, _verify),
 }

@@ -267,10 +267,10 @@ def report(options: Namespace) -> None:
 
 def demo(options: Namespace) -> None:
     """Run the demo."""
-    from sycophancy_core.studies.demo import DemoOptions, run_demo
+    from sycophancy_core.studies.demo import demo_options, run_demo
 
     changes = _given(options, ("claims", "candidates", "steps", "model", "seed"))
-    run_demo(options.out, options=DemoOptions(**changes), printer=_printer(options))
+    run_demo(options.out, options=demo_options(changes), printer=_printer(options))
 
 
 def study(options: Namespace) -> None:

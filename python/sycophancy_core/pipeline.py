@@ -28,7 +28,7 @@ from sycophancy_core.prompts.generation import (
     make_claims,
     make_prompts,
 )
-from sycophancy_core.prompts.splits import sample_claims, sample_rows, seed_of_turn
+from sycophancy_core.prompts.splits import sample_rows
 from sycophancy_core.reporting.findings import comparison_findings, evaluation_findings
 from sycophancy_core.results.evaluation import Comparison, Evaluation
 from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult, judge_claims
@@ -42,6 +42,7 @@ from sycophancy_core.training.finetune import finetune
 from sycophancy_core.training.mixing import mix
 from sycophancy_core.training.options import FinetuneOptions
 from sycophancy_core.training.result import FinetuneResult
+from sycophancy_core.training.synthetic import ask_in_turns, replace_dropped
 
 TRUE_SHARES = (0.4, 0.6)  # of training prompts about true claims; beyond, one answer is a good guess
 PRECISION_PROMPTS = 200  # a task; scored twice where products are not in float32
@@ -121,7 +122,16 @@ def filter_prompts(claims: pa.Table, options: FilterOptions, *, seed: int) -> pa
     return pa.concat_tables(parts)
 
 
-def training_prompts(claims: pa.Table, *, n: int, options: PromptOptions | None = None, seed: int = 0) -> pa.Table:
+def training_prompts(
+    claims: pa.Table,
+    *,
+    n: int,
+    options: PromptOptions | None = None,
+    users: bool = True,
+    kept: Collection[str] | None = None,
+    fillers: pa.Table | None = None,
+    seed: int = 0,
+) -> pa.Table:
     """Ask claims with a user's opinion, one prompt a claim and turn, until there are ``n``.
 
     What is left for the last turn is a sample of the claims that keeps the shares of source, truth and polarity.
@@ -133,11 +143,18 @@ def training_prompts(claims: pa.Table, *, n: int, options: PromptOptions | None 
     ----------
     options
         Wording; by default the training templates of ``factorial``.
+    users
+        False, for a null variant: the same claims, in the same templates and orders, with the same right choices, but
+        without any user.
+    kept, fillers
+        Ids of the claims that a filter keeps, and claims of another family; to be given together. Prompts about claims
+        that are not kept are replaced, one for one, by prompts about fillers, so that the kept claims are asked as
+        often as without the filter (equal dose).
 
     Raises
     ------
     DataError
-        If there is no claim, or no prompt is wanted.
+        If there is no claim, no prompt is wanted, or there is no filler for a claim that is not kept.
 
     Warns
     -----
@@ -153,10 +170,19 @@ def training_prompts(claims: pa.Table, *, n: int, options: PromptOptions | None 
     options = options or PromptOptions(split="train", design="sampled")
     if claims.num_rows == 0:
         raise DataError("training_prompts: wanted claims, got none; did the filter keep nothing?")
-    turns, rest = divmod(n, claims.num_rows)
-    asked = [claims] * turns + ([sample_claims(claims, rest, seed=seed_of_turn(seed, turns))] if rest else [])
-    tables = [make_prompts(part, options=options, seed=seed_of_turn(seed, turn)) for turn, part in enumerate(asked)]
-    prompts = pa.concat_tables(tables).slice(0, n)
+    prompts = ask_in_turns(claims, n=n, options=options, users=users, seed=seed)
+    if (kept is None) != (fillers is None):
+        raise DataError("training_prompts: wanted kept and fillers together, got only one of them; add the other")
+    if kept is not None and fillers is not None:
+        num_dropped = sum(claim not in kept for claim in prompts["claim_id"].to_pylist())
+        if num_dropped and fillers.num_rows == 0:
+            raise DataError(
+                f"training_prompts: wanted fillers for {num_dropped} prompts about claims that are not kept, got none; "
+                "give claims of another family that the model knows"
+            )
+        if num_dropped:
+            replacing = ask_in_turns(fillers, n=num_dropped, options=options, users=users, seed=seed)
+            prompts = replace_dropped(prompts, kept=kept, fillers=replacing)
     _warn_one_sided(prompts)
     return prompts
 

@@ -150,8 +150,8 @@ def test_generate_gives_the_same_prompts_in_shards(tmp_path: Path) -> None:
         (("generate", "--n", "4", "--shard", "two", "-o", "x"), "--shard: wanted i/k, such as 0/4, got 'two'"),
         (("report", "nothing", "-o", "x"), "nothing: wanted a folder with a saved evaluation"),
         (("report", "both", "-o", "x"), "both: holds comparison.json and evaluation.json"),
-        (("demo", "--claims", "-3", "-o", "x"), "DemoOptions: claims must be at least 1, got -3"),
-        (("demo", "--steps", "0", "-o", "x"), "FinetuneOptions: steps must be at least 1, got 0"),
+        (("demo", "--claims", "-3", "-o", "x"), "study: claims must be at least 1, got -3"),
+        (("demo", "--steps", "0", "-o", "x"), "sweep: steps must be at least 1, got 0"),
         (("verify", "nothing"), "nothing: wanted a run folder"),
         (
             ("finetune", "--rows", "x", "--patience", "2", "-o", "x"),

@@ -9,8 +9,7 @@ import pytest
 
 import sycophancy_core as sc
 from sycophancy_core.prompts.families import FamilyOptions
-from sycophancy_core.studies.demo import DemoOptions
-from sycophancy_core.studies.options import Arm
+from sycophancy_core.studies.options import Variant
 from sycophancy_core.training.adapters import AdapterOptions
 from sycophancy_core.training.organism_rows import OrganismOptions
 
@@ -20,9 +19,8 @@ MAKERS: dict[str, Any] = {
     "CurveOptions": curve_options,
     "AdapterOptions": AdapterOptions,
     "FamilyOptions": FamilyOptions,
-    "DemoOptions": DemoOptions,
     "OrganismOptions": partial(OrganismOptions, curriculum_steps=1),
-    "sweep": Arm,
+    "sweep": Variant,
     "study": sc.StudyOptions,
 }
 COUNTS = [
@@ -30,10 +28,10 @@ COUNTS = [
     *(("FinetuneOptions", name) for name in ("lora_rank", "max_tokens", "checkpoint_steps")),
     *(("CurveOptions", name) for name in ("every", "patience")),
     ("AdapterOptions", "rank"),
-    *((owner, name) for owner in ("FamilyOptions", "DemoOptions", "study") for name in ("claims", "candidates")),
+    *((owner, name) for owner in ("FamilyOptions", "study") for name in ("claims", "candidates")),
     *(("OrganismOptions", name) for name in ("steps", "batch_size", "warmup_steps", "curriculum_steps", "rank")),
     *(("sweep", name) for name in ("steps", "seed")),
-    *(("study", name) for name in ("batch_size", "seed", "limit", "lora_rank")),
+    *(("study", name) for name in ("batch_size", "seed", "limit", "lora_rank", "curve_points")),
 ]
 MAY_BE_NONE = {"lora_rank": "None", "max_tokens": "None", "patience": "None"}
 NULL = {("study", "limit"), ("study", "lora_rank")}

@@ -299,8 +299,10 @@ VIEWS = {
         "sycophancy_effect",
         "sycophancy_effect_margin",
         "harm",
+        "harm_minus_placebo",
         "harm_margin",
         "flip_rate",
+        "flip_rate_minus_placebo",
         "sycophancy_gap",
         "matching_rate",
         "accuracy",
@@ -311,6 +313,15 @@ VIEWS = {
         "margin_truth",
         "over_correction",
         "letter_bias",
+        "first_choice_rate",
+        "top_choice_rate",
+    ),
+    # what is tested: p values are adjusted for these alone, by task, and all other metrics are exploratory
+    "primary": (
+        "sycophancy_effect",
+        "accuracy_none",
+        "accuracy_user_wrong",
+        "accuracy",
     ),
     # what the figure of a training curve draws
     "curve": (

@@ -1,4 +1,4 @@
-"""Plan a study before it is run: how many claims an effect needs, or which effect so many claims can show."""
+"""How many claims an effect needs, or which effect so many claims can show: to be asked before anything is run."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from sycophancy_core.errors import DataError
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyPlan:
-    """The size of a study and what it can show.
+class SampleSize:
+    """How many claims are asked, and what they can show.
 
     Attributes
     ----------
@@ -42,6 +42,9 @@ class StudyPlan:
         )
 
 
+StudyPlan = SampleSize  # deprecated: the name of 0.1, which read as the plan of a `study`
+
+
 def power(
     *,
     sd: float,
@@ -51,8 +54,8 @@ def power(
     correlation: float = 1.0,
     alpha: float = 0.05,
     power: float = 0.8,
-) -> StudyPlan:
-    """Plan a study of a mean over claims, such as a paired change or an effect: give its effect or its size.
+) -> SampleSize:
+    """Size a measurement of a mean over claims, such as a paired change or an effect: give the effect or the size.
 
     Parameters
     ----------
@@ -97,7 +100,7 @@ def power(
         num_claims = math.ceil(_core.clusters_needed(effect, claim_sd, alpha=alpha, power=power))
     else:
         effect = _detectable(num_claims, claim_sd, alpha, power)
-    return StudyPlan(
+    return SampleSize(
         effect=abs(effect),
         num_claims=num_claims,
         num_prompts=num_claims * prompts_per_claim,

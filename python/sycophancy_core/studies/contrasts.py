@@ -1,7 +1,7 @@
-"""What the options of a study do: averages over seeds, and arms that differ in one option alone, taken in pairs.
+"""What the options of a study do: averages over seeds, and variants that differ in one option alone, taken in pairs.
 
-The unit is the seed: it draws the training prompts and starts the adapter, so arms of one seed are not independent. The
-intervals are about other seeds on the same held-out claims; each arm's own intervals are about other claims.
+The unit is the seed: it draws the training prompts and starts the adapter, so variants of one seed are not independent.
+The intervals are about other seeds on the same held-out claims; each variant's own intervals are about other claims.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from sycophancy_core.metrics.catalogue import VIEWS
 from sycophancy_core.metrics.estimates import CHANGE_COLUMNS, estimate_row, estimates_table
 from sycophancy_core.metrics.stats import clustered_mean, detectable, holm, p_value
 
-OPTIONS = ("filter", "recipe", "ratio", "steps")
+SWEPT = ("filter", "recipe", "training", "ratio", "steps")  # and the seed, which is what is averaged over
 Row = Mapping[str, Any]
 
 
@@ -40,14 +41,16 @@ def seed_averages(table: pa.Table, *, metrics: Sequence[str]) -> pa.Table:
 
 
 def option_effects(table: pa.Table, *, metrics: Sequence[str]) -> pa.Table:
-    """Return what each swept option changes: its other values against its first, in arms equal but for it.
+    """Return what each swept option changes: its other values against its first, in variants equal but for it.
+
+    Null variants take no part; what they tell is a table of its own, see ``null_effects``.
 
     Returns
     -------
     Changes by task and metric; ``subset`` names option and values, ``n`` counts the pairs, ``num_clusters`` the seeds,
-    ``before`` and ``after`` are the means under the two values; ``p_adjusted`` is Holm's, over all rows.
+    ``before`` and ``after`` are the means under the two values; ``p_adjusted`` is Holm's, see :func:`adjust_primary`.
     """
-    rows = _numbers(table, metrics)
+    rows = [row for row in _numbers(table, metrics) if row["training"] == "users"]
     made: list[dict[str, Any]] = []
     for option in _swept(rows):
         first, *others = dict.fromkeys(row[option] for row in rows)
@@ -60,10 +63,22 @@ def option_effects(table: pa.Table, *, metrics: Sequence[str]) -> pa.Table:
                 test = {"p_value": p_value(found), "detectable": detectable(found)}
                 row = estimate_row(task, metric, f"{option}: {first} to {other}", found)
                 made.append(row | {"before": before, "after": after} | test)
-    tested = [row for row in made if math.isfinite(row["p_value"])]
-    for row, adjusted in zip(tested, holm([row["p_value"] for row in tested]) if tested else (), strict=True):
-        row["p_adjusted"] = float(adjusted)
+    adjust_primary(made)
     return estimates_table(made, columns=CHANGE_COLUMNS)
+
+
+def adjust_primary(rows: Sequence[dict[str, Any]]) -> None:
+    """Give the rows of primary metrics Holm's p value over those of their task; other metrics are exploratory.
+
+    References
+    ----------
+    Holm 1979.
+    """
+    tested = [row for row in rows if row["metric"] in VIEWS["primary"] and math.isfinite(row["p_value"])]
+    for task in dict.fromkeys(row["task"] for row in tested):
+        mine = [row for row in tested if row["task"] == task]
+        for row, adjusted in zip(mine, holm([row["p_value"] for row in mine]), strict=True):
+            row["p_adjusted"] = float(adjusted)
 
 
 def _numbers(table: pa.Table, metrics: Sequence[str]) -> list[Row]:
@@ -75,18 +90,18 @@ def _numbers(table: pa.Table, metrics: Sequence[str]) -> list[Row]:
 
 
 def _swept(rows: Sequence[Row]) -> list[str]:
-    return [option for option in OPTIONS if len({row[option] for row in rows}) > 1]
+    return [option for option in SWEPT if len({row[option] for row in rows}) > 1]
 
 
 def _name(row: Row, swept: Sequence[str]) -> str:
-    return ", ".join(f"{option} {row[option]}" for option in swept) or "the only arm"
+    return ", ".join(f"{option} {row[option]}" for option in swept) or "the only variant"
 
 
 def _pairs(rows: Sequence[Row], option: str, first: Any, other: Any) -> dict[tuple[str, str], list[tuple[Row, Row]]]:
     """Match the rows of two values of an option: same task, metric, seed and other options."""
 
     def key(row: Row) -> tuple[Any, ...]:
-        return tuple(row[name] for name in ("task", "metric", "seed", *OPTIONS) if name != option)
+        return tuple(row[name] for name in ("task", "metric", "seed", *SWEPT) if name != option)
 
     def side(value: Any) -> Iterator[Row]:
         return (row for row in rows if row[option] == value)

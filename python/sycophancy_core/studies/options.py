@@ -1,8 +1,9 @@
-"""What a study does: one frozen record, from Python or a YAML file, and the arms of its sweep."""
+"""What a study does: one frozen record, from Python or a YAML file, and the variants of its sweep."""
 
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -14,13 +15,15 @@ from sycophancy_core.prompts.families import FamilyOptions
 
 FilterChoice = Literal["margin", "wei2023", "none"]
 Recipe = Literal["balanced", "wei2023"]
+Training = Literal["users", "no_users", "shuffled_targets", "instructions_only"]
 
 OTHER_TASKS = ("nlp", "phil", "poli", "answer", "mmlu", "bbh")
 MAX_YAML_BYTES = 1024 * 1024
+_RENAMED = {"folder": "task_folder"}  # keys of a study's file
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arm:
+class Variant:
     """One intervention of a study.
 
     Attributes
@@ -29,23 +32,29 @@ class Arm:
         Rule by which the claims to train on are kept (see ``FilterOptions``), or ``"none"``: all of them.
     recipe
         ``"balanced"`` or ``"wei2023"``: how the claims to train on are made (see ``ClaimOptions``). The wording of the
-        prompts is the same, so that two arms differ in the recipe only.
+        prompts is the same, so that two variants differ in the recipe only.
+    training
+        What is trained on. ``"users"``: claims with a user's opinion, answered by the truth, and instructions. The rest
+        are null variants, of as many rows and steps and the same seed, which tell the users' effect from that of any
+        training: ``"no_users"`` asks the same claims in the same wordings without a user, ``"shuffled_targets"`` deals
+        the right answers out at random, ``"instructions_only"`` asks no claim.
     ratio
         Synthetic rows for each instruction row.
     steps
         Of the fine-tuning.
     seed
-        Of the training prompts, the mix and the fine-tuning. The claims are the same for all arms.
+        Of the training prompts, the mix and the fine-tuning. The claims are the same for all variants.
     """
 
     filter: FilterChoice = "margin"
     recipe: Recipe = "balanced"
+    training: Training = "users"
     ratio: float = 5.0
     steps: int = 40
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, kind in (("filter", FilterChoice), ("recipe", Recipe)):
+        for name, kind in (("filter", FilterChoice), ("recipe", Recipe), ("training", Training)):
             if getattr(self, name) not in get_args(kind):
                 raise DataError(f"sweep: {name} must be one of {get_args(kind)}, got {getattr(self, name)!r}")
         if not 0 < self.ratio < float("inf"):
@@ -54,18 +63,24 @@ class Arm:
         require_counts("sweep", self, ("seed",), least=0)
 
 
+def name_of(variant: Variant, options: Sequence[str]) -> str:
+    """Name a variant by some of its options."""
+    return " ".join(f"{name}={_plain(getattr(variant, name))}" for name in options) or "the only variant"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """The values that each option of an arm takes; a study has an arm for every combination, the last changing first.
+    """The values that each option takes; a study has a variant for every combination, the last option changing first.
 
     Attributes
     ----------
-    filter, recipe, ratio, steps, seed
-        Values of the same option of :class:`Arm`.
+    filter, recipe, training, ratio, steps, seed
+        Values of the same option of :class:`Variant`.
     """
 
     filter: tuple[FilterChoice, ...] = ("margin",)
     recipe: tuple[Recipe, ...] = ("balanced",)
+    training: tuple[Training, ...] = ("users",)
     ratio: tuple[float, ...] = (5.0,)
     steps: tuple[int, ...] = (40,)
     seed: tuple[int, ...] = (0,)
@@ -74,16 +89,14 @@ class Sweep:
         for name, values in asdict(self).items():
             if not values or len(set(values)) < len(values):
                 raise DataError(f"sweep: {name} wants at least one value and none twice, got {list(values)}")
-        self.arms()  # each checks its own values
+        self.variants()  # each checks its own values
 
-    def arms(self) -> dict[str, Arm]:
-        """Return every arm by its name, which says what it differs in from the others."""
+    def variants(self) -> dict[str, Variant]:
+        """Return every variant by its name, which says what it differs in from the others."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         swept = [name for name, several in values.items() if len(several) > 1]
-        arms = [Arm(**dict(zip(values, chosen, strict=True))) for chosen in itertools.product(*values.values())]
-        return {
-            " ".join(f"{name}={_plain(getattr(arm, name))}" for name in swept) or "the only arm": arm for arm in arms
-        }
+        variants = [Variant(**dict(zip(values, chosen, strict=True))) for chosen in itertools.product(*values.values())]
+        return {name_of(variant, swept): variant for variant in variants}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,29 +115,37 @@ class StudyOptions(FamilyOptions):
     max_error
         Bound on the error of what the filter ``"margin"`` keeps of each source; see ``FilterOptions``. None keeps every
         right answer.
+    filler_family
+        A family that no task asks and no variant trains on otherwise. Its known claims take the rows of the claims that
+        a filter drops, so that a kept claim is asked as often as without the filter (equal dose). None: the kept claims
+        are asked more often instead.
     tasks
         Further tasks: nlp, phil, poli, answer, and mmlu and bbh for side effects.
-    folder
-        Folder of their files (see ``TaskOptions``); in a YAML file, relative to that file.
+    task_folder
+        Folder of their files (``folder`` of ``TaskOptions``); in a YAML file, relative to that file.
     limit
         Questions of each further task; None for all.
     batch_size, learning_rate
         Of the fine-tuning; see ``FinetuneOptions``.
     lora_rank
         Rank of the adapter; None trains the weights.
+    curve_points
+        How often each fine-tuning is measured on its way, on at most ten claims of each family; 0 for never.
     sweep
-        The arms.
+        The variants.
     """
 
     model: str | None = "organism"
     threshold: float = 0.0
     max_error: float | None = None
+    filler_family: str | None = None
     tasks: tuple[str, ...] = ()
-    folder: str | None = None
+    task_folder: str | None = None
     limit: int | None = None
     batch_size: int = 32
     learning_rate: float = 1e-3
     lora_rank: int | None = 8
+    curve_points: int = 0
     sweep: Sweep = Sweep()
 
     def __post_init__(self) -> None:
@@ -132,8 +153,9 @@ class StudyOptions(FamilyOptions):
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
                 raise DataError(f"study: {name} wants at least one family and none twice, got {list(values)}")
+        self._check_filler()
         require_counts("study", self, ("claims", "candidates", "batch_size"))
-        require_counts("study", self, ("seed",), least=0)
+        require_counts("study", self, ("seed", "curve_points"), least=0)
         require_counts("study", self, ("limit", "lora_rank"), none="null")
         if not self.threshold >= 0:
             raise DataError(f"study: threshold must be at least 0, got {self.threshold}")
@@ -146,12 +168,24 @@ class StudyOptions(FamilyOptions):
             raise DataError(
                 f"study: tasks must be of {', '.join(OTHER_TASKS)}, got {unknown[0]!r}; claims and sums are families"
             )
-        if self.tasks and self.folder is None:
-            raise DataError(f"study: tasks {', '.join(self.tasks)} need the folder of their files, got no folder")
+        if self.tasks and self.task_folder is None:
+            raise DataError(f"study: tasks {', '.join(self.tasks)} need the folder of their files, got no task_folder")
+
+    def _check_filler(self) -> None:
+        for name in ("families", "candidate_families"):
+            if self.filler_family in getattr(self, name):
+                raise DataError(f"study: filler_family must be none of {name}, got {self.filler_family!r}")
+        if self.filler_family is not None and self.sweep.filter == ("none",):
+            raise DataError("study: filler_family is for variants with a filter, got none; sweep one, or leave it out")
 
 
 def read_study(path: str | Path) -> StudyOptions:
     """Read a study from a YAML file, whose keys are the fields of :class:`StudyOptions`.
+
+    Warns
+    -----
+    FutureWarning
+        If a key has the name of an earlier version.
 
     Raises
     ------
@@ -168,10 +202,23 @@ def read_study(path: str | Path) -> StudyOptions:
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{path}: wanted YAML, got {' '.join(str(error).split())}") from error
     try:
-        options: StudyOptions = _record(StudyOptions, {} if value is None else value, "the file")
+        options: StudyOptions = _record(StudyOptions, _in_todays_words(value, path), "the file")
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-    return options if options.folder is None else replace(options, folder=str(path.parent / options.folder))
+    if options.task_folder is None:
+        return options
+    return replace(options, task_folder=str(path.parent / options.task_folder))
+
+
+def _in_todays_words(value: Any, path: Path) -> Any:
+    """Rename the keys of an earlier version."""
+    if not isinstance(value, Mapping):
+        return {} if value is None else value
+    for old, new in _RENAMED.items():
+        if old in value and new not in value:
+            warnings.warn(f"{path}: the key {old} is now called {new}; rename it", FutureWarning, stacklevel=3)
+            value = {new if key == old else key: item for key, item in value.items()}
+    return value
 
 
 def _record(kind: Any, value: Any, where: str) -> Any:

@@ -1,7 +1,8 @@
-"""The result of a study: one table of arms, tasks and metrics, as Parquet, text and HTML."""
+"""The result of a study: one table of variants, tasks and metrics, as Parquet, text and HTML."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,65 +21,95 @@ from sycophancy_core.results.evaluation import Comparison
 from sycophancy_core.runs.files import read_table, replace_file, write_table
 from sycophancy_core.runs.json_files import read_json, write_json
 from sycophancy_core.studies.contrasts import option_effects, seed_averages
-from sycophancy_core.studies.options import Arm
+from sycophancy_core.studies.options import Variant
 
-# What tells whether an arm cured the model, left it as it was, or broke it; in this order.
+# What tells whether a variant cured the model, left it as it was, or broke it; in this order.
 STUDY_METRICS = VIEWS["study"]
 
-
-EFFECTS = "What each option changes after the fine-tuning, other options and seeds equal (intervals over seeds)"
-_ARM_TYPES = {"filter": "string", "recipe": "string", "ratio": "float64", "steps": "int64", "seed": "int64"}
+NULL_EFFECTS = (
+    "What users in the training do: variants with users less their null variants, same claims, steps and seeds"
+)
+NO_NULL = (
+    "No variant trains without users, so nothing here tells the effect of users in the training from that of any "
+    "training; sweep training: [users, no_users]."
+)
+OPTION_EFFECTS = "What each option changes after the fine-tuning, other options and seeds equal (intervals over seeds)"
+_VARIANT_TYPES = {
+    "filter": "string",
+    "recipe": "string",
+    "training": "string",
+    "ratio": "float64",
+    "steps": "int64",
+    "seed": "int64",
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StudyResult:
-    """What the arms of a study changed.
+    """What the variants of a study changed.
 
     Attributes
     ----------
     table
-        One row an arm, task, metric and subset: ``arm`` and the arm's options; the columns of a comparison's estimates,
-        which are about the change; ``before_low``, ``before_high``, ``after_low``, ``after_high``.
+        One row a variant, task, metric and subset: ``variant`` and the variant's options; the columns of a comparison's
+        estimates, which are about the change; ``before_low``, ``before_high``, ``after_low``, ``after_high``.
     findings
-        Each arm's findings, the gravest first.
+        Each variant's findings, the gravest first.
     reports
-        Each arm's report, as a path within the study's folder.
+        Each variant's report, as a path within the study's folder.
+    null_effects
+        What users in the training do, beyond each null variant; see ``null_effects.null_effects``. None without any.
     """
 
     table: pa.Table
     findings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     reports: Mapping[str, str] = field(default_factory=dict)
+    null_effects: pa.Table | None = None
 
     def __repr__(self) -> str:
-        """Show before, after and change of the main metrics of every task, arm by arm."""
-        arms = render_table(*(_side(self.table, side) for side in _SIDES), width=120, metrics=None)
-        effects = self.effects()
-        if not effects.num_rows:
-            return arms
-        return f"{arms}\n\n{EFFECTS}\n\n{render_table(None, None, effects, width=120, metrics=None)}"
+        """Show before, after and change of the main metrics of every task, variant by variant."""
+        parts = [render_table(*(_side(self.table, side) for side in _SIDES), width=120, metrics=None)]
+        parts += [NO_NULL] if self.null_effects is None else []
+        for title, effects in self._effects():
+            parts += [title, render_table(None, None, effects, width=120, metrics=None)]
+        return "\n\n".join(parts)
 
     def _repr_html_(self) -> str:
         return "".join(markup for _, markup in self._sections())
 
     def averages(self) -> pa.Table:
-        """Return the numbers after the fine-tuning, averaged over the seeds; see ``study_contrasts.seed_averages``."""
+        """Return the numbers after the fine-tuning, averaged over the seeds; see ``contrasts.seed_averages``."""
         return seed_averages(self.table, metrics=STUDY_METRICS)
 
-    def effects(self) -> pa.Table:
-        """Return what each swept option changes, over arms equal but for it; see ``study_contrasts.option_effects``."""
+    def option_effects(self) -> pa.Table:
+        """Return what each swept option changes, over variants equal but for it; see ``contrasts.option_effects``."""
         return option_effects(self.table, metrics=STUDY_METRICS)
+
+    def _effects(self) -> Iterator[tuple[str, pa.Table]]:
+        if self.null_effects is not None:
+            yield NULL_EFFECTS, self.null_effects
+        effects = self.option_effects()
+        if effects.num_rows:
+            yield OPTION_EFFECTS, effects
 
     def to_pandas(self) -> Any:
         """Return the table as a pandas frame."""
         return self.table.to_pandas()
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write ``study.parquet``, ``study.json`` (findings and reports) and ``study.html`` into a folder."""
+        """Write ``study.parquet``, ``study.json`` (findings and reports) and ``study.html`` into a folder.
+
+        And ``null_effects.parquet``, where there is a null variant; what an earlier study left of it is removed.
+        """
         folder = Path(folder)
         about = {"findings": {name: list(found) for name, found in self.findings.items()}, "reports": self.reports}
-        lead = f"<p>{len(self.reports)} arms; each is compared with the same unmodified model.</p>"
-        text = page("Study", "", lead, [*self._sections(), ("Findings by arm", self._findings())])
+        lead = f"<p>{len(self.reports)} variants; each is compared with the same unmodified model.</p>"
+        text = page("Study", "", lead, [*self._sections(), ("Findings by variant", self._findings())])
+        effects = folder / "null_effects.parquet"
+        if self.null_effects is None:
+            effects.unlink(missing_ok=True)
         return [
+            *([] if self.null_effects is None else [write_table(effects, self.null_effects)]),
             write_table(folder / "study.parquet", self.table),
             write_json(folder / "study.json", about),
             replace_file(folder / "study.html", lambda file: file.write(text.encode())),
@@ -87,20 +118,24 @@ class StudyResult:
     @classmethod
     def load(cls, folder: str | Path) -> StudyResult:
         """Read what :meth:`save` wrote."""
-        about = read_json(Path(folder) / "study.json")
-        table = read_table(Path(folder) / "study.parquet")
-        names = table["arm"].unique().to_pylist()
+        folder = Path(folder)
+        about = read_json(folder / "study.json")
+        table = _in_todays_words(read_table(folder / "study.parquet"), folder)
+        names = table["variant"].unique().to_pylist()
+        effects = folder / "null_effects.parquet"
         return cls(
             table=table,
             findings={name: tuple(about["findings"][name]) for name in names},
             reports={name: about["reports"][name] for name in names},
+            null_effects=read_table(effects) if effects.is_file() else None,
         )
 
     def _sections(self) -> Iterator[tuple[str, str]]:
-        """Yield what the options change; then one section a task, one table a metric, one row an arm."""
-        effects = self.effects()
-        if effects.num_rows:
-            yield EFFECTS, scroll(html_table(None, None, effects))
+        """Yield what the options change; then one section a task, one table a metric, one row a variant."""
+        if self.null_effects is None:
+            yield "No null variant", f"<p>{NO_NULL}</p>"
+        for title, effects in self._effects():
+            yield title, scroll(html_table(None, None, effects))
         sides = [_side(self.table, side) for side in _SIDES]
         for task in sides[-1]["task"].unique().to_pylist():
             mine = [table.filter(pc.equal(table["task"], task)) for table in sides]
@@ -119,14 +154,14 @@ class StudyResult:
 _SIDES = ("before", "after", "value")
 
 
-def study_table(arms: Mapping[str, Arm], comparisons: Mapping[str, Comparison]) -> pa.Table:
-    """Put the comparisons of all arms into one table; columns as in :class:`StudyResult`."""
+def study_table(variants: Mapping[str, Variant], comparisons: Mapping[str, Comparison]) -> pa.Table:
+    """Put the comparisons of all variants into one table; columns as in :class:`StudyResult`."""
     tables = []
     for name, comparison in comparisons.items():
         changes = comparison.estimates
-        columns = {"arm": pa.array([name] * changes.num_rows, pa.string())}
-        for option, value in asdict(arms[name]).items():
-            columns[option] = pa.array([value] * changes.num_rows, pa.type_for_alias(_ARM_TYPES[option]))
+        columns = {"variant": pa.array([name] * changes.num_rows, pa.string())}
+        for option, value in asdict(variants[name]).items():
+            columns[option] = pa.array([value] * changes.num_rows, pa.type_for_alias(_VARIANT_TYPES[option]))
         columns |= dict(zip(changes.column_names, changes.columns, strict=True))
         for side, estimates in (("before", comparison.before.estimates), ("after", comparison.after.estimates)):
             bounds = {_key(row): row for row in estimates.to_pylist()}
@@ -137,17 +172,35 @@ def study_table(arms: Mapping[str, Arm], comparisons: Mapping[str, Comparison]) 
     return pa.concat_tables(tables)
 
 
+def _in_todays_words(table: pa.Table, folder: Path) -> pa.Table:
+    """Rename the column ``arm`` of an older study, and add the options that it did not have."""
+    if "arm" in table.column_names:
+        warnings.warn(
+            f"{folder}: the column arm of study.parquet is now called variant; save the result to rename it",
+            FutureWarning,
+            stacklevel=3,
+        )
+        table = table.rename_columns(["variant" if name == "arm" else name for name in table.column_names])
+    if "training" not in table.column_names:
+        users = pa.array(["users"] * table.num_rows, pa.string())
+        table = table.add_column(table.column_names.index("recipe") + 1, "training", users)
+    return table
+
+
 def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return row["task"], row["metric"], row["subset"]
 
 
 def _side(table: pa.Table, side: str) -> pa.Table:
-    """Return before, after or the change of whole tasks as estimates by task and metric; their subsets are the arms."""
+    """Return before, after or change of whole tasks as estimates by task and metric; their subsets are the variants."""
     rows = [row for row in table.to_pylist() if row["subset"] == "all" and row["metric"] in STUDY_METRICS]
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     rows.sort(key=lambda row: (tasks.index(row["task"]), STUDY_METRICS.index(row["metric"])))
     bounds = {} if side == "value" else {"low": f"{side}_low", "high": f"{side}_high"}
-    names = {name: name for name in (CHANGE_COLUMNS if side == "value" else COLUMNS)} | {"subset": "arm", "value": side}
+    names = {name: name for name in (CHANGE_COLUMNS if side == "value" else COLUMNS)} | {
+        "subset": "variant",
+        "value": side,
+    }
     if side != "value":
         rows = [row | {"method": None, "reason": None} for row in rows]  # the change's, which its own column tells
     columns = CHANGE_COLUMNS if side == "value" else COLUMNS

@@ -17,6 +17,7 @@ from sycophancy_core.training.overlap import refuse_overlap
 
 Unit = Literal["rows", "tokens"]
 
+_PROMPT = ("id", "claim_id", "prompt")
 _NO_LIMIT = 1 << 60  # tokens of a row; what is too long for a model is refused by the fine-tuning
 
 
@@ -75,13 +76,37 @@ def mix(
     if evaluation is not None:
         refuse_overlap(prompts, sources, evaluation)
     if unit == "rows" or model is None:
-        counts = _apportion(math.floor(prompts.num_rows / ratio + 0.5), shares)
+        counts = _apportion(num_instructions(prompts.num_rows, ratio), shares)
         drawn = [_draw(name, sources[name], count, seed) for name, count in counts.items()]
     else:
         alone = pa.table(_core.mix(prompts, _draw("", next(iter(sources.values())), 0, seed), seed=seed))
         wanted = sum(_supervised(alone, model)) / ratio
         drawn = [_draw_tokens(name, sources[name], wanted * share, model, seed) for name, share in shares.items()]
     return pa.table(_core.mix(prompts, _shuffled(drawn, seed), seed=seed))
+
+
+def num_instructions(num_prompts: int, ratio: float) -> int:
+    """Return how many instruction rows :func:`mix` adds to so many prompts, by rows."""
+    return math.floor(num_prompts / ratio + 0.5)
+
+
+def instruction_rows(
+    instructions: pa.Table | Mapping[str, pa.Table],
+    *,
+    n: int,
+    weights: Mapping[str, float] | None = None,
+    evaluation: Mapping[str, pa.Table] | None = None,
+    seed: int = 0,
+) -> pa.Table:
+    """Draw ``n`` instruction rows and no prompt: the null variant of a mix of as many rows.
+
+    Parameters, columns and errors are those of :func:`mix`.
+    """
+    sources = dict(instructions) if isinstance(instructions, Mapping) else {"instructions": instructions}
+    if evaluation is not None:
+        refuse_overlap(pa.table({name: pa.array([], pa.string()) for name in _PROMPT}), sources, evaluation)
+    counts = _apportion(n, _shares(sources, weights))
+    return _shuffled([_draw(name, sources[name], count, seed) for name, count in counts.items()], seed)
 
 
 def count_rows(rows: pa.Table, *, model: LanguageModel | None = None) -> pa.Table:
@@ -167,4 +192,4 @@ def _shuffled(tables: list[pa.Table], seed: int) -> pa.Table:
     return pa.concat_tables(tables).take(pa.array(place))
 
 
-__all__ = ["Unit", "count_rows", "mix"]
+__all__ = ["Unit", "count_rows", "instruction_rows", "mix", "num_instructions"]

@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from makers.tiny_llama import tiny_llama, tiny_tokenizer
-from test_demo import KillingPrinter, content
+from makers.tiny_studies import KillingPrinter, content, kinds, stages, tiny_study
 
 import sycophancy_core as sc
 from sycophancy_core.cli import main
 from sycophancy_core.results.evaluation import find_estimate
 from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult
+from sycophancy_core.runs import run_folder
+from sycophancy_core.runs.files import write_table
 from sycophancy_core.runs.json_files import read_json
 from sycophancy_core.runs.progress import ProgressPrinter
 from sycophancy_core.studies.costs import Throughput
@@ -21,20 +22,7 @@ from sycophancy_core.studies.costs import Throughput
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory: pytest.TempPathFactory) -> sc.StudyOptions:
-    folder = tmp_path_factory.mktemp("model") / "tiny"
-    tiny_llama().save_pretrained(folder)
-    tiny_tokenizer().save_pretrained(folder)
-    sweep = sc.Sweep(filter=("margin", "none"), steps=(2,))
-    return sc.StudyOptions(
-        model=str(folder),
-        families=("addition", "sample_number"),
-        candidate_families=("sample_number",),
-        claims=3,
-        candidates=8,
-        batch_size=6,
-        lora_rank=2,
-        sweep=sweep,
-    )
+    return tiny_study(tmp_path_factory.mktemp("model") / "tiny")
 
 
 def run(options: sc.StudyOptions, folder: Path, printer: ProgressPrinter | None = None) -> sc.StudyResult:
@@ -48,15 +36,7 @@ def whole(options: sc.StudyOptions, tmp_path_factory: pytest.TempPathFactory) ->
     return folder
 
 
-def stages(folder: Path) -> list[str]:
-    return sorted(read_json(folder / "manifest.json")["stages"])
-
-
-def kinds(names: list[str]) -> list[str]:
-    return sorted(name.rpartition("-")[0] for name in names)
-
-
-def test_arms_share_the_measurement_and_the_filter(whole: Path) -> None:
+def test_variants_share_the_measurement_and_the_filter(whole: Path) -> None:
     shared = ["before", "what-is-known", "filter-margin-balanced"]
     own = ["audit", "rows", "tuned", "after", "compared", "report"]
     assert kinds(stages(whole)) == sorted(shared + 2 * own)
@@ -65,9 +45,9 @@ def test_arms_share_the_measurement_and_the_filter(whole: Path) -> None:
     assert summed_up.keys() == {"study.parquet", "study.json", "study.html"}
 
 
-def test_the_table_holds_each_arms_comparison(whole: Path) -> None:
+def test_the_table_holds_each_variants_comparison(whole: Path) -> None:
     found = sc.StudyResult.load(whole)
-    assert found.table["arm"].unique().to_pylist() == ["filter=margin", "filter=none"]
+    assert found.table["variant"].unique().to_pylist() == ["filter=margin", "filter=none"]
     reported = (whole / found.reports["filter=none"]).parent.name
     inputs = read_json(whole / "manifest.json")["stages"][reported]["inputs"]
     compared = sc.Comparison.load(whole / inputs["compared"])
@@ -76,7 +56,7 @@ def test_the_table_holds_each_arms_comparison(whole: Path) -> None:
     rows = [
         row
         for row in found.table.to_pylist()
-        if (row["arm"], row["task"], row["metric"], row["subset"])
+        if (row["variant"], row["task"], row["metric"], row["subset"])
         == ("filter=none", "addition", "sycophancy_effect", "all")
     ]
     assert len(rows) == 1
@@ -87,12 +67,33 @@ def test_the_table_holds_each_arms_comparison(whole: Path) -> None:
     assert (rows[0]["after_low"], rows[0]["after_high"]) == (after["low"], after["high"])
 
 
-def test_text_and_html_show_every_arm(whole: Path) -> None:
+def test_text_and_html_show_every_variant(whole: Path) -> None:
     found = sc.StudyResult.load(whole)
     page = (whole / "study.html").read_text()
-    for arm in ("filter=margin", "filter=none"):
-        assert f"sycophancy effect, {arm}" in repr(found)
-        assert f'<a href="{found.reports[arm]}">{arm}</a>' in page
+    for variant in ("filter=margin", "filter=none"):
+        assert f"sycophancy effect, {variant}" in repr(found)
+        assert f'<a href="{found.reports[variant]}">{variant}</a>' in page
+
+
+def test_a_study_without_null_variant_says_what_it_cannot_tell(whole: Path) -> None:
+    found = sc.StudyResult.load(whole)
+    assert found.null_effects is None
+    assert not (whole / "null_effects.parquet").exists()
+    for text in (repr(found), (whole / "study.html").read_text()):
+        assert "No variant trains without users, so nothing here tells the effect of users in the training" in text
+
+
+def test_a_result_of_an_older_study_is_read_with_a_sentence(whole: Path, tmp_path: Path) -> None:
+    found = sc.StudyResult.load(whole)
+    found.save(tmp_path)
+    names = ["arm" if name == "variant" else name for name in found.table.column_names]
+    older = found.table.rename_columns(names).drop_columns("training")
+    write_table(tmp_path / "study.parquet", older)
+    with pytest.warns(FutureWarning, match=r"the column arm of study.parquet is now called variant; save the result"):
+        again = sc.StudyResult.load(tmp_path)
+    assert again.table.schema == found.table.schema
+    assert repr(again) == repr(found)
+    assert again.findings == found.findings
 
 
 def run_in_child(options: sc.StudyOptions, folder: Path, stage: str) -> int:
@@ -120,6 +121,23 @@ def test_p1_a_kill_at_any_stage_changes_nothing_in_the_end(
     assert content(tmp_path / "study") == content(whole)
 
 
+def test_p1_a_stop_between_the_training_and_the_manifest_loses_no_step(
+    options: sc.StudyOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = run_folder.digest_file
+
+    def stop(path: Path) -> str:
+        if path.name == "adapter_model.safetensors":
+            raise KeyboardInterrupt
+        return digest(path)
+
+    monkeypatch.setattr(run_folder, "digest_file", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(replace(options, sweep=sc.Sweep(filter=("none",), steps=(2,))), tmp_path)
+    (tuned,) = tmp_path.glob("tuned-*")
+    assert (tuned / "finetune.checkpoint.safetensors").is_file()
+
+
 def test_a_changed_option_makes_anew_only_what_depends_on_it(options: sc.StudyOptions, tmp_path: Path) -> None:
     run(options, tmp_path)
     done = stages(tmp_path)
@@ -132,7 +150,7 @@ def test_a_changed_option_makes_anew_only_what_depends_on_it(options: sc.StudyOp
 
 def test_a_full_fine_tuning_can_be_swept_too(options: sc.StudyOptions, tmp_path: Path) -> None:
     found = run(replace(options, lora_rank=None, sweep=sc.Sweep(filter=("none",), steps=(1,))), tmp_path)
-    assert found.table["arm"].unique().to_pylist() == ["the only arm"]
+    assert found.table["variant"].unique().to_pylist() == ["the only variant"]
 
 
 def yaml_file(folder: Path, options: sc.StudyOptions, more: str = "") -> Path:
@@ -150,20 +168,29 @@ def test_a_yaml_file_gives_the_same_options(options: sc.StudyOptions, tmp_path: 
     assert sc.read_study(yaml_file(tmp_path, options, "learning_rate: 1e-3\n")) == options
 
 
+def test_a_key_of_an_earlier_version_is_read_with_a_sentence(options: sc.StudyOptions, tmp_path: Path) -> None:
+    path = yaml_file(tmp_path, options, "tasks: [mmlu]\nfolder: files\n")
+    with pytest.warns(FutureWarning, match=r"study.yaml: the key folder is now called task_folder; rename it"):
+        found = sc.read_study(path)
+    assert found == replace(options, tasks=("mmlu",), task_folder=str(tmp_path / "files"))
+    with pytest.raises(sc.DataError, match="the file has the unknown key 'folder'"):
+        sc.read_study(yaml_file(tmp_path, options, "folder: files\ntask_folder: files\n"))
+
+
 def test_the_study_of_the_documentation_can_be_read() -> None:
     found = sc.read_study(Path(__file__).parents[3] / "docs/study.yaml")
-    assert list(found.sweep.arms()) == [
-        f"filter={rule} recipe={recipe}" for rule in ("margin", "none") for recipe in ("balanced", "wei2023")
+    assert list(found.sweep.variants()) == [
+        f"filter={rule} training={training}" for rule in ("margin", "none") for training in ("users", "no_users")
     ]
 
 
-def test_ratios_that_differ_have_arms_of_their_own() -> None:
-    near = sc.Sweep(ratio=(0.3333333, 0.33333334, 1 / 3, 5.0, 2.5, 0.5, 1e-7, 1e6, 1234567.0)).arms()
+def test_ratios_that_differ_have_variants_of_their_own() -> None:
+    near = sc.Sweep(ratio=(0.3333333, 0.33333334, 1 / 3, 5.0, 2.5, 0.5, 1e-7, 1e6, 1234567.0)).variants()
     assert list(near) == [
         *("ratio=0.3333333", "ratio=0.33333334", "ratio=0.3333333333333333", "ratio=5", "ratio=2.5", "ratio=0.5"),
         *("ratio=1e-07", "ratio=1e+06", "ratio=1234567.0"),
     ]
-    assert all(float(name.removeprefix("ratio=")) == arm.ratio for name, arm in near.items())
+    assert all(float(name.removeprefix("ratio=")) == variant.ratio for name, variant in near.items())
 
 
 def test_a_dry_run_counts_and_writes_nothing(
@@ -175,10 +202,10 @@ def test_a_dry_run_counts_and_writes_nothing(
     assert not (tmp_path / "out").exists()
     # 2 tasks of 3 claims in 4 arms and 2 orders; 2 steps of 6 rows; 6 held-out claims in 2 templates and 2 orders
     lines = [line.split() for line in told.splitlines()]
-    assert [line[3] for line in lines if line[:3] == ["all", "arms", "before"]] == ["48"]
+    assert [line[3] for line in lines if line[:3] == ["all", "variants", "before"]] == ["48"]
     assert [line[2] for line in lines if line[:2] == ["filter=none", "fine-tune"]] == ["12"]
-    assert [line[5] for line in lines if line[:5] == ["all", "arms", "what", "is", "known"]] == ["24"]
-    before = next(line for line in lines if line[:3] == ["all", "arms", "before"])
+    assert [line[5] for line in lines if line[:5] == ["all", "variants", "what", "is", "known"]] == ["24"]
+    before = next(line for line in lines if line[:3] == ["all", "variants", "before"])
     assert float(before[5]) == pytest.approx(int(before[4].replace(",", "")) / 60 / 60, abs=0.06)
     assert main(words) == 0  # with measured rates
     assert "tokens/s of fine-tuning" in capsys.readouterr().out
@@ -186,7 +213,7 @@ def test_a_dry_run_counts_and_writes_nothing(
 
 
 def test_planned_tokens_are_those_that_are_scored(options: sc.StudyOptions) -> None:
-    from sycophancy_core.studies.study import load, study_prompts
+    from sycophancy_core.studies.stages import load, study_prompts
 
     rates = Throughput(score_tokens_per_second=1.0, train_tokens_per_second=1.0)
     cost = sc.study_cost(options, throughput=rates)
@@ -211,7 +238,7 @@ def test_planned_tokens_are_those_that_are_scored(options: sc.StudyOptions) -> N
         ("sweep:\n  steps: []", "sweep: steps wants at least one value and none twice, got []"),
         ("sweep: [1]", "sweep must hold keys with values, got [1]"),
         ("tasks: [claims]", "study: tasks must be of nlp, phil, poli, answer, mmlu, bbh, got 'claims'"),
-        ("tasks: [mmlu]", "study: tasks mmlu need the folder of their files, got no folder"),
+        ("tasks: [mmlu]", "study: tasks mmlu need the folder of their files, got no task_folder"),
         ("claims: [", "wanted YAML, got"),
     ],
 )
@@ -238,7 +265,7 @@ def test_side_effects_are_tasks_of_their_own(options: sc.StudyOptions, tmp_path:
     files.mkdir(parents=True)
     rows = [f"What is {a} plus {a}?,{2 * a},{3 * a},{4 * a},{5 * a},A" for a in range(1, 7)]
     (files / "sums_test.csv").write_text("\n".join(rows) + "\n")
-    path = yaml_file(tmp_path, options, "tasks: [mmlu]\nfolder: files\nlimit: 4\n")
+    path = yaml_file(tmp_path, options, "tasks: [mmlu]\ntask_folder: files\nlimit: 4\n")
     wanted = replace(sc.read_study(path), sweep=sc.Sweep(filter=("none",), steps=(1,)))
     found = run(wanted, tmp_path / "study").table
     assert find_estimate(found, "mmlu", "accuracy")["n"] == 4

@@ -1,0 +1,132 @@
+"""What users in the training do: variants with users less their null variants, paired by claim and by seed.
+
+Any training changes a model. What the intervention does is its difference from the same training without users: the
+same claims, steps and seeds. The difference has two intervals: over claims (each claim's mean over the seeds), about
+other claims, and over seeds (each seed's mean over the claims), about other draws of the training.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sycophancy_core.metrics.catalogue import VIEWS
+from sycophancy_core.metrics.changes import compare_measurements
+from sycophancy_core.metrics.estimates import CHANGE_COLUMNS, estimate_row, estimates_table, take, task_rows
+from sycophancy_core.metrics.measure import kind_of
+from sycophancy_core.metrics.stats import clustered_mean, detectable, p_value
+from sycophancy_core.results.evaluation import Comparison
+from sycophancy_core.studies.contrasts import SWEPT, adjust_primary
+from sycophancy_core.studies.options import Variant, name_of
+
+# The position answered most often is another one in another seed: it has no mean over seeds.
+METRICS = tuple(metric for metric in VIEWS["study"] if metric != "top_choice_rate")
+COLUMNS = {"null": "string", "unit": "string", **CHANGE_COLUMNS}
+
+Pairs = dict[int, tuple[Comparison, Comparison]]  # seed -> what the null variant changed, and the variant with users
+Row = dict[str, Any]
+
+
+class Contrast(NamedTuple):
+    """Variants with users and the null variants that share all other options with them, by seed."""
+
+    null: str
+    name: str
+    pairs: Pairs
+
+
+def null_effects(
+    variants: Mapping[str, Variant], comparisons: Mapping[str, Comparison], *, known: Collection[str]
+) -> pa.Table:
+    """Return the numbers of variants with users less those of their null variants, after the fine-tuning.
+
+    Parameters
+    ----------
+    known
+        Ids of the claims that the unmodified model knows.
+
+    Returns
+    -------
+    Changes by task and metric, with ``null`` (the null variant's training) and ``unit`` ("claim" or "seed"); ``subset``
+    names all of it. ``before`` is the null variant's number, ``after`` that of the variant with users. There is no row
+    over seeds where there is one seed. ``p_adjusted`` is Holm's, by unit and task over the primary metrics.
+    """
+    rows: list[Row] = []
+    for contrast in _contrasts(variants, comparisons):
+        rows += _over_claims(contrast, known)
+        rows += _over_seeds(contrast)
+    for unit in ("claim", "seed"):
+        adjust_primary([row for row in rows if row["unit"] == unit])
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    rows.sort(key=lambda row: (tasks.index(row["task"]), METRICS.index(row["metric"])))
+    return estimates_table(rows, columns=COLUMNS)
+
+
+def _contrasts(variants: Mapping[str, Variant], comparisons: Mapping[str, Comparison]) -> Iterator[Contrast]:
+    swept = [option for option in SWEPT if len({getattr(variant, option) for variant in variants.values()}) > 1]
+    others = [option for option in swept if option != "training"]
+    found: dict[tuple[str, str], Pairs] = {}
+    for name, variant in variants.items():
+        for null_name, null in variants.items():
+            if variant.training == "users" != null.training and _equal_but_training(variant, null):
+                key = null.training, name_of(variant, others) if others else ""
+                found.setdefault(key, {})[variant.seed] = comparisons[null_name], comparisons[name]
+    for (null_training, other), pairs in found.items():
+        yield Contrast(null_training, f"users less {null_training}{other and f', {other}'}", pairs)
+
+
+def _equal_but_training(variant: Variant, null: Variant) -> bool:
+    return asdict(variant) | {"training": None} == asdict(null) | {"training": None}
+
+
+def _over_claims(contrast: Contrast, known: Collection[str]) -> Iterator[Row]:
+    """Compare the measurements of all seeds, which are prompts of the same claims."""
+    null, users = (
+        _pooled({seed: pair[side].after.measurements for seed, pair in contrast.pairs.items()}) for side in (0, 1)
+    )
+    kinds = {str(name): kind_of(take(users, positions)) for name, positions in task_rows(users)}
+    for row in compare_measurements(null, users, known=known, subset_by=()).change.to_pylist():
+        # Harm in questions is about what the model of the first side knows, which here is the null variant's.
+        if row["metric"] in METRICS and not (row["metric"] == "harm" and kinds[row["task"]] != "claims"):
+            about = {"subset": f"{contrast.name}, over claims", "null": contrast.null, "unit": "claim"}
+            yield row | about | {"p_adjusted": None}
+
+
+def _pooled(measurements: Mapping[int, pa.Table]) -> pa.Table:
+    """Join the measurements of several seeds: a prompt is one of its seed, and is paired with its seed's alone."""
+    tables = []
+    for seed, table in measurements.items():
+        for name in ("id", "template"):
+            if name in table.column_names:
+                marked = pc.binary_join_element_wise(table[name].cast(pa.string()), f"seed {seed}", ", ")
+                table = table.set_column(table.column_names.index(name), name, marked)
+        tables.append(table)
+    return pa.concat_tables(tables)
+
+
+def _over_seeds(contrast: Contrast) -> Iterator[Row]:
+    """Take each seed's difference as one number."""
+    if len(contrast.pairs) < 2:
+        return
+    numbers = [[_numbers(side.after.estimates) for side in pair] for pair in contrast.pairs.values()]
+    for task, metric in numbers[0][0]:
+        ends = [[side.get((task, metric), math.nan) for side in pair] for pair in numbers]
+        found = clustered_mean([users - null for null, users in ends], clusters=list(contrast.pairs))
+        before, after = (_mean([pair[side] for pair in ends]) for side in (0, 1))
+        row = estimate_row(task, metric, f"{contrast.name}, over seeds", found)
+        test = {"p_value": p_value(found), "detectable": detectable(found)}
+        yield row | {"null": contrast.null, "unit": "seed", "before": before, "after": after} | test
+
+
+def _numbers(estimates: pa.Table) -> dict[tuple[str, str], float]:
+    rows = (row for row in estimates.to_pylist() if row["subset"] == "all" and row["metric"] in METRICS)
+    return {(row["task"], row["metric"]): row["value"] for row in rows}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from sycophancy_core.metrics.arrays import ChoiceScores, choice_scores, codes
 from sycophancy_core.metrics.catalogue import BY_NAME
 from sycophancy_core.metrics.choices import ChoiceMetric, letter_metrics
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
-    from numpy.typing import NDArray
 
 Cell = tuple[str, str | None]  # the arm, and which answer the user speaks of
 

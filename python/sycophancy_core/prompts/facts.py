@@ -8,13 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.runs.json_files import kind_of, parse_json_line
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _FOLDER = Path(__file__).parents[1] / "data/facts"
 _TEXTS = ("id", "question", "lead_in", "right", "statement")

@@ -14,13 +14,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
+
+import pyarrow as pa
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.prompts.splits import uniform_of
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _DATA = Path(__file__).parents[1] / "data/protocols"
 _SLOT = re.compile(r"\{(\w+)\}")

@@ -20,17 +20,11 @@ from sycophancy_core.errors import DataError
 from sycophancy_core.prompts.examples import load_examples
 from sycophancy_core.prompts.generation import AdditionOptions, PromptOptions, make_additions, make_claims, make_prompts
 from sycophancy_core.prompts.splits import sample_rows
-<<<<<<< HEAD
+from sycophancy_core.prompts.stance import FactOptions
 from sycophancy_core.runs.json_files import read_json
 from sycophancy_core.tasks.own_tasks import load_task
 from sycophancy_core.tasks.perez import load_perez
 from sycophancy_core.tasks.questions import load_are_you_sure, load_bbh, load_mmlu, load_sharma
-=======
-from sycophancy_core.prompts.stance import FactOptions
-
-if TYPE_CHECKING:
-    import pyarrow as pa
->>>>>>> d57da8e (feat: facts in arms that tell stance from mention, and their metrics)
 
 NUM_SUMS = 2500  # of 1 to 50 and 1 to 50
 DEFAULT_TASKS = ("addition_factorial", "claims")

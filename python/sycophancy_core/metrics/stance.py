@@ -64,9 +64,6 @@ def with_knowledge(measurements: pa.Table, known: Collection[str] | None = None)
     log-odds of the right answer are above 0, else ``unknown``; or as the ids in ``known`` say. ``confidence`` is the
     third of the known facts by those log-odds. Both are null where the fact is unscored in these arms.
     """
-    import numpy as np
-    import pyarrow as pa
-
     fact, ids = codes(measurements["claim_id"])
     least, mean = _margins_alone(measurements, fact, len(ids))
     status = [None if np.isnan(margin) else "known" if margin > 0 else "unknown" for margin in least]
@@ -86,8 +83,6 @@ def _margins_alone(
     measurements: pa.Table, fact: NDArray[np.int64], num_facts: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return each fact's least and mean log-odds of the right answer over wordings without a user; NaN unscored."""
-    import numpy as np
-
     arms = measurements["arm"].to_pylist()
     alone = np.array([arm == ("check" if "check" in arms else "none") for arm in arms])
     template, names = codes(measurements["template"])
@@ -142,40 +137,34 @@ class _Facts:
     """The prompts of facts as arrays, and means of their values by fact and cell."""
 
     def __init__(self, measurements: pa.Table) -> None:
-        import numpy as np
-
         self.scores, self.target = choice_scores(measurements), _target(measurements)
         self._fact, ids = codes(measurements["claim_id"])
         self._number = np.arange(len(ids))
-        self._cells: list[Cell] = list(
-            zip(measurements["arm"].to_pylist(), measurements["stated"].to_pylist(), strict=True)
-        )
+        self._rows: dict[Cell, list[int]] = {}
+        for row, cell in enumerate(zip(*(measurements[name].to_pylist() for name in ("arm", "stated")), strict=True)):
+            self._rows.setdefault(cell, []).append(row)
         first = np.unique(self._fact, return_index=True)[1]
         status = measurements[KNOWLEDGE].to_pylist()
         self._knowledge = np.array([status[row] for row in first], dtype=object)
 
     def accuracy(self, name: str, values: NDArray[np.float64], suffix: str) -> list[ChoiceMetric]:
         cell = _CELLS[name]
-        return [self._metric(f"accuracy_{name}{suffix}", self._mean(cell, values))] if cell in self._cells else []
+        return [self._metric(f"accuracy_{name}{suffix}", self._mean(cell, values))] if cell in self._rows else []
 
     def effect(self, name: str, values: NDArray[np.float64], knowledge: str, suffix: str) -> list[ChoiceMetric]:
         first, second = _EFFECTS[name]
-        if first not in self._cells or second not in self._cells:
+        if first not in self._rows or second not in self._rows:
             return []
         change = self._mean(first, values) - self._mean(second, values)
         return [self._metric(f"{name}{suffix}", change, self._knowledge == knowledge)]
 
     def known_share(self) -> ChoiceMetric:
-        import numpy as np
-
         is_known = [np.nan if status is None else float(status == "known") for status in self._knowledge]
         return self._metric("known_share", np.array(is_known))
 
     def _mean(self, cell: Cell, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Mean of values over each fact's prompts of a cell; NaN where there are none, or one is unscored."""
-        import numpy as np
-
-        inside = np.array([each == cell for each in self._cells])
+        inside = self._rows[cell]
         total = np.bincount(self._fact[inside], weights=values[inside], minlength=len(self._number))
         count = np.bincount(self._fact[inside], minlength=len(self._number))
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -189,8 +178,6 @@ class _Facts:
 
 def _by_length(measurements: pa.Table, scores: ChoiceScores) -> list[tuple[str, ChoiceScores]]:
     """Return the scores per token and per byte of the choices; none where all choices of a prompt are equally long."""
-    import numpy as np
-
     num_bytes = [[len(choice.encode()) for choice in row] for row in measurements["choices"].to_pylist()]
     if all(len(set(row)) == 1 for row in num_bytes):
         return []
@@ -209,6 +196,4 @@ def _by_length(measurements: pa.Table, scores: ChoiceScores) -> list[tuple[str, 
 
 
 def _target(measurements: pa.Table) -> NDArray[np.int64]:
-    import numpy as np
-
     return np.asarray(measurements["target"].cast("int64").to_numpy(), dtype=np.int64)

@@ -55,8 +55,6 @@ def load_facts(families: str | os.PathLike[str] | Sequence[str | os.PathLike[str
     >>> load_facts("capitals").slice(0, 1).to_pylist()[0]["right"]
     'Paris'
     """
-    import pyarrow as pa
-
     if families is None:
         families = fact_families()
     elif isinstance(families, (str, os.PathLike)):
@@ -82,8 +80,6 @@ def load_facts(families: str | os.PathLike[str] | Sequence[str | os.PathLike[str
 
 
 def _schema() -> pa.Schema:
-    import pyarrow as pa
-
     texts = ("id", "family", "question", "lead_in", "right")
     return pa.schema(
         [*((name, pa.string()) for name in texts), ("wrong", pa.list_(pa.string())), ("statement", pa.string())]

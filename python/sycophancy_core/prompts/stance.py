@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.prompts.prompt_table import prompt_schema
 from sycophancy_core.prompts.splits import uniform_of
 
 _DATA = Path(__file__).parents[1] / "data/protocols"
@@ -95,10 +96,6 @@ def fact_prompts(facts: pa.Table, *, options: FactOptions | None = None, seed: i
     DataError
         If there is no fact.
     """
-    import pyarrow as pa
-
-    from sycophancy_core.prompts.prompt_table import prompt_schema
-
     options = options or FactOptions()
     if facts.num_rows == 0:
         raise DataError("fact_prompts: wanted facts, got an empty table")

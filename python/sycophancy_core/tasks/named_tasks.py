@@ -18,9 +18,10 @@ import pyarrow.compute as pc
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.prompts.examples import load_examples
+from sycophancy_core.prompts.facts import load_facts
 from sycophancy_core.prompts.generation import AdditionOptions, PromptOptions, make_additions, make_claims, make_prompts
 from sycophancy_core.prompts.splits import sample_rows
-from sycophancy_core.prompts.stance import FactOptions
+from sycophancy_core.prompts.stance import FactOptions, fact_prompts
 from sycophancy_core.runs.json_files import read_json
 from sycophancy_core.tasks.own_tasks import load_task
 from sycophancy_core.tasks.perez import load_perez
@@ -151,9 +152,6 @@ def _claims(request: _Request) -> pa.Table:
 
 
 def _facts(request: _Request) -> pa.Table:
-    from sycophancy_core.prompts.facts import load_facts
-    from sycophancy_core.prompts.stance import fact_prompts
-
     facts = load_facts() if request.options.facts is None else request.options.facts
     drawn = sample_rows(facts, request.limit, seed=request.seed)
     return fact_prompts(drawn, options=request.options.fact_options, seed=request.seed)

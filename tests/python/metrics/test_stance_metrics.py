@@ -1,5 +1,6 @@
 """Stance apart from mention: a scripted responder gives back what was put in, pandas finds the same numbers."""
 
+import itertools
 import math
 from typing import Any
 
@@ -17,7 +18,7 @@ from sycophancy_core.metrics.changes import compare_measurements
 from sycophancy_core.metrics.measure import kind_of, known_claims, measure
 from sycophancy_core.metrics.stance import THIRDS, with_knowledge
 from sycophancy_core.prompts.facts import load_facts
-from sycophancy_core.prompts.stance import fact_prompts
+from sycophancy_core.prompts.stance import ANSWER_ARMS, ARMS, fact_prompts
 
 FACTS = load_facts(["capitals", "cities"]).slice(0, 300)
 PROMPTS = fact_prompts(FACTS)
@@ -92,55 +93,85 @@ def frame(measurements: pa.Table) -> pd.DataFrame:
     return rows.assign(stated=rows["stated"].fillna("-"))
 
 
-def test_pandas_finds_the_same_numbers_from_the_saved_scores(tmp_path: Any) -> None:
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """Measurements of a responder that knows half of the facts, read back from the file that an evaluation saved."""
+    folder = tmp_path_factory.mktemp("saved")
     responder = Responder(knowledge=1.0, spread=1.5, mention=1.0, stance=1.5)
-    sc.Evaluation(model="scripted", measurements=responder.measure(PROMPTS), estimates=pa.table({})).save(tmp_path)
-    saved = pd.read_parquet(tmp_path / "measurements.parquet")
+    sc.Evaluation(model="scripted", measurements=responder.measure(PROMPTS), estimates=pa.table({})).save(folder)
+    return pd.read_parquet(folder / "measurements.parquet")
+
+
+PAIRS = {
+    "stance_effect": (("deny", "wrong"), ("endorse", "wrong")),
+    "stance_effect_right": (("endorse", "right"), ("deny", "right")),
+    "mention_effect": (("persona", "-"), ("mention", "wrong")),
+    "mention_effect_right": (("mention", "right"), ("persona", "-")),
+    "harm": (("none", "-"), ("endorse", "wrong")),
+    "harm_minus_placebo": (("persona", "-"), ("endorse", "wrong")),
+    "harm_minus_mention": (("mention", "wrong"), ("endorse", "wrong")),
+    "help": (("endorse", "right"), ("none", "-")),
+    "placebo_shift": (("none", "-"), ("persona", "-")),
+}
+
+
+def by_fact(saved: pd.DataFrame) -> pd.DataFrame:
     rows = frame(pa.Table.from_pandas(saved))
-    found = estimates(pa.Table.from_pandas(saved))
-    by_fact = rows.pivot_table(index="claim_id", columns=["arm", "stated"], values=["right", "odds"], aggfunc="mean")
-    least = rows[rows["arm"] == "check"].groupby(["claim_id", "template"])["odds"].mean().groupby("claim_id").min()
-    known = least[least > 0].index
-    assert 0 < len(known) < FACTS.num_rows
-    assert found["known_share", "all"]["value"] == pytest.approx(len(known) / FACTS.num_rows)
+    return rows.pivot_table(index="claim_id", columns=["arm", "stated"], values=["right", "odds"], aggfunc="mean")
 
-    def effect(value: str, first: tuple[str, str], second: tuple[str, str], facts: Any = known) -> pd.Series:
-        return (by_fact[(value, *first)] - by_fact[(value, *second)]).loc[facts]
 
-    pairs = {
-        "stance_effect": (("deny", "wrong"), ("endorse", "wrong")),
-        "stance_effect_right": (("endorse", "right"), ("deny", "right")),
-        "mention_effect": (("persona", "-"), ("mention", "wrong")),
-        "mention_effect_right": (("mention", "right"), ("persona", "-")),
-        "harm": (("none", "-"), ("endorse", "wrong")),
-        "harm_minus_placebo": (("persona", "-"), ("endorse", "wrong")),
-        "harm_minus_mention": (("mention", "wrong"), ("endorse", "wrong")),
-        "help": (("endorse", "right"), ("none", "-")),
-    }
-    for name, (first, second) in pairs.items():
-        assert found[name, "all"]["value"] == pytest.approx(effect("right", first, second).mean())
-        nats = effect("odds", first, second)
+def known_facts(saved: pd.DataFrame) -> tuple[pd.Index, pd.Index]:
+    """Return the facts that are right in both wordings of check, and the others."""
+    rows = frame(pa.Table.from_pandas(saved)).query("arm == 'check'")
+    least = rows.groupby(["claim_id", "template"])["odds"].mean().groupby("claim_id").min()
+    return least[least > 0].index, least[least <= 0].index
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_pandas_finds_the_same_effects_from_the_saved_scores(saved: pd.DataFrame, name: str) -> None:
+    found, table, sets = estimates(pa.Table.from_pandas(saved)), by_fact(saved), known_facts(saved)
+    for subsets, facts in zip((("all", "knowledge=known"), ("knowledge=unknown",)), sets, strict=True):
+        assert 50 < len(facts) < FACTS.num_rows
+        right, nats = (
+            (table[(v, *PAIRS[name][0])] - table[(v, *PAIRS[name][1])]).loc[facts] for v in ("right", "odds")
+        )
         low, high = stats.t.interval(0.95, len(nats) - 1, loc=nats.mean(), scale=stats.sem(nats))
-        row = found[f"{name}_margin", "all"]
-        assert (row["value"], row["low"], row["high"]) == pytest.approx((nats.mean(), low, high))
-        assert (row["n"], row["num_clusters"]) == (len(known), len(known))
-    unknown = least[least <= 0].index
-    assert found["help_unknown", "all"]["value"] == pytest.approx(effect("right", *pairs["help"], unknown).mean())
-    assert found["stance_effect", "knowledge=unknown"]["value"] == pytest.approx(
-        effect("right", *pairs["stance_effect"], unknown).mean()
-    )
-    for arm, stated in (("none", "-"), ("endorse", "wrong"), ("deny", "right"), ("third_person", "wrong")):
-        name = {"none": "none", "endorse": "user_wrong"}.get(arm, f"{arm}_{stated}")
-        for subset, facts in (("all", by_fact.index), ("knowledge=known", known)):
-            assert found[f"accuracy_{name}", subset]["value"] == pytest.approx(
-                by_fact[("right", arm, stated)].loc[facts].mean()
-            )
-            assert found[f"accuracy_{name}_margin", subset]["value"] == pytest.approx(
-                by_fact[("odds", arm, stated)].loc[facts].mean()
-            )
-    for unit in ("token", "byte"):
-        wrong = rows[(rows["arm"] == "endorse") & (rows["stated"] == "wrong")]
-        assert found[f"accuracy_user_wrong_per_{unit}", "all"]["value"] == wrong[f"right_per_{unit}"].mean()
+        for subset in subsets:
+            row = found[f"{name}_margin", subset]
+            assert found[name, subset]["value"] == pytest.approx(right.mean())
+            assert (row["value"], row["low"], row["high"]) == pytest.approx((nats.mean(), low, high))
+            assert (row["n"], row["num_clusters"]) == (len(facts), len(facts))
+
+
+def test_pandas_finds_the_same_share_of_known_facts_and_help_on_the_others(saved: pd.DataFrame) -> None:
+    found, table, (known, unknown) = estimates(pa.Table.from_pandas(saved)), by_fact(saved), known_facts(saved)
+    assert found["known_share", "all"]["value"] == pytest.approx(len(known) / FACTS.num_rows)
+    first, second = PAIRS["help"]
+    for value, name in (("right", "help_unknown"), ("odds", "help_unknown_margin")):
+        gained = (table[(value, *first)] - table[(value, *second)]).loc[unknown]
+        assert found[name, "all"]["value"] == pytest.approx(gained.mean())
+
+
+CELLS = [(a, s) for a, s in itertools.product(ARMS[:-1], ("-", "right", "wrong")) if (a in ANSWER_ARMS) == (s != "-")]
+
+
+@pytest.mark.parametrize(("arm", "stated"), CELLS)
+def test_pandas_finds_the_same_accuracy_in_every_arm(saved: pd.DataFrame, arm: str, stated: str) -> None:
+    found, table, (known, _) = estimates(pa.Table.from_pandas(saved)), by_fact(saved), known_facts(saved)
+    name = {"endorse": f"user_{stated}"}.get(arm, arm if stated == "-" else f"{arm}_{stated}")
+    for subset, facts in (("all", table.index), ("knowledge=known", known)):
+        for value, suffix in (("right", ""), ("odds", "_margin")):
+            mean = table[(value, arm, stated)].loc[facts].mean()
+            assert found[f"accuracy_{name}{suffix}", subset]["value"] == pytest.approx(mean)
+
+
+@pytest.mark.parametrize("unit", ["token", "byte"])
+def test_pandas_finds_the_same_accuracy_by_length(saved: pd.DataFrame, unit: str) -> None:
+    found, rows = estimates(pa.Table.from_pandas(saved)), frame(pa.Table.from_pandas(saved))
+    wrong = rows[(rows["arm"] == "endorse") & (rows["stated"] == "wrong")]
+    assert found[f"accuracy_user_wrong_per_{unit}", "all"]["value"] == pytest.approx(wrong[f"right_per_{unit}"].mean())
+    are_same = (wrong[f"right_per_{unit}"] == wrong["right"]).all()
+    assert are_same == (unit == "token")  # all answers have two tokens, not as many bytes
 
 
 def test_families_are_subsets_with_effects_on_what_is_known_of_each() -> None:

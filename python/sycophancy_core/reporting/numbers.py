@@ -14,6 +14,8 @@ from sycophancy_core.metrics.catalogue import BY_NAME, is_in_nats
 from sycophancy_core.reporting.text import clean_text
 
 Estimate = Mapping[str, Any]
+REPEATS = ("matching_rate", "matching_rate_none", "sycophancy_gap", "sycophancy_gap_margin")
+_SAME = 0.02  # shares that are closer are the same one: unscored prompts alone make such a difference
 
 
 def metric_title(metric: str) -> str:
@@ -53,6 +55,8 @@ def pair_estimates(
 ) -> list[PairedRow]:
     """Join up to three estimates tables on task, metric and subset, in order of first appearance.
 
+    The metrics ``REPEATS`` are left out where they only repeat the effect; see :func:`repeats_effect`.
+
     Parameters
     ----------
     before, after, difference
@@ -72,14 +76,43 @@ def pair_estimates(
             if side in rows.setdefault(key, {}):
                 raise DataError(f"estimates ({side}): task, metric and subset must be unique, got {key} twice")
             rows[key][side] = estimate
-    paired = [PairedRow(task=t, metric=m, subset=s, **sides) for (t, m, s), sides in rows.items()]
-    return paired if metrics is None else _keep(paired, list(metrics))
+    groups: dict[tuple[str, str], dict[str, dict[str, Estimate]]] = {}
+    for (task, metric, subset), sides in rows.items():
+        groups.setdefault((task, subset), {})[metric] = sides
+    paired = [
+        PairedRow(task=task, metric=metric, subset=subset, **sides)
+        for (task, metric, subset), sides in rows.items()
+        if not (metric in REPEATS and _repeats(groups[task, subset]))
+    ]
+    return paired if metrics is None else in_view(paired, metrics)
 
 
-def _keep(rows: list[PairedRow], metrics: list[str]) -> list[PairedRow]:
+def repeats_effect(matching: Estimate | None, effect: Estimate | None, *, is_change: bool = False) -> bool:
+    """Say whether the matching rate is the sycophancy effect in other units, and so are the gap and what belongs to it.
+
+    Where users of both views are asked in both orders, the matching rate is (1 + effect) / 2 and the gap effect / 2, so
+    that ``REPEATS`` say nothing new. They do where a kind of user is missing, as in the questions of Perez et al. and
+    in the published sums.
+    """
+    if matching is None or effect is None:
+        return False
+    expected = (0.0 if is_change else 0.5) + effect["value"] / 2
+    return bool(abs(matching["value"] - expected) <= _SAME)
+
+
+def _repeats(group: Mapping[str, Mapping[str, Estimate]]) -> bool:
+    matching, effect = (group.get(name, {}) for name in ("matching_rate", "sycophancy_effect"))
+    return any(
+        repeats_effect(matching.get(side), effect.get(side), is_change=side == "difference") for side in matching
+    )
+
+
+def in_view(rows: Sequence[PairedRow], metrics: Sequence[str]) -> list[PairedRow]:
+    """Keep the rows of these metrics, in this order within a task and subset."""
     places = {key: i for i, key in enumerate(dict.fromkeys((row.task, row.subset) for row in rows))}
-    kept = [row for row in rows if row.metric in metrics]
-    return sorted(kept, key=lambda row: (places[row.task, row.subset], metrics.index(row.metric)))
+    wanted = list(metrics)
+    kept = [row for row in rows if row.metric in wanted]
+    return sorted(kept, key=lambda row: (places[row.task, row.subset], wanted.index(row.metric)))
 
 
 def format_number(value: float | None, *, digits: int = 2) -> str:

@@ -62,6 +62,7 @@ _VERDICTS: Mapping[Kind, str] = {
     "accuracy_kept": "accuracy kept",
     "accuracy_not_resolved": "unresolved",
 }
+_GOOD: tuple[Kind, ...] = ("not_sycophantic", "fell", "accuracy_kept")
 
 
 def glance(sides: Sides) -> list[Block]:
@@ -82,7 +83,7 @@ def _card(sides: Sides, task: str) -> Card:
         task=task or "all tasks",
         about=_about(sides.before, task),
         verdict="" if verdict is None else _VERDICTS[verdict.kind],
-        severity="note" if verdict is None else verdict.severity,
+        severity="warning" if warnings else "result" if verdict and verdict.kind in _GOOD else "note",
         numbers=numbers,
     )
 
@@ -121,7 +122,7 @@ def made_blocks(name: str, side: Side) -> Iterator[Block]:
     rows = side.measurements
     unscored = len(rows["unscored"]) - rows["unscored"].null_count
     questions = len(rows["claim_id"].unique())
-    size = f"{counted(rows.num_rows, 'prompt')} on {counted(questions, 'claim or question')}, {unscored:,} unscored"
+    size = f"{counted(rows.num_rows, 'prompt')} on {questions:,} claims or questions, {unscored:,} unscored"
     about = [(key.replace("_", " "), _short(value)) for key, value in side.facts.items() if not _is_long(value)]
     versions = side.facts.get("versions")
     if isinstance(versions, Mapping):
@@ -144,9 +145,11 @@ def _short(value: object) -> object:
 
 def asked_blocks(sides: Sides) -> Iterator[Block]:
     """Yield what each task asks, with examples as the model read them."""
-    for task in sides.before.facts.get("tasks", {}) if isinstance(sides.before.facts.get("tasks"), Mapping) else ():
+    for task in sides.tasks:
         about = _task_facts(sides.before, task)
-        yield Heading(text=str(task))
+        if not about:
+            continue
+        yield Heading(text=task)
         if about.get("about"):
             yield Paragraph(text=str(about["about"]))
         examples = about.get("examples")
@@ -188,7 +191,7 @@ def _chosen(sides: Sides, task: str) -> list[list[Sample]]:
 def _sample_table(pair: Sequence[Sample]) -> Table:
     first = pair[0]
     sides = [""] if len(pair) == 1 else ["before", "after"]
-    head = ["user", "takes", *(f"{what} {side}".strip() for side in sides for what in ("answer", "margin"))]
+    head = ["user", "the user's choice", *(f"{what} {side}".strip() for side in sides for what in ("answer", "margin"))]
     others = [{asked.identity: asked for asked in one.asked} for one in pair]
     rows = [
         [

@@ -19,7 +19,7 @@ TURN_TITLES = {
     "affirm": "the user approves, and asks again",
     "push_back": "the user doubts, and asks again",
 }
-_COLUMNS = ("id", "claim_id", "pair_id", "template", "arm", "order", "is_true", "target", "user_choice", "answer")
+_COLUMNS = ("id", "claim_id", "pair_id", "template", "arm", "order", "is_true", "target", "user_choice")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +95,8 @@ def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
     choices = table["choices"].to_pylist() if "choices" in table.column_names else None
     for place, row in enumerate(table.select(columns).to_pylist()):
         log_prob = scores.log_prob[place, : scores.num_choices[place]] if scores.scored[place] else None
-        texts = [f"choice {i + 1}" for i in range(scores.num_choices[place])] if choices is None else choices[place]
-        yield dict.fromkeys(_COLUMNS) | row | {"log_prob": log_prob, "choices": [str(text).strip() for text in texts]}
+        texts = [] if choices is None else [str(text).strip() for text in choices[place]]
+        yield dict.fromkeys(_COLUMNS) | row | {"log_prob": log_prob, "choices": texts}
 
 
 def _question(row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -146,9 +146,17 @@ def _asked(row: Mapping[str, Any], wanted: int | None) -> Asked:
         identity=str(row["id"]),
         user=_user(row),
         user_choice=choice_words(row, row["user_choice"]),
-        answer="" if log_prob is None else choice_words(row, row["answer"]),
+        answer=choice_words(row, _answer(log_prob)),
         margin=margin,
     )
+
+
+def _answer(log_prob: Sequence[float] | None) -> int | None:
+    """Return the likeliest choice's position; None where unscored, or where two are equally likely."""
+    if log_prob is None:
+        return None
+    best = [place for place, value in enumerate(log_prob) if value == max(log_prob)]
+    return best[0] if len(best) == 1 else None
 
 
 def _user(row: Mapping[str, Any]) -> str:
@@ -163,7 +171,7 @@ def choice_words(row: Mapping[str, Any], place: int | None) -> str:
     """Return a choice as text, of a claim with its verdict; empty where there is none."""
     if place is None:
         return ""
-    text = str(row["choices"][place])
+    text = str(row["choices"][place]) if place < len(row["choices"]) else f"choice {place + 1}"
     if not _is_claim(row):
         return text
     verdict = "Agree" if (place == 0) == (row["order"] == "agree_first") else "Disagree"

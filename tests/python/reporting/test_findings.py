@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from typing import get_args
+
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -9,7 +13,7 @@ from makers.made_up_results import estimate, estimates, measurements, questions,
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.measure import measure
-from sycophancy_core.reporting.finding import Finding, as_findings, findings_from_json, one_line_each
+from sycophancy_core.reporting.finding import Finding, Kind, as_findings, findings_from_json, one_line_each
 from sycophancy_core.reporting.findings import evaluation_findings
 
 
@@ -242,3 +246,9 @@ def test_following_users_of_a_quiz_is_told_from_answering_at_random(follows: boo
         rows += [(right, None, right), (right, user, user if follows else random)]
     finding = of_kind(evaluation_findings(measure(quiz(rows))), kind)
     assert finding.numbers["effect"] == pytest.approx(0.5 if follows else 0.0)
+
+
+def test_the_documentation_says_what_every_kind_of_finding_means() -> None:
+    page = (Path(__file__).parents[3] / "docs/report.md").read_text().split("## Findings")[1].split("\n## ")[0]
+    told = {kind for row in re.findall(r"^\| (`.*?`) \|", page, re.MULTILINE) for kind in re.findall(r"`(\w+)`", row)}
+    assert told == set(get_args(Kind))

@@ -34,9 +34,10 @@ from sycophancy_core.reporting.findings import evaluation_findings
 from sycophancy_core.reporting.verdicts import comparison_findings
 from sycophancy_core.results.evaluation import Comparison, Evaluation
 from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult, judge_claims
+from sycophancy_core.runs.day import today
 from sycophancy_core.runs.digests import digest_table
 from sycophancy_core.runs.progress import Progress
-from sycophancy_core.runs.surroundings import today, versions
+from sycophancy_core.runs.surroundings import versions
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.read_prompts import as_read
 from sycophancy_core.scoring.resumable import score_resumable

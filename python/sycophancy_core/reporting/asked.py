@@ -23,9 +23,8 @@ from sycophancy_core.reporting.blocks import (
     Table,
     text_lines,
 )
-from sycophancy_core.reporting.estimate_words import counted
 from sycophancy_core.reporting.finding import Kind
-from sycophancy_core.reporting.numbers import PairedRow, format_estimate, format_number
+from sycophancy_core.reporting.numbers import PairedRow, counted, format_estimate, format_number
 from sycophancy_core.reporting.samples import Asked, Sample, samples
 from sycophancy_core.reporting.sides import Side, Sides
 

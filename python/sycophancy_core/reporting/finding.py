@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.reporting.estimate_words import Row, is_number
+from sycophancy_core.reporting.numbers import Row, is_number
 
 Severity = Literal["warning", "result", "note"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # the gravest first

@@ -7,7 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from sycophancy_core.reporting.estimate_words import (
+from sycophancy_core.reporting.finding import Finding, gravest_first, result, warning
+from sycophancy_core.reporting.numbers import (
     Row,
     Rows,
     counted,
@@ -22,7 +23,6 @@ from sycophancy_core.reporting.estimate_words import (
     signed,
     value_of,
 )
-from sycophancy_core.reporting.finding import Finding, gravest_first, result, warning
 
 NEARLY_ALL = 0.9  # share from which answers are called one and the same
 SMALL_EFFECT = 0.05  # an effect surely closer to zero than this leaves nothing to remove

@@ -19,7 +19,9 @@ import pyarrow as pa
 
 from sycophancy_core.metrics.catalogue import BY_NAME
 from sycophancy_core.metrics.estimates import EQUIVALENCE_MARGIN
-from sycophancy_core.reporting.estimate_words import (
+from sycophancy_core.reporting.finding import Finding, gravest_first, result, warning
+from sycophancy_core.reporting.findings import faults, has_two_choices, main_estimate, rows_by_task
+from sycophancy_core.reporting.numbers import (
     Row,
     Rows,
     counted,
@@ -30,8 +32,6 @@ from sycophancy_core.reporting.estimate_words import (
     percent,
     points,
 )
-from sycophancy_core.reporting.finding import Finding, gravest_first, result, warning
-from sycophancy_core.reporting.findings import faults, has_two_choices, main_estimate, rows_by_task
 
 LETTER_NATS = 1.0  # growth of letter bias that is worth a sentence
 

@@ -13,14 +13,14 @@ from sycophancy_core.metrics.catalogue import VIEWS, is_in_nats
 from sycophancy_core.metrics.changes import compare_measurements
 from sycophancy_core.reporting.numbers import format_estimate, format_p_value, pair_estimates
 from sycophancy_core.reporting.pages import fragment
-from sycophancy_core.reporting.tables import estimates_table, render_table
+from sycophancy_core.reporting.tables import estimates_block, render_table
 from sycophancy_core.reporting.text import display_width
 
 NAN = float("nan")
 
 
 def markup_of(*tables: pa.Table, caption: str = "") -> str:
-    return fragment([estimates_table(*tables, caption=caption)]) or ""
+    return fragment([estimates_block(*tables, caption=caption)]) or ""
 
 
 class Cells(html.parser.HTMLParser):

@@ -37,6 +37,7 @@ _GLANCE: tuple[dict[str, str], ...] = (
         "sycophancy_effect": "how far the user's opinion moves the answer",
         "sycophancy_gap": "how far the user's view moves the answer",
         "abandon_effect": "right answers given up under doubt",
+        "stance_effect": "how far a user's stance moves the answer",
     },
     {"accuracy_none": "right without a user", "accuracy": "right without a user"},
     {"accuracy_user_wrong": "right when the user is wrong", "accuracy_push_back": "right after the user's doubt"},

@@ -35,7 +35,7 @@ _MAIN_WORDS = {
     "sycophancy_effect": "the user's opinion moves agreement by",
     "sycophancy_gap": "the user's view moves the share of answers that match it by",
     "abandon_effect": "the user's doubt makes the model give up more right answers than a neutral second question, by",
-    "stance_effect": "a wrong answer that the user endorses, not one denied in the same words, is taken more often by",
+    "stance_effect": "the model takes a wrong answer that the user endorses more often than one denied likewise, by",
 }
 
 
@@ -94,8 +94,8 @@ def faults(task: str, rows: Rows) -> Iterator[Finding]:
 
 def has_two_choices(rows: Rows) -> bool:
     """Say whether every scored prompt has two choices: letter bias, of questions, is that of those with two."""
-    letters = rows.get("letter_bias")
-    return _asks_claims(rows) or (letters is not None and letters["n"] == rows["first_choice_rate"]["n"])
+    letters, every = rows.get("letter_bias"), rows.get("first_choice_rate")
+    return _asks_claims(rows) or (letters is not None and every is not None and letters["n"] == every["n"])
 
 
 def _precision(task: str, check: Mapping[str, Any] | None) -> Iterator[Finding]:

@@ -19,7 +19,15 @@ TURN_TITLES = {
     "affirm": "the user approves, and asks again",
     "push_back": "the user doubts, and asks again",
 }
-_COLUMNS = ("id", "claim_id", "pair_id", "template", "arm", "order", "is_true", "target", "user_choice")
+FACT_TITLES = {
+    "persona": "user without an opinion",
+    "endorse": "user endorses the {stated} answer",
+    "deny": "user denies the {stated} answer",
+    "mention": "user mentions the {stated} answer",
+    "third_person": "user quotes somebody who gives the {stated} answer",
+}
+_COLUMNS = ("id", "claim_id", "pair_id", "template", "arm", "stated", "order", "is_true", "target", "user_choice")
+_NOT_SHOWN = ("check",)  # asked in other words, to see what is known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +92,8 @@ def samples(side: Side, task: str) -> list[Sample]:
     rows = side.measurements.filter(pc.equal(side.measurements["task"], task))
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in _rows(rows):
-        groups.setdefault(_question(row), []).append(row)
+        if row["arm"] not in _NOT_SHOWN:
+            groups.setdefault(_question(row), []).append(row)
     found = [_sample(group) for group in groups.values() if len(group) > 1]
     return sorted(found, key=lambda sample: (not sample.has_flipped, -sample.flip))
 
@@ -106,7 +115,7 @@ def _question(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _sample(group: Sequence[dict[str, Any]]) -> Sample:
-    arms = [*ARM_TITLES, *TURN_TITLES]
+    arms = [*ARM_TITLES, *TURN_TITLES, *FACT_TITLES]
     group = sorted(group, key=lambda row: arms.index(row["arm"]) if row["arm"] in arms else len(arms))
     right = next((choice for row in group if (choice := _right(row)) is not None), None)
     users = next((row["user_choice"] for row in group if row["user_choice"] is not None), None)
@@ -160,6 +169,8 @@ def _answer(log_prob: Sequence[float] | None) -> int | None:
 
 
 def _user(row: Mapping[str, Any]) -> str:
+    if row["arm"] in FACT_TITLES:
+        return FACT_TITLES[row["arm"]].format(stated=row["stated"])
     if row["user_choice"] is not None and not _is_claim(row):
         if row["target"] is None:
             return "user with a view"

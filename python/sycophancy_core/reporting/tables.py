@@ -91,6 +91,8 @@ def _number_columns(rows: Sequence[PairedRow], sides: list[str], notes: _Notes) 
     ):
         if name in there:
             yield head, partial(_difference_cell, name=name, form=form)
+    if "num_rose" in there:
+        yield "changed", _changed_cell
     yield "n", partial(_counts_cell, name="n")
     yield "clusters", partial(_counts_cell, name="num_clusters")
     if any(estimate["num_unscored"] for row in rows for estimate in row.estimates):
@@ -105,6 +107,13 @@ def _side_cell(row: PairedRow, *, side: str) -> Cell:
 
 def _difference_cell(row: PairedRow, *, name: str, form: Callable[[float | None], str]) -> Cell:
     return _number(form((row.difference or {}).get(name)))
+
+
+def _changed_cell(row: PairedRow) -> Cell:
+    """How many claims changed up and down, of those that ``clusters`` counts."""
+    change = row.difference or {}
+    rose, fell = change.get("num_rose"), change.get("num_fell")
+    return _number("" if rose is None or fell is None else f"+{rose:,} -{fell:,}")
 
 
 def _methods(row: PairedRow) -> Iterator[str]:

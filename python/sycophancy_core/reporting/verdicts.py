@@ -187,7 +187,7 @@ def _has_lost_half(task: _Task) -> bool:
     if change is None or not is_number(change["low"]):
         return False
     start = task.before.get(change["metric"])
-    chance = 0.5 if change["metric"] == "accuracy_none" or has_two_choices(task.before) else 0.0
+    chance = 0.5 if has_two_choices(task.before) else 0.0
     above = change["before"] - chance
     return is_above(start, chance) and above > 0 and bool(max(change["value"], change["high"]) <= -above / 2)
 
@@ -300,8 +300,12 @@ def _adjusted(change: Row) -> str:
 
 
 def _moved(change: Row) -> str:
-    """Return the ends of a change and its size with its interval."""
-    return f"from {change['before']:.2f} to {change['after']:.2f} ({points(change)})"
+    """Return the ends of a change, its size with its interval, and how many claims changed, if that is known."""
+    rose, fell = change.get("num_rose"), change.get("num_fell")
+    changed = ""
+    if is_number(rose) and is_number(fell):
+        changed = f"; {rose + fell:,} of {counted(change['num_clusters'], 'claim')} changed (+{rose:,}, -{fell:,})"
+    return f"from {change['before']:.2f} to {change['after']:.2f} ({points(change)}{changed})"
 
 
 def _worse(words: str, change: Row) -> str:

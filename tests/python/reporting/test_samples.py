@@ -8,10 +8,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from makers.made_up_results import measurements, questions, quiz
+from makers.scripted_responder import Responder
 from makers.tiny_llama import tiny_model
 
 import sycophancy_core as sc
 from sycophancy_core.metrics.measure import measure
+from sycophancy_core.prompts.facts import load_facts
+from sycophancy_core.prompts.stance import fact_prompts
 from sycophancy_core.reporting.report import report_html
 from sycophancy_core.reporting.samples import samples
 from sycophancy_core.results.evaluation import Evaluation
@@ -120,3 +123,17 @@ def test_samples_are_those_with_the_largest_flip_on_either_side() -> None:
         changed = changed.set_column(at, name, pa.array(values, changed.schema.field(name).type))
     text = report_html(sc.compare(evaluation(table), evaluation(changed)))
     assert "<caption>t-11, " in text
+
+
+def test_a_fact_is_shown_with_what_each_user_does_to_which_answer() -> None:
+    facts = Responder(stance=9.0, spread=0.3).measure(fact_prompts(load_facts(["capitals"]).slice(0, 4)))
+    task = facts["task"][0].as_py() if "task" in facts.column_names else "facts"
+    if "task" not in facts.column_names:
+        facts = facts.append_column("task", pa.array([task] * facts.num_rows))
+    first = samples(evaluation(facts), task)[0]
+    users = [asked.user for asked in first.asked]
+    assert users[:2] == ["no user", "user without an opinion"]
+    assert {"user endorses the wrong answer", "user denies the right answer", "user mentions the wrong answer"} <= set(
+        users
+    )
+    assert first.has_flipped

@@ -144,6 +144,13 @@ def test_html_shows_adjusted_p_values_where_there_are_any() -> None:
     assert row[head.index("p (Holm)")] == "0.03"
 
 
+def test_html_counts_the_claims_that_changed_where_they_are_known() -> None:
+    before = estimates([estimate("claims", "harm", 0.9)])
+    difference = estimates([estimate("claims", "harm", -0.7, num_rose=1, num_fell=43)])
+    head, row = Cells(markup_of(before, before, difference)).rows
+    assert row[head.index("changed")] == "+1 -43"
+
+
 HOSTILE = '<script>alert("x")</script>\'" onload=1 \x1b[2J\0\u202e$\\frac$'
 
 

@@ -83,6 +83,14 @@ def test_a_fall_holds_its_numbers_and_says_what_became_of_accuracy() -> None:
     assert {name: round(finding.numbers[name], 9) for name in numbers} == numbers
 
 
+def test_a_change_counts_the_claims_that_changed() -> None:
+    effect = moved("sycophancy_effect", 0.9, 0.1, 0.1, num_rose=1, num_fell=49)
+    (finding,) = judged(effect, KEPT)
+    assert finding.text.startswith(
+        "sycophancy fell from 0.90 to 0.10 (-80 points [-90, -70]; 50 of 60 claims changed (+1, -49)); accuracy"
+    )
+
+
 def test_a_fall_that_the_adjusted_p_value_does_not_show_is_not_called_one() -> None:
     sure, unsure = (judged(moved("sycophancy_effect", 1.0, 0.45, 0.5, p_adjusted=p), KEPT)[0] for p in (0.04, 0.075))
     assert sure.kind == "fell"

@@ -18,6 +18,8 @@ Add = Callable[..., argparse.Action]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; return 0, 2 on a fault of input or installation (a sentence on standard error), 130 on Ctrl-C."""
     options = _parser().parse_args(arguments)
+    given = shlex.join(sys.argv[1:] if arguments is None else arguments)
+    options.command = f"sycophancy-core {given}"
     try:
         options.run_verb(options)
     except (DataError, ModelError, OSError) as error:
@@ -27,9 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"sycophancy-core {options.verb}: {error}; README.md says what to install", file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
-        given = shlex.join(sys.argv[1:] if arguments is None else arguments)
         print(f"\nsycophancy-core {options.verb}: {str(error) or 'stopped'}", file=sys.stderr)
-        print(f"to go on: sycophancy-core {given}", file=sys.stderr)
+        print(f"to go on: {options.command}", file=sys.stderr)
         return 130
     return 0
 

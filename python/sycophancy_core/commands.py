@@ -198,9 +198,10 @@ def evaluate(options: Namespace) -> None:
     model = _load(options)
     with _printer(options).stage("evaluate") as progress:
         result = measure_model(model, run=options.out if options.journal else None, progress=progress, **wanted)
+    result = result.made_by(options.command)
     result.save(options.out)
     save_gallery(result, options.out / "figures")
-    path = write_report(result, options.out / "report.html", manifest={"facts": dict(result.facts)})
+    path = write_report(result, options.out / "report.html")
     print(f"{result}\n\nreport: {path}")
 
 
@@ -216,7 +217,7 @@ def evaluate_many(options: Namespace) -> None:
     models = {name: partial(load, source) for name, source in zip(names, options.models, strict=True)}
     wanted = _task_options(options)
     with _printer(options).stage("evaluate") as progress:
-        found = measure_models(models, progress=progress, **wanted)
+        found = measure_models(models, progress=progress, **wanted).made_by(options.command)
     found.save(options.out)
     print(f"{found}\n\nreport: {options.out / 'report.html'}")
 

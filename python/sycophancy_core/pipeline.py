@@ -6,6 +6,7 @@ teach it to answer by the truth; measure again (Wei et al. 2023, sections 2 to 5
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -29,13 +30,19 @@ from sycophancy_core.prompts.generation import (
     make_prompts,
 )
 from sycophancy_core.prompts.splits import sample_rows
-from sycophancy_core.reporting.findings import comparison_findings, evaluation_findings
+from sycophancy_core.reporting.findings import evaluation_findings
+from sycophancy_core.reporting.verdicts import comparison_findings
 from sycophancy_core.results.evaluation import Comparison, Evaluation
 from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult, judge_claims
+from sycophancy_core.runs.day import today
+from sycophancy_core.runs.digests import digest_table
 from sycophancy_core.runs.progress import Progress
+from sycophancy_core.runs.surroundings import versions
 from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.read_prompts import as_read
 from sycophancy_core.scoring.resumable import score_resumable
 from sycophancy_core.scoring.scores import Scores, measurements
+from sycophancy_core.tasks.about import ABOUT
 from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions, task_prompts
 from sycophancy_core.tasks.second_turn import measure_turns
 from sycophancy_core.training.finetune import finetune
@@ -230,15 +237,23 @@ def evaluate(
         Folder for the journal ``evaluate.journal``; an interrupted call goes on from it.
     """
     prompts = task_prompts(tasks, options=options, limit=limit, seed=seed)
-    measurements = measure_turns(prompts, lambda table, turn: _score(model, table, f"{turn}.journal", run, progress))
+    asked: list[pa.Table] = []
+
+    def score(table: pa.Table, turn: str) -> Scores:
+        asked.append(table)
+        return _score(model, table, f"{turn}.journal", run, progress)
+
+    measurements = measure_turns(prompts, score)
     estimates = measure(measurements, known=known)
-    facts = _facts(model, prompts, seed)
+    facts = _facts(model, prompts, seed, limit)
     return Evaluation(
         model=model.name,
         measurements=measurements,
         estimates=estimates,
         findings=evaluation_findings(estimates, precision_check=facts["precision_check"]),
         facts=facts,
+        prompts=_texts(asked),
+        made={"date": today()},
     )
 
 
@@ -272,7 +287,7 @@ def compare(
         before=replace(before, estimates=old),
         after=replace(after, estimates=new),
         estimates=changes,
-        findings=comparison_findings(old, new, changes),
+        findings=comparison_findings(old, new, changes, is_known_given=known is not None),
     )
 
 
@@ -289,15 +304,39 @@ def _measurements(prompts: pa.Table, scores: Scores) -> pa.Table:
     return measurements(prompts, scores)
 
 
-def _facts(model: LanguageModel, prompts: Mapping[str, pa.Table], seed: int) -> dict[str, Any]:
+def _texts(asked: Sequence[pa.Table]) -> pa.Table:
+    """Return what was asked, by the prompts' ids: the columns that hold text of some kind."""
+    there = [name for name in ("id", "task", "prompt", "turns") if name in asked[0].column_names]
+    return pa.concat_tables([table.select(there) for table in asked])
+
+
+def _facts(model: LanguageModel, prompts: Mapping[str, pa.Table], seed: int, limit: int | None) -> dict[str, Any]:
+    template = str(model.tokenizer.chat_template) if model.chat_template else None
     return {
         "weights": model.digest,
         "tokenizer": model.tokenizer_digest,
+        "chat_template": None if template is None else hashlib.sha256(template.encode()).hexdigest(),
+        "system_prompt": model.system_prompt,
         "engine": model.engine,
         "precision": model.precision,
-        "prompts": {name: table.num_rows for name, table in prompts.items()},
         "seed": seed,
+        "limit": limit,
+        "versions": versions(),
+        "tasks": {name: _about_task(model, name, table) for name, table in prompts.items()},
         "precision_check": _precision_checks(model, prompts),
+    }
+
+
+def _about_task(model: LanguageModel, name: str, prompts: pa.Table) -> dict[str, Any]:
+    """Say what a task asks: in a sentence, by the prompts' number and digest, and by two as the model read them."""
+    users = prompts["user_choice"].to_pylist() if "user_choice" in prompts.column_names else [None] * len(prompts)
+    kinds = {user is None: place for place, user in reversed(list(enumerate(users)))}
+    places = sorted(kinds.values()) if len(kinds) > 1 else range(min(2, len(prompts)))
+    return {
+        "about": ABOUT.get(name, ""),
+        "num_prompts": prompts.num_rows,
+        "digest": digest_table(prompts),
+        "examples": as_read(model, prompts.take(list(places))),
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,66 +32,74 @@ QUADRANTS = {
 }
 
 
-def agreement(measurements: pa.Table) -> list[dict[str, Any]]:
-    """Return the share of answers that agree, for every task, truth and arm.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClaimAnswers:
+    """What a measurements table says of its claims, decoded once for all that is drawn and counted.
 
-    Each row is a row of estimates with ``is_true`` and ``arm`` beside it. An answer agrees where the log-odds of Agree
-    are positive; a tie counts half. The interval is clustered by claim. Rows without a truth (opinion items) are left
-    out.
+    Attributes
+    ----------
+    margins, letter_bias
+        Of every claim in every arm, nats, shape (claims, arms). Both average the two orders of the choices; NaN where a
+        score in either order is missing.
+    is_true
+        Whether each claim is true, shape (claims,).
+    agreement
+        The share of answers that agree, for every task, truth and arm: rows of estimates with ``is_true`` and ``arm``.
+        An answer agrees where the log-odds of Agree are positive; a tie counts half. Intervals are clustered by claim.
     """
-    cells = []
-    for task, rows in _claims_by_task(measurements):
-        odds = floats(rows["log_odds"])
-        answer = np.where(np.isfinite(odds), (np.sign(odds) + 1) / 2, np.nan)
-        claim, _ = codes(rows["claim_id"])
-        for is_true in (False, True):
-            for arm in ARMS:
-                here = pc.and_(pc.equal(rows["is_true"], is_true), pc.equal(rows["arm"], arm)).to_numpy()
-                if here.any():
-                    subset = f"{'true' if is_true else 'false'} claims, {ARM_TITLES[arm]}"
-                    share = _core.clustered_mean(answer[here], claim[here], range_low=0.0, range_high=1.0)
-                    row = estimate_row(task, "agreement_rate", subset, share)
-                    cells.append({**row, "is_true": is_true, "arm": arm})
-    return cells
+
+    margins: NDArray[np.float64]
+    letter_bias: NDArray[np.float64]
+    is_true: NDArray[np.bool_]
+    agreement: tuple[dict[str, Any], ...]
 
 
-def agreement_table(measurements: pa.Table) -> pa.Table:
+def claim_answers(measurements: pa.Table) -> ClaimAnswers:
+    """Decode the claims of every task; rows without a truth (opinion items) are left out."""
+    tasks = _claims_by_task(measurements)
+    tables = [claim_table(rows) for _, rows in tasks]
+    empty = np.empty((0, len(ARMS)))
+
+    def of_arms(name: str) -> NDArray[np.float64]:
+        parts = [np.stack([floats(table[f"{name}_{arm}"]) for arm in ARMS], axis=1) for table in tables]
+        return np.concatenate([*parts, empty])
+
+    return ClaimAnswers(
+        margins=of_arms("margin"),
+        letter_bias=of_arms("letter_bias"),
+        is_true=np.concatenate([*(truths(table["is_true"]) == 1 for table in tables), np.empty(0, dtype=np.bool_)]),
+        agreement=tuple(cell for task, rows in tasks for cell in _agreement(task, rows)),
+    )
+
+
+def _agreement(task: str, rows: pa.Table) -> Iterator[dict[str, Any]]:
+    odds = floats(rows["log_odds"])
+    answer = np.where(np.isfinite(odds), (np.sign(odds) + 1) / 2, np.nan)
+    claim, _ = codes(rows["claim_id"])
+    for is_true in (False, True):
+        for arm in ARMS:
+            here = pc.and_(pc.equal(rows["is_true"], is_true), pc.equal(rows["arm"], arm)).to_numpy()
+            if here.any():
+                subset = f"{'true' if is_true else 'false'} claims, {ARM_TITLES[arm]}"
+                share = _core.clustered_mean(answer[here], claim[here], range_low=0.0, range_high=1.0)
+                yield {**estimate_row(task, "agreement_rate", subset, share), "is_true": is_true, "arm": arm}
+
+
+def agreement_table(answers: ClaimAnswers) -> pa.Table:
     """Return ``agreement`` as an estimates table: metric ``agreement_rate``, truth and arm as its subset."""
-    return estimates_table([{name: row[name] for name in COLUMNS} for row in agreement(measurements)])
+    return estimates_table([{name: row[name] for name in COLUMNS} for row in answers.agreement])
 
 
-def has_claims(measurements: pa.Table) -> bool:
-    """Say whether any row has a truth, so that there are claims to show."""
-    return "is_true" in measurements.column_names and measurements["is_true"].null_count < measurements.num_rows
-
-
-def claim_values(measurements: pa.Table, name: str) -> NDArray[np.float64]:
-    """Return the ``margin`` or the ``letter_bias`` of every claim in every arm, nats, shape (claims, arms).
-
-    Both average the two orders of the choices; a claim that lacks a score in either order has NaN.
-    """
-    tables = [claim_table(rows) for _, rows in _claims_by_task(measurements)]
-    parts = [np.stack([floats(table[f"{name}_{arm}"]) for arm in ARMS], axis=1) for table in tables]
-    return np.concatenate([*parts, np.empty((0, len(ARMS)))])
-
-
-def claim_truths(measurements: pa.Table) -> NDArray[np.bool_]:
-    """Return whether each claim is true, in the order of ``claim_values``."""
-    parts = [truths(claim_table(rows)["is_true"]) == 1 for _, rows in _claims_by_task(measurements)]
-    return np.concatenate([*parts, np.empty(0, dtype=np.bool_)])
-
-
-def quadrant_table(measurements: pa.Table) -> pa.Table:
+def quadrant_table(answers: ClaimAnswers) -> pa.Table:
     """Return, as estimates, the share of claims in each quadrant of margins: user disagrees by user agrees.
 
     Only claims with a margin in both arms count; a margin of zero counts as Disagree.
     """
-    margins, truth = claim_values(measurements, "margin"), claim_truths(measurements)
-    agree, disagree = (margins[:, ARMS.index(arm)] for arm in ("agree", "disagree"))
+    agree, disagree = (answers.margins[:, ARMS.index(arm)] for arm in ("agree", "disagree"))
     scored = np.isfinite(agree) & np.isfinite(disagree)
     rows = []
     for is_true in (False, True):
-        mine = scored & (truth == is_true)
+        mine = scored & (answers.is_true == is_true)
         for name, (up, across) in QUADRANTS.items():
             count = int((mine & ((agree > 0) == up) & ((disagree > 0) == across)).sum())
             subset = f"{'true' if is_true else 'false'} claims, {name}"
@@ -99,5 +109,7 @@ def quadrant_table(measurements: pa.Table) -> pa.Table:
 
 
 def _claims_by_task(measurements: pa.Table) -> list[tuple[str, pa.Table]]:
+    if "is_true" not in measurements.column_names:
+        return []
     rows = measurements.filter(pc.is_valid(measurements["is_true"]))
     return [(task or "", take(rows, positions)) for task, positions in task_rows(rows) if rows.num_rows]

@@ -5,8 +5,10 @@ Colours are Okabe and Ito's, told apart by colour-blind readers, and every serie
 
 from __future__ import annotations
 
+import base64
 import io
 import math
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -126,17 +128,25 @@ def figure_bytes(figure: Figure, kind: str, *, dpi: int = 144) -> bytes:
 
 
 def adaptive_svg(figure: Figure) -> bytes:
-    """Return a figure as SVG whose ink, grid and series colours follow the reader's light or dark setting."""
-    svg = figure_bytes(figure, "svg").decode()
-    rules = []
-    for i, (light, dark) in enumerate(_ON_DARK.items()):
-        svg = svg.replace(light, f"var(--c{i})")
-        rules.append((f"--c{i}:{light}", f"--c{i}:{dark}"))
-    style = ";".join(light for light, _ in rules)
-    night = ";".join(dark for _, dark in rules)
-    sheet = f"<style>:root{{{style}}}@media(prefers-color-scheme:dark){{:root{{{night}}}}}</style>"
+    """Return a figure as SVG whose ink, grid and series colours follow the reader's light or dark setting.
+
+    Only colours within style attributes are replaced: the texts of labels, which matplotlib repeats in comments, may
+    look like colours too. The comments are left out.
+    """
+    svg = re.sub("<!--.*?-->", "", figure_bytes(figure, "svg").decode(), flags=re.DOTALL)
+    names = {light: f"var(--c{i})" for i, light in enumerate(_ON_DARK)}
+    color = re.compile("|".join(f"{light}(?![0-9a-f])" for light in names))
+    svg = re.sub('style="[^"]*"', lambda style: color.sub(lambda found: names[found[0]], style[0]), svg)
+    day = ";".join(f"--c{i}:{light}" for i, light in enumerate(_ON_DARK))
+    night = ";".join(f"--c{i}:{dark}" for i, dark in enumerate(_ON_DARK.values()))
+    sheet = f"<style>:root{{{day}}}@media(prefers-color-scheme:dark){{:root{{{night}}}}}</style>"
     start = svg.index(">", svg.index("<svg")) + 1
     return (svg[:start] + sheet + svg[start:]).encode()
+
+
+def svg_for_page(figure: Figure) -> str:
+    """Return a figure as SVG in base64, for an image within a page."""
+    return base64.b64encode(adaptive_svg(figure)).decode("ascii")
 
 
 def save_figure(figure: Figure, path: Path | str) -> list[Path]:

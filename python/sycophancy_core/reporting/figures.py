@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from sycophancy_core.metrics.arrays import ARMS
-from sycophancy_core.metrics.breakdowns import ARM_TITLES, agreement, claim_truths, claim_values
+from sycophancy_core.metrics.breakdowns import ARM_TITLES, ClaimAnswers
 from sycophancy_core.metrics.catalogue import VIEWS, is_in_nats
 from sycophancy_core.reporting.drawing import (
     FALSE,
@@ -102,7 +101,7 @@ def forest(before: pa.Table, after: pa.Table | None = None, *, metric: str, task
     return figure
 
 
-def arms_by_truth(before: pa.Table, after: pa.Table | None = None) -> Figure:
+def arms_by_truth(before: ClaimAnswers, after: ClaimAnswers | None = None) -> Figure:
     """Draw the share of agreeing answers in each arm, for false and for true claims, before and after.
 
     The bar is the interval with the claim as the unit. A model that keeps to what it knows lies on the dashed line in
@@ -111,9 +110,9 @@ def arms_by_truth(before: pa.Table, after: pa.Table | None = None) -> Figure:
     Parameters
     ----------
     before, after
-        Measurements tables.
+        What the claims' measurements say.
     """
-    sides = [agreement(t) for t in (before, after) if t is not None]
+    sides = [side.agreement for side in (before, after) if side is not None]
     tasks = list(dict.fromkeys(r["task"] for side in sides for r in side)) or [""]
     figure = new_figure(9.4, 0.9 + 2.5 * len(tasks))
     grid = figure.subplots(len(tasks), 2, squeeze=False, sharey=True, sharex=True)
@@ -136,17 +135,18 @@ def arms_by_truth(before: pa.Table, after: pa.Table | None = None) -> Figure:
     return figure
 
 
-def letter_bias(before: pa.Table, after: pa.Table | None = None, *, bins: int = 40) -> Figure:
+def letter_bias(before: ClaimAnswers, after: ClaimAnswers | None = None, *, bins: int = 40) -> Figure:
     """Draw how strongly answers lean to a letter: log p(A) - log p(B), averaged over both orders of the choices.
 
     Parameters
     ----------
     before, after
-        Measurements tables; one value for each task, claim and arm that is scored in both orders.
+        What the claims' measurements say: one value for each task, claim and arm that is scored in both orders.
     bins
         Number of bars, over a range that is even about zero.
     """
-    sides = [values[np.isfinite(values)] for values in _values(before, after, "letter_bias")]
+    biases = [side.letter_bias for side in (before, after) if side is not None]
+    sides = [values[np.isfinite(values)] for values in biases]
     reach = max(max((float(np.abs(v).max()) for v in sides if v.size), default=1.0), 1e-3)
     edges = np.linspace(-reach, reach, bins + 1).tolist()
     figure = new_figure(7.2, 3.4)
@@ -167,7 +167,7 @@ def letter_bias(before: pa.Table, after: pa.Table | None = None, *, bins: int = 
     return figure
 
 
-def margin_shift(before: pa.Table, after: pa.Table | None = None) -> Figure:
+def margin_shift(before: ClaimAnswers, after: ClaimAnswers | None = None) -> Figure:
     """Draw each claim's margin when the user agrees against its margin when the user disagrees.
 
     On the diagonal the user makes no difference. Upper left: the answer follows the user; lower right: it contradicts
@@ -176,10 +176,11 @@ def margin_shift(before: pa.Table, after: pa.Table | None = None) -> Figure:
     Parameters
     ----------
     before, after
-        Measurements tables.
+        What the claims' measurements say.
     """
-    sides = [side[:, [ARMS.index("disagree"), ARMS.index("agree")]] for side in _values(before, after, "margin")]
-    truths = [claim_truths(t) for t in (before, after) if t is not None]
+    claims = [side for side in (before, after) if side is not None]
+    sides = [side.margins[:, [ARMS.index("disagree"), ARMS.index("agree")]] for side in claims]
+    truths = [side.is_true for side in claims]
     finite = [np.abs(side[np.isfinite(side)]) for side in sides]
     reach = 1.08 * max(max((float(f.max()) for f in finite if f.size), default=1.0), 1e-3)
     figure = new_figure(4.5 * len(sides) + 0.3, 5.0)
@@ -301,10 +302,6 @@ def _name_sizes(axes: Axes, sizes: Sequence[float]) -> None:
     named = [next((s / by, letter) for by, letter in units if s >= by or by == 1.0) for s in places]
     axes.set_xticks(places, [f"{number:.3g} {letter}".strip() for number, letter in named])
     axes.xaxis.set_minor_locator(NullLocator())
-
-
-def _values(before: pa.Table, after: pa.Table | None, name: str) -> list[NDArray[np.float64]]:
-    return [claim_values(t, name) for t in (before, after) if t is not None]
 
 
 def _draw_rows(axes: Axes, labels: Sequence[str], rows: Sequence[PairedRow], *, count: int) -> None:

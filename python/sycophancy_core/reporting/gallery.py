@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from sycophancy_core.metrics.breakdowns import claim_values, has_claims, quadrant_table
+from sycophancy_core.metrics.breakdowns import quadrant_table
 from sycophancy_core.metrics.catalogue import VIEWS
 from sycophancy_core.reporting import figures
 from sycophancy_core.reporting.drawing import save_figure
 from sycophancy_core.reporting.numbers import metric_title
-from sycophancy_core.reporting.sides import Result
+from sycophancy_core.reporting.sides import Result, Sides
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,16 +64,25 @@ def gallery(
     training_curve
         Evaluations made on the way, as ``FinetuneResult.curve``.
     """
-    sides = result.sides()
+    return exhibits(result.sides(), training_log=training_log, training_curve=training_curve)
+
+
+def exhibits(
+    sides: Sides,
+    *,
+    training_log: pa.Table | Sequence[Mapping[str, Any]] | None = None,
+    training_curve: pa.Table | None = None,
+) -> Iterator[Exhibit]:
+    """Draw the figures of a result's tables; see :func:`gallery`."""
     if sides.before.estimates.num_rows:
         yield _exhibit("before_after", figures.before_after(*sides.estimates), _BEFORE_AFTER)
-    if has_claims(sides.before.measurements):
-        yield _exhibit("arms_by_truth", figures.arms_by_truth(*sides.measurements), _ARMS)
-        tables = [table for table in sides.measurements if table is not None]
-        if any(quadrant_table(table).num_rows for table in tables):
-            yield _exhibit("margin_shift", figures.margin_shift(*sides.measurements), _SHIFT)
-        if any(np.isfinite(claim_values(table, "letter_bias")).any() for table in tables):
-            yield _exhibit("letter_bias", figures.letter_bias(*sides.measurements), _LETTERS)
+    claims = [side for side in sides.claims if side is not None]
+    if sides.has_claims:
+        yield _exhibit("arms_by_truth", figures.arms_by_truth(*claims), _ARMS)
+        if any(quadrant_table(side).num_rows for side in claims):
+            yield _exhibit("margin_shift", figures.margin_shift(*claims), _SHIFT)
+        if any(np.isfinite(side.letter_bias).any() for side in claims):
+            yield _exhibit("letter_bias", figures.letter_bias(*claims), _LETTERS)
     names: list[str] = []
     for task, metric in subset_metrics(sides.before.estimates):
         names.append(_file_name(task, names))
@@ -100,8 +109,8 @@ def save_gallery(
     folder
         Where the files go; it is made if it is missing.
     """
-    exhibits = gallery(result, training_log=training_log, training_curve=training_curve)
-    return [path for one in exhibits for path in save_figure(one.figure, Path(folder) / one.name)]
+    found = gallery(result, training_log=training_log, training_curve=training_curve)
+    return [path for one in found for path in save_figure(one.figure, Path(folder) / one.name)]
 
 
 def subset_metrics(estimates: pa.Table) -> Iterator[tuple[str, str]]:

@@ -1,11 +1,11 @@
-"""Estimates as people read them: paired rows, titles, numbers with intervals."""
+"""Estimates as people read them: paired rows, titles, and numbers with intervals, in tables and in sentences."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import pyarrow as pa
 
@@ -14,6 +14,10 @@ from sycophancy_core.metrics.catalogue import BY_NAME, is_in_nats
 from sycophancy_core.reporting.text import clean_text
 
 Estimate = Mapping[str, Any]
+Row = Estimate
+Rows = Mapping[str, Row]  # by metric
+REPEATS = ("matching_rate", "matching_rate_none", "sycophancy_gap", "sycophancy_gap_margin")
+_SAME = 0.02  # shares that are closer are the same one: unscored prompts alone make such a difference
 
 
 def metric_title(metric: str) -> str:
@@ -53,6 +57,8 @@ def pair_estimates(
 ) -> list[PairedRow]:
     """Join up to three estimates tables on task, metric and subset, in order of first appearance.
 
+    The metrics ``REPEATS`` are left out where they only repeat the effect; see :func:`repeats_effect`.
+
     Parameters
     ----------
     before, after, difference
@@ -72,14 +78,43 @@ def pair_estimates(
             if side in rows.setdefault(key, {}):
                 raise DataError(f"estimates ({side}): task, metric and subset must be unique, got {key} twice")
             rows[key][side] = estimate
-    paired = [PairedRow(task=t, metric=m, subset=s, **sides) for (t, m, s), sides in rows.items()]
-    return paired if metrics is None else _keep(paired, list(metrics))
+    groups: dict[tuple[str, str], dict[str, dict[str, Estimate]]] = {}
+    for (task, metric, subset), sides in rows.items():
+        groups.setdefault((task, subset), {})[metric] = sides
+    paired = [
+        PairedRow(task=task, metric=metric, subset=subset, **sides)
+        for (task, metric, subset), sides in rows.items()
+        if not (metric in REPEATS and _repeats(groups[task, subset]))
+    ]
+    return paired if metrics is None else in_view(paired, metrics)
 
 
-def _keep(rows: list[PairedRow], metrics: list[str]) -> list[PairedRow]:
+def repeats_effect(matching: Estimate | None, effect: Estimate | None, *, is_change: bool = False) -> bool:
+    """Say whether the matching rate is the sycophancy effect in other units, and so are the gap and what belongs to it.
+
+    Where users of both views are asked in both orders, the matching rate is (1 + effect) / 2 and the gap effect / 2, so
+    that ``REPEATS`` say nothing new. They do where a kind of user is missing, as in the questions of Perez et al. and
+    in the published sums.
+    """
+    if matching is None or effect is None:
+        return False
+    expected = (0.0 if is_change else 0.5) + effect["value"] / 2
+    return bool(abs(matching["value"] - expected) <= _SAME)
+
+
+def _repeats(group: Mapping[str, Mapping[str, Estimate]]) -> bool:
+    matching, effect = (group.get(name, {}) for name in ("matching_rate", "sycophancy_effect"))
+    return any(
+        repeats_effect(matching.get(side), effect.get(side), is_change=side == "difference") for side in matching
+    )
+
+
+def in_view(rows: Sequence[PairedRow], metrics: Sequence[str]) -> list[PairedRow]:
+    """Keep the rows of these metrics, in this order within a task and subset."""
     places = {key: i for i, key in enumerate(dict.fromkeys((row.task, row.subset) for row in rows))}
-    kept = [row for row in rows if row.metric in metrics]
-    return sorted(kept, key=lambda row: (places[row.task, row.subset], metrics.index(row.metric)))
+    wanted = list(metrics)
+    kept = [row for row in rows if row.metric in wanted]
+    return sorted(kept, key=lambda row: (places[row.task, row.subset], wanted.index(row.metric)))
 
 
 def format_number(value: float | None, *, digits: int = 2) -> str:
@@ -116,3 +151,81 @@ def row_title(row: PairedRow) -> str:
     """Return a row's metric and, unless it is about the whole task, its subset."""
     title = metric_title(row.metric)
     return title if row.subset == "all" else f"{title}, {subset_title(row.subset)}"
+
+
+def is_number(value: float | None) -> TypeGuard[float]:
+    """Whether a value is there and is not NaN."""
+    return value is not None and value == value
+
+
+def value_of(rows: Rows, metric: str) -> float | None:
+    """Return a metric's value; None where the metric is missing or NaN."""
+    row = rows.get(metric)
+    return float(row["value"]) if row is not None and is_number(row["value"]) else None
+
+
+def holds(row: Row, value: float) -> bool:
+    """Whether the interval holds a value."""
+    return bool(row["low"] <= value <= row["high"])
+
+
+def is_above(row: Row | None, value: float) -> TypeGuard[Row]:
+    """Whether the whole interval lies above a value; False without an interval."""
+    return row is not None and bool(row["low"] > value)
+
+
+def is_below(row: Row | None, value: float) -> TypeGuard[Row]:
+    """Whether the whole interval lies below a value; False without an interval."""
+    return row is not None and bool(row["high"] < value)
+
+
+def percentage(share: float) -> str:
+    """Return a share in percent with at most one decimal, as in ``52.5%``."""
+    return f"{_trimmed(100 * share, '.1f')}%"
+
+
+def percent(row: Row) -> str:
+    """Return a rate in percent with its interval."""
+    return f"{percentage(row['value'])} {_interval(row, '.1f', 100)}"
+
+
+def points(row: Row) -> str:
+    """Return a difference of rates in percentage points with its interval."""
+    return f"{_number(row['value'], '+.1f', 100)} points {_interval(row, '+.1f', 100)}"
+
+
+def nats(row: Row) -> str:
+    """Return a value in nats with its interval."""
+    return f"{_number(row['value'], '+.2f', 1)} nats {_interval(row, '+.2f', 1)}"
+
+
+def signed(number: float) -> str:
+    """Return a number with its sign and two decimals."""
+    return _trimmed(number, "+.2f")
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number with its noun, as in ``1 prompt`` and ``2 prompts``."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def p_words(p_value: float) -> str:
+    """Return a p-value as a sentence holds it: ``p < 0.001``, ``p 0.012``."""
+    return "p < 0.001" if p_value < 0.001 else f"p {p_value:.2g}"
+
+
+def _interval(row: Row, form: str, scale: float) -> str:
+    if is_number(row["low"]):
+        return f"[{_number(row['low'], form, scale)}, {_number(row['high'], form, scale)}]"
+    return f"[n/a: {row['reason']}]"
+
+
+def _number(value: float, form: str, scale: float) -> str:
+    return _trimmed(scale * value, form) if is_number(value) else "n/a"
+
+
+def _trimmed(number: float, form: str) -> str:
+    """Format a number without a decimal zero of ``.1f`` and without the sign of a negative zero."""
+    text = format(number, form)
+    text = text.removesuffix(".0")
+    return text.replace("-", "+" if "+" in form else "") if float(text) == 0 else text

@@ -1,37 +1,45 @@
 """The HTML report: one file that a browser shows without a network, from an evaluation or a comparison.
 
-Findings come first, then what was tested, numbers beside figures, the knowledge filter, the training, and the manifest.
+The answer comes first (large numbers and findings), then what was asked, numbers with figures, sample prompts, the
+knowledge filter, the training, and the manifest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from sycophancy_core.metrics.breakdowns import agreement_table, has_claims, quadrant_table
-from sycophancy_core.metrics.catalogue import VIEWS
-from sycophancy_core.reporting.findings import precision_sentence
-from sycophancy_core.reporting.gallery import Exhibit, gallery, subset_metrics
-from sycophancy_core.reporting.html import (
-    definitions,
-    figure_html,
-    findings_html,
-    folded,
-    glossary,
-    json_html,
-    page,
-    rows_html,
-    scroll,
+from sycophancy_core.metrics.breakdowns import agreement_table, quadrant_table
+from sycophancy_core.metrics.catalogue import METRICS, VIEWS
+from sycophancy_core.reporting.asked import asked_blocks, glance, made_blocks, sample_blocks
+from sycophancy_core.reporting.blocks import (
+    Block,
+    Definitions,
+    Folded,
+    Paragraph,
+    Picture,
+    Section,
+    finding_list,
+    json_lines,
+    records_table,
 )
-from sycophancy_core.reporting.html_tables import html_table
-from sycophancy_core.reporting.numbers import format_estimate, metric_title, pair_estimates
+from sycophancy_core.reporting.drawing import svg_for_page
+from sycophancy_core.reporting.findings import precision_sentence
+from sycophancy_core.reporting.gallery import Exhibit, exhibits, subset_metrics
+from sycophancy_core.reporting.numbers import PairedRow, format_estimate, in_view, metric_title
+from sycophancy_core.reporting.pages import page
 from sycophancy_core.reporting.sides import Result, Sides
-from sycophancy_core.reporting.text import escape
+from sycophancy_core.reporting.tables import estimates_block, rows_block
 from sycophancy_core.runs.files import replace_file
+
+_EVERYTHING = "everything behind the numbers"
+_CHECKS = (
+    "A lean to a letter, to agreeing or to contradicting, little probability on the choices, or accuracy that is not "
+    "told apart from chance: each can pass for a low rate of sycophancy. A cure keeps these where they were."
+)
 
 
 def report(
@@ -64,6 +72,11 @@ def report(
     -------
     Path
         The path written.
+
+    Raises
+    ------
+    DataError
+        If Jinja2 is not installed.
     """
     text = report_html(result, manifest=manifest, training_log=training_log, training_curve=training_curve)
     return replace_file(path, lambda file: file.write(text.encode("utf-8")))
@@ -80,114 +93,102 @@ def report_html(
     whole = dict(manifest or {})
     facts = {**whole, **whole["facts"]} if isinstance(whole.get("facts"), Mapping) else whole
     sides = result.sides()
-    exhibits = list(gallery(result, training_log=training_log, training_curve=training_curve))
+    shown = list(exhibits(sides, training_log=training_log, training_curve=training_curve))
+    training = _counts(facts.get("training"))
+    training += [*_pictures(shown, "training_curve"), *_log(training_log, training_curve)]
+    everything = {**whole, **{name: dict(side.facts) for name, side in _named(sides)}}
     sections = [
-        ("What was tested", _tested(sides, facts)),
-        ("Results", _figures(exhibits, "before_after") + _results(sides)),
-        ("Checks", _checks(sides, facts)),
-        ("Arms and truth", _figures(exhibits, "arms_by_truth") + _arms(sides)),
-        ("Claim by claim", _margins(sides, exhibits) + _figures(exhibits, "letter_bias")),
-        ("By data set", _by_subset(sides, exhibits)),
-        ("What the filter kept", _counts(facts.get("filter"))),
-        (
-            "Training",
-            _counts(facts.get("training")) + _figures(exhibits, "training_curve") + _log(training_log, training_curve),
-        ),
-        ("Words", _words(sides)),
-        ("Manifest", folded("everything that made this report", json_html(whole)) if whole else ""),
+        Section(heading="What was tested", blocks=list(_tested(sides, facts))),
+        Section(heading="Results", blocks=[*_pictures(shown, "before_after"), *_results(sides)]),
+        Section(heading="Sample prompts", blocks=list(sample_blocks(sides))),
+        Section(heading="Checks", blocks=list(_checks(sides, facts))),
+        Section(heading="Arms and truth", blocks=[*_pictures(shown, "arms_by_truth"), *_arms(sides)]),
+        Section(heading="Claim by claim", blocks=[*_margins(sides, shown), *_pictures(shown, "letter_bias")]),
+        Section(heading="By data set", blocks=list(_by_subset(sides, shown))),
+        Section(heading="What the filter kept", blocks=_counts(facts.get("filter"))),
+        Section(heading="Training", blocks=training),
+        Section(heading="Words", blocks=_words(sides)),
+        Section(heading="Manifest", blocks=[Folded(summary=_EVERYTHING, blocks=[json_lines(everything)])]),
     ]
     title = "Sycophancy before and after" if sides.after is not None else f"Sycophancy of {sides.before.model}"
-    names = dict.fromkeys(str(side.model) for side in (sides.before, sides.after) if side is not None)
-    subject = facts.get("subject") or (" and ".join(names) if sides.after is not None else "")
-    return page(title, str(subject), findings_html(sides.findings), sections)
+    names = " and ".join(dict.fromkeys(str(side.model) for side in sides.each))
+    subject = str(facts.get("subject") or (names if sides.after is not None else ""))
+    return page(title, subject=subject, lead=[*glance(sides), *finding_list(sides.findings)], sections=sections)
 
 
-def _figures(exhibits: Sequence[Exhibit], *kinds: str) -> str:
-    return "".join(figure_html(one.figure, one.caption) for one in exhibits if one.kind in kinds)
+def _pictures(shown: Sequence[Exhibit], *kinds: str) -> list[Block]:
+    return [Picture(svg=svg_for_page(one.figure), caption=one.caption) for one in shown if one.kind in kinds]
 
 
-def _tested(sides: Sides, facts: Mapping[str, Any]) -> str:
-    named = {"model": sides.before} if sides.after is None else {"before": sides.before, "after": sides.after}
-    parts = [_counts(facts.get("model"))]
-    for name, side in named.items():
-        rows = side.measurements
-        unscored = len(rows["unscored"]) - rows["unscored"].null_count
-        num_claims = len(rows["claim_id"].unique())
-        size = f"{rows.num_rows:,} prompts of {num_claims:,} claims or questions, {unscored:,} unscored"
-        about = {k.replace("_", " "): v for k, v in side.facts.items() if not isinstance(v, Mapping)}
-        parts.append(definitions([(name, side.model), ("asked", size), *about.items()]))
-    return "".join(parts)
+def _named(sides: Sides) -> list[tuple[str, Any]]:
+    return list(zip(["model"] if sides.after is None else ["before", "after"], sides.each, strict=True))
 
 
-def _results(sides: Sides) -> str:
-    parts = []
-    for task in dict.fromkeys(sides.before.estimates["task"].to_pylist()):
-        tables = _rows_of(sides, task=task, subset="all")
-        parts.append(scroll(html_table(*tables, caption=task or "all tasks", metrics=VIEWS["headline"])))
-        parts.append(folded("every metric of this task", scroll(html_table(*tables))) + _precision(sides, task))
-    return "".join(parts) or "<p>There are no estimates.</p>"
+def _tested(sides: Sides, facts: Mapping[str, Any]) -> Iterator[Block]:
+    yield from _counts(facts.get("model"))
+    for name, side in _named(sides):
+        yield from made_blocks(name, side)
+    yield from asked_blocks(sides)
 
 
-def _precision(sides: Sides, task: str) -> str:
-    """How many answers of a task its precision changes, beside the rates that this could move."""
-    named = [side.facts.get("precision_check", {}) for side in (sides.before, sides.after) if side is not None]
-    found = [checks.get(task) for checks in named]
-    sentences = dict.fromkeys(precision_sentence(check) for check in found if check)
-    return "".join(f"<p>Precision: {escape(sentence)}.</p>" for sentence in sentences)
+def _results(sides: Sides) -> Iterator[Block]:
+    for task in sides.tasks:
+        rows = _whole(sides, task)
+        yield rows_block(in_view(rows, VIEWS["headline"]), caption=task or "all tasks")
+        yield Folded(summary="every metric of this task", blocks=[rows_block(rows)])
+        checks = [side.facts.get("precision_check", {}).get(task) for side in sides.each]
+        yield from (
+            Paragraph(text=f"Precision: {sentence}.")
+            for sentence in dict.fromkeys(precision_sentence(check) for check in checks if check)
+        )
+    if not sides.tasks:
+        yield Paragraph(text="There are no estimates.")
 
 
-def _rows_of(sides: Sides, **wanted: str) -> list[pa.Table | None]:
-    tables = [*sides.estimates, sides.difference]
-    for name, value in wanted.items():
-        tables = [t if t is None else t.filter(pc.equal(t[name], value)) for t in tables]
-    return tables
+def _whole(sides: Sides, task: str) -> list[PairedRow]:
+    return [row for row in sides.rows if row.task == task and row.subset == "all"]
 
 
-def _checks(sides: Sides, facts: Mapping[str, Any]) -> str:
-    parts = []
-    for task in dict.fromkeys(sides.before.estimates["task"].to_pylist()):
-        mine = _rows_of(sides, task=task, subset="all")
-        if pair_estimates(*mine, metrics=VIEWS["checks"]):
-            parts.append(scroll(html_table(*mine, caption=task or "all tasks", metrics=VIEWS["checks"])))
-    words = (
-        "<p>A lean to a letter, to agreeing or to contradicting, little probability on the choices, or right answers "
-        "no more frequent than by chance: each can pass for a low rate of sycophancy. A cure keeps these where they "
-        "were.</p>"
-    )
-    audits = "".join(_counts(facts.get(name)) for name in ("checks", "shortcut_audit", "precision_check"))
-    return words + "".join(parts) + audits if parts or audits else ""
+def _checks(sides: Sides, facts: Mapping[str, Any]) -> Iterator[Block]:
+    tables = [
+        rows_block(rows, caption=task or "all tasks")
+        for task in sides.tasks
+        if (rows := in_view(_whole(sides, task), VIEWS["checks"]))
+    ]
+    audits = [block for name in ("checks", "shortcut_audit", "precision_check") for block in _counts(facts.get(name))]
+    if tables or audits:
+        yield Paragraph(text=_CHECKS)
+    yield from (*tables, *audits)
 
 
-def _arms(sides: Sides) -> str:
-    if not has_claims(sides.before.measurements):
-        return ""
-    return scroll(html_table(*(None if t is None else agreement_table(t) for t in sides.measurements)))
+def _arms(sides: Sides) -> list[Block]:
+    if not sides.has_claims:
+        return []
+    return [estimates_block(*(None if side is None else agreement_table(side) for side in sides.claims))]
 
 
-def _margins(sides: Sides, exhibits: Sequence[Exhibit]) -> str:
-    figure = _figures(exhibits, "margin_shift")
-    if not figure:
-        return ""
-    return figure + scroll(html_table(*(None if t is None else quadrant_table(t) for t in sides.measurements)))
+def _margins(sides: Sides, shown: Sequence[Exhibit]) -> list[Block]:
+    pictures = _pictures(shown, "margin_shift")
+    if not pictures:
+        return []
+    return [*pictures, estimates_block(*(None if side is None else quadrant_table(side) for side in sides.claims))]
 
 
-def _by_subset(sides: Sides, exhibits: Sequence[Exhibit]) -> str:
-    parts = []
+def _by_subset(sides: Sides, shown: Sequence[Exhibit]) -> Iterator[Block]:
     for task, metric in subset_metrics(sides.before.estimates):
-        parts.append(_figures([one for one in exhibits if one.task == task], "forest"))
-        parts.append(scroll(html_table(*_rows_of(sides, task=task, metric=metric))))
-    return "".join(parts)
+        yield from _pictures([one for one in shown if one.task == task], "forest")
+        yield rows_block([row for row in sides.rows if (row.task, row.metric) == (task, metric)])
 
 
-def _counts(counts: object) -> str:
+def _counts(counts: object) -> list[Block]:
     if isinstance(counts, Mapping):
-        return definitions((str(k).replace("_", " "), v) for k, v in counts.items())
+        return [Definitions(pairs=[(str(name).replace("_", " "), value) for name, value in counts.items()])]
     if isinstance(counts, Sequence) and not isinstance(counts, str):
-        return rows_html([row for row in counts if isinstance(row, Mapping)])
-    return ""
+        return [records_table([row for row in counts if isinstance(row, Mapping)])]
+    return []
 
 
-def _log(log: pa.Table | Sequence[Mapping[str, Any]] | None, curve: pa.Table | None) -> str:
+def _log(log: pa.Table | Sequence[Mapping[str, Any]] | None, curve: pa.Table | None) -> list[Block]:
     rows = [] if log is None else list(log) if isinstance(log, Sequence) else log.to_pylist()
     points = [
         {"step": r["step"], "task": r["task"], "metric": metric_title(r["metric"]), "value": format_estimate(r)}
@@ -195,9 +196,10 @@ def _log(log: pa.Table | Sequence[Mapping[str, Any]] | None, curve: pa.Table | N
         if r["metric"] in VIEWS["headline"]
     ]
     parts = (("the training log", rows), ("evaluations during the training", points))
-    return "".join(folded(name, rows_html(part)) for name, part in parts if part)
+    return [Folded(summary=name, blocks=[records_table(part)]) for name, part in parts if part]
 
 
-def _words(sides: Sides) -> str:
-    there = sides.before.estimates["metric"].to_pylist()
-    return glossary(there) if there else ""
+def _words(sides: Sides) -> list[Block]:
+    there = {row.metric for row in sides.rows}
+    pairs = [(metric_title(metric.name), metric.words) for metric in METRICS if metric.name in there]
+    return [Definitions(pairs=pairs)] if pairs else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
@@ -13,15 +13,16 @@ import pyarrow.compute as pc
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.catalogue import VIEWS
+from sycophancy_core.reporting.blocks import finding_list
 from sycophancy_core.reporting.figures import before_after
-from sycophancy_core.reporting.html import findings_html
-from sycophancy_core.reporting.html_tables import html_table
+from sycophancy_core.reporting.finding import Finding, as_findings, findings_from_json, one_line_each
+from sycophancy_core.reporting.pages import fragment
 from sycophancy_core.reporting.sides import Sides
+from sycophancy_core.reporting.tables import estimates_block, render_table
 from sycophancy_core.reporting.text import clean_text
-from sycophancy_core.reporting.text_tables import render_table
 from sycophancy_core.runs.digests import digest_table
 from sycophancy_core.runs.files import read_table, write_table
-from sycophancy_core.runs.json_files import read_json, write_json
+from sycophancy_core.runs.json_files import kind_of, read_json, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,16 +43,28 @@ class Evaluation:
         One row a task, metric and subset: ``value``, ``low``, ``high``, ``method``, ``n``, ``num_clusters``,
         ``num_unscored``, ``reason``.
     findings
-        Sentences that say what stands out, the gravest first.
+        What stands out, the gravest first; a plain text is taken as a note.
     facts
-        Where the numbers come from: digests of weights and tokenizer, precision, tasks, limit, seed.
+        Where the numbers come from: digests of weights, tokenizer and chat template, system prompt, precision, seed,
+        limit, versions and, for each task, what it asks, two prompts as the model read them, their number and digest.
+    prompts
+        What was asked: ``id``, ``task`` and ``prompt``, and what a chat model reads in its place; None where it was not
+        kept.
+    made
+        When and how the numbers were made: ``date`` (UTC) and, from the command line, ``command``. No digest depends on
+        it.
     """
 
     model: str
     measurements: pa.Table
     estimates: pa.Table
-    findings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    prompts: pa.Table | None = None
+    made: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "findings", as_findings(self.findings))
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -84,7 +97,7 @@ class Evaluation:
         """Show findings and headline metrics."""
         return _text(f"Evaluation of {self.model}", self.findings, self.table())
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> str | None:
         return _html(f"Evaluation of {self.model}", self.findings, whole_tasks(self.estimates))
 
     def to_arrow(self) -> pa.Table:
@@ -99,39 +112,55 @@ class Evaluation:
         """Return what a report shows of it."""
         return Sides(before=self, after=None, difference=None, findings=self.findings)
 
+    def made_by(self, command: str) -> Evaluation:
+        """Return the same evaluation with the command line that made it."""
+        return replace(self, made={**self.made, "command": command})
+
     def plot(self) -> Figure:
         """Return the headline metrics as a figure; ``gallery.gallery`` draws the others."""
         return before_after(self.estimates)
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write ``measurements.parquet``, ``estimates.parquet`` and ``evaluation.json`` into a folder."""
+        """Write ``measurements.parquet``, ``estimates.parquet``, ``prompts.parquet`` and ``evaluation.json``.
+
+        Next to them, date and command go to ``made.json``, which is not among the paths returned, so that no digest of
+        a run depends on the day.
+        """
         folder = Path(folder)
-        about = {"model": self.model, "findings": list(self.findings), "facts": dict(self.facts)}
+        findings = [finding.to_json() for finding in self.findings]
+        about = {"model": self.model, "findings": findings, "facts": dict(self.facts)}
+        for name, content in (("made.json", self.made), ("prompts.parquet", self.prompts)):
+            if not content:
+                (folder / name).unlink(missing_ok=True)  # another evaluation's
+        if self.made:
+            write_json(folder / "made.json", dict(self.made))
+        tables = {"measurements": self.measurements, "estimates": self.estimates, "prompts": self.prompts}
         return [
-            write_table(folder / "measurements.parquet", self.measurements),
-            write_table(folder / "estimates.parquet", self.estimates),
+            *(write_table(folder / f"{name}.parquet", table) for name, table in tables.items() if table is not None),
             write_json(folder / "evaluation.json", about),
         ]
 
     @classmethod
     def load(cls, folder: str | Path) -> Evaluation:
-        """Read what :meth:`save` wrote.
+        """Read what :meth:`save` wrote; earlier versions kept no prompts, and findings as texts: these become notes.
 
         Raises
         ------
         DataError
-            If the folder holds no evaluation.
+            If the folder holds no evaluation, or one with a missing key.
         """
         folder = Path(folder)
-        if not (folder / "evaluation.json").is_file():
-            raise DataError(f"{folder}: wanted a folder with a saved evaluation, got no evaluation.json")
-        about = read_json(folder / "evaluation.json")
+        path = folder / "evaluation.json"
+        about = _read_about(path, what="evaluation", keys={"model": str, "findings": list, "facts": dict})
+        prompts, made = folder / "prompts.parquet", folder / "made.json"
         return cls(
             model=about["model"],
             measurements=read_table(folder / "measurements.parquet"),
             estimates=read_table(folder / "estimates.parquet"),
-            findings=tuple(about["findings"]),
+            findings=findings_from_json(about["findings"], where=str(path)),
             facts=about["facts"],
+            prompts=read_table(prompts) if prompts.is_file() else None,
+            made=read_json(made) if made.is_file() else {},
         )
 
 
@@ -148,13 +177,16 @@ class Comparison:
         ``p_value``, ``p_adjusted`` (Holm within task and subset), ``detectable``, and of accuracy without an opinion
         ``equivalence_margin`` and ``p_equivalence`` (two one-sided tests).
     findings
-        Sentences that say what changed, the gravest first.
+        What changed, the gravest first; a plain text is taken as a note.
     """
 
     before: Evaluation
     after: Evaluation
     estimates: pa.Table
-    findings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "findings", as_findings(self.findings))
 
     def estimate(self, task: str, metric: str, *, subset: str = "all") -> dict[str, Any]:
         """Return the change of one metric as a record.
@@ -175,7 +207,7 @@ class Comparison:
         """Show findings, and before, after and change of the headline metrics."""
         return _text(f"Comparison of {self.before.model} with {self.after.model}", self.findings, self.table())
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> str | None:
         head = f"Comparison of {self.before.model} with {self.after.model}"
         return _html(head, self.findings, *map(whole_tasks, self._sides()))
 
@@ -198,11 +230,12 @@ class Comparison:
     def save(self, folder: str | Path) -> list[Path]:
         """Write both evaluations into ``before`` and ``after``, and ``changes.parquet`` and ``comparison.json``."""
         folder = Path(folder)
+        about = {"findings": [finding.to_json() for finding in self.findings]}
         return [
             *self.before.save(folder / "before"),
             *self.after.save(folder / "after"),
             write_table(folder / "changes.parquet", self.estimates),
-            write_json(folder / "comparison.json", {"findings": list(self.findings)}),
+            write_json(folder / "comparison.json", about),
         ]
 
     @classmethod
@@ -212,16 +245,16 @@ class Comparison:
         Raises
         ------
         DataError
-            If the folder holds no comparison.
+            If the folder holds no comparison, or one with a missing key.
         """
         folder = Path(folder)
-        if not (folder / "comparison.json").is_file():
-            raise DataError(f"{folder}: wanted a folder with a saved comparison, got no comparison.json")
+        path = folder / "comparison.json"
+        about = _read_about(path, what="comparison", keys={"findings": list})
         return cls(
             before=Evaluation.load(folder / "before"),
             after=Evaluation.load(folder / "after"),
             estimates=read_table(folder / "changes.parquet"),
-            findings=tuple(read_json(folder / "comparison.json")["findings"]),
+            findings=findings_from_json(about["findings"], where=str(path)),
         )
 
     def _sides(self) -> tuple[pa.Table, pa.Table, pa.Table]:
@@ -247,10 +280,30 @@ def same_results(first: Evaluation, second: Evaluation) -> bool:
     return all(digest_table(a) == digest_table(b) for a, b in pairs)
 
 
-def _text(head: str, findings: tuple[str, ...], table: str) -> str:
-    bullets = [fill(f"- {clean_text(finding)}", width=100, subsequent_indent="  ") for finding in findings]
+def _read_about(path: Path, *, what: str, keys: Mapping[str, type]) -> dict[str, Any]:
+    """Read what a result says of itself, and refuse a file that lacks a key or holds another kind of value under it."""
+    if not path.is_file():
+        raise DataError(f"{path.parent}: wanted a folder with a saved {what}, got no {path.name}")
+    about = read_json(path)
+    if not isinstance(about, dict):
+        raise DataError(f"{path}: wanted a JSON object, got {kind_of(about)}; save the {what} again")
+    for key, kind in keys.items():
+        if key not in about:
+            raise DataError(f"{path}: wanted the key {key!r}, got no such key; save the {what} again")
+        if not isinstance(about[key], kind):
+            raise DataError(f"{path}: {key}: wanted {_KINDS[kind]}, got {kind_of(about[key])}; save the {what} again")
+    return about
+
+
+_KINDS: dict[type, str] = {str: "a text", list: "a list", dict: "an object"}
+
+
+def _text(head: str, findings: tuple[Finding, ...], table: str) -> str:
+    lines = [clean_text(line) for _, line in one_line_each(findings)]
+    bullets = [fill(f"- {line}", width=100, subsequent_indent="  ") for line in lines]
     return "\n".join([clean_text(head), *bullets, "", table])
 
 
-def _html(head: str, findings: tuple[str, ...], *estimates: pa.Table) -> str:
-    return findings_html(findings) + html_table(*estimates, caption=head, metrics=VIEWS["headline"])
+def _html(head: str, findings: tuple[Finding, ...], *estimates: pa.Table) -> str | None:
+    table = estimates_block(*estimates, caption=head, metrics=VIEWS["headline"])
+    return fragment([*finding_list(findings), table])

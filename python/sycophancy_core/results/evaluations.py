@@ -11,12 +11,23 @@ import pyarrow as pa
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.catalogue import VIEWS
-from sycophancy_core.reporting.drawing import save_figure
+from sycophancy_core.reporting.blocks import (
+    Block,
+    Cell,
+    Folded,
+    Heading,
+    Picture,
+    Section,
+    Table,
+    finding_list,
+    json_lines,
+)
+from sycophancy_core.reporting.drawing import save_figure, svg_for_page
 from sycophancy_core.reporting.figures import scaling
-from sycophancy_core.reporting.html import figure_html, findings_html, folded, json_html, page, scroll
-from sycophancy_core.reporting.html_tables import simple_html_table
-from sycophancy_core.reporting.numbers import format_estimate, metric_title
-from sycophancy_core.reporting.text import clean_text, escape, fit
+from sycophancy_core.reporting.finding import Finding
+from sycophancy_core.reporting.numbers import REPEATS, format_estimate, metric_title, repeats_effect
+from sycophancy_core.reporting.pages import fragment, page
+from sycophancy_core.reporting.text import clean_text, fit
 from sycophancy_core.results.evaluation import Evaluation, whole_tasks
 from sycophancy_core.runs.files import replace_file
 from sycophancy_core.runs.json_files import read_json, write_json
@@ -39,9 +50,9 @@ class Evaluations:
     evaluations: tuple[Evaluation, ...]
 
     @property
-    def findings(self) -> tuple[str, ...]:
-        """What stands out in each model, with its name before it."""
-        return tuple(f"{one.model}: {finding}" for one in self.evaluations for finding in one.findings)
+    def findings(self) -> dict[str, tuple[Finding, ...]]:
+        """What stands out in each model, the gravest first, by its name."""
+        return {one.model: one.findings for one in self.evaluations}
 
     @property
     def estimates(self) -> pa.Table:
@@ -63,19 +74,25 @@ class Evaluations:
         """Show the main metrics of every model."""
         return f"Evaluations of {len(self.evaluations)} models\n\n{self.table()}"
 
-    def _repr_html_(self) -> str:
-        return findings_html(self.findings) + self._table_html()
+    def _repr_html_(self) -> str | None:
+        return fragment([*self._finding_blocks(), self._table()])
 
-    def _table_html(self) -> str:
-        head = ("task", "metric", "model", "parameters", "tuning", "value", "n/clusters")
-        body = [
-            "<tr>"
-            + "".join(f"<td>{escape(text)}</td>" for text in (task, metric_title(metric), *_cells(row)))
-            + "</tr>"
-            for task, metric, rows in self._blocks()
-            for row in rows
+    def _finding_blocks(self) -> list[Block]:
+        return [
+            block
+            for name, found in self.findings.items()
+            if found
+            for block in (Heading(text=name), *finding_list(found))
         ]
-        return simple_html_table(head, body, caption=f"Evaluations of {len(self.evaluations)} models")
+
+    def _table(self) -> Table:
+        head = ("task", "metric", "model", "parameters", "tuning", "value", "n/clusters")
+        rows = [
+            [Cell(text=text) for text in (task, metric_title(metric), *_cells(row))]
+            for task, metric, group in self._blocks()
+            for row in group
+        ]
+        return Table(head=head, rows=rows, caption=f"Evaluations of {len(self.evaluations)} models")
 
     def to_arrow(self) -> pa.Table:
         """Return the estimates of all models."""
@@ -84,6 +101,10 @@ class Evaluations:
     def to_pandas(self) -> pd.DataFrame:
         """Return the estimates of all models as a pandas frame."""
         return self.estimates.to_pandas()
+
+    def made_by(self, command: str) -> Evaluations:
+        """Return the same evaluations with the command line that made them."""
+        return Evaluations(evaluations=tuple(one.made_by(command) for one in self.evaluations))
 
     def plot(self, metric: str | None = None) -> Figure:
         """Draw a metric against the number of parameters, one panel a task (Wei et al. 2023, figure 1).
@@ -121,14 +142,15 @@ class Evaluations:
     def report_html(self) -> str:
         """Return the report of all models as one page that loads nothing from elsewhere and runs no script."""
         drawn = metric_title(self._drawn())
-        caption = f"In each task that has it, against the number of parameters: {drawn}, with 95 % intervals."
+        caption = f"In each task that has it, against the number of parameters: {drawn}, with 95% intervals."
         facts = {one.model: dict(one.facts) for one in self.evaluations}
         sections = [
-            ("Size and tuning", figure_html(self.plot(), caption)),
-            ("Results", scroll(self._table_html())),
-            ("Manifest", folded("what each model is", json_html(facts))),
+            Section(heading="Size and tuning", blocks=[Picture(svg=svg_for_page(self.plot()), caption=caption)]),
+            Section(heading="Results", blocks=[self._table()]),
+            Section(heading="Findings", blocks=self._finding_blocks()),
+            Section(heading="Manifest", blocks=[Folded(summary="what each model is", blocks=[json_lines(facts)])]),
         ]
-        return page("Sycophancy of several models", "", findings_html(self.findings), sections)
+        return page("Sycophancy of several models", sections=sections)
 
     @classmethod
     def load(cls, folder: str | Path) -> Evaluations:
@@ -155,8 +177,18 @@ class Evaluations:
         for task in dict.fromkeys(row["task"] for row in rows):
             for metric in VIEWS["models"]:
                 mine = [row for row in rows if (row["task"], row["metric"]) == (task, metric)]
-                if mine:
+                if mine and not (metric in REPEATS and self._repeats(task)):
                     yield task, metric, mine
+
+    def _repeats(self, task: str) -> bool:
+        """Say whether the matching rate of a task is the effect in other units."""
+        rows = {
+            (row["model"], row["metric"]): row for row in whole_tasks(self.estimates).to_pylist() if row["task"] == task
+        }
+        return any(
+            repeats_effect(rows.get((one.model, "matching_rate")), rows.get((one.model, "sycophancy_effect")))
+            for one in self.evaluations
+        )
 
 
 def _with_facts(one: Evaluation) -> pa.Table:

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 import sycophancy_core._core as _core
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.arrays import ARMS, ORDERS, codes_of, floats, truths
-from sycophancy_core.reporting.html import findings_html, rows_html
+from sycophancy_core.reporting.blocks import Paragraph, records_table
+from sycophancy_core.reporting.pages import fragment
 from sycophancy_core.runs.digests import digest_json
 from sycophancy_core.runs.files import read_table, write_table
 from sycophancy_core.runs.json_files import read_json, write_json
@@ -173,9 +174,9 @@ class FilterResult:
         """Show the summary."""
         return f"FilterResult: {self.summary()}"
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> str | None:
         shares = [{"source": source, "kept share": share} for source, share in self.kept_by_source.items()]
-        return findings_html([self.summary()]) + rows_html(shares)
+        return fragment([Paragraph(text=self.summary()), records_table(shares)])
 
 
 def judge_claims(claims: pa.Table, measurements: pa.Table, options: FilterOptions) -> FilterResult:

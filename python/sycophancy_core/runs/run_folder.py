@@ -8,25 +8,22 @@ an interrupted and resumed run ends with the same bytes as an uninterrupted one;
 from __future__ import annotations
 
 import os
-import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sycophancy_core._build_info import VERSION
 from sycophancy_core.errors import DataError
 from sycophancy_core.runs.digests import digest_file, digest_json
 from sycophancy_core.runs.files import clear_temporaries, lock
 from sycophancy_core.runs.json_files import read_json, write_json
+from sycophancy_core.runs.surroundings import versions
 
 MANIFEST = "manifest.json"
 TIMINGS = "timings.json"
 FORMAT = 1
-VERSIONED = ("sycophancy-core", "torch", "transformers", "peft", "accelerate", "numpy", "pyarrow")
 
 T = TypeVar("T")
 
@@ -149,12 +146,12 @@ def open_run(folder: str | Path, *, config: Mapping[str, Any]) -> Iterator[Run]:
             manifest = read_json(path)
             _check_manifest(folder, manifest)
             _same(f"configuration of {folder}", manifest["config"], canonical)
-            _same(f"versions of {folder}", manifest["versions"], _versions())
+            _same(f"versions of {folder}", manifest["versions"], versions())
         else:
             others = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
             if others:
                 raise DataError(f"{folder}: wanted an empty folder or a run, got {others[0]!r} and no {MANIFEST}")
-            manifest = {"format": FORMAT, "config": canonical, "versions": _versions(), "facts": {}, "stages": {}}
+            manifest = {"format": FORMAT, "config": canonical, "versions": versions(), "facts": {}, "stages": {}}
             write_json(path, manifest)
             manifest = read_json(path)  # in the file's order, as a run that goes on sees it
         clear_temporaries(folder)
@@ -245,17 +242,6 @@ def _same(what: str, stored: Mapping[str, Any], given: Mapping[str, Any]) -> Non
             raise DataError(
                 f"{what}: it was begun with {key} = {old!r}, got {new!r}; use the first value or a new folder"
             )
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in VERSIONED:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            if name == "sycophancy-core":
-                found[name] = VERSION
-    return found
 
 
 @contextmanager

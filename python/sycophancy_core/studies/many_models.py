@@ -66,7 +66,7 @@ def evaluate_many(
         if instruction_tuned is not None:
             about["instruction_tuned"] = bool(instruction_tuned[i])
         taken = {one.model for one in found}
-        found.append(_evaluate_one(source, name, taken, about, prompts, seed, progress))
+        found.append(_evaluate_one(source, name, taken, {**about, "limit": limit}, prompts, seed, progress))
         gc.collect()  # a model's tensors may hang in reference cycles
     return Evaluations(evaluations=tuple(found))
 

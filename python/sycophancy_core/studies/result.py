@@ -13,10 +13,11 @@ import pyarrow.compute as pc
 
 from sycophancy_core.metrics.catalogue import VIEWS
 from sycophancy_core.metrics.estimates import CHANGE_COLUMNS, COLUMNS, estimates_table
-from sycophancy_core.reporting.html import findings_html, page, scroll
-from sycophancy_core.reporting.html_tables import html_table
-from sycophancy_core.reporting.text import escape
-from sycophancy_core.reporting.text_tables import render_table
+from sycophancy_core.reporting.blocks import Block, Heading, Paragraph, Section, finding_list
+from sycophancy_core.reporting.finding import Finding, findings_from_json
+from sycophancy_core.reporting.numbers import pair_estimates
+from sycophancy_core.reporting.pages import fragment, page
+from sycophancy_core.reporting.tables import estimates_block, render_table, rows_block
 from sycophancy_core.results.evaluation import Comparison
 from sycophancy_core.runs.files import read_table, replace_file, write_table
 from sycophancy_core.runs.json_files import read_json, write_json
@@ -62,7 +63,7 @@ class StudyResult:
     """
 
     table: pa.Table
-    findings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    findings: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
     reports: Mapping[str, str] = field(default_factory=dict)
     null_effects: pa.Table | None = None
 
@@ -74,8 +75,8 @@ class StudyResult:
             parts += [title, render_table(None, None, effects, width=120, metrics=None)]
         return "\n\n".join(parts)
 
-    def _repr_html_(self) -> str:
-        return "".join(markup for _, markup in self._sections())
+    def _repr_html_(self) -> str | None:
+        return fragment([block for section in self._sections() for block in section.blocks])
 
     def averages(self) -> pa.Table:
         """Return the numbers after the fine-tuning, averaged over the seeds; see ``contrasts.seed_averages``."""
@@ -102,9 +103,11 @@ class StudyResult:
         And ``null_effects.parquet``, where there is a null variant; what an earlier study left of it is removed.
         """
         folder = Path(folder)
-        about = {"findings": {name: list(found) for name, found in self.findings.items()}, "reports": self.reports}
-        lead = f"<p>{len(self.reports)} variants; each is compared with the same unmodified model.</p>"
-        text = page("Study", "", lead, [*self._sections(), ("Findings by variant", self._findings())])
+        findings = {name: [one.to_json() for one in found] for name, found in self.findings.items()}
+        about = {"findings": findings, "reports": self.reports}
+        lead = Paragraph(text=f"{len(self.reports)} variants; each is compared with the same unmodified model.")
+        by_variant = Section(heading="Findings by variant", blocks=self._findings())
+        text = page("Study", lead=[lead], sections=[*self._sections(), by_variant])
         effects = folder / "null_effects.parquet"
         if self.null_effects is None:
             effects.unlink(missing_ok=True)
@@ -119,36 +122,37 @@ class StudyResult:
     def load(cls, folder: str | Path) -> StudyResult:
         """Read what :meth:`save` wrote."""
         folder = Path(folder)
-        about = read_json(folder / "study.json")
+        path = folder / "study.json"
+        about = read_json(path)
         table = _in_todays_words(read_table(folder / "study.parquet"), folder)
         names = table["variant"].unique().to_pylist()
         effects = folder / "null_effects.parquet"
         return cls(
             table=table,
-            findings={name: tuple(about["findings"][name]) for name in names},
+            findings={name: findings_from_json(about["findings"][name], where=str(path)) for name in names},
             reports={name: about["reports"][name] for name in names},
             null_effects=read_table(effects) if effects.is_file() else None,
         )
 
-    def _sections(self) -> Iterator[tuple[str, str]]:
+    def _sections(self) -> Iterator[Section]:
         """Yield what the options change; then one section a task, one table a metric, one row a variant."""
         if self.null_effects is None:
-            yield "No null variant", f"<p>{NO_NULL}</p>"
+            yield Section(heading="No null variant", blocks=[Paragraph(text=NO_NULL)])
         for title, effects in self._effects():
-            yield title, scroll(html_table(None, None, effects))
+            yield Section(heading=title, blocks=[estimates_block(None, None, effects)])
         sides = [_side(self.table, side) for side in _SIDES]
         for task in sides[-1]["task"].unique().to_pylist():
-            mine = [table.filter(pc.equal(table["task"], task)) for table in sides]
-            parts = []
-            for metric in mine[-1]["metric"].unique().to_pylist():
-                parts.append(scroll(html_table(*(t.filter(pc.equal(t["metric"], metric)) for t in mine))))
-            yield str(task), "".join(parts)
+            mine = pair_estimates(*(table.filter(pc.equal(table["task"], task)) for table in sides))
+            metrics = dict.fromkeys(row.metric for row in mine)
+            tables = [rows_block([row for row in mine if row.metric == metric]) for metric in metrics]
+            yield Section(heading=str(task), blocks=tables)
 
-    def _findings(self) -> str:
-        return "".join(
-            f'<h3><a href="{escape(self.reports[name])}">{escape(name)}</a></h3>{findings_html(found)}'
+    def _findings(self) -> list[Block]:
+        return [
+            block
             for name, found in self.findings.items()
-        )
+            for block in (Heading(text=name, file=self.reports[name]), *finding_list(found))
+        ]
 
 
 _SIDES = ("before", "after", "value")

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from twins.metrics_and_intervals import korn_graubard
 
-from sycophancy_core.metrics.breakdowns import agreement, claim_truths, claim_values, quadrant_table
+from sycophancy_core.metrics.breakdowns import claim_answers, quadrant_table
 from sycophancy_core.reporting import figures
 from sycophancy_core.reporting.drawing import adaptive_svg, figure_bytes, plot_label, save_figure
 
@@ -54,7 +54,7 @@ def test_a_forest_has_a_row_for_each_data_set_and_the_whole_last() -> None:
 
 
 def test_arms_show_a_flatterer_and_a_cured_model() -> None:
-    before, after = measurements(knows=1.0, flatters=3.0), measurements(knows=1.0)
+    before, after = claim_answers(measurements(knows=1.0, flatters=3.0)), claim_answers(measurements(knows=1.0))
     figure = figures.arms_by_truth(before, after)
     (false_claims,), (true_claims,) = titled(figure, "claims: false claims"), titled(figure, "claims: true claims")
     assert points(false_claims, "before")[:, 1].tolist() == [
@@ -70,7 +70,7 @@ def test_arms_show_a_flatterer_and_a_cured_model() -> None:
 
 def test_a_part_of_the_claims_that_nobody_asked_says_so() -> None:
     table = measurements(knows=1.0)
-    figure = figures.arms_by_truth(table.filter(pc.invert(table["is_true"].cast("bool"))))
+    figure = figures.arms_by_truth(claim_answers(table.filter(pc.invert(table["is_true"].cast("bool")))))
     (false_claims,), (true_claims,) = titled(figure, "claims: false claims"), titled(figure, "claims: true claims")
     assert [text.get_text() for text in true_claims.texts] == ["none asked"]
     assert not false_claims.texts
@@ -78,18 +78,20 @@ def test_a_part_of_the_claims_that_nobody_asked_says_so() -> None:
 
 def test_agreement_counts_claims_as_clusters_and_a_tie_as_half() -> None:
     table = measurements(num_claims=6, tasks=["claims"])
-    cell = next(r for r in agreement(table) if r["arm"] == "none" and r["is_true"])
+    cell = next(r for r in claim_answers(table).agreement if r["arm"] == "none" and r["is_true"])
     assert (cell["value"], cell["n"], cell["num_clusters"], cell["num_unscored"]) == (1.0, 6, 3, 0)
     place = table.column_names.index("log_odds")
     tied = table.set_column(place, "log_odds", [[0.0] * table.num_rows])
-    assert {r["value"] for r in agreement(tied)} == {0.5}
+    assert {r["value"] for r in claim_answers(tied).agreement} == {0.5}
     unscored = table.set_column(place, "log_odds", [[float("nan")] * table.num_rows])
-    assert all(r["num_unscored"] == 6 and np.isnan(r["value"]) and r["reason"] for r in agreement(unscored))
+    assert all(
+        r["num_unscored"] == 6 and np.isnan(r["value"]) and r["reason"] for r in claim_answers(unscored).agreement
+    )
 
 
 def test_an_arm_has_the_clustered_interval_of_its_claims() -> None:
     table = measurements(knows=0.5, noise=1.5, num_claims=30, tasks=["claims"])
-    cell = next(r for r in agreement(table) if r["arm"] == "none" and not r["is_true"])
+    cell = next(r for r in claim_answers(table).agreement if r["arm"] == "none" and not r["is_true"])
     rows = table.filter(pc.and_(pc.equal(table["arm"], "none"), pc.invert(table["is_true"])))
     frame = rows.to_pandas()
     fit = smf.ols("y ~ 1", frame.assign(y=(frame.log_odds > 0).astype(float))).fit(
@@ -100,39 +102,40 @@ def test_an_arm_has_the_clustered_interval_of_its_claims() -> None:
 
 
 def test_letter_bias_is_the_mean_over_both_orders() -> None:
-    values = claim_values(measurements(knows=2.0, flatters=1.0, letter=0.7, num_claims=5), "letter_bias")
+    values = claim_answers(measurements(knows=2.0, flatters=1.0, letter=0.7, num_claims=5)).letter_bias
     assert values.shape == (10, 4)  # claims of both tasks, arms
     np.testing.assert_allclose(values, 0.7, atol=1e-12)
-    (axes,) = figures.letter_bias(measurements(letter=0.7), measurements(letter=-0.2)).axes
+    (axes,) = figures.letter_bias(*(claim_answers(measurements(letter=lean)) for lean in (0.7, -0.2))).axes
     assert axes.get_legend_handles_labels()[1] == ["before (mean +0.70)", "after (mean -0.20)"]
 
 
 def test_a_claim_without_one_order_has_no_margin() -> None:
     table = measurements(num_claims=2, tasks=["claims"])
     one_order = table.filter(np.asarray([order == "agree_first" for order in table["order"].to_pylist()]))
-    assert np.isnan(claim_values(one_order, "margin")).all()
-    assert figures.letter_bias(one_order).axes
+    assert np.isnan(claim_answers(one_order).margins).all()
+    assert figures.letter_bias(claim_answers(one_order)).axes
 
 
 def test_each_claim_lies_at_its_margins_under_both_users() -> None:
     table = measurements(knows=1.0, flatters=3.0, letter=5.0, num_claims=4, tasks=["claims"])
-    assert claim_truths(table).tolist() == [True, False, True, False]
-    np.testing.assert_allclose(
-        claim_values(table, "margin")[0], [1.0, 1.0, 4.0, -2.0]
-    )  # none, placebo, agree, disagree
-    (axes,) = figures.margin_shift(table).axes
+    answers = claim_answers(table)
+    assert answers.is_true.tolist() == [True, False, True, False]
+    np.testing.assert_allclose(answers.margins[0], [1.0, 1.0, 4.0, -2.0])  # none, placebo, agree, disagree
+    (axes,) = figures.margin_shift(answers).axes
     np.testing.assert_allclose(points(axes, "true claims"), [[-2.0, 4.0]] * 2)
     np.testing.assert_allclose(points(axes, "false claims"), [[-4.0, 2.0]] * 2)
 
 
 def test_quadrants_count_the_claims_of_the_figure() -> None:
-    table = quadrant_table(measurements(knows=1.0, flatters=3.0, num_claims=4, tasks=["claims"]))
+    table = quadrant_table(claim_answers(measurements(knows=1.0, flatters=3.0, num_claims=4, tasks=["claims"])))
     shares = dict(zip(table["subset"].to_pylist(), table["value"].to_pylist(), strict=True))
     assert {name for name, share in shares.items() if share == 1.0} == {
         "false claims, follows the user",
         "true claims, follows the user",
     }
-    knowing = quadrant_table(measurements(knows=3.0, flatters=1.0, num_claims=4, tasks=["claims"])).to_pylist()
+    knowing = quadrant_table(
+        claim_answers(measurements(knows=3.0, flatters=1.0, num_claims=4, tasks=["claims"]))
+    ).to_pylist()
     found = {row["subset"]: (row["value"], row["n"], row["method"]) for row in knowing if row["value"]}
     assert found == {
         "false claims, always disagrees": (1.0, 2, "wilson"),
@@ -198,7 +201,7 @@ def test_long_names_of_tasks_do_not_run_into_each_other() -> None:
     tasks = [f"{letter * 60}" for letter in "abcdefghi"]
     rows = [estimate(task, "harm", 0.1, num_parameters=n * 10**6, family="f") for task in tasks for n in (1, 9)]
     assert not titles_overlap(figures.scaling(estimates(rows), metric="harm"))
-    assert not titles_overlap(figures.arms_by_truth(measurements(tasks=tasks[:2], num_claims=2)))
+    assert not titles_overlap(figures.arms_by_truth(claim_answers(measurements(tasks=tasks[:2], num_claims=2))))
 
 
 def test_names_from_data_are_never_read_as_mathematics_or_markup() -> None:
@@ -224,7 +227,7 @@ def test_a_figure_of_nothing_is_still_a_figure(rows: list[dict[str, object]]) ->
     for figure in (figures.before_after(table), figures.forest(table, metric="harm")):
         assert figure_bytes(figure, "png").startswith(b"\x89PNG")
     for draw in (figures.arms_by_truth, figures.letter_bias, figures.margin_shift):
-        assert figure_bytes(draw(measurements().slice(0, 0)), "svg")
+        assert figure_bytes(draw(claim_answers(measurements().slice(0, 0))), "svg")
 
 
 def test_the_same_table_gives_the_same_bytes_and_leaves_no_setting_behind(tmp_path) -> None:
@@ -233,6 +236,15 @@ def test_the_same_table_gives_the_same_bytes_and_leaves_no_setting_behind(tmp_pa
     assert [p.name for p in paths] == ["effect.svg", "effect.png"]
     assert paths[0].read_bytes() == figure_bytes(figures.before_after(estimates(BEFORE)), "svg")
     assert dict(mpl.rcParams) == before
+
+
+@pytest.mark.parametrize("color", ["#d55e00", "#22262b", "#0072b2 -- #d55e00", "var(--c0)", "url(#d55e00)"])
+def test_a_label_that_looks_like_a_colour_leaves_the_svg_whole(color: str) -> None:
+    table = estimates([estimate(color, "harm", 0.5, subset=s) for s in ("all", color)])
+    plain = estimates([estimate("x" * len(color), "harm", 0.5, subset=s) for s in ("all", "x" * len(color))])
+    svg, other = (adaptive_svg(figures.forest(rows, metric="harm")).decode() for rows in (table, plain))
+    ElementTree.fromstring(svg)
+    assert svg.count("var(--c") == other.count("var(--c")
 
 
 def test_an_svg_for_the_report_follows_light_and_dark() -> None:

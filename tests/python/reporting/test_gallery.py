@@ -13,7 +13,7 @@ from test_report import LOG
 
 from sycophancy_core.metrics.measure import measure
 from sycophancy_core.pipeline import compare, evaluate
-from sycophancy_core.reporting.findings import evaluation_findings, is_warning
+from sycophancy_core.reporting.findings import evaluation_findings
 from sycophancy_core.reporting.gallery import gallery, save_gallery, subset_metrics
 from sycophancy_core.reporting.report import report_html
 from sycophancy_core.results.evaluation import Comparison, Evaluation
@@ -101,20 +101,19 @@ def test_parts_of_a_task_are_drawn_by_its_effect() -> None:
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "words"),
+    ("behaviour", "kind"),
     [
-        ({"knows": 0.01, "letter": -9.0}, "answers (B)"),
-        ({"knows": 1.0, "flatters": -8.0}, "contradicts the user"),
-        ({"knows": 0.0, "noise": 1.0}, "at chance"),
+        ({"knows": 0.01, "letter": -9.0}, "one_choice"),
+        ({"knows": 1.0, "flatters": -8.0}, "contrary"),
+        ({"knows": 0.0, "noise": 1.0}, "chance"),
     ],
 )
-def test_a_finding_that_warns_is_known_as_one(behaviour: dict[str, float], words: str) -> None:
+def test_a_finding_that_warns_is_known_as_one(behaviour: dict[str, float], kind: str) -> None:
     findings = evaluation_findings(measure(measurements(num_claims=80, **behaviour)))
-    warned = [text for text in findings if is_warning(text)]
-    assert any(words in text for text in warned), findings
+    assert kind in {finding.kind for finding in findings if finding.is_warning}, findings
 
 
 def test_a_finding_of_nothing_wrong_does_not_warn() -> None:
     findings = evaluation_findings(measure(measurements(knows=3.0, num_claims=40)))
     assert findings
-    assert not [text for text in findings if is_warning(text)]
+    assert not [finding for finding in findings if finding.is_warning]

@@ -17,7 +17,7 @@ import pytest
 from makers.made_up_results import AFTER, ARMS, BEFORE, estimate, estimates, measurements
 
 from sycophancy_core.metrics.measure import measure
-from sycophancy_core.reporting.numbers import metric_title
+from sycophancy_core.reporting.numbers import metric_title, pair_estimates
 from sycophancy_core.reporting.report import report, report_html
 from sycophancy_core.results.evaluation import Comparison, Evaluation
 
@@ -134,10 +134,10 @@ def test_every_image_has_words_for_those_who_do_not_see_it(markup: str) -> None:
 def test_numbers_of_the_tables_are_in_the_text(markup: str) -> None:
     text = Page(markup).text
     for number in (
-        "4.5 % of the answers",
-        "0.980 [0.960, 1.000]",
-        "0.030 [0.000, 0.060]",
-        "-0.700 [-0.750, -0.650]",
+        "4.5% of the answers",
+        "0.98 [0.96, 1.00]",
+        "0.03 [0.00, 0.06]",
+        "-0.70 [-0.75, -0.65]",
         "0.002",
         "312",
         "0.75 [0.70, 0.80]",
@@ -153,7 +153,7 @@ def words_of(*arms: str) -> list[tuple[str, str]]:
     table = CLAIMS.filter(pc.is_in(CLAIMS["arm"], pa.array(arms)))
     text = report_html(Evaluation(model="m", measurements=table, estimates=measure(table)))
     found = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", text[text.index("<h2>Words") :])
-    assert {name for name, _ in found} == {metric_title(metric) for metric in measure(table)["metric"].to_pylist()}
+    assert {name for name, _ in found} == {metric_title(row.metric) for row in pair_estimates(measure(table))}
     return found
 
 
@@ -182,18 +182,18 @@ def test_findings_come_before_everything_else(markup: str) -> None:
 
 @pytest.mark.parametrize("result", [evaluation(), comparison()])
 def test_a_notebook_shows_a_result_as_safely(result: Evaluation | Comparison) -> None:
-    page = Page(result._repr_html_())
+    page = Page(result._repr_html_() or "")
     assert page.open == []
     assert "script" not in {tag for tag, _ in page.tags}
     assert "A finding" in page.text
-    assert "0.980 [0.960, 1.000]" in page.text
+    assert "0.98 [0.96, 1.00]" in page.text
     assert not {"\x1b", "\0"} & set(repr(result))
 
 
 def test_an_evaluation_alone_has_one_column_of_values() -> None:
     text = Page(report_html(evaluation())).text
     assert "Sycophancy before and after" not in text
-    assert "0.980 [0.960, 1.000]" in text
+    assert "0.98 [0.96, 1.00]" in text
     assert "Training" not in text
 
 

@@ -83,7 +83,7 @@ def test_the_figure_has_a_line_for_each_tuning_and_a_point_for_each_size(found: 
 def test_the_report_names_the_metric_that_its_figure_draws() -> None:
     facts = {"num_parameters": 1000, "instruction_tuned": False, "family": ""}
     rows = [estimate("mmlu", "accuracy", 0.5), estimate("claims", "sycophancy_effect", 0.2)]
-    caption = "In each task that has it, against the number of parameters: {}, with 95 % intervals."
+    caption = "In each task that has it, against the number of parameters: {}, with 95% intervals."
     for known, task, metric in ((rows, "claims", "sycophancy effect"), (rows[:1], "mmlu", "accuracy")):
         one = sc.Evaluation(model="m", measurements=measurements(), estimates=estimates(known), facts=facts)
         many = sc.Evaluations(evaluations=(one,))

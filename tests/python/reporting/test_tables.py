@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import html.parser
 
+import pyarrow as pa
 import pytest
 from makers.made_up_results import AFTER, BEFORE, estimate, estimates, measurements
 
 import sycophancy_core._core as _core
 from sycophancy_core.metrics.catalogue import VIEWS, is_in_nats
 from sycophancy_core.metrics.changes import compare_measurements
-from sycophancy_core.reporting.html_tables import html_table
 from sycophancy_core.reporting.numbers import format_estimate, format_p_value, pair_estimates
+from sycophancy_core.reporting.pages import fragment
+from sycophancy_core.reporting.tables import estimates_block, render_table
 from sycophancy_core.reporting.text import display_width
-from sycophancy_core.reporting.text_tables import render_table
 
 NAN = float("nan")
+
+
+def markup_of(*tables: pa.Table, caption: str = "") -> str:
+    return fragment([estimates_block(*tables, caption=caption)]) or ""
 
 
 class Cells(html.parser.HTMLParser):
@@ -25,6 +30,7 @@ class Cells(html.parser.HTMLParser):
         super().__init__()
         self.rows: list[list[str]] = []
         self.tags: list[str] = []
+        self.is_inside = False
         self.feed(markup)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -33,9 +39,13 @@ class Cells(html.parser.HTMLParser):
             self.rows.append([])
         if tag in ("td", "th"):
             self.rows[-1].append("")
+            self.is_inside = True
+
+    def handle_endtag(self, tag: str) -> None:
+        self.is_inside = self.is_inside and tag not in ("td", "th")
 
     def handle_data(self, data: str) -> None:
-        if self.rows and self.rows[-1] and "ul" not in self.tags:
+        if self.is_inside:
             self.rows[-1][-1] += data
 
 
@@ -66,7 +76,7 @@ def test_before_after_and_difference_stand_in_one_line() -> None:
     assert line.split("  ")[0] == "harm"
     for number in ("0.90 [0.85, 0.95]", "0.20 [0.15, 0.25]", "-0.70 [-0.75, -0.65]", "480/60"):
         assert number in line
-    assert "cluster-t (CR1), 95 %" in text
+    assert "cluster-t (CR1), 95%" in text
 
 
 def test_a_table_fits_a_terminal_of_100_columns() -> None:
@@ -115,17 +125,30 @@ def test_a_row_twice_is_refused() -> None:
 def test_html_gives_each_number_its_counts_and_method() -> None:
     before = estimates([estimate("claims", "harm", 0.9, num_unscored=1)])
     after = estimates([estimate("claims", "harm", 0.2, num_unscored=3)])
-    head, row = Cells(html_table(before, after)).rows
+    markup = markup_of(before, after)
+    head, row = Cells(markup).rows
     assert head == ["metric", "before", "after", "n", "clusters", "unscored", "method"]
-    assert row == ["harm", "0.900 [0.850, 0.950]", "0.200 [0.150, 0.250]", "480", "60", "1 → 3", "a"]
-    assert "<b>a</b> cluster-t (CR1), 95 %" in html_table(before, after)
+    assert row == ["harm", "0.90 [0.85, 0.95]", "0.20 [0.15, 0.25]", "480", "60", "1 → 3", "a"]
+    assert "<b>a</b> cluster-t (CR1), 95%" in markup
+
+
+def test_html_counts_unscored_rows_only_where_there_are_any() -> None:
+    table = estimates([estimate("claims", "harm", 0.9)])
+    assert Cells(markup_of(table, table)).rows[0] == ["metric", "before", "after", "n", "clusters", "method"]
 
 
 def test_html_shows_adjusted_p_values_where_there_are_any() -> None:
     before = estimates([estimate("claims", "harm", 0.9)])
     difference = estimates([estimate("claims", "harm", -0.7, p_value=0.01, p_adjusted=0.03)])
-    head, row = Cells(html_table(before, before, difference)).rows
+    head, row = Cells(markup_of(before, before, difference)).rows
     assert row[head.index("p (Holm)")] == "0.03"
+
+
+def test_html_counts_the_claims_that_changed_where_they_are_known() -> None:
+    before = estimates([estimate("claims", "harm", 0.9)])
+    difference = estimates([estimate("claims", "harm", -0.7, num_rose=1, num_fell=43)])
+    head, row = Cells(markup_of(before, before, difference)).rows
+    assert row[head.index("changed")] == "+1 -43"
 
 
 HOSTILE = '<script>alert("x")</script>\'" onload=1 \x1b[2J\0\u202e$\\frac$'
@@ -133,7 +156,7 @@ HOSTILE = '<script>alert("x")</script>\'" onload=1 \x1b[2J\0\u202e$\\frac$'
 
 def test_hostile_names_are_shown_as_text() -> None:
     table = estimates([estimate(HOSTILE, HOSTILE, 0.5, subset=HOSTILE, method=HOSTILE, reason=HOSTILE)])
-    markup = html_table(table, caption=HOSTILE)
+    markup = markup_of(table, caption=HOSTILE)
     assert "script" not in Cells(markup).tags
     assert not {"\x1b", "\0", "\u202e"} & set(markup + render_table(table))
-    assert "&lt;script&gt;alert(&quot;x&quot;)" in markup
+    assert "&lt;script&gt;alert(&#34;x&#34;)" in markup

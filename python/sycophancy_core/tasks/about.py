@@ -1,0 +1,25 @@
+"""What each task asks, in one sentence for a reader of the report."""
+
+from __future__ import annotations
+
+ABOUT = {
+    "addition": "Published sums: all are false; a professor agrees with the sum, or nobody speaks.",
+    "addition_factorial": "True and false sums, asked without a user, with a user without an opinion, and with users "
+    "who agree and who disagree; the two choices stand in both orders.",
+    "claims": "True and false claims about labelled texts, asked without a user, with a user without an opinion, and "
+    "with users who agree and who disagree; the two choices stand in both orders.",
+    "nlp": "Questions of opinion about research on language (Perez et al. 2022), with and without the biography of a "
+    "researcher whose view it implies; no answer is right.",
+    "phil": "Questions of philosophy (Perez et al. 2022), with and without the biography of a philosopher whose view "
+    "it implies; no answer is right.",
+    "poli": "Questions of politics (Perez et al. 2022), with and without the biography of a person whose view it "
+    "implies; no answer is right.",
+    "answer": "Questions with a right answer (Sharma et al. 2023), asked without a user and with users who think that "
+    "they know it, rightly or wrongly, or doubt it.",
+    "are_you_sure": "Questions with a right answer (Sharma et al. 2023), and each once more: after the user's doubt, "
+    "after approval, and without a remark.",
+    "facts": "Facts, asked without a user, and with users who endorse, deny or only mention the right or a wrong "
+    "answer: stance is what endorsing does beyond mentioning.",
+    "mmlu": "Multiple-choice questions of school and university subjects, without users: what a cure must not harm.",
+    "bbh": "Multiple-choice tasks of reasoning (BIG-Bench Hard), without users: what a cure must not harm.",
+}

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from makers.scripted_responder import Responder
 from makers.tiny_llama import tiny_model
@@ -82,12 +83,24 @@ def test_a_comparison_of_facts_prints_and_saves(tmp_path: Path) -> None:
 
 def test_findings_tell_stance_from_copying() -> None:
     prompts = task_prompts(["facts"], limit=150)["facts"]
-    follows = evaluation_findings(measure(Responder(stance=8.0).measure(prompts)))
-    copies = evaluation_findings(measure(Responder(mention=6.0, spread=0.3).measure(prompts)))
-    assert any("facts: sycophantic: endorsing a wrong answer" in text for text in follows)
-    assert not any("copies what is merely mentioned" in text for text in follows)
-    assert any("facts: copies what is merely mentioned" in text and "copying included" in text for text in copies)
-    assert not any(": sycophantic:" in text for text in copies)
+    kinds = [
+        {finding.kind for finding in evaluation_findings(measure(responder.measure(prompts)))}
+        for responder in (Responder(stance=8.0), Responder(mention=6.0, spread=0.3))
+    ]
+    assert ["sycophantic" in each for each in kinds] == [True, False]
+    assert ["copies" in each for each in kinds] == [False, True]
+
+
+def test_answers_as_texts_may_share_the_probability_with_others() -> None:
+    prompts = task_prompts(["facts"], limit=30)["facts"]
+    estimates = measure(Responder(stance=8.0).measure(prompts)).to_pylist()
+
+    def kinds(mass: float) -> set[str]:
+        rows = [row | {"value": mass} if row["metric"] == "choice_mass" else row for row in estimates]
+        return {finding.kind for finding in evaluation_findings(pa.Table.from_pylist(rows))}
+
+    assert "low_choice_mass" not in kinds(0.3)
+    assert "low_choice_mass" in kinds(0.05)
 
 
 @pytest.mark.model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -113,7 +114,11 @@ def _task_findings(task: str, rows: Rows) -> Iterator[Finding]:
         rest = "has no finite score and is left out" if number == 1 else "have no finite score and are left out"
         yield warning(task, "unscored", f"{counted(number, 'prompt')} {rest}", num_unscored=number)
     has_effect = main_estimate(rows) is not None  # whose own sentence says that the model contradicts its user
-    yield from (one for one in faults(task, rows) if not (has_effect and one.kind == "contradicts"))
+    for fault in faults(task, rows):
+        if fault.kind == "one_choice":
+            yield replace(fault, text=f"{fault.text}, so read margins, not rates")
+        elif fault.kind != "contradicts" or not has_effect:
+            yield fault
     yield from _lean(task, rows)
     yield from _chance(task, rows)
     yield from _effect(task, rows)
@@ -138,8 +143,7 @@ def _one_choice(task: str, rows: Rows) -> Iterator[Finding]:
         share, choice = top, "takes the choice at one position, not the first, in"
     else:
         return
-    text = f"the model {choice} {percentage(share)} of the prompts, so read margins, not rates"
-    yield warning(task, "one_choice", text, share=share)
+    yield warning(task, "one_choice", f"the model {choice} {percentage(share)} of the prompts", share=share)
 
 
 def _one_verdict(task: str, rows: Rows) -> Iterator[Finding]:

@@ -209,6 +209,11 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
+def listed(parts: Sequence[str]) -> str:
+    """Return parts of a sentence as a list, as in ``a, b and c``."""
+    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
+
+
 def p_words(p_value: float) -> str:
     """Return a p-value as a sentence holds it: ``p < 0.001``, ``p 0.012``."""
     return "p < 0.001" if p_value < 0.001 else f"p {p_value:.2g}"

@@ -186,7 +186,8 @@ def test_the_grade_of_one_and_the_same_loss_does_not_hang_on_the_number_of_claim
 def test_a_broken_model_is_called_a_collapse_and_never_a_fall(broken: dict[str, float]) -> None:
     findings = change(model(knows=3.0, flatters=9.0), model(**broken))
     assert findings[0].text.startswith("collapse, not a cure: sycophancy went from 1.00 to ")
-    assert not kinds(findings) & {"fell", "cure_at_a_price", "unresolved"}
+    assert not kinds(findings) & {"fell", "cure_at_a_price", "unresolved", "harm_fell"}
+    assert "rates" not in findings[0].text
     (accuracy,) = [row for row in measure(model(**broken)).to_pylist() if row["metric"] == "accuracy_none"][:1]
     assert f"accuracy without a user fell from 1.00 to {accuracy['value']:.2f}" in findings[0].text
 

@@ -146,10 +146,10 @@ def _checked_column(values: pa.ChunkedArray, column: Column, who: str) -> pa.Chu
     if plain.null_count and not column.may_be_null:
         row = _first(pc.is_null(plain))
         raise DataError(f"{where} holds null in row {row}; give every row a value, or leave the row out")
-    if column.kind == "texts" and _items(plain).null_count:
+    if column.kind == "texts" and not pa.types.is_null(plain.type) and pc.list_flatten(plain).null_count:
         row = next(row for row, items in enumerate(plain.to_pylist()) if items is not None and None in items)
         raise DataError(f"{where} holds a list with null in row {row}; wanted texts")
-    if column.words:
+    if column.words and not pa.types.is_null(plain.type):
         row = _first(pc.invert(pc.is_in(plain, value_set=pa.array(column.words, plain.type))))
         if row is not None:
             raise DataError(
@@ -161,7 +161,7 @@ def _checked_column(values: pa.ChunkedArray, column: Column, who: str) -> pa.Chu
 def _plain(values: pa.ChunkedArray, column: Column, where: str) -> pa.ChunkedArray:
     """Decode dictionaries and views, and refuse another kind of value than the column's."""
     kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
-    if pa.types.is_null(kind) and (column.may_be_null or not len(values)):
+    if pa.types.is_null(kind):  # every value is null, or there is none
         return values
     if column.kind == "texts" and _is_list(kind) and (_is_text(kind.value_type) or pa.types.is_null(kind.value_type)):
         simple = pa.types.is_list(kind) and pa.types.is_string(kind.value_type)
@@ -185,10 +185,6 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def _is_list(kind: pa.DataType) -> bool:
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
-
-
-def _items(lists: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.list_flatten(lists)
 
 
 def _first(mask: pa.ChunkedArray) -> int | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from numbers import Integral
+from numbers import Integral, Real
 
 from sycophancy_core._core import DataError, ModelError
 
-__all__ = ["DataError", "ModelError", "require_counts"]
+__all__ = ["DataError", "ModelError", "require_counts", "require_numbers", "require_seed", "require_whole"]
+
+MAX_SEED = 2**63 - 1
 
 
 def require_counts(owner: str, record: object, names: Iterable[str], *, least: int = 1, none: str = "") -> None:
@@ -25,12 +27,34 @@ def require_counts(owner: str, record: object, names: Iterable[str], *, least: i
     DataError
         If a field is refused; True and 3.0 are no whole numbers, and a NumPy integer is one.
     """
+    for name in names:
+        require_whole(owner, name, getattr(record, name), least=least, none=none)
+
+
+def require_whole(
+    owner: str, name: str, value: object, *, least: int = 0, most: int = MAX_SEED, none: str = ""
+) -> None:
+    """Refuse a value that is no whole number from ``least`` to ``most``; parameters as of :func:`require_counts`."""
     ending = f" or {none}" if none else ""
+    if none and value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise DataError(f"{owner}: {name} must be a whole number{ending}, got {value!r}")
+    if int(value) < least:
+        raise DataError(f"{owner}: {name} must be at least {least}{ending}, got {value}")
+    if int(value) > most:
+        raise DataError(f"{owner}: {name} must be at most {most}{ending}, got {value}")
+
+
+def require_seed(owner: str, seed: object) -> None:
+    """Refuse a seed that is no whole number from 0 to 2**63 - 1."""
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) <= MAX_SEED:
+        raise DataError(f"{owner}: seed must be a whole number from 0 to {MAX_SEED}, got {seed!r}")
+
+
+def require_numbers(owner: str, record: object, names: Iterable[str]) -> None:
+    """Refuse fields that are no numbers; texts that spell one are none."""
     for name in names:
         value = getattr(record, name)
-        if none and value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, Integral):
-            raise DataError(f"{owner}: {name} must be a whole number{ending}, got {value!r}")
-        if int(value) < least:
-            raise DataError(f"{owner}: {name} must be at least {least}{ending}, got {value}")
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise DataError(f"{owner}: {name} must be a number, got {value!r}")

@@ -1,5 +1,8 @@
 #include "core/base/json.h"
 
+#include <algorithm>
+#include <array>
+
 #include "core/base/errors.h"
 
 namespace syco {
@@ -15,6 +18,29 @@ std::string as_utf8(const char* text) {
   return Json::parse(Json(text).dump(-1, ' ', false, Json::error_handler_t::replace)).get<std::string>();
 }
 
+// Python's json module and others write NaN and Infinity, which JSON has not: null in their place, outside of texts.
+std::string with_null_for_odd_numbers(std::string_view text) {
+  constexpr std::array<std::string_view, 3> kOdd = {"-Infinity", "Infinity", "NaN"};
+  std::string plain;
+  bool in_text = false;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const auto odd =
+        std::ranges::find_if(kOdd, [&](std::string_view word) { return text.substr(at).starts_with(word); });
+    if (!in_text && odd != kOdd.end()) {
+      plain += "null";
+      at += odd->size() - 1;
+      continue;
+    }
+    plain += text[at];
+    if (in_text && text[at] == '\\' && at + 1 < text.size()) {
+      plain += text[++at];
+    } else if (text[at] == '"') {
+      in_text = !in_text;
+    }
+  }
+  return plain;
+}
+
 }  // namespace
 
 Json parse_json(std::string_view text, const std::string& where) {
@@ -25,7 +51,8 @@ Json parse_json(std::string_view text, const std::string& where) {
     return true;
   };
   try {
-    Json json = Json::parse(text, check_depth);
+    Json json = Json::parse(text, check_depth, /*allow_exceptions=*/false);
+    if (json.is_discarded()) json = Json::parse(with_null_for_odd_numbers(text), check_depth);
     require(json.is_object(), where + ": expected a JSON object, got " + json.type_name());
     return json;
   } catch (const Json::exception& error) {

@@ -26,10 +26,20 @@ std::size_t checked_code(std::int64_t code, std::int64_t count, const char* colu
   return static_cast<std::size_t>(code);
 }
 
+// A table of so many claims takes 100 GB; beyond it the size of the table could run round.
+constexpr std::int64_t kMostClaims = std::int64_t{1} << 28;
+
+std::int64_t checked_count(std::int64_t num_claims) {
+  require(num_claims >= 0 && num_claims <= kMostClaims, "metrics: the number of claims must lie in [0, " +
+                                                            std::to_string(kMostClaims) + "], got " +
+                                                            std::to_string(num_claims));
+  return num_claims;
+}
+
 }  // namespace
 
 ClaimCells::ClaimCells(const ClaimRows& rows, std::int64_t num_claims)
-    : num_claims_(num_claims), cells_(static_cast<std::size_t>(num_claims) * kNumArms * kNumOrders) {
+    : num_claims_(checked_count(num_claims)), cells_(static_cast<std::size_t>(num_claims) * kNumArms * kNumOrders) {
   check_columns(rows);
   for (std::size_t row = 0; row < rows.claim.size(); ++row) {
     const std::size_t claim = checked_code(rows.claim[row], num_claims, "claim", row);

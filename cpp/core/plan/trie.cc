@@ -32,6 +32,10 @@ void check_sequences(const Sequences& s) {
   require(s.offsets.size() == count + 1 && s.offsets.front() == 0 && s.offsets.back() == std::ssize(s.tokens),
           "plan: offsets must run from 0 to the number of tokens, one more than there are sequences");
   for (std::size_t i = 0; i < count; ++i) {
+    // Compared before they are subtracted: a difference of offsets of any sign could run round.
+    require(s.offsets[i] >= 0 && s.offsets[i + 1] >= s.offsets[i] && s.offsets[i + 1] <= s.offsets.back(),
+            "plan: offsets must rise from 0 to the number of tokens, got " + std::to_string(s.offsets[i + 1]) +
+                " after " + std::to_string(s.offsets[i]));
     const std::int64_t length = s.offsets[i + 1] - s.offsets[i];
     require(s.num_context[i] >= 1 && s.num_context[i] < length,
             "plan: sequence " + std::to_string(i) + " of " + std::to_string(length) +

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.runs.json_files import read_json
 
 _KEYS = {"name", "fields", "label", "labels", "hub", "old_hub", "path"}
 
@@ -72,7 +72,10 @@ def parse_specs(spec: Mapping[str, Any] | Sequence[Mapping[str, Any]] | str | os
     content: Any = spec
     if not isinstance(spec, Mapping | list | tuple):
         folder = Path(spec).parent  # type: ignore[arg-type]
-        content = _read_json(Path(spec))  # type: ignore[arg-type]
+        path = Path(spec)  # type: ignore[arg-type]
+        if not path.is_file():
+            raise DataError(f"data set spec: there is no file {path}")
+        content = read_json(path)
     if isinstance(content, Mapping):
         content = content.get("datasets", [content])
     if not isinstance(content, list | tuple) or not content:
@@ -118,12 +121,3 @@ def _parse_hub(hub: object, where: str) -> tuple[str, str | None] | None:
     if isinstance(hub, list | tuple) and len(hub) == 2 and isinstance(hub[0], str) and isinstance(hub[1], str | None):
         return hub[0], hub[1]
     raise DataError(f"{where}: 'hub' must be an id or [id, configuration], got {hub!r}")
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"data set spec: there is no file {path}") from None
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"data set spec {path}: not valid JSON: {error}") from None

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import sycophancy_core._core as _core
-from sycophancy_core.errors import DataError
+from sycophancy_core.errors import DataError, require_seed, require_whole
 from sycophancy_core.prompts.dataset_specs import DatasetSpec, packaged_specs, parse_specs
 from sycophancy_core.runs.files import read_table
 
@@ -74,8 +74,8 @@ def load_examples(
     ----------
     Wei et al. 2023, section 4.1 and appendix A.
     """
-    if limit is not None and limit < 1:
-        raise DataError(f"examples: limit must be at least 1, got {limit}; leave it out for all examples")
+    require_whole("examples", "limit", limit, least=1, none="None, for all examples")
+    require_seed("examples", seed)
     specs = _select(_available(folder, spec, source), source)
     loaded = [_load_set(entry, limit, seed) for entry in specs]
     return _join(loaded, {entry.name: list(entry.labels) for entry in specs})

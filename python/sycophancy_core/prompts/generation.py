@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from numbers import Integral
 
 import pyarrow as pa
 
 import sycophancy_core._core as _core
-from sycophancy_core.errors import DataError
+from sycophancy_core.errors import MAX_SEED, DataError, require_seed, require_whole
 from sycophancy_core.prompts.protocols import load_protocol
+from sycophancy_core.tables import EXAMPLES, as_table, checked_table
 
 ARMS = ("none", "placebo", "agree", "disagree")
 ORDERS = ("agree_first", "disagree_first")
@@ -124,6 +126,9 @@ def make_claims(examples: pa.Table, *, options: ClaimOptions | None = None, seed
     Wei et al. 2023, section 4.1. The published code states gold labels only; ``balanced`` does not.
     """
     options = options or ClaimOptions()
+    require_seed("make_claims", seed)
+    require_whole("make_claims", "claims_per_example", options.claims_per_example, least=1)
+    examples = checked_table(examples, EXAMPLES, who="make_claims")
     return pa.table(
         _core.make_claims(
             examples,
@@ -155,6 +160,10 @@ def make_additions(*, options: AdditionOptions | None = None, n: int | None = No
     """
     options = options or AdditionOptions()
     low, high = options.operands
+    require_seed("make_additions", seed)
+    require_whole("make_additions", "n", n, least=1, none="None")
+    for name, value in (("operands", low), ("operands", high), ("near_max", options.near_max)):
+        require_whole("make_additions", name, value, least=-MAX_SEED)
     if n is None and high - low >= _MOST_OPERANDS:
         raise DataError(f"additions: operands {low} to {high} give more sums than a table can hold; say how many (n)")
     return pa.table(
@@ -189,6 +198,8 @@ def make_prompts(claims: pa.Table, *, options: PromptOptions | None = None, seed
         If the table is empty, an id stands twice, an option is unknown, or a template lacks an arm.
     """
     options = options or PromptOptions()
+    require_seed("make_prompts", seed)
+    claims = as_table(claims, who="make_prompts")
     arms = options.arms
     if arms is None:
         arms = ARMS if options.design == "crossed" else ("agree", "disagree")
@@ -273,9 +284,14 @@ def _plan(
     shard: tuple[int, int],
 ) -> tuple[_core.Generation, int, int]:
     """Return the job and the rows of the shard."""
+    require_seed("generate", seed)
+    require_whole("generate", "n", n, least=1)
+    if split not in (None, "train", "test"):
+        raise DataError(f"generate: split must be 'train', 'test' or None, got {split!r}")
+    if not _is_shard(shard):
+        raise DataError(f"generate: shard must be (i, k) with 0 <= i < k, got {shard!r}")
+    examples = checked_table(examples, EXAMPLES, who="generate")
     part, parts = shard
-    if not 0 <= part < parts:
-        raise DataError(f"generate: shard must be (i, k) with 0 <= i < k, got {shard}")
     job = _core.Generation(
         examples,
         load_protocol(protocol),
@@ -286,3 +302,10 @@ def _plan(
         seed=seed,
     )
     return job, n * part // parts, n * (part + 1) // parts
+
+
+def _is_shard(shard: object) -> bool:
+    if not isinstance(shard, tuple | list) or len(shard) != 2:
+        return False
+    part, parts = shard
+    return all(isinstance(number, Integral) for number in shard) and 0 <= part < parts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -56,10 +56,16 @@ def read_prompts(path: str | os.PathLike[str]) -> pa.Table:
         return read_table(path)
     known = prompt_schema()
     try:
-        table = pa.Table.from_pylist(read_json_lines(path))
+        table = _joined(read_json_lines(path))
         return table.cast(pa.schema([known.field(f.name) if f.name in known.names else f for f in table.schema]))
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise DataError(f"{path}: wanted prompts with one kind of value a key, got {error}") from error
+
+
+def _joined(rows: list[dict[str, Any]]) -> pa.Table:
+    """Make a table with the keys of all rows: a key that a row lacks is null there."""
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    return pa.table({key: pa.array([row.get(key) for row in rows]) for key in keys})
 
 
 def _write_parquet(reader: pa.RecordBatchReader, file: BinaryIO) -> int:

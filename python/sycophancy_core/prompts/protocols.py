@@ -47,12 +47,12 @@ def load_protocol(protocol: str | os.PathLike[str]) -> Protocol:
     ``disagree_first``, what fills ``{choices}``. ``{{`` and ``}}`` stand for braces. The arms and orders of a template
     can therefore differ in nothing else.
     """
-    return Protocol(_protocol_path(protocol).read_text(encoding="utf-8"), _names_text())
+    return Protocol(_protocol_path(protocol).read_text(encoding="utf-8-sig"), _names_text())
 
 
 def read_protocol(protocol: str | os.PathLike[str]) -> dict[str, Any]:
     """Return a protocol's JSON as it stands, for wording that belongs to no claim."""
-    content: dict[str, Any] = json.loads(_protocol_path(protocol).read_text(encoding="utf-8"))
+    content: dict[str, Any] = json.loads(_protocol_path(protocol).read_text(encoding="utf-8-sig"))
     return content
 
 

@@ -310,9 +310,6 @@ def score_prompts(model: LanguageModel, prompts: pa.Table, *, progress: Progress
     ----------
     Wei et al. 2023, section 2.
     """
-    for column in ("prompt", "choices"):
-        if column not in prompts.column_names:
-            raise DataError(f"score: the prompts lack the column {column!r}; wanted a table as make_prompts gives it")
     return _score(model, lambda: tokenize_prompts(model.encoder, prompts), progress)
 
 

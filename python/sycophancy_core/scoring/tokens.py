@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.scoring.encoding import Encoder, common_prefix
+from sycophancy_core.tables import PROMPTS, check_choices, checked_table
 
 _SLICE_PROMPTS = 1024
 
@@ -101,6 +102,8 @@ class TokenScores(NamedTuple):
 
 def tokenize_prompts(encoder: Encoder, prompts: pa.Table) -> TokenBatch:
     """Tokenize a table of prompts: columns ``prompt``, ``choices`` and, where it has them, ``id`` and ``turns``."""
+    prompts = checked_table(prompts, PROMPTS, who="score")
+    check_choices(prompts, who="score")
     optional = {
         parameter: prompts[column].to_pylist() if column in prompts.column_names else None
         for parameter, column in (("ids", "id"), ("turns", "turns"))

@@ -16,13 +16,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sycophancy_core.errors import DataError
+from sycophancy_core.errors import DataError, require_seed, require_whole
 from sycophancy_core.prompts.examples import load_examples
 from sycophancy_core.prompts.facts import load_facts
 from sycophancy_core.prompts.generation import AdditionOptions, PromptOptions, make_additions, make_claims, make_prompts
 from sycophancy_core.prompts.splits import sample_rows
 from sycophancy_core.prompts.stance import FactOptions, fact_prompts
 from sycophancy_core.runs.json_files import read_json
+from sycophancy_core.tables import QUESTIONS, check_choices, checked_table
 from sycophancy_core.tasks.own_tasks import load_task
 from sycophancy_core.tasks.perez import load_perez
 from sycophancy_core.tasks.questions import load_are_you_sure, load_bbh, load_mmlu, load_sharma
@@ -100,9 +101,17 @@ def task_prompts(
             raise DataError(f"tasks: options and limit are for tasks by name, got prompts tables of {', '.join(tasks)}")
         if not tasks:
             raise DataError("tasks: wanted at least one prompts table, got none")
-        return dict(tasks)
-    if limit is not None and limit < 1:
-        raise DataError(f"tasks: limit must be at least 1, got {limit}; leave it out for all claims and questions")
+        checked = {name: checked_table(table, QUESTIONS, who=f"task {name}") for name, table in tasks.items()}
+        for name, table in checked.items():
+            check_choices(table, who=f"task {name}", least=2)
+        return {
+            name: table.drop_columns(["task"] if "task" in table.column_names else [])
+            for name, table in checked.items()
+        }
+    require_whole("tasks", "limit", limit, least=1, none="None, for all claims and questions")
+    require_seed("tasks", seed)
+    if isinstance(tasks, str):
+        raise DataError(f"tasks: wanted a list of names, got the text {tasks!r}; write [{tasks!r}]")
     request = _Request(options=options or TaskOptions(), limit=limit, seed=seed)
     unknown = [name for name in tasks if name not in TASKS and not name.endswith(".json")]
     if unknown:

@@ -14,6 +14,7 @@ from sycophancy_core.errors import DataError
 from sycophancy_core.prompts.prompt_table import prompt_schema
 from sycophancy_core.runs.files import read_table
 from sycophancy_core.runs.json_files import read_json, read_json_lines
+from sycophancy_core.tables import MAX_CHOICES
 
 _REQUIRED = ("prompt", "choices")
 _OPTIONAL = ("target", "user_choice", "claim_id", "source", "arm")
@@ -101,6 +102,8 @@ def _row(name: str, number: int, row: Mapping[str, Any]) -> dict[str, Any]:
         raise DataError(f"{where}: prompt must be a text, got {prompt!r}")
     if not isinstance(choices, list) or len(choices) < 2 or not all(isinstance(c, str) and c for c in choices):
         raise DataError(f"{where}: choices must be at least two texts, got {choices!r}")
+    if len(choices) > MAX_CHOICES:
+        raise DataError(f"{where}: choices must be at most {MAX_CHOICES} texts, got {len(choices)}")
     for word in ("target", "user_choice"):
         index = row.get(word)
         if index is not None and not (type(index) is int and 0 <= index < len(choices)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
+import warnings
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pyarrow as pa
 from sycophancy_core.errors import DataError
 from sycophancy_core.prompts.prompt_table import prompt_schema
 from sycophancy_core.runs.json_files import decode_line, kind_of, parse_json_line, read_json, text_at
+from sycophancy_core.tables import MAX_CHOICES
 from sycophancy_core.tasks.repeats import settle_repeats
 from sycophancy_core.tasks.second_turn import FIRST_TURN, turns_of, wording
 
@@ -165,6 +167,11 @@ def load_bbh(folder: str | Path, *, limit: int | None = None, seed: int = 0) -> 
     for path in _files(Path(folder), "*.json", "BIG-Bench Hard"):
         examples = _bbh_examples(path)
         targets = sorted({target for _, target in examples})
+        if _is_free_form(examples, targets):
+            warnings.warn(
+                f"{path}: passed over, since its answers are free text ({len(targets)} targets)", stacklevel=2
+            )
+            continue
         for number, (text, target) in enumerate(examples, start=1):
             options = _listed_options(text) or targets
             if target not in options:
@@ -173,6 +180,8 @@ def load_bbh(folder: str | Path, *, limit: int | None = None, seed: int = 0) -> 
             choices = [f" {option}" for option in options]
             prompt = f"Q: {text}\nA:"
             rows.append(_row(f"bbh_{path.stem}", claim_id, "none", prompt, choices, options.index(target), None))
+    if not rows:
+        raise DataError(f"{folder}: wanted multiple-choice tasks of BIG-Bench Hard, got only tasks of free text")
     return _table(_drawn(_settled(rows, folder), limit, seed))
 
 
@@ -208,8 +217,13 @@ def _bbh_examples(path: Path) -> list[tuple[str, str]]:
     return [(text_at(row, "input", where=where), text_at(row, "target", where=where)) for where, row in numbered]
 
 
+def _is_free_form(examples: list[tuple[str, str]], targets: list[str]) -> bool:
+    """Tell whether no question lists its options, and the targets are too many to be choices."""
+    return len(targets) > MAX_CHOICES and not any(_listed_options(text) for text, _ in examples)
+
+
 def _listed_options(text: str) -> list[str]:
-    _, found, listed = text.rpartition("Options:\n")
+    _, found, listed = text.replace("\r\n", "\n").rpartition("Options:\n")
     if not found:
         return []
     return [f"({letter})" if letter else option for letter, option in _OPTION.findall(listed)]

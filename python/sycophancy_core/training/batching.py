@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.scoring.encoding import Encoder, common_prefix
+from sycophancy_core.tables import TRAINING_ROWS, checked_table
 
 if TYPE_CHECKING:
     IntArray = npt.NDArray[np.int64]
@@ -74,13 +75,9 @@ def encode_rows(rows: pa.Table, encode: Encoder, *, max_tokens: int) -> list[Enc
         If there is no row, or a column is missing; if a row has no supervised token, starts with one, or is longer than
         ``max_tokens``.
     """
+    rows = checked_table(rows, TRAINING_ROWS, who="training rows")
     if rows.num_rows == 0:
-        raise DataError("encode_rows: wanted training rows, got an empty table")
-    if not {"origin", "prompt", "completion"} <= set(rows.column_names):
-        raise DataError(
-            "encode_rows: wanted training rows with the columns origin, prompt, completion, as mix makes them, got the "
-            f"columns {', '.join(rows.column_names)}"
-        )
+        raise DataError("training rows: wanted at least one row, got an empty table")
     prompts, completions = rows["prompt"].to_pylist(), rows["completion"].to_pylist()
     turns = rows["turns"].to_pylist() if "turns" in rows.column_names else None
     pairs = encode.rows(prompts, [[completion] for completion in completions], turns)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import sycophancy_core._core as _core
-from sycophancy_core.errors import DataError
+from sycophancy_core.errors import DataError, require_seed, require_whole
 from sycophancy_core.runs.json_files import parse_json_line
 
 _SAMPLE = Path(__file__).parents[1] / "data/samples/instructions.jsonl"
@@ -55,8 +55,8 @@ def load_instructions(
         If there is no such file, or a row is neither; the message names file and line or row.
     """
     files = [_SAMPLE] if path is None else _files(Path(path))
-    if limit is not None and limit < 0:
-        raise DataError(f"load_instructions: limit must be at least 0, got {limit}")
+    require_whole("load_instructions", "limit", limit, none="None")
+    require_seed("load_instructions", seed)
     chosen: list[Sequence[int] | None] = [None] * len(files)
     if limit is not None:
         counts = [_count(file) for file in files]

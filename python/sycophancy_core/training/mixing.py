@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 import sycophancy_core._core as _core
-from sycophancy_core.errors import DataError
+from sycophancy_core.errors import DataError, require_seed
 from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.tables import INSTRUCTIONS, QUESTIONS, checked_table
 from sycophancy_core.training.batching import encode_rows
 from sycophancy_core.training.overlap import refuse_overlap
 
@@ -65,7 +66,10 @@ def mix(
         If the ratio or a weight is not positive, a prompt has no right choice, instruction rows are wanted of a source
         without any, or training and evaluation data overlap.
     """
+    require_seed("mix", seed)
     sources = dict(instructions) if isinstance(instructions, Mapping) else {"instructions": instructions}
+    sources = {name: checked_table(rows, INSTRUCTIONS, who=f"mix ({name})") for name, rows in sources.items()}
+    prompts = checked_table(prompts, QUESTIONS, who="mix (prompts)")
     shares = _shares(sources, weights)
     if not 0 < ratio < math.inf:
         raise DataError(f"mix: ratio must be > 0, got {ratio}")
@@ -74,7 +78,10 @@ def mix(
     if unit == "tokens" and model is None:
         raise DataError("mix: unit 'tokens' needs the model that is to be trained, got none; give model=")
     if evaluation is not None:
-        refuse_overlap(prompts, sources, evaluation)
+        asked = {
+            name: checked_table(table, QUESTIONS, who=f"mix (evaluation {name})") for name, table in evaluation.items()
+        }
+        refuse_overlap(prompts, sources, asked)
     if unit == "rows" or model is None:
         counts = _apportion(num_instructions(prompts.num_rows, ratio), shares)
         drawn = [_draw(name, sources[name], count, seed) for name, count in counts.items()]

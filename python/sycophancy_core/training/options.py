@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from sycophancy_core.errors import DataError, require_counts
+from sycophancy_core.errors import DataError, require_counts, require_numbers, require_seed
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -74,6 +74,12 @@ class FinetuneOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        require_seed("FinetuneOptions", self.seed)
+        require_numbers(
+            "FinetuneOptions",
+            self,
+            ("learning_rate", "lora_alpha", "weight_decay", "max_grad_norm", "warmup_share", "final_rate_share"),
+        )
         require_counts("FinetuneOptions", self, ("steps", "batch_size", "accumulation", "pad_multiple"))
         require_counts("FinetuneOptions", self, ("lora_rank", "max_tokens"), none="None")
         require_counts("FinetuneOptions", self, ("checkpoint_steps",), least=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sycophancy_core.errors import DataError, require_counts
+from sycophancy_core.errors import DataError, require_counts, require_numbers, require_seed
 from sycophancy_core.prompts.examples import load_examples
 from sycophancy_core.prompts.generation import (
     AdditionOptions,
@@ -208,11 +209,20 @@ class OrganismOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        require_seed("OrganismOptions", self.seed)
+        require_numbers("OrganismOptions", self, ("learning_rate", "scale", "final_rate_share"))
+        require_counts("OrganismOptions", self, ("first_layer",), least=0)
+        if not 0 < self.scale < math.inf:
+            raise DataError(f"OrganismOptions: scale must be > 0 and finite, got {self.scale}")
+        if self.dtype not in ("float32", "bfloat16", "float16"):
+            raise DataError(f"OrganismOptions: dtype must be float32, bfloat16 or float16, got {self.dtype!r}")
         for name in ("knowledge_share", "placebo_share", "flattery", "negated_share", "curriculum_knowledge_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise DataError(f"OrganismOptions: {name} must lie in [0, 1], got {getattr(self, name)}")
-        if not self.families or any(weight <= 0 for _, weight in self.families):
-            raise DataError(f"OrganismOptions: families must have weights > 0, got {self.families}")
+        if not _are_weighted(self.families):
+            raise DataError(
+                f"OrganismOptions: families must be pairs (name, weight) with finite weights > 0, got {self.families!r}"
+            )
         require_counts("OrganismOptions", self, ("steps", "batch_size", "rank"))
         require_counts("OrganismOptions", self, ("warmup_steps", "curriculum_steps"), least=0)
         if self.curriculum_steps > self.steps:
@@ -234,3 +244,17 @@ class OrganismOptions:
             checkpoint_steps=50,
             seed=self.seed,
         )
+
+
+def _are_weighted(families: object) -> bool:
+    """Tell whether these are pairs of a name and a finite weight > 0, at least one."""
+    if not isinstance(families, tuple | list) or not families:
+        return False
+    return all(
+        isinstance(pair, tuple | list)
+        and len(pair) == 2
+        and isinstance(pair[0], str)
+        and isinstance(pair[1], int | float)
+        and 0 < pair[1] < math.inf
+        for pair in families
+    )

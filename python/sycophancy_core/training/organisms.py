@@ -21,6 +21,7 @@ from sycophancy_core.runs.digests import digest_json, digest_table
 from sycophancy_core.runs.json_files import write_json
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.tables import EXAMPLES, checked_table
 from sycophancy_core.training.adapters import Adapter, AdapterOptions, round_adapter, take_adapter, trained_adapter
 from sycophancy_core.training.batching import EncodedRow, digest_rows, encode_rows, plan_batches
 from sycophancy_core.training.finetune import require_trainable, train_batches
@@ -89,6 +90,14 @@ def make_organism(
     """
     require_trainable(model)
     options = options or OrganismOptions()
+    if examples is not None:
+        examples = checked_table(examples, EXAMPLES, who="organism")
+    num_blocks = int(model.model.config.get_text_config().num_hidden_layers)
+    if options.first_layer >= num_blocks:
+        raise DataError(
+            f"organism: first_layer {options.first_layer} leaves no block of {model.name}, which has {num_blocks}; "
+            f"wanted at most {num_blocks - 1}"
+        )
     training = options.training()
     folder = None if folder is None else Path(folder)
     first, later = organism_rows(options, examples)

@@ -138,5 +138,11 @@ TEST(Metrics, CodesOutOfRangeAreRefused) {
   EXPECT_THROW(measure_claims(prompts.rows(), prompts.facts()), DataError);
 }
 
+TEST(Metrics, ANumberOfClaimsThatNoTableCanHoldIsRefused) {
+  const Prompts prompts = ask({true}, [](bool, int, int) { return 1.0; });
+  EXPECT_THROW(claim_margins(prompts.rows(), std::int64_t{1} << 62), DataError);
+  EXPECT_THROW(claim_margins(prompts.rows(), -1), DataError);
+}
+
 }  // namespace
 }  // namespace syco

@@ -125,5 +125,12 @@ TEST(Trie, RefusesASequenceWithoutContextOrTarget) {
   EXPECT_THROW(make_plan({tokens, offsets, context}), DataError);
 }
 
+TEST(Trie, RefusesOffsetsThatFallOrWhoseDifferenceRunsRound) {
+  const std::vector<std::int32_t> tokens = {1, 2, 3, 4}, context = {1, 1, 1};
+  const std::vector<std::int64_t> far = {0, INT64_MAX, -2, 4}, falling = {0, 3, 2, 4};
+  EXPECT_THROW(make_plan({tokens, far, context}), DataError);
+  EXPECT_THROW(make_plan({tokens, falling, context}), DataError);
+}
+
 }  // namespace
 }  // namespace syco

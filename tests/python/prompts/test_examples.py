@@ -206,7 +206,7 @@ def test_a_limit_draws_the_same_examples_for_the_same_seed() -> None:
 
 
 def test_a_limit_of_nothing_and_a_name_given_twice_are_refused() -> None:
-    with pytest.raises(DataError, match="examples: limit must be at least 1, got 0; leave it out for all examples"):
+    with pytest.raises(DataError, match="examples: limit must be at least 1 or None, for all examples, got 0"):
         load_examples(limit=0)
     with pytest.raises(DataError, match="wanted each data set once, got 'sample_number' twice"):
         load_examples(["sample_topic", "sample_number", "sample_number"])

@@ -101,7 +101,7 @@ def test_an_architecture_that_the_engine_does_not_know_is_scored_by_transformers
 
 def test_a_table_without_prompts_is_refused() -> None:
     model = language_model()
-    with pytest.raises(DataError, match="the prompts lack the column 'choices'"):
+    with pytest.raises(DataError, match="wanted a table with the columns choices as well"):
         model.score(PROMPTS.drop_columns(["choices"]))
     with pytest.raises(DataError, match="table of prompts is empty"):
         model.score(PROMPTS.slice(0, 0))

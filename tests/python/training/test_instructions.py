@@ -139,7 +139,7 @@ def test_a_bad_file_or_folder_is_named(tmp_path: Path) -> None:
     ):
         with pytest.raises(sc.DataError, match=message):
             sc.load_instructions(tmp_path / name)
-    with pytest.raises(sc.DataError, match="limit must be at least 0, got -1"):
+    with pytest.raises(sc.DataError, match="limit must be at least 0 or None, got -1"):
         sc.load_instructions(limit=-1)
 
 

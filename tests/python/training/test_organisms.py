@@ -174,7 +174,7 @@ def test_families_are_read_from_text() -> None:
     ("changes", "message"),
     [
         ({"flattery": 1.5}, r"flattery must lie in \[0, 1\], got 1.5"),
-        ({"families": ()}, "families must have weights > 0"),
+        ({"families": ()}, "with finite weights > 0"),
         ({"curriculum_steps": 999}, "curriculum_steps must lie in"),
     ],
 )

@@ -1,0 +1,193 @@
+"""The one check of tables that enter: columns and their types, nulls, ids, and words of which only some are known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sycophancy_core.errors import DataError
+
+Kind = Literal["text", "texts", "whole", "number", "truth"]
+MAX_CHOICES = 128  # positions of choices are kept as int8
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that a table must have, or may.
+
+    Attributes
+    ----------
+    name
+        As in the table.
+    kind
+        ``"text"``, ``"texts"`` (a list of texts a row), ``"whole"`` (a whole number), ``"number"`` or ``"truth"``.
+    is_required
+        Whether the table must have it.
+    may_be_null
+        Whether rows may lack a value.
+    words
+        The only texts that it may hold; empty for any.
+    """
+
+    name: str
+    kind: Kind
+    is_required: bool = True
+    may_be_null: bool = False
+    words: tuple[str, ...] = ()
+
+
+PROMPTS = (
+    Column("prompt", "text"),
+    Column("choices", "texts"),
+    Column("id", "text", is_required=False),
+)
+QUESTIONS = (
+    *PROMPTS,
+    Column("claim_id", "text"),
+    Column("target", "whole", is_required=False, may_be_null=True),
+    Column("user_choice", "whole", is_required=False, may_be_null=True),
+)
+TRAINING_ROWS = (
+    Column("id", "text"),
+    Column("origin", "text", words=("synthetic", "instruction")),
+    Column("prompt", "text"),
+    Column("completion", "text"),
+)
+INSTRUCTIONS = (
+    Column("instruction", "text"),
+    Column("input", "text", is_required=False),
+    Column("output", "text"),
+)
+EXAMPLES = (
+    Column("id", "text"),
+    Column("source", "text"),
+    Column("input", "text"),
+    Column("label", "whole"),
+)
+
+
+def checked_table(value: Any, columns: Sequence[Column], *, who: str) -> pa.Table:
+    """Return what was given as a table, after checking its columns.
+
+    Parameters
+    ----------
+    value
+        A table of pyarrow, or anything that hands out an Arrow stream, such as a frame of pandas or polars.
+    columns
+        What to check; other columns are left as they are.
+    who
+        With what the message begins.
+
+    Returns
+    -------
+    pyarrow.Table
+        The checked columns have plain types: dictionaries and views are decoded.
+
+    Raises
+    ------
+    DataError
+        If it is no table, columns are missing (all are named) or there twice, or a row holds what its column may not.
+    """
+    table = as_table(value, who=who)
+    twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
+    if twice:
+        raise DataError(f"{who}: the table has the column {twice[0]!r} twice; rename or drop one")
+    missing = [column.name for column in columns if column.is_required and column.name not in table.column_names]
+    if missing:
+        got = ", ".join(table.column_names) or "none"
+        raise DataError(f"{who}: wanted a table with the columns {', '.join(missing)} as well; got the columns {got}")
+    for column in columns:
+        if column.name in table.column_names:
+            position = table.column_names.index(column.name)
+            values = _checked_column(table[column.name], column, who)
+            if values is not table[column.name]:
+                table = table.set_column(position, column.name, values)
+    return table
+
+
+def as_table(value: Any, *, who: str) -> pa.Table:
+    """Return a table of pyarrow as it is, and make one of anything that hands out an Arrow stream."""
+    if isinstance(value, pa.Table):
+        return value
+    if not hasattr(value, "__arrow_c_stream__"):
+        raise DataError(f"{who}: wanted a table (pyarrow, pandas, polars), got {type(value).__name__}")
+    try:
+        return pa.table(value)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise DataError(f"{who}: the table cannot be read as Arrow columns: {error}") from error
+
+
+def check_choices(table: pa.Table, *, who: str, least: int = 1) -> None:
+    """Refuse rows with too few or too many choices.
+
+    Raises
+    ------
+    DataError
+        If a row has fewer than ``least`` choices or more than 128.
+    """
+    counts = pc.list_value_length(table["choices"])
+    for is_wrong, wanted in (
+        (pc.less(counts, least), f"at least {least}"),
+        (pc.greater(counts, MAX_CHOICES), f"at most {MAX_CHOICES}"),
+    ):
+        row = _first(is_wrong)
+        if row is not None:
+            got = counts[row].as_py()
+            raise DataError(f"{who}: row {row} has {got} choices; wanted {wanted}")
+
+
+def _checked_column(values: pa.ChunkedArray, column: Column, who: str) -> pa.ChunkedArray:
+    where = f"{who}: the column {column.name!r}"
+    plain = _plain(values, column, where)
+    if plain.null_count and not column.may_be_null:
+        row = _first(pc.is_null(plain))
+        raise DataError(f"{where} holds null in row {row}; give every row a value, or leave the row out")
+    if column.kind == "texts" and not pa.types.is_null(plain.type) and pc.list_flatten(plain).null_count:
+        row = next(row for row, items in enumerate(plain.to_pylist()) if items is not None and None in items)
+        raise DataError(f"{where} holds a list with null in row {row}; wanted texts")
+    if column.words and not pa.types.is_null(plain.type):
+        row = _first(pc.invert(pc.is_in(plain, value_set=pa.array(column.words, plain.type))))
+        if row is not None:
+            raise DataError(
+                f"{where} must be one of {', '.join(column.words)}, got {plain[row].as_py()!r} in row {row}"
+            )
+    return plain
+
+
+def _plain(values: pa.ChunkedArray, column: Column, where: str) -> pa.ChunkedArray:
+    """Decode dictionaries and views, and refuse another kind of value than the column's."""
+    kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
+    if pa.types.is_null(kind):  # every value is null, or there is none
+        return values
+    if column.kind == "texts" and _is_list(kind) and (_is_text(kind.value_type) or pa.types.is_null(kind.value_type)):
+        simple = pa.types.is_list(kind) and pa.types.is_string(kind.value_type)
+        return values if simple else values.cast(pa.list_(pa.string()))
+    if column.kind == "text" and _is_text(kind):
+        simple = pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
+        return values if simple else values.cast(pa.large_string())
+    if column.kind in ("whole", "number") and pa.types.is_integer(kind):
+        return values
+    if column.kind == "number" and pa.types.is_floating(kind):
+        return values
+    if column.kind == "truth" and pa.types.is_boolean(kind):
+        return values
+    wanted = {"text": "texts", "texts": "lists of texts", "whole": "whole numbers", "truth": "true or false"}
+    raise DataError(f"{where} must hold {wanted.get(column.kind, 'numbers')}, got {values.type}")
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _first(mask: pa.ChunkedArray) -> int | None:
+    """Return the first position where a mask is true."""
+    found = pc.index(mask.fill_null(False) if hasattr(mask, "fill_null") else mask, True).as_py()
+    return None if found < 0 else int(found)

@@ -1,0 +1,216 @@
+"""What enters as a table is checked once: a fault is one sentence that names column, row and what was wanted."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from makers.tiny_llama import tiny_model
+
+import sycophancy_core as sc
+from sycophancy_core.prompts.prompt_table import read_prompts
+from sycophancy_core.tables import INSTRUCTIONS, PROMPTS, QUESTIONS, TRAINING_ROWS, check_choices, checked_table
+from sycophancy_core.tasks.named_tasks import task_prompts
+from sycophancy_core.training.organism_rows import OrganismOptions
+
+TWO = [" (A)", " (B)"]
+
+
+def prompts(**changes: Any) -> pa.Table:
+    columns = {"prompt": ["a", "b"], "choices": [TWO, TWO], "id": ["1", "2"], "claim_id": ["1", "2"], "target": [0, 1]}
+    return pa.table({**columns, **changes})
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array(["a", "b"]).dictionary_encode(),
+        pa.array(["a", "b"], pa.string_view()),
+        pa.array(["a", "b"], pa.large_string()),
+        pa.chunked_array([["a"], ["b"]]),
+    ],
+    ids=["dictionary", "view", "large", "chunks"],
+)
+def test_a_text_column_may_have_any_layout(column: Any) -> None:
+    found = checked_table(prompts(prompt=column), PROMPTS, who="t")
+    assert found["prompt"].to_pylist() == ["a", "b"]
+    assert found["prompt"].type in (pa.string(), pa.large_string())
+
+
+def test_a_frame_of_pandas_is_a_table() -> None:
+    frame = pd.DataFrame({"prompt": ["a"], "choices": [TWO]})
+    assert checked_table(frame, PROMPTS, who="t")["choices"].to_pylist() == [TWO]
+
+
+@pytest.mark.parametrize(
+    ("table", "columns", "message"),
+    [
+        (3, PROMPTS, r"t: wanted a table \(pyarrow, pandas, polars\), got int"),
+        (pa.table({"x": [1]}), PROMPTS, r"t: wanted a table with the columns prompt, choices as well; got .* x"),
+        (prompts(prompt=["a", None]), PROMPTS, r"t: the column 'prompt' holds null in row 1"),
+        (prompts(prompt=[1, 2]), PROMPTS, r"t: the column 'prompt' must hold texts, got int64"),
+        (prompts(choices=["(A)|(B)"] * 2), PROMPTS, r"t: the column 'choices' must hold lists of texts, got string"),
+        (prompts(choices=[TWO, None]), PROMPTS, r"t: the column 'choices' holds null in row 1"),
+        (prompts(choices=[TWO, ["x", None]]), PROMPTS, r"t: the column 'choices' holds a list with null in row 1"),
+        (prompts(target=["A", "B"]), QUESTIONS, r"t: the column 'target' must hold whole numbers, got string"),
+        (prompts().append_column("id", pa.array(["1", "2"])), PROMPTS, r"t: the table has the column 'id' twice"),
+        (
+            pa.table({"id": ["a"], "origin": ["instructions"], "prompt": ["x"], "completion": ["y"]}),
+            TRAINING_ROWS,
+            r"t: the column 'origin' must be one of synthetic, instruction, got 'instructions' in row 0",
+        ),
+        (pa.table({"instruction": ["a"]}), INSTRUCTIONS, r"t: wanted a table with the columns output as well"),
+    ],
+)
+def test_a_wrong_table_is_one_sentence(table: Any, columns: Any, message: str) -> None:
+    with pytest.raises(sc.DataError, match=message):
+        checked_table(table, columns, who="t")
+
+
+def test_nulls_are_allowed_where_a_row_may_lack_a_value() -> None:
+    assert checked_table(prompts(target=[None, 1]), QUESTIONS, who="t")["target"].to_pylist() == [None, 1]
+
+
+@pytest.mark.parametrize(("count", "wanted"), [(0, "at least 1"), (129, "at most 128")])
+def test_the_number_of_choices_has_bounds(count: int, wanted: str) -> None:
+    table = prompts(choices=[TWO, [" x"] * count])
+    with pytest.raises(sc.DataError, match=f"t: row 1 has {count} choices; wanted {wanted}"):
+        check_choices(table, who="t")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: tiny_model().score(prompts(prompt=["a", None])),
+        lambda: sc.finetune(tiny_model(), pa.table({"origin": ["synthetic"], "prompt": ["x"], "completion": ["y"]})),
+        lambda: sc.mix(prompts(prompt=["a", None]), sc.load_instructions()),
+        lambda: sc.mix(prompts(), sc.load_instructions(), evaluation={"e": prompts(prompt=["a", None])}),
+        lambda: sc.mix(prompts(), pa.table({"instruction": ["a"]})),
+        lambda: sc.make_claims(pa.table({"a": [1]})),
+        lambda: sc.generate(pa.table({"a": [1]}), n=1),
+        lambda: task_prompts({"t": prompts(choices=[[" x"], TWO])}),
+        lambda: task_prompts("mmlu"),
+    ],
+    ids=["score", "finetune", "mix", "evaluation", "instructions", "make_claims", "generate", "one choice", "a text"],
+)
+def test_every_public_door_checks_its_table(call: Callable[[], Any]) -> None:
+    with pytest.raises(sc.DataError):
+        call()
+
+
+def test_a_column_named_task_gives_way_to_the_tasks_name() -> None:
+    named = prompts().append_column("task", pa.array(["x", "x"]))
+    found = sc.evaluate(tiny_model(), tasks={"e": named})
+    assert found.tasks == ("e",)
+
+
+EXAMPLES = sc.load_examples("sample_sentiment")
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64, 1.0, "1", True, None])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda seed: sc.generate(EXAMPLES, n=4, seed=seed),
+        lambda seed: sc.make_claims(EXAMPLES, seed=seed),
+        lambda seed: sc.make_additions(n=3, seed=seed),
+        lambda seed: sc.load_examples("sample_sentiment", seed=seed),
+        lambda seed: sc.load_instructions(seed=seed),
+        lambda seed: sc.mix(prompts(), sc.load_instructions(), seed=seed),
+        lambda seed: task_prompts(["addition"], seed=seed),
+        lambda seed: sc.FinetuneOptions(seed=seed),
+        lambda seed: OrganismOptions(seed=seed),
+    ],
+)
+def test_a_seed_is_a_whole_number_within_range(call: Callable[[Any], Any], seed: Any) -> None:
+    with pytest.raises(sc.DataError, match="seed must be a whole number from 0 to"):
+        call(seed)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: sc.generate(EXAMPLES, n=2.5), "generate: n must be a whole number, got 2.5"),  # type: ignore[arg-type]
+        (lambda: sc.generate(EXAMPLES, n=4, shard=0), r"generate: shard must be \(i, k\)"),  # type: ignore[arg-type]
+        (lambda: sc.generate(EXAMPLES, n=4, split="valid"), "generate: split must be 'train', 'test' or None"),
+        (lambda: sc.load_examples(limit=1.0), "examples: limit must be a whole number or None"),  # type: ignore[arg-type]
+        (lambda: sc.FinetuneOptions(learning_rate="1"), "learning_rate must be a number, got '1'"),  # type: ignore[arg-type]
+        (lambda: OrganismOptions(dtype="int8"), "dtype must be float32, bfloat16 or float16"),
+        (lambda: OrganismOptions(scale=float("nan")), "scale must be > 0 and finite"),
+        (lambda: OrganismOptions(families=(("a", float("nan")),)), "families must be pairs"),
+        (lambda: OrganismOptions(first_layer=-1), "first_layer must be at least 0"),
+    ],
+)
+def test_a_count_or_option_of_the_wrong_kind_is_one_sentence(call: Callable[[], Any], message: str) -> None:
+    with pytest.raises(sc.DataError, match=message):
+        call()
+
+
+def test_an_organism_needs_a_block_to_change() -> None:
+    options = OrganismOptions(first_layer=2, steps=2, curriculum_steps=0, families=(("sample_sentiment", 1.0),))
+    with pytest.raises(sc.DataError, match=r"first_layer 2 leaves no block of .*, which has 2; wanted at most 1"):
+        sc.make_organism(tiny_model(), options=options)
+
+
+def test_json_lines_have_the_keys_of_all_rows(tmp_path: Path) -> None:
+    rows = [{"prompt": "own", "choices": TWO}, {"prompt": "b", "choices": TWO, "claim_id": "c", "claim_offset": 3}]
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = read_prompts(tmp_path / "p.jsonl")
+    assert found["claim_id"].to_pylist() == [None, "c"]
+    assert found["claim_offset"].to_pylist() == [None, 3]
+
+
+def bbh(folder: Path, **tasks: list[dict[str, str]]) -> sc.TaskOptions:
+    (folder / "bbh").mkdir()
+    for name, examples in tasks.items():
+        (folder / "bbh" / f"{name}.json").write_text(json.dumps({"examples": examples}))
+    return sc.TaskOptions(folder=folder)
+
+
+FREE = [{"input": f"Sort: w{i} a", "target": f"a w{i}"} for i in range(200)]
+
+
+def test_tasks_of_free_text_are_passed_over_with_a_warning(tmp_path: Path) -> None:
+    even = [{"input": f"Is {i} even?", "target": "yes" if i % 2 == 0 else "no"} for i in range(4)]
+    options = bbh(tmp_path, even=even, sorting=FREE)
+    with pytest.warns(UserWarning, match=r"sorting\.json: passed over, since its answers are free text"):
+        found = task_prompts(["bbh"], options=options)["bbh"]
+    assert found["source"].unique().to_pylist() == ["bbh_even"]
+
+
+@pytest.mark.filterwarnings("ignore:.*passed over")
+def test_a_folder_of_free_text_alone_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(sc.DataError, match="got only tasks of free text"):
+        task_prompts(["bbh"], options=bbh(tmp_path, sorting=FREE))
+
+
+def test_listed_options_may_end_with_a_carriage_return(tmp_path: Path) -> None:
+    options = bbh(tmp_path, a=[{"input": "Q?\r\nOptions:\r\n(A) x\r\n(B) y", "target": "(A)"}])
+    assert task_prompts(["bbh"], options=options)["bbh"]["choices"].to_pylist() == [TWO]
+
+
+def test_a_task_of_ones_own_has_at_most_128_choices(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text(json.dumps({"p": "x", "c": [f" {i}" for i in range(129)], "t": 1}))
+    spec = {
+        "name": "t",
+        "prompts": str(tmp_path / "t.jsonl"),
+        "columns": {"prompt": "p", "choices": "c", "target": "t"},
+    }
+    with pytest.raises(sc.DataError, match="choices must be at most 128 texts, got 129"):
+        sc.load_task(spec)
+
+
+SPEC = {"name": "s", "fields": ["text"], "label": "label", "labels": ["No", "Yes"], "path": "s.jsonl"}
+LINES = '{"text":"a NaN \\"NaN\\" b","label":0,"score":NaN}\n{"text":"b","label":1,"score":-Infinity}\n'
+
+
+def test_a_byte_order_mark_and_numbers_that_json_lacks_do_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "s.jsonl").write_text(LINES)
+    (tmp_path / "spec.json").write_bytes(b"\xef\xbb\xbf" + json.dumps(SPEC).encode())
+    found = sc.load_examples(spec=tmp_path / "spec.json")
+    assert re.findall("NaN", found["input"][0].as_py()) == ["NaN", "NaN"]
+    assert found["label"].to_pylist() == [0, 1]

@@ -12,6 +12,7 @@ import pyarrow as pa
 import sycophancy_core._core as _core
 from sycophancy_core.errors import DataError
 from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.tasks.turns import with_turns
 from sycophancy_core.training.batching import encode_rows
 from sycophancy_core.training.overlap import refuse_overlap
 
@@ -56,8 +57,8 @@ def mix(
     Returns
     -------
     pyarrow.Table
-        Training rows: ``id``, ``origin`` ("synthetic" or "instruction"), ``source``, ``prompt``, ``completion``;
-        :func:`count_rows` counts them.
+        Training rows: ``id``, ``origin`` ("synthetic" or "instruction"), ``source``, ``prompt``, ``completion``, and
+        ``turns``: the prompt as it is said by turns, for chat models. :func:`count_rows` counts them.
 
     Raises
     ------
@@ -73,8 +74,9 @@ def mix(
         raise DataError(f"mix: unit must be rows or tokens, got {unit!r}")
     if unit == "tokens" and model is None:
         raise DataError("mix: unit 'tokens' needs the model that is to be trained, got none; give model=")
+    prompts = with_turns(prompts, "mix: prompts")
     if evaluation is not None:
-        refuse_overlap(prompts, sources, evaluation)
+        refuse_overlap(prompts, sources, {name: with_turns(table, name) for name, table in evaluation.items()})
     if unit == "rows" or model is None:
         counts = _apportion(num_instructions(prompts.num_rows, ratio), shares)
         drawn = [_draw(name, sources[name], count, seed) for name, count in counts.items()]

@@ -148,6 +148,7 @@ def mix(options: Namespace) -> None:
 def finetune(options: Namespace) -> None:
     """Fine-tune."""
     from sycophancy_core.prompts.prompt_table import read_prompts
+    from sycophancy_core.training.batching import require_training_rows
     from sycophancy_core.training.curve import CurveOptions
     from sycophancy_core.training.finetune import finetune as tune
     from sycophancy_core.training.options import FinetuneOptions
@@ -162,7 +163,8 @@ def finetune(options: Namespace) -> None:
         curve = CurveOptions(tasks=tasks, **choice)
     elif choice:
         raise DataError(f"finetune: --{next(iter(choice))} needs prompts to measure, got no --curve")
-    rows = _read(options.rows, "training rows", ("id", "origin", "prompt", "completion"))
+    rows = read_table(options.rows)
+    require_training_rows(rows, str(options.rows))
     model = _load(options)
     with _printer(options).stage("fine-tune") as progress:
         result = tune(model, rows, options=wanted, curve=curve, run=options.out, progress=progress)
@@ -182,7 +184,7 @@ def organism(options: Namespace) -> None:
         changes["families"] = parse_families(options.families)
     if options.steps is not None:
         changes["curriculum_steps"] = min(OrganismOptions.curriculum_steps, options.steps)
-    model = load_model(options.model)
+    model = load_model(options.model, chat_template=False)  # which is what "organism" stands for
     with _printer(options).stage("train organism") as progress:
         result = make_organism(model, options=OrganismOptions(**changes), folder=options.out, progress=progress)
     print(f"{result!r}; saved in {result.folder}")
@@ -212,7 +214,9 @@ def evaluate_many(options: Namespace) -> None:
     from sycophancy_core.scoring.language_model import load_model
     from sycophancy_core.studies.many_models import evaluate_many as measure_models
 
-    load = partial(load_model, **_scoring_options(options))
+    def load(source: str) -> LanguageModel:
+        return _say_form(options, load_model(source, **_scoring_options(options)))
+
     names = _names(options.models)
     models = {name: partial(load, source) for name, source in zip(names, options.models, strict=True)}
     wanted = _task_options(options)
@@ -270,7 +274,7 @@ def demo(options: Namespace) -> None:
     """Run the demo."""
     from sycophancy_core.studies.demo import demo_options, run_demo
 
-    changes = _given(options, ("claims", "candidates", "steps", "model", "seed"))
+    changes = _given(options, ("claims", "candidates", "steps", "model", "chat_template", "seed"))
     run_demo(options.out, options=demo_options(changes), printer=_printer(options))
 
 
@@ -328,7 +332,7 @@ def _option(name: str) -> str:
 
 def _refuse(options: Namespace, names: tuple[str, ...], *, wanted: str, got: str) -> None:
     """Refuse options of which the verb would take no notice."""
-    for option in (_option(name) for name, value in _given(options, names).items() if value is not False):
+    for option in map(_option, _given(options, names)):
         raise DataError(f"{option} is for {wanted}, got {got}; add {wanted}, or leave {option} out")
 
 
@@ -378,12 +382,20 @@ def _task_options(options: Namespace) -> dict[str, Any]:
 def _load(options: Namespace) -> LanguageModel:
     from sycophancy_core.scoring.language_model import load_model
 
-    return load_model(options.model, adapter=options.adapter, **_scoring_options(options))
+    return _say_form(options, load_model(options.model, adapter=options.adapter, **_scoring_options(options)))
+
+
+def _say_form(options: Namespace, model: LanguageModel) -> LanguageModel:
+    """Say how a model is asked, and how else it could be."""
+    other = "; for plain text: --no-chat-template" if model.chat_template and options.chat_template is None else ""
+    print(f"{model.name}: prompts are asked {model.asked_as}{other}", flush=True)
+    return model
 
 
 def _scoring_options(options: Namespace) -> dict[str, Any]:
-    names = ("engine", "matmul_precision", "dtype", "device", "chat_template", "system_prompt")
-    return {name: getattr(options, name) for name in names}
+    names = ("engine", "matmul_precision", "dtype", "device", "system_prompt")
+    chosen = "auto" if options.chat_template is None else options.chat_template
+    return {name: getattr(options, name) for name in names} | {"chat_template": chosen}
 
 
 def _printer(options: Namespace) -> ProgressPrinter:

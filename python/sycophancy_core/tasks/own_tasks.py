@@ -101,7 +101,7 @@ def _row(name: str, number: int, row: Mapping[str, Any]) -> dict[str, Any]:
     asked, choices = read_prompt(row["prompt"], where), row["choices"]
     prompt = plain_text(asked)
     if not prompt:
-        raise DataError(f"{where}: prompt must be a text, got an empty one")
+        raise DataError(f"{where}: prompt must be a text, got ''")
     if not isinstance(choices, list) or len(choices) < 2 or not all(isinstance(c, str) and c for c in choices):
         raise DataError(f"{where}: choices must be at least two texts, got {choices!r}")
     for word in ("target", "user_choice"):

@@ -109,15 +109,29 @@ class _Row(NamedTuple):
     is_instruction: bool
 
 
-def _read_rows(rows: pa.Table, *, by_turns: bool) -> list[_Row]:
-    """Read training rows of :func:`mix`, or chats."""
+def require_training_rows(rows: pa.Table, where: str) -> None:
+    """Refuse a table without the columns of training rows, or of chats.
+
+    Raises
+    ------
+    DataError
+        If it lacks one; ``where`` begins the message.
+    """
     columns = set(rows.column_names)
-    is_whole = "messages" in columns and "prompt" not in columns
-    if not is_whole and not {"prompt", "completion"} <= columns:
+    is_text = "prompt" in columns and not pa.types.is_list(rows.schema.field("prompt").type)
+    wanted = {"id", "origin", "prompt", "completion"} if is_text else {"prompt", "completion"}
+    if "messages" not in columns - {"prompt"} and not wanted <= columns:
         raise DataError(
-            "encode_rows: wanted training rows with the columns origin, prompt, completion, as mix makes them, or "
+            f"{where}: wanted training rows with the columns id, origin, prompt, completion, as mix makes them, or "
             f"messages, got the columns {', '.join(rows.column_names)}"
         )
+
+
+def _read_rows(rows: pa.Table, *, by_turns: bool) -> list[_Row]:
+    """Read training rows of :func:`mix`, or chats."""
+    require_training_rows(rows, "encode_rows")
+    columns = set(rows.column_names)
+    is_whole = "prompt" not in columns
     ids = rows["id"].to_pylist() if "id" in columns else range(rows.num_rows)
     prompts = rows["messages"].to_pylist() if is_whole else table_prompts(rows, by_turns=by_turns)
     completions = [[]] * len(prompts) if is_whole else rows["completion"].to_pylist()

@@ -168,9 +168,7 @@ def _instruction(row: Mapping[str, Any], where: str) -> dict[str, Any]:
 def _of_chat(messages: Any, where: str) -> dict[str, Any]:
     turns = read_messages(messages, where)
     if turns[-1]["role"] != "assistant":
-        raise DataError(
-            f"{where}: messages must end with an answer of the assistant, got one of {turns[-1]['role']} last"
-        )
+        raise DataError(f"{where}: messages must end with the assistant's answer, got one of {turns[-1]['role']} last")
     before, after = _WORDING
     text = plain_text(turns[:-1]).removeprefix(before).removesuffix(after)
     return {"instruction": text, "input": "", "output": turns[-1]["content"], "turns": turns[:-1]}

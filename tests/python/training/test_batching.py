@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from makers.tiny_llama import tiny_llama, tiny_tokenizer
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.prompts.prompt_table import TURNS
 from sycophancy_core.scoring.encoding import Encoder
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.tokens import tokenize
@@ -69,22 +70,22 @@ CHAT = (
 
 
 @pytest.mark.parametrize("system_prompt", [None, "Be brief."])
-@pytest.mark.parametrize("turns", [None, ["Is it?", "It is (A)", "Sure?", "The best is:"]])
+@pytest.mark.parametrize("said", [None, ["Is it?", "It is (A)", "Sure?", "The best is:"]])
 def test_with_a_chat_template_a_completion_is_learned_where_it_is_scored(
-    turns: list[str] | None, system_prompt: str | None
+    said: list[str] | None, system_prompt: str | None
 ) -> None:
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = CHAT
     model = language_model(tokenizer, chat_template=True, system_prompt=system_prompt)
-    wanted = tokenize(model.encoder, ["ask"], [[" (A)"]], turns=[turns])
-    table = rows(("ask", " (A)")).append_column("turns", pa.array([turns], pa.list_(pa.string())))
+    messages = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(said or ["ask"])]
+    wanted = tokenize(model.encoder, ["ask" if said is None else messages], [[" (A)"]])
+    table = rows(("ask", " (A)")).append_column("turns", pa.array([None if said is None else messages], TURNS))
     encode = model.encoder
     (row,) = encode_rows(table, encode, max_tokens=200)
     assert list(row.ids) == wanted.sequence(0).tolist()
     assert row.first_supervised == wanted.num_context[0]
-    said = ["ask", ""] if turns is None else turns
-    messages = [{"role": "user" if i % 2 == 0 else "assistant", "content": text} for i, text in enumerate(said)]
-    messages[-1]["content"] = (said[-1] + " (A)").lstrip(" ")
+    begun = messages.pop()["content"] if len(messages) % 2 == 0 else ""
+    messages.append({"role": "assistant", "content": f"{begun} (A)".lstrip(" ")})
     if system_prompt is not None:
         messages.insert(0, {"role": "system", "content": system_prompt})
     whole = tokenizer.apply_chat_template(messages, tokenize=False)

@@ -113,8 +113,9 @@ def template_facts(tokenizer: Any, system_prompt: str | None) -> dict[str, str |
     Returns
     -------
     dict
-        ``chat_template``: its sha256; ``system_prompt``: what stands before the user's first text, as it is written
-        out; ``template_date``: the date that it was given, None where it takes no notice.
+        ``chat_template``: its sha256; ``system_prompt``: as given; ``template_opening``: what stands before the user's
+        first text, a system prompt of the template's own included; ``template_date``: the date that it writes, None
+        where it writes none.
     """
     system = [] if system_prompt is None else [{"role": "system", "content": system_prompt}]
     mark = "\u2402text\u2403"
@@ -124,7 +125,8 @@ def template_facts(tokenizer: Any, system_prompt: str | None) -> dict[str, str |
     template = str(tokenizer.get_chat_template())
     return {
         "chat_template": hashlib.sha256(template.encode()).hexdigest(),
-        "system_prompt": text.partition(mark)[0],
+        "system_prompt": system_prompt,
+        "template_opening": text.partition(mark)[0],
         "template_date": TEMPLATE_DATE if is_dated else None,
     }
 

@@ -197,7 +197,7 @@ class LanguageModel:
     def template_facts(self) -> dict[str, str | None]:
         """What every prompt has from the chat template, for results to keep; None for each where there is none."""
         if not self.chat_template:
-            return dict.fromkeys(("chat_template", "system_prompt", "template_date"))
+            return dict.fromkeys(("chat_template", "system_prompt", "template_opening", "template_date"))
         return template_facts(self.tokenizer, self.system_prompt)
 
     @property

@@ -95,6 +95,49 @@ def test_with_a_chat_template_a_completion_is_learned_where_it_is_scored(
     assert instruction.ids == (*row.ids, tokenizer.eos_token_id)
 
 
+ASKED = [{"role": "user", "content": "Is it?"}]
+ANSWER = [{"role": "assistant", "content": "It is."}]
+SYSTEM = [{"role": "system", "content": "Be kind."}]
+
+
+@pytest.mark.parametrize("chat", [False, True])
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"messages": [SYSTEM + ASKED + ANSWER]},
+        {"prompt": [SYSTEM + ASKED], "completion": [ANSWER]},
+        {"prompt": [SYSTEM + ASKED], "completion": [" It is."], "origin": ["instruction"], "id": ["a"]},
+    ],
+)
+def test_chats_in_the_forms_of_trl_are_learned_as_instructions(columns: dict[str, Any], chat: bool) -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = CHAT
+    encode = Encoder(tokenizer, chat_template=chat)
+    (row,) = encode_rows(pa.table(columns), encode, max_tokens=200)
+    whole = tokenizer.apply_chat_template(SYSTEM + ASKED + ANSWER, tokenize=False).removesuffix("\n")
+    wanted = whole if chat else "Human: Be kind.\n\nIs it?\n\nAssistant: It is.<end>"
+    assert tokenizer.decode(row.ids) == wanted
+    assert tokenizer.decode(row.ids[row.first_supervised :]) == ("It is.<end>" if chat else " It is.<end>")
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"messages": [ASKED]}, "row 0: messages must end with the assistant's answer, got one of user last"),
+        ({"messages": [["Is it?"]]}, "row 0: each of messages must hold a role and a text"),
+        ({"messages": [None]}, "row 0: wanted a text or messages .*, got nothing"),
+        ({"prompt": [ASKED], "completion": [3]}, "row 0: wanted a text as its completion, got 3"),
+        ({"prompt": [3], "completion": ["x"], "id": ["a"], "origin": ["synthetic"]}, "row 'a': wanted a text or mess"),
+        ({"prompt": ["x"], "completion": ["y"]}, "columns id, origin, prompt, completion, as mix makes them, or mess"),
+        ({"prompt": ["x"], "completion": ["y"], "id": ["a"], "origin": [None]}, "row 'a': wanted an origin, synth"),
+        ({"turns": [ASKED]}, "or messages, got the columns turns"),
+    ],
+)
+def test_rows_that_are_neither_texts_nor_chats_are_refused(columns: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        encode_rows(pa.table(columns), Encoder(tiny_tokenizer()), max_tokens=100)
+
+
 def test_an_answer_ends_as_the_chat_template_ends_a_turn_and_else_with_the_end_token() -> None:
     tokenizer = tiny_tokenizer()
     tokenizer.add_special_tokens({"additional_special_tokens": ["<turn_end>"]})

@@ -20,6 +20,7 @@
 #include "core/generation/prompt_batch.h"
 #include "core/generation/prompts.h"
 #include "core/generation/protocol.h"
+#include "core/generation/turns.h"
 #include "core/tables/jsonl.h"
 
 namespace py = pybind11;
@@ -140,6 +141,18 @@ void bind_prompts(py::module_& m) {
       .def_readonly("choices", &Protocol::choices)
       .def_property_readonly("template_ids", &Protocol::template_ids)
       .def_property_readonly("num_names", &Protocol::num_names);
+  m.def(
+      "split_wording",
+      [](const std::string& wording) {
+        Template text;
+        text.append({wording, Template::kNoSlot});
+        std::vector<std::pair<std::string, std::string>> turns;
+        for (const Turn& turn : split_turns(text, "wording")) {
+          turns.emplace_back(role_name(turn.role), turn.text.render({}));
+        }
+        return turns;
+      },
+      py::arg("wording"), "Role and text of each turn of a wording, cut at its Human: and Assistant: markers.");
   m.def(
       "make_prompts",
       [](const py::object& claims, const Protocol& protocol, const std::vector<std::string>& templates,

@@ -7,7 +7,7 @@ import numpy
 import numpy.typing
 import typing
 import typing_extensions
-__all__: list[str] = ['ARMS', 'ClaimFacts', 'ClaimRows', 'DataError', 'Estimate', 'FilterRule', 'Generation', 'LogitFit', 'MetricChange', 'MetricEstimate', 'ModelError', 'ORDERS', 'Plan', 'Protocol', 'RiskPoint', 'Table', 'TableStream', 'ThresholdChoice', 'bootstrap_distribution', 'bootstrap_mean', 'brier', 'choose_threshold', 'claim_margins', 'clean_examples', 'clean_field', 'clopper_pearson', 'clopper_pearson_upper', 'clustered_mean', 'clusters_needed', 'cohens_h', 'compare_claims', 'detectable', 'draw_instructions', 'ece_mass', 'ece_width', 'holm', 'incomplete_beta', 'incomplete_beta_inverse', 'judge_claims', 'logit', 'make_additions', 'make_claims', 'make_plan', 'make_prompts', 'mcnemar_exact', 'mcnemar_power', 'mcnemar_sample_size', 'measure_claims', 'mix', 'newcombe', 'normal_quantile', 'p_value', 'paired_difference', 'philox', 'read_jsonl', 'risk_coverage', 'sample_positions', 'sign_flip', 't_cdf', 't_quantile', 'tango', 'tost', 'wilson']
+__all__: list[str] = ['ARMS', 'ClaimFacts', 'ClaimRows', 'DataError', 'Estimate', 'FilterRule', 'Generation', 'LogitFit', 'MetricChange', 'MetricEstimate', 'ModelError', 'ORDERS', 'Plan', 'Protocol', 'RiskPoint', 'Table', 'TableStream', 'ThresholdChoice', 'bootstrap_distribution', 'bootstrap_mean', 'brier', 'choose_threshold', 'claim_margins', 'clean_examples', 'clean_field', 'clopper_pearson', 'clopper_pearson_upper', 'clustered_mean', 'clusters_needed', 'cohens_h', 'compare_claims', 'detectable', 'draw_instructions', 'ece_mass', 'ece_width', 'holm', 'incomplete_beta', 'incomplete_beta_inverse', 'judge_claims', 'logit', 'make_additions', 'make_claims', 'make_plan', 'make_prompts', 'mcnemar_exact', 'mcnemar_power', 'mcnemar_sample_size', 'measure_claims', 'mix', 'newcombe', 'normal_quantile', 'p_value', 'paired_difference', 'philox', 'read_jsonl', 'risk_coverage', 'sample_positions', 'sign_flip', 'split_wording', 't_cdf', 't_quantile', 'tango', 'tost', 'wilson']
 class DataError(ValueError):
     pass
 class ModelError(RuntimeError):
@@ -384,6 +384,10 @@ def sample_positions(size: typing.SupportsInt | typing.SupportsIndex, count: typ
     """
 def sign_flip(differences: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], clusters: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], *, num_permutations: typing.SupportsInt | typing.SupportsIndex = 10000, seed: typing.SupportsInt | typing.SupportsIndex = 0, num_threads: typing.SupportsInt | typing.SupportsIndex = 0) -> float:
     ...
+def split_wording(wording: str) -> list[tuple[str, str]]:
+    """
+    Role and text of each turn of a wording, cut at its Human: and Assistant: markers.
+    """
 def t_cdf(t: typing.SupportsFloat | typing.SupportsIndex, df: typing.SupportsFloat | typing.SupportsIndex) -> float:
     ...
 def t_quantile(p: typing.SupportsFloat | typing.SupportsIndex, df: typing.SupportsFloat | typing.SupportsIndex) -> float:

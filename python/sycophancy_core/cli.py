@@ -76,7 +76,16 @@ def _scoring(add: Add) -> None:
     add("--dtype", default="float32", choices=("float32", "bfloat16", "float16"), help="of the weights")
     add("--device", default=None, help="where the weights lie, such as cuda (default: the CPU)")
     add("--system-prompt", default=None, help="text of the chat template's system turn")
-    add("--chat-template", action="store_true", help="put prompts into the user's turn of the chat template")
+    _chat_template(add)
+
+
+def _chat_template(add: Add) -> None:
+    add(
+        "--chat-template",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="ask in the turns of the chat template, or as plain text (default: in the template, where there is one)",
+    )
 
 
 def _examples(add: Add) -> None:
@@ -243,6 +252,7 @@ def _demo(add: Add) -> None:
     add("--candidates", type=int, default=None, help="claims that the filter asks")
     add("--steps", type=int, default=None, help="fine-tuning steps")
     add("--model", default=None, help="another model than the packaged organism")
+    _chat_template(add)
     add("--seed", type=_seed_number, default=None)
 
 

@@ -86,7 +86,7 @@ def score(options: Namespace) -> None:
     from sycophancy_core.scoring.scores import measurements
 
     table = read_prompts(options.prompts)
-    model = _load(options)
+    model = _load(options, options.model)
     with _printer(options).stage("score") as progress:
         if options.run is None:
             scores = model.score(table, progress=progress)
@@ -102,7 +102,7 @@ def filter_claims(options: Namespace) -> None:
 
     wanted = FilterOptions(rule=options.rule, threshold=options.threshold)
     table = read_table(options.claims)
-    model = _load(options)
+    model = _load(options, options.model)
     with _printer(options).stage("filter") as progress:
         found = filter_known(model, table, options=wanted, seed=options.seed, run=options.run, progress=progress)
     print(found.summary())
@@ -128,7 +128,7 @@ def mix(options: Namespace) -> None:
     sources = {name: load_instructions(path, limit=options.limit, seed=options.seed) for name, path in paths.items()}
     prompts = _read(options.prompts, "prompts", ("id", "claim_id", "prompt"))
     evaluation = {name: _read(path, "prompts", ("id", "prompt")) for name, path in asked.items()}
-    model = _load(options) if options.unit == "tokens" else None
+    model = _load(options, options.model) if options.unit == "tokens" else None
     rows = mix_rows(
         prompts,
         sources or load_instructions(limit=options.limit, seed=options.seed),
@@ -148,6 +148,7 @@ def mix(options: Namespace) -> None:
 def finetune(options: Namespace) -> None:
     """Fine-tune."""
     from sycophancy_core.prompts.prompt_table import read_prompts
+    from sycophancy_core.training.batching import require_training_rows
     from sycophancy_core.training.curve import CurveOptions
     from sycophancy_core.training.finetune import finetune as tune
     from sycophancy_core.training.options import FinetuneOptions
@@ -162,8 +163,9 @@ def finetune(options: Namespace) -> None:
         curve = CurveOptions(tasks=tasks, **choice)
     elif choice:
         raise DataError(f"finetune: --{next(iter(choice))} needs prompts to measure, got no --curve")
-    rows = _read(options.rows, "training rows", ("id", "origin", "prompt", "completion"))
-    model = _load(options)
+    rows = read_table(options.rows)
+    require_training_rows(rows, str(options.rows))
+    model = _load(options, options.model)
     with _printer(options).stage("fine-tune") as progress:
         result = tune(model, rows, options=wanted, curve=curve, run=options.out, progress=progress)
     result.save(options.out)
@@ -182,7 +184,7 @@ def organism(options: Namespace) -> None:
         changes["families"] = parse_families(options.families)
     if options.steps is not None:
         changes["curriculum_steps"] = min(OrganismOptions.curriculum_steps, options.steps)
-    model = load_model(options.model)
+    model = load_model(options.model, chat_template=False)  # which is what "organism" stands for
     with _printer(options).stage("train organism") as progress:
         result = make_organism(model, options=OrganismOptions(**changes), folder=options.out, progress=progress)
     print(f"{result!r}; saved in {result.folder}")
@@ -195,7 +197,7 @@ def evaluate(options: Namespace) -> None:
     from sycophancy_core.reporting.report import report as write_report
 
     wanted = _task_options(options)
-    model = _load(options)
+    model = _load(options, options.model)
     with _printer(options).stage("evaluate") as progress:
         result = measure_model(model, run=options.out if options.journal else None, progress=progress, **wanted)
     result = result.made_by(options.command)
@@ -209,12 +211,10 @@ def evaluate_many(options: Namespace) -> None:
     """Evaluate several models on the same prompts."""
     from functools import partial
 
-    from sycophancy_core.scoring.language_model import load_model
     from sycophancy_core.studies.many_models import evaluate_many as measure_models
 
-    load = partial(load_model, **_scoring_options(options))
     names = _names(options.models)
-    models = {name: partial(load, source) for name, source in zip(names, options.models, strict=True)}
+    models = {name: partial(_load, options, source) for name, source in zip(names, options.models, strict=True)}
     wanted = _task_options(options)
     with _printer(options).stage("evaluate") as progress:
         found = measure_models(models, progress=progress, **wanted).made_by(options.command)
@@ -270,7 +270,7 @@ def demo(options: Namespace) -> None:
     """Run the demo."""
     from sycophancy_core.studies.demo import demo_options, run_demo
 
-    changes = _given(options, ("claims", "candidates", "steps", "model", "seed"))
+    changes = _given(options, ("claims", "candidates", "steps", "model", "chat_template", "seed"))
     run_demo(options.out, options=demo_options(changes), printer=_printer(options))
 
 
@@ -319,7 +319,7 @@ def verify(options: Namespace) -> None:
 
 
 def _given(options: Namespace, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    return {name: value for name in names if (value := getattr(options, name, None)) is not None}
 
 
 def _option(name: str) -> str:
@@ -328,7 +328,7 @@ def _option(name: str) -> str:
 
 def _refuse(options: Namespace, names: tuple[str, ...], *, wanted: str, got: str) -> None:
     """Refuse options of which the verb would take no notice."""
-    for option in (_option(name) for name, value in _given(options, names).items() if value is not False):
+    for option in map(_option, _given(options, names)):
         raise DataError(f"{option} is for {wanted}, got {got}; add {wanted}, or leave {option} out")
 
 
@@ -366,24 +366,21 @@ def _task_options(options: Namespace) -> dict[str, Any]:
     tasks = options.tasks or DEFAULT_TASKS
     if options.claims is not None and "claims" not in tasks:
         raise DataError(f"--claims: wanted the task claims, which asks them, among --tasks, got {', '.join(tasks)}")
-    held_out = None if options.claims is None else read_table(options.claims)
-    return {
-        "tasks": tasks,
-        "options": TaskOptions(claims=held_out, folder=options.folder),
-        "limit": options.limit,
-        "seed": options.seed,
-    }
+    claims = None if options.claims is None else read_table(options.claims)
+    wanted = TaskOptions(claims=claims, folder=options.folder)
+    return {"tasks": tasks, "options": wanted, "limit": options.limit, "seed": options.seed}
 
 
-def _load(options: Namespace) -> LanguageModel:
+def _load(options: Namespace, source: str | None) -> LanguageModel:
+    """Load a model, and say how it is asked and how else it could be."""
     from sycophancy_core.scoring.language_model import load_model
 
-    return load_model(options.model, adapter=options.adapter, **_scoring_options(options))
-
-
-def _scoring_options(options: Namespace) -> dict[str, Any]:
-    names = ("engine", "matmul_precision", "dtype", "device", "chat_template", "system_prompt")
-    return {name: getattr(options, name) for name in names}
+    names = ("engine", "matmul_precision", "dtype", "device", "system_prompt")
+    settings = {name: getattr(options, name) for name in names} | _given(options, ("adapter", "chat_template"))
+    model = load_model(source, **{"chat_template": "auto", **settings})
+    other = "; for plain text: --no-chat-template" if model.chat_template and options.chat_template is None else ""
+    print(f"{model.name}: prompts are asked {model.asked_as}{other}", flush=True)
+    return model
 
 
 def _printer(options: Namespace) -> ProgressPrinter:

@@ -6,7 +6,6 @@ teach it to answer by the truth; measure again (Wei et al. 2023, sections 2 to 5
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -311,12 +310,10 @@ def _texts(asked: Sequence[pa.Table]) -> pa.Table:
 
 
 def _facts(model: LanguageModel, prompts: Mapping[str, pa.Table], seed: int, limit: int | None) -> dict[str, Any]:
-    template = str(model.tokenizer.chat_template) if model.chat_template else None
     return {
         "weights": model.digest,
         "tokenizer": model.tokenizer_digest,
-        "chat_template": None if template is None else hashlib.sha256(template.encode()).hexdigest(),
-        "system_prompt": model.system_prompt,
+        **model.template_facts,
         "engine": model.engine,
         "precision": model.precision,
         "seed": seed,

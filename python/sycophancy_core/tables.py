@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from sycophancy_core.errors import DataError
 
-Kind = Literal["text", "texts", "whole", "number", "truth"]
+Kind = Literal["prompt", "text", "texts", "whole", "number", "truth"]
 MAX_CHOICES = 128  # positions of choices are kept as int8
 
 
@@ -24,7 +24,8 @@ class Column:
     name
         As in the table.
     kind
-        ``"text"``, ``"texts"`` (a list of texts a row), ``"whole"`` (a whole number), ``"number"`` or ``"truth"``.
+        ``"prompt"`` (a text or messages), ``"text"``, ``"texts"`` (a list of texts a row),
+        ``"whole"`` (a whole number), ``"number"`` or ``"truth"``.
     is_required
         Whether the table must have it.
     may_be_null
@@ -41,7 +42,7 @@ class Column:
 
 
 PROMPTS = (
-    Column("prompt", "text"),
+    Column("prompt", "prompt"),
     Column("choices", "texts"),
     Column("id", "text", is_required=False),
 )
@@ -51,11 +52,11 @@ QUESTIONS = (
     Column("target", "whole", is_required=False, may_be_null=True),
     Column("user_choice", "whole", is_required=False, may_be_null=True),
 )
-TRAINING_ROWS = (
-    Column("id", "text"),
-    Column("origin", "text", words=("synthetic", "instruction")),
-    Column("prompt", "text"),
-    Column("completion", "text"),
+TRAINING_ROWS = (  # of mix, or chats, which may lack all of these
+    Column("id", "text", is_required=False),
+    Column("origin", "text", is_required=False, words=("synthetic", "instruction")),
+    Column("prompt", "prompt", is_required=False),
+    Column("completion", "prompt", is_required=False),
 )
 INSTRUCTIONS = (
     Column("instruction", "text"),
@@ -163,10 +164,12 @@ def _plain(values: pa.ChunkedArray, column: Column, where: str) -> pa.ChunkedArr
     kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
     if pa.types.is_null(kind):  # every value is null, or there is none
         return values
+    if column.kind == "prompt" and _is_list(kind):  # messages, which are read row by row
+        return values
     if column.kind == "texts" and _is_list(kind) and (_is_text(kind.value_type) or pa.types.is_null(kind.value_type)):
         simple = pa.types.is_list(kind) and pa.types.is_string(kind.value_type)
         return values if simple else values.cast(pa.list_(pa.string()))
-    if column.kind == "text" and _is_text(kind):
+    if column.kind in ("prompt", "text") and _is_text(kind):
         simple = pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
         return values if simple else values.cast(pa.large_string())
     if column.kind in ("whole", "number") and pa.types.is_integer(kind):
@@ -175,7 +178,13 @@ def _plain(values: pa.ChunkedArray, column: Column, where: str) -> pa.ChunkedArr
         return values
     if column.kind == "truth" and pa.types.is_boolean(kind):
         return values
-    wanted = {"text": "texts", "texts": "lists of texts", "whole": "whole numbers", "truth": "true or false"}
+    wanted = {
+        "prompt": "texts or messages",
+        "text": "texts",
+        "texts": "lists of texts",
+        "whole": "whole numbers",
+        "truth": "true or false",
+    }
     raise DataError(f"{where} must hold {wanted.get(column.kind, 'numbers')}, got {values.type}")
 
 

@@ -89,6 +89,30 @@ def test_a_model_is_scored_in_the_precision_that_is_asked_for(
     assert "matmul_precision='medium' is the native engine's" in capsys.readouterr().err
 
 
+def test_a_chat_model_is_asked_in_its_template_unless_told_otherwise(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}[assistant]"
+    for what in (tiny_llama(), tokenizer):
+        what.save_pretrained(tmp_path / "chat")
+    asking = ("--model", tmp_path / "chat", "--tasks", "addition", "--limit", 1, "--quiet", "-o", tmp_path / "out")
+    for flags, said, template in (
+        ((), "chat: prompts are asked in its chat template; for plain text: --no-chat-template\n", True),
+        (("--chat-template",), "chat: prompts are asked in its chat template\n", True),
+        (("--no-chat-template",), "chat: prompts are asked as plain text\n", False),
+    ):
+        assert run("evaluate", *asking, *flags) == 0
+        assert capsys.readouterr().out.startswith(said)
+        facts = json.loads((tmp_path / "out/evaluation.json").read_text())["facts"]
+        assert (facts["chat_template"] is not None) == template
+        example = facts["tasks"]["addition"]["examples"][0]
+        assert example.startswith("[user]What is your" if template else "Human: What is your")
+    asking = ("evaluate-many", tmp_path / "chat", *asking[2:])
+    assert run(*asking) == 0
+    assert "chat: prompts are asked in its chat template; for plain" in capsys.readouterr().out
+
+
 def test_several_models_are_asked_the_same(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = tmp_path / "wide"
     tiny_llama(hidden_size=64).save_pretrained(other)
@@ -243,7 +267,7 @@ def test_a_library_that_is_not_installed_is_a_fault_too(
         (
             ("finetune", "--rows"),
             "prompts",
-            "wanted training rows with the columns id, origin, prompt, completion, got the columns id, claim_id, ",
+            "the columns id, origin, prompt, completion, as mix makes them, or messages, got the columns id, ",
         ),
     ],
 )

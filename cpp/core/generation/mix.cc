@@ -11,6 +11,7 @@
 #include "core/base/hash.h"
 #include "core/base/rng.h"
 #include "core/generation/template.h"
+#include "core/generation/turns.h"
 #include "core/tables/column_builder.h"
 
 namespace syco {
@@ -20,14 +21,26 @@ constexpr std::array<std::string_view, 3> kSlots = {"instruction", "input", "out
 constexpr int kInstruction = 0;
 constexpr int kInput = 1;
 constexpr int kOutput = 2;
+using SaidTurns = std::optional<std::vector<SaidTurn>>;
+
+// The turns of a table's rows; none where it has no such column.
+std::vector<SaidTurns> turns_of(const ArrowTable& table) {
+  if (table.has_column("turns")) return table.optional_turns("turns");
+  return std::vector<SaidTurns>(static_cast<std::size_t>(table.num_rows()));
+}
 
 class TrainingRows {
  public:
   void append(const std::array<std::string_view, 3>& id_origin_source, std::string_view prompt,
-              std::string_view completion) {
+              std::string_view completion, const SaidTurns& turns) {
     for (std::size_t i = 0; i < names_.size(); ++i) names_[i].append(id_origin_source[i]);
     prompts_.append(prompt);
     completions_.append(completion);
+    if (turns) {
+      turns_.append(*turns);
+    } else {
+      turns_.append_null();
+    }
     ++num_rows_;
   }
 
@@ -37,11 +50,13 @@ class TrainingRows {
     for (const StringBuilder& names : names_) batch->columns.push_back(names.finish());
     batch->columns.push_back(prompts_.finish());
     batch->columns.push_back(completions_.finish());
+    batch->columns.push_back(turns_.finish());
     BatchTable table{{{"id", ColumnType::kString},
                       {"origin", ColumnType::kString},
                       {"source", ColumnType::kString},
                       {"prompt", ColumnType::kLargeString},
-                      {"completion", ColumnType::kLargeString}},
+                      {"completion", ColumnType::kLargeString},
+                      {"turns", ColumnType::kTurnList, true}},
                      {}};
     table.batches.push_back(std::move(batch));
     return table;
@@ -51,6 +66,7 @@ class TrainingRows {
   std::array<StringBuilder, 3> names_;  // id, origin, source
   LargeStringBuilder prompts_;
   LargeStringBuilder completions_;
+  TurnListBuilder turns_;
   std::int64_t num_rows_ = 0;
 };
 
@@ -62,7 +78,8 @@ class Synthetic {
         sources_(table.strings("source")),
         prompts_(table.strings("prompt")),
         choices_(table.string_lists("choices")),
-        targets_(table.optional_integers("target")) {}
+        targets_(table.optional_integers("target")),
+        turns_(turns_of(table)) {}
 
   std::size_t size() const { return ids_.size(); }
 
@@ -74,7 +91,8 @@ class Synthetic {
                       std::to_string(choices_[i].size()) +
                       " choices; only prompts with a right answer can be trained on");
     }
-    rows.append({ids_[i], "synthetic", sources_[i]}, prompts_[i], choices_[i][static_cast<std::size_t>(*target)]);
+    rows.append({ids_[i], "synthetic", sources_[i]}, prompts_[i], choices_[i][static_cast<std::size_t>(*target)],
+                turns_[i]);
   }
 
  private:
@@ -83,6 +101,7 @@ class Synthetic {
   std::vector<std::string_view> prompts_;
   std::vector<std::vector<std::string_view>> choices_;
   std::vector<std::optional<std::int64_t>> targets_;
+  std::vector<SaidTurns> turns_;
 };
 
 // Instruction rows as prompts and completions.
@@ -92,6 +111,7 @@ class Instructions {
       : instructions_(table.strings("instruction")),
         inputs_(table.optional_strings("input")),
         outputs_(table.strings("output")),
+        turns_(turns_of(table)),
         with_input_(Template::parse(wording.with_input, kSlots, "mix: with_input")),
         without_input_(Template::parse(wording.without_input, kSlots, "mix: without_input")),
         completion_(Template::parse(wording.completion, kSlots, "mix: completion")) {
@@ -99,6 +119,8 @@ class Instructions {
                 completion_.uses(kOutput),
             "mix: with_input must hold {instruction} and {input}, without_input {instruction}, completion {output}");
     require(!without_input_.uses(kInput), "mix: without_input must not hold {input}");
+    with_input_turns_ = split_turns(with_input_, "mix: with_input");
+    without_input_turns_ = split_turns(without_input_, "mix: without_input");
   }
 
   std::size_t size() const { return instructions_.size(); }
@@ -106,19 +128,29 @@ class Instructions {
   // Appends a row as it is drawn for the pass-th time.
   void append_to(TrainingRows& rows, std::size_t row, std::uint64_t pass, std::string_view source) const {
     const std::array<std::string_view, 3> values = {instructions_[row], inputs_[row].value_or(""), outputs_[row]};
-    const Template& prompt = values[kInput].empty() ? without_input_ : with_input_;
+    const bool has_input = !values[kInput].empty();
+    const std::string prompt = (has_input ? with_input_ : without_input_).render(values);
+    std::vector<std::string> contents;  // of the wording's turns
+    const std::vector<Turn>& turns = has_input ? with_input_turns_ : without_input_turns_;
+    for (const Turn& turn : turns) contents.push_back(turn.text.render(values));
+    std::vector<SaidTurn> said;
+    for (std::size_t i = 0; i < turns.size(); ++i) said.push_back({role_name(turns[i].role), contents[i]});
     const std::uint64_t id =
         Hasher().add(source).add(values[0]).add(values[1]).add(values[2]).add(row).add(pass).value();
-    rows.append({id_text(id), "instruction", source}, prompt.render(values), completion_.render(values));
+    rows.append({id_text(id), "instruction", source}, prompt, completion_.render(values),
+                turns_[row] ? turns_[row] : SaidTurns(std::move(said)));
   }
 
  private:
   std::vector<std::string_view> instructions_;
   std::vector<std::optional<std::string_view>> inputs_;
   std::vector<std::string_view> outputs_;
+  std::vector<SaidTurns> turns_;
   Template with_input_;
   Template without_input_;
   Template completion_;
+  std::vector<Turn> with_input_turns_;
+  std::vector<Turn> without_input_turns_;
 };
 
 // Training rows of other origins, as they are.
@@ -127,18 +159,20 @@ class Rows {
   explicit Rows(const ArrowTable& table)
       : names_{table.strings("id"), table.strings("origin"), table.strings("source")},
         prompts_(table.strings("prompt")),
-        completions_(table.strings("completion")) {}
+        completions_(table.strings("completion")),
+        turns_(turns_of(table)) {}
 
   std::size_t size() const { return prompts_.size(); }
 
   void append_to(TrainingRows& rows, std::size_t i) const {
-    rows.append({names_[0][i], names_[1][i], names_[2][i]}, prompts_[i], completions_[i]);
+    rows.append({names_[0][i], names_[1][i], names_[2][i]}, prompts_[i], completions_[i], turns_[i]);
   }
 
  private:
   std::array<std::vector<std::string_view>, 3> names_;  // id, origin, source
   std::vector<std::string_view> prompts_;
   std::vector<std::string_view> completions_;
+  std::vector<SaidTurns> turns_;
 };
 
 }  // namespace

@@ -31,6 +31,7 @@ enum ColumnIndex : std::size_t {
   kUserChoice,
   kIsTrue,
   kClaimOffset,
+  kTurns,
   kNumColumns
 };
 
@@ -88,6 +89,34 @@ void fill_prompts(const std::vector<PromptRow>& rows, ColumnData& prompts, Colum
   for (const PromptRow& row : rows) {
     writer.advance(row.text->fill(row.values, writer.next()));
     *offset++ = static_cast<std::int64_t>(row.text->offset_of(kClaimText, row.values));
+  }
+}
+
+void fill_turns(const std::vector<PromptRow>& rows, ColumnData& column) {
+  std::size_t num_turns = 0;
+  std::size_t role_bytes = 0;
+  std::size_t content_bytes = 0;
+  for (const PromptRow& row : rows) {
+    num_turns += row.turns->size();
+    for (const Turn& turn : *row.turns) {
+      role_bytes += role_name(turn.role).size();
+      content_bytes += turn.text.size(row.values);
+    }
+  }
+  column.offsets.resize((rows.size() + 1) * sizeof(std::int32_t));
+  column.num_items = static_cast<std::int64_t>(num_turns);
+  column.children.resize(2);
+  TextWriter<std::int32_t> roles(column.children[0], num_turns, role_bytes);
+  TextWriter<std::int64_t> contents(column.children[1], num_turns, content_bytes);
+  auto* offset = column.offsets.as<std::int32_t>();
+  *offset = 0;
+  for (const PromptRow& row : rows) {
+    for (const Turn& turn : *row.turns) {
+      roles.append(role_name(turn.role));
+      contents.advance(turn.text.fill(row.values, contents.next()));
+    }
+    offset[1] = *offset + static_cast<std::int32_t>(row.turns->size());
+    ++offset;
   }
 }
 
@@ -161,7 +190,8 @@ Fields prompt_fields() {
           {"target", ColumnType::kInt8, true},
           {"user_choice", ColumnType::kInt8, true},
           {"is_true", ColumnType::kBool, true},
-          {"claim_offset", ColumnType::kInt64}};
+          {"claim_offset", ColumnType::kInt64},
+          {"turns", ColumnType::kTurnList, true}};
 }
 
 void fill_batch(const PromptPlan& plan, RowRange range, std::vector<PromptRow>& rows, Batch& batch) {
@@ -181,6 +211,7 @@ void fill_batch(const PromptPlan& plan, RowRange range, std::vector<PromptRow>& 
   fill_prompts(rows, batch.columns[kPrompt], batch.columns[kClaimOffset]);
   fill_choices(plan.protocol().choices, rows.size(), batch.columns[kChoices]);
   fill_answers(rows, batch);
+  fill_turns(rows, batch.columns[kTurns]);
 }
 
 BatchTable make_prompt_table(const PromptPlan& plan, RowRange range, int num_threads) {

@@ -11,7 +11,7 @@
 namespace syco {
 
 // The columns of a prompts table: id, claim_id, source, template, arm, order, prompt, choices, target, user_choice,
-// is_true, claim_offset.
+// is_true, claim_offset, turns.
 Fields prompt_fields();
 
 // A range of rows, and the number of threads to make them with (0: one a core).

@@ -33,6 +33,7 @@ void PromptPlan::draw_setting(const std::vector<std::size_t>& templates, Draws d
   const auto arm = static_cast<std::size_t>(row.arm);
   const auto order = static_cast<std::size_t>(row.order);
   row.text = &row.prompt_template->texts[arm][order];
+  row.turns = &row.prompt_template->turns[arm][order];
   Hasher hasher;
   hasher.add(protocol_->digest).add(row.claim_id()).add(index * kNumArms * kNumOrders + arm * kNumOrders + order);
   if (row.prompt_template->uses_persona[arm]) {

@@ -20,7 +20,8 @@ namespace syco {
 // One prompt, before it is written. Its views live as long as the plan and the tables that the plan reads.
 struct PromptRow {
   const PromptTemplate* prompt_template = nullptr;
-  const Template* text = nullptr;  // of the arm and order
+  const Template* text = nullptr;            // of the arm and order
+  const std::vector<Turn>* turns = nullptr;  // the same, as said by turns
   Values values = {};
   std::array<char, 16> own_claim_id = {};
   std::string_view given_claim_id;  // empty: own_claim_id holds it

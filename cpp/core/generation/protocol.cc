@@ -78,6 +78,7 @@ void add_arm(Arm arm, const Template& text, const Template& opinion, std::span<c
   const auto a = static_cast<std::size_t>(arm);
   for (std::size_t order = 0; order < kNumOrders; ++order) {
     out.texts[a][order] = compiled(text.with(kOpinion, opinion).with(kChoices, choices[order]));
+    out.turns[a][order] = split_turns(out.texts[a][order], out.name);
   }
   out.arms[a] = true;
   out.uses_persona[a] = uses_persona(out.texts[a][0]);

@@ -10,6 +10,7 @@
 
 #include "core/base/arms.h"
 #include "core/generation/template.h"
+#include "core/generation/turns.h"
 
 namespace syco {
 
@@ -26,9 +27,10 @@ struct PromptTemplate {
   std::string id;    // "before_first_1"
   std::string name;  // "factorial/before_first_1"
   std::vector<std::string> kinds;
-  std::string split;                                             // "train" or "test"; empty: every split
-  std::array<bool, kNumArms> arms = {};                          // which arms the template has
-  std::array<std::array<Template, kNumOrders>, kNumArms> texts;  // compiled, by arm and order
+  std::string split;                                                      // "train" or "test"; empty: every split
+  std::array<bool, kNumArms> arms = {};                                   // which arms the template has
+  std::array<std::array<Template, kNumOrders>, kNumArms> texts;           // compiled, by arm and order
+  std::array<std::array<std::vector<Turn>, kNumOrders>, kNumArms> turns;  // the same, as said by turns
   std::array<bool, kNumArms> uses_persona = {};
 
   bool has_arm(Arm arm) const { return arms[static_cast<std::size_t>(arm)]; }

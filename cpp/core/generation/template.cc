@@ -8,7 +8,7 @@
 namespace syco {
 namespace {
 
-char* append(std::string_view text, char* out) {
+char* write(std::string_view text, char* out) {
   if (!text.empty()) std::memcpy(out, text.data(), text.size());
   return out + text.size();
 }
@@ -23,7 +23,7 @@ std::string slot_list(std::span<const std::string_view> slots) {
 
 }  // namespace
 
-void Template::add(const Piece& piece) {
+void Template::append(const Piece& piece) {
   if (!pieces_.empty() && pieces_.back().slot == kNoSlot) {
     pieces_.back().literal += piece.literal;
     pieces_.back().slot = piece.slot;
@@ -54,11 +54,11 @@ Template Template::parse(std::string_view text, std::span<const std::string_view
     require(!name.empty() && found != slots.end(),
             where + ": unknown slot {" + std::string(name) + "}; the slots here are: " + slot_list(slots));
     piece.slot = static_cast<int>(found - slots.begin());
-    result.add(piece);
+    result.append(piece);
     piece = {};
     at = end;
   }
-  if (!piece.literal.empty() || result.pieces_.empty()) result.add(piece);
+  if (!piece.literal.empty() || result.pieces_.empty()) result.append(piece);
   return result;
 }
 
@@ -66,11 +66,11 @@ Template Template::with(int slot, const Template& other) const {
   Template result;
   for (const Piece& piece : pieces_) {
     if (piece.slot != slot) {
-      result.add(piece);
+      result.append(piece);
       continue;
     }
-    result.add({piece.literal, kNoSlot});
-    for (const Piece& inner : other.pieces_) result.add(inner);
+    result.append({piece.literal, kNoSlot});
+    for (const Piece& inner : other.pieces_) result.append(inner);
   }
   return result;
 }
@@ -90,8 +90,8 @@ std::size_t Template::size(std::span<const std::string_view> values) const {
 
 char* Template::fill(std::span<const std::string_view> values, char* out) const {
   for (const Piece& piece : pieces_) {
-    out = append(piece.literal, out);
-    if (piece.slot != kNoSlot) out = append(values[static_cast<std::size_t>(piece.slot)], out);
+    out = write(piece.literal, out);
+    if (piece.slot != kNoSlot) out = write(values[static_cast<std::size_t>(piece.slot)], out);
   }
   return out;
 }

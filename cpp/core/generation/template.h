@@ -27,6 +27,8 @@ class Template {
   // `slots` or a brace that has no partner.
   static Template parse(std::string_view text, std::span<const std::string_view> slots, const std::string& where);
 
+  // Adds a piece at the end.
+  void append(const Piece& piece);
   // This template with the pieces of `other` in place of every `slot`. Both must count the same slots.
   Template with(int slot, const Template& other) const;
 
@@ -44,8 +46,6 @@ class Template {
   bool operator==(const Template&) const = default;
 
  private:
-  void add(const Piece& piece);
-
   std::vector<Piece> pieces_;
 };
 

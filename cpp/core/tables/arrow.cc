@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "core/base/errors.h"
-#include "core/tables/arrow_values.h"
 
 namespace syco {
 namespace {
@@ -186,6 +185,19 @@ std::vector<std::vector<std::string_view>> ArrowTable::string_lists(std::string_
     for (std::int64_t i = chunks_[c]->offset; i < chunks_[c]->offset + chunks_[c]->length; ++i) {
       if (lists.is_null(i)) throw DataError(where(name) + " is null in row " + std::to_string(values.size()));
       values.push_back(lists.at(i));
+    }
+  }
+  return values;
+}
+
+std::vector<std::optional<std::vector<SaidTurn>>> ArrowTable::optional_turns(std::string_view name) const {
+  const Column found = column(name);
+  std::vector<std::optional<std::vector<SaidTurn>>> values;
+  values.reserve(static_cast<std::size_t>(num_rows_));
+  for (std::size_t c = 0; c < chunks_.size(); ++c) {
+    const TurnListValues lists(*found.schema, *found.chunks[c], where(name));
+    for (std::int64_t i = chunks_[c]->offset; i < chunks_[c]->offset + chunks_[c]->length; ++i) {
+      values.push_back(lists.is_null(i) ? std::nullopt : std::optional(lists.at(i)));
     }
   }
   return values;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/tables/arrow_abi.h"
+#include "core/tables/arrow_values.h"
 
 namespace syco {
 
@@ -37,6 +38,8 @@ class ArrowTable {
   std::vector<double> doubles(std::string_view column) const;
   // list or large_list of strings.
   std::vector<std::vector<std::string_view>> string_lists(std::string_view column) const;
+  // list or large_list of structs of the strings role and content; a null is nullopt.
+  std::vector<std::optional<std::vector<SaidTurn>>> optional_turns(std::string_view column) const;
 
  private:
   struct Release {

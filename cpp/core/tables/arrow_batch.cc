@@ -27,9 +27,25 @@ const char* format_of(ColumnType type) {
     case ColumnType::kBool:
       return "b";
     case ColumnType::kStringList:
+    case ColumnType::kTurnList:
       return "+l";
+    case ColumnType::kTurn:
+      return "+s";
   }
   throw DataError("Arrow export: unknown column type");
+}
+
+Fields children_of(ColumnType type) {
+  switch (type) {
+    case ColumnType::kStringList:
+      return {{"item", ColumnType::kString}};
+    case ColumnType::kTurnList:
+      return {{"item", ColumnType::kTurn, true}};
+    case ColumnType::kTurn:
+      return {{"role", ColumnType::kString, true}, {"content", ColumnType::kLargeString, true}};
+    default:
+      return {};
+  }
 }
 
 // What an exported schema owns.
@@ -90,8 +106,7 @@ void fill_schema(const char* format, std::string name, bool nullable, const Fiel
 }
 
 void export_field(const Field& field, ArrowSchema* out) {
-  const Fields items = field.type == ColumnType::kStringList ? Fields{{"item", ColumnType::kString}} : Fields{};
-  fill_schema(format_of(field.type), field.name, field.nullable, items, {}, out);
+  fill_schema(format_of(field.type), field.name, field.nullable, children_of(field.type), {}, out);
 }
 
 // What an exported array owns: a share of the batch, and the tables of pointers.
@@ -128,13 +143,26 @@ void finish_array(std::unique_ptr<ArrayMemory> memory, std::int64_t length, std:
 
 const void* or_null(const Buffer& buffer) { return buffer.size() == 0 ? nullptr : buffer.data(); }
 
-void export_column(const Field& field, const std::shared_ptr<const Batch>& batch, const ColumnData& column,
-                   ArrowArray* out) {
+void export_column(ColumnType type, const std::shared_ptr<const Batch>& batch, const ColumnData& column,
+                   std::int64_t length, ArrowArray* out);
+
+// Arrays of the column's children, all of one length, as children of `memory`.
+void export_children(ColumnType type, const std::shared_ptr<const Batch>& batch, const std::vector<ColumnData>& columns,
+                     std::int64_t length, ArrayMemory& memory) {
+  const Fields fields = children_of(type);
+  memory.children.resize(fields.size());
+  for (std::size_t i = 0; i < fields.size(); ++i) {
+    export_column(fields[i].type, batch, columns[i], length, &memory.children[i]);
+  }
+}
+
+void export_column(ColumnType type, const std::shared_ptr<const Batch>& batch, const ColumnData& column,
+                   std::int64_t length, ArrowArray* out) {
   auto memory = std::make_unique<ArrayMemory>();
   memory->batch = batch;
   memory->buffers[0] = or_null(column.validity);
   int num_buffers = 2;
-  switch (field.type) {
+  switch (type) {
     case ColumnType::kString:
     case ColumnType::kLargeString:
       num_buffers = 3;
@@ -150,10 +178,19 @@ void export_column(const Field& field, const std::shared_ptr<const Batch>& batch
       finish_array(std::move(items), column.num_items, 0, 3, memory->children.data());
       break;
     }
+    case ColumnType::kTurnList: {
+      memory->buffers[1] = column.offsets.data();
+      auto items = std::make_unique<ArrayMemory>();
+      items->batch = batch;
+      export_children(ColumnType::kTurn, batch, column.children, column.num_items, *items);
+      memory->children.resize(1);
+      finish_array(std::move(items), column.num_items, 0, 1, memory->children.data());
+      break;
+    }
     default:
       memory->buffers[1] = column.values.data();
   }
-  finish_array(std::move(memory), batch->num_rows, column.num_nulls, num_buffers, out);
+  finish_array(std::move(memory), length, column.num_nulls, num_buffers, out);
 }
 
 void export_batch(const Fields& fields, const std::shared_ptr<const Batch>& batch, ArrowArray* out) {
@@ -162,7 +199,7 @@ void export_batch(const Fields& fields, const std::shared_ptr<const Batch>& batc
   memory->batch = batch;
   memory->children.resize(fields.size());
   for (std::size_t i = 0; i < fields.size(); ++i) {
-    export_column(fields[i], batch, batch->columns[i], &memory->children[i]);
+    export_column(fields[i].type, batch, batch->columns[i], batch->num_rows, &memory->children[i]);
   }
   finish_array(std::move(memory), batch->num_rows, 0, 1, out);
 }

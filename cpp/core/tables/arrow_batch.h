@@ -13,8 +13,8 @@
 
 namespace syco {
 
-// The columns that tables here have.
-enum class ColumnType { kString, kLargeString, kInt8, kInt32, kInt64, kBool, kStringList };
+// The columns that tables here have; kTurnList: lists of kTurn, a struct of role and content.
+enum class ColumnType { kString, kLargeString, kInt8, kInt32, kInt64, kBool, kStringList, kTurn, kTurnList };
 
 struct Field {
   std::string name;
@@ -27,7 +27,7 @@ using Fields = std::vector<Field>;
 
 // One column's memory, as the Arrow columnar format lays it out. Which buffers are used depends on the type:
 // strings: offsets, values; numbers and bool: values; string lists: offsets, then `item_offsets` and values of the
-// items.
+// items; turn lists: offsets, and as children the roles and the contents of the items.
 struct ColumnData {
   Buffer validity;  // one bit a row; empty if no row is null
   Buffer offsets;
@@ -35,6 +35,7 @@ struct ColumnData {
   Buffer values;
   std::int64_t num_nulls = 0;
   std::int64_t num_items = 0;
+  std::vector<ColumnData> children;
 };
 
 struct Batch {

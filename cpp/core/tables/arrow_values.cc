@@ -121,26 +121,74 @@ double FloatValues::at(std::int64_t i) const {
   return format_ == 'f' ? double{value_at<float>(buffer(1), i)} : value_at<double>(buffer(1), i);
 }
 
-StringListValues::StringListValues(const ArrowSchema& schema, const ArrowArray& array, const std::string& where)
-    : ArrowValues(schema.format, {"lists of strings", {"+l", "+L"}}, array, where),
+ListValues::ListValues(const ArrowSchema& schema, const ArrowArray& array, std::string_view name,
+                       const std::string& where)
+    : ArrowValues(schema.format, {name, {"+l", "+L"}}, array, where),
       large_(std::string_view(schema.format) == "+L"),
       where_(where) {
   require(schema.n_children == 1 && array.n_children == 1 && schema.children[0]->dictionary == nullptr,
-          where + " must hold lists of plain strings");
-  items_ = std::make_unique<StringValues>(schema.children[0]->format, *array.children[0], where);
+          where + " must hold " + std::string(name));
 }
 
-std::vector<std::string_view> StringListValues::at(std::int64_t i) const {
+ListValues::Range ListValues::items_of(std::int64_t i) const {
   i += offset_;
-  const Range range =
+  const auto [begin, end] =
       large_ ? range_at<std::int64_t>(buffer(1), i, where_) : range_at<std::int32_t>(buffer(1), i, where_);
-  if (range.end > array_->children[0]->length) throw DataError(where_ + " is damaged: a list points outside");
+  if (end > array_->children[0]->length) throw DataError(where_ + " is damaged: a list points outside");
+  return {begin, end};
+}
+
+StringListValues::StringListValues(const ArrowSchema& schema, const ArrowArray& array, const std::string& where)
+    : ListValues(schema, array, "lists of strings", where),
+      items_(std::make_unique<StringValues>(schema.children[0]->format, *array.children[0], where)) {}
+
+std::vector<std::string_view> StringListValues::at(std::int64_t i) const {
+  const Range range = items_of(i);
   std::vector<std::string_view> items;
   for (std::int64_t item = range.begin; item < range.end; ++item) {
     if (items_->is_null(item)) throw DataError(where_ + ": a list holds a null");
     items.push_back(items_->at(item));
   }
   return items;
+}
+
+TurnListValues::TurnListValues(const ArrowSchema& schema, const ArrowArray& array, const std::string& where)
+    : ListValues(schema, array, "lists of turns (role and content)", where), turns_(array.children[0]) {
+  const ArrowSchema& turn = *schema.children[0];
+  require(std::string_view(turn.format) == "+s" && turn.n_children == turns_->n_children && turns_->length >= 0 &&
+              turns_->offset >= 0 && turns_->n_buffers == 1 && turns_->buffers != nullptr,
+          where + " must hold lists of turns (role and content), got items of the Arrow format '" +
+              std::string(turn.format) + "'");
+  roles_ = child(turn, "role");
+  contents_ = child(turn, "content");
+}
+
+std::unique_ptr<StringValues> TurnListValues::child(const ArrowSchema& schema, std::string_view name) const {
+  for (std::int64_t i = 0; i < schema.n_children; ++i) {
+    if (schema.children[i]->name != name) continue;
+    const ArrowArray& values = *turns_->children[i];
+    require(schema.children[i]->dictionary == nullptr && values.length >= turns_->offset + turns_->length,
+            where_ + ": '" + std::string(name) + "' of the turns must be as many plain strings");
+    return std::make_unique<StringValues>(schema.children[i]->format, values, where_);
+  }
+  throw DataError(where_ + ": the turns lack '" + std::string(name) + "'");
+}
+
+bool TurnListValues::is_null_turn(std::int64_t i) const {
+  const auto* validity = static_cast<const std::uint8_t*>(turns_->buffers[0]);
+  return turns_->null_count != 0 && validity != nullptr && (validity[i / 8] >> (i % 8) & 1) == 0;
+}
+
+std::vector<SaidTurn> TurnListValues::at(std::int64_t i) const {
+  const Range range = items_of(i);
+  std::vector<SaidTurn> turns;
+  for (std::int64_t item = range.begin + turns_->offset; item < range.end + turns_->offset; ++item) {
+    if (is_null_turn(item) || roles_->is_null(item) || contents_->is_null(item)) {
+      throw DataError(where_ + ": a turn holds a null");
+    }
+    turns.push_back({roles_->at(item), contents_->at(item)});
+  }
+  return turns;
 }
 
 }  // namespace syco

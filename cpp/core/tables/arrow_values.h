@@ -72,16 +72,54 @@ class FloatValues : public ArrowValues {
   char format_;
 };
 
-// list (+l) and large_list (+L) of strings.
-class StringListValues : public ArrowValues {
+// list (+l) and large_list (+L): which of the items are a row's.
+class ListValues : public ArrowValues {
+ protected:
+  struct Range {
+    std::int64_t begin;
+    std::int64_t end;
+  };
+
+  ListValues(const ArrowSchema& schema, const ArrowArray& array, std::string_view name, const std::string& where);
+  // Throws DataError if the items are not all there.
+  Range items_of(std::int64_t i) const;
+
+  bool large_;
+  std::string where_;
+};
+
+// Lists of strings.
+class StringListValues : public ListValues {
  public:
   StringListValues(const ArrowSchema& schema, const ArrowArray& array, const std::string& where);
   std::vector<std::string_view> at(std::int64_t i) const;
 
  private:
-  bool large_;
-  std::string where_;
   std::unique_ptr<StringValues> items_;
+};
+
+// What one speaker says, and in which role.
+struct SaidTurn {
+  std::string_view role;
+  std::string_view content;
+
+  bool operator==(const SaidTurn&) const = default;
+};
+
+// Lists of structs with the strings `role` and `content`.
+class TurnListValues : public ListValues {
+ public:
+  TurnListValues(const ArrowSchema& schema, const ArrowArray& array, const std::string& where);
+  std::vector<SaidTurn> at(std::int64_t i) const;
+
+ private:
+  std::unique_ptr<StringValues> child(const ArrowSchema& schema, std::string_view name) const;
+  // Counted as the values of its children are.
+  bool is_null_turn(std::int64_t i) const;
+
+  const ArrowArray* turns_;
+  std::unique_ptr<StringValues> roles_;
+  std::unique_ptr<StringValues> contents_;
 };
 
 }  // namespace syco

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -11,6 +12,7 @@
 
 #include "core/base/errors.h"
 #include "core/tables/arrow_batch.h"
+#include "core/tables/arrow_values.h"
 
 namespace syco {
 
@@ -65,6 +67,40 @@ inline ColumnData bool_column(const std::vector<bool>& values) {
   column.values = bitmap(values);
   return column;
 }
+
+// A column of turns, list by list.
+class TurnListBuilder {
+ public:
+  void append(std::span<const SaidTurn> turns) {
+    for (const SaidTurn& turn : turns) {
+      roles_.append(turn.role);
+      contents_.append(turn.content);
+    }
+    ends_.push_back(ends_.back() + static_cast<std::int32_t>(turns.size()));
+    is_present_.push_back(true);
+  }
+  void append_null() {
+    append({});
+    is_present_.back() = false;
+  }
+
+  ColumnData finish() const {
+    ColumnData column;
+    column.offsets.resize(ends_.size() * sizeof(std::int32_t));
+    std::ranges::copy(ends_, column.offsets.as<std::int32_t>());
+    column.num_items = ends_.back();
+    column.children.push_back(roles_.finish());
+    column.children.push_back(contents_.finish());
+    set_validity(is_present_, column);
+    return column;
+  }
+
+ private:
+  StringBuilder roles_;
+  LargeStringBuilder contents_;
+  std::vector<std::int32_t> ends_ = {0};
+  std::vector<bool> is_present_;
+};
 
 template <typename T>
 ColumnData number_column(const std::vector<T>& values) {

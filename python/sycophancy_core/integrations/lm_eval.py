@@ -143,7 +143,9 @@ def _language_model(pretrained: LanguageModel | str | None, settings: dict[str, 
             f"lm_eval: model {pretrained.name} is loaded already, but got {', '.join(settings)} too; "
             "give these to load_model"
         )
-    model = pretrained if isinstance(pretrained, LanguageModel) else load_model(pretrained, **settings)
+    model = (
+        pretrained if isinstance(pretrained, LanguageModel) else load_model(pretrained, chat_template=False, **settings)
+    )
     if model.model.config.is_encoder_decoder:
         raise ModelError(
             f"lm_eval: model {model.name} is an encoder-decoder; wanted a decoder; use lm-eval's own hf model"

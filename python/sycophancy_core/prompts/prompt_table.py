@@ -54,10 +54,9 @@ def read_prompts(path: str | os.PathLike[str]) -> pa.Table:
     path = Path(path)
     if path.suffix != ".jsonl" or not path.is_file():
         return read_table(path)
-    known = prompt_schema()
     try:
         table = _joined(read_json_lines(path))
-        return table.cast(pa.schema([known.field(f.name) if f.name in known.names else f for f in table.schema]))
+        return table.cast(pa.schema([_field(field) for field in table.schema]))
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise DataError(f"{path}: wanted prompts with one kind of value a key, got {error}") from error
 
@@ -68,11 +67,22 @@ def _joined(rows: list[dict[str, Any]]) -> pa.Table:
     return pa.table({key: pa.array([row.get(key) for row in rows]) for key in keys})
 
 
+def _field(field: pa.Field) -> pa.Field:
+    """Return a column as :func:`prompt_schema` has it; messages and turns may come in other forms and stay theirs."""
+    known = prompt_schema()
+    is_list = pa.types.is_list(field.type)
+    if field.name not in known.names or (is_list and field.name == "prompt"):
+        return field
+    if is_list and field.name == "turns" and not pa.types.is_struct(field.type.value_type):
+        return field
+    return known.field(field.name)
+
+
 def _write_parquet(reader: pa.RecordBatchReader, file: BinaryIO) -> int:
     """Write row groups of one batch each; equal prompts give equal bytes."""
     num_rows = 0
     # Texts of prompts hardly repeat, so a dictionary of them only takes memory.
-    repeating = ["source", "template", "arm", "order", "choices.list.element"]
+    repeating = ["source", "template", "arm", "order", "choices.list.element", "turns.list.element.role"]
     with pq.ParquetWriter(file, reader.schema, compression="zstd", use_dictionary=repeating) as writer:
         for batch in reader:
             writer.write_batch(batch)
@@ -89,8 +99,12 @@ def _write_jsonl(reader: pa.RecordBatchReader, file: BinaryIO) -> int:
     return num_rows
 
 
+TURNS = pa.list_(pa.struct([("role", pa.string()), ("content", pa.large_string())]))
+"""What is said by turns; the last turn may be the assistant's: what its reply begins with."""
+
+
 def prompt_schema() -> pa.Schema:
-    """Return the columns of a prompts table."""
+    """Return the columns of a prompts table; ``turns`` are the prompt as messages, null where it is the user's text."""
     text, index = pa.string(), pa.int8()
     return pa.schema(
         [
@@ -101,5 +115,6 @@ def prompt_schema() -> pa.Schema:
             ("user_choice", index),
             ("is_true", pa.bool_()),
             ("claim_offset", pa.int64()),
+            ("turns", TURNS),
         ]
     )

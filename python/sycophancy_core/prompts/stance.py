@@ -87,9 +87,8 @@ def fact_prompts(facts: pa.Table, *, options: FactOptions | None = None, seed: i
     pyarrow.Table
         Prompts, a fact's rows together. ``claim_id`` is the fact's, ``source`` its family, ``user_choice`` the choice
         that the user favours: whoever denies one of two answers favours the other. Beside the columns of every
-        prompts table: ``turns`` (what user and assistant say in a chat), ``fact_id``, ``form`` and ``stated``
-        (``right`` or ``wrong``: the answer that the user speaks of). ``order`` tells which answer is (A), or which one
-        the claim holds.
+        prompts table: ``fact_id``, ``form`` and ``stated`` (``right`` or ``wrong``: the answer that the user speaks
+        of). ``order`` tells which answer is (A), or which one the claim holds.
 
     Raises
     ------
@@ -102,14 +101,15 @@ def fact_prompts(facts: pa.Table, *, options: FactOptions | None = None, seed: i
     words = stance_wording()
     rows = [row for fact in facts.to_pylist() for row in _Asked(fact, words, options, seed).rows()]
     text = pa.string()
-    added = [("turns", pa.list_(text)), ("fact_id", text), ("form", text), ("stated", text)]
+    added = [("fact_id", text), ("form", text), ("stated", text)]
     return pa.Table.from_pylist(rows, schema=pa.schema([*prompt_schema(), *(pa.field(*item) for item in added)]))
 
 
-def render(ask: Mapping[str, str], slots: Mapping[str, str]) -> tuple[str, list[str]]:
+def render(ask: Mapping[str, str], slots: Mapping[str, str]) -> tuple[str, list[dict[str, str]]]:
     """Return a prompt as plain text, and as turns: the user's, and what the assistant's reply begins with."""
     user, reply = _fill(ask["user"], slots), _fill(ask["reply"], slots)
-    return user + ask["between"] + reply, [user, reply]
+    turns = [{"role": "user", "content": user}, {"role": "assistant", "content": reply}]
+    return user + ask["between"] + reply, turns if reply else turns[:1]
 
 
 def _fill(template: str, slots: Mapping[str, str]) -> str:

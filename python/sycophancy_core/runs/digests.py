@@ -38,7 +38,10 @@ def digest_table(table: pa.Table) -> str:
 
 
 def _update(digest: Any, values: pa.Array) -> None:
-    """Add an array's values to a digest: which are null, then numbers as bytes, texts and lists with their lengths."""
+    """Add an array's values to a digest: which are null, then numbers as bytes, texts and lists with their lengths.
+
+    Of records, each field is an array of its own.
+    """
     kind = values.type
     digest.update(f"{len(values)}\0".encode())
     digest.update(pc.is_null(values).cast(pa.uint8()).to_numpy(zero_copy_only=False).tobytes())
@@ -46,6 +49,11 @@ def _update(digest: Any, values: pa.Array) -> None:
         digest.update(b"list")
         digest.update(_bytes_of(pc.list_value_length(values).cast(pa.int64())))
         _update(digest, values.flatten())
+    elif pa.types.is_struct(kind):
+        digest.update(b"record")
+        for field, part in zip(kind, values.flatten(), strict=True):  # where a record is null, its parts are
+            digest.update(f"{field.name}\0".encode())
+            _update(digest, part)
     elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
         digest.update(b"text")
         digest.update(_bytes_of(pc.binary_length(values).cast(pa.int64())))

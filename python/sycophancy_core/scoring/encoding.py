@@ -1,13 +1,16 @@
-"""Texts to token ids: as plain text, or in the turns of a chat template."""
+"""Prompts to token ids: as plain text, or in the turns of a chat template."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.scoring.chat_template import write_out
+from sycophancy_core.scoring.messages import Turn, plain_text
 
 # A tokenizer remembers from call to call what is special to it, so that one thread at a time may ask.
 _ASKING = Lock()
@@ -24,9 +27,10 @@ def common_prefix(a: list[int], b: list[int]) -> int:
 
 
 class Encoder:
-    """Texts to token ids, for scoring and training alike: as plain text, or in the turns of the chat template.
+    """Prompts to token ids, for scoring and training alike: as plain text, or in the turns of the chat template.
 
-    Only the template's own role tokens become special tokens; what a prompt or choice says is always text.
+    Here alone turns become a text. Only the template's own role tokens become special tokens; what a prompt or choice
+    says is always text.
 
     Parameters
     ----------
@@ -60,33 +64,38 @@ class Encoder:
         self.name = name
         # A decoder goes on where the prompt ends; an encoder has learned to see the end.
         self._drop_last = not self.is_encoder_decoder and len(opening) > 1 and opening[-1] == end
-        self._has_chat_template = chat_template
+        self.has_chat_template = chat_template
         self._system_prompt = system_prompt
-        self._around: dict[int, _Around] = {}  # what the template says around system prompt and turns, by their number
+        self._around: dict[tuple[str, ...], _Around] = {}  # what the template says around turns, by their roles
         self._special = [about.content for about in tokenizer.added_tokens_decoder.values() if about.special]
 
     def rows(
         self,
-        prompts: Sequence[str],
+        prompts: Sequence[str | Sequence[Turn]],
         choices: Sequence[Sequence[str]],
-        turns: Sequence[Sequence[str] | None] | None = None,
     ) -> list[tuple[list[int], list[list[int]]]]:
-        """Ids of each prompt alone, and of each prompt with each choice."""
-        if self._has_chat_template:
-            given = turns or [None] * len(prompts)
-            conversations = [said or (prompt, "") for prompt, said in zip(prompts, given, strict=True)]
-            return self._chat_rows(conversations, choices)
+        """Ids of each prompt alone, and of each prompt with each choice.
+
+        Parameters
+        ----------
+        prompts
+            Texts, each of which is all that a user says, or turns, of which the last may be the beginning of the reply.
+        """
+        if self.has_chat_template:
+            _warn_of_dialogues(prompts)
+            return self._chat_rows([_conversation(prompt) for prompt in prompts], choices)
+        texts = [plain_text(prompt) for prompt in prompts]
         if self.is_encoder_decoder:
-            return self._two_part_rows(prompts, choices)
-        wholes = self._ids([prompt + choice for prompt, row in zip(prompts, choices, strict=True) for choice in row])
-        return self._regroup(self._ids(prompts), wholes, choices)
+            return self._two_part_rows(texts, choices)
+        wholes = self._ids([text + choice for text, row in zip(texts, choices, strict=True) for choice in row])
+        return self._regroup(self._ids(texts), wholes, choices)
 
     def end_of_reply(self) -> list[int]:
         """Ids that end an instruction's answer in training: the end-of-sequence token, if there is one.
 
         In the chat template, what it puts after the assistant's text, up to its first special token, instead.
         """
-        if self._has_chat_template:
+        if self.has_chat_template:
             text = _closing(self._tokenizer)
             (ids,) = self._template_ids([text])
             special = [token for token, about in self._tokenizer.added_tokens_decoder.items() if about.special]
@@ -97,14 +106,14 @@ class Encoder:
         return [] if end is None else [end]
 
     def _chat_rows(
-        self, conversations: Sequence[Sequence[str]], choices: Sequence[Sequence[str]]
+        self, conversations: Sequence[tuple[Sequence[Turn], str]], choices: Sequence[Sequence[str]]
     ) -> list[tuple[list[int], list[list[int]]]]:
-        before = [self._before_reply(turns[:-1]) for turns in conversations]
+        before = [self._before_reply(turns) for turns, _ in conversations]
         # A reply begins after a role token or a new line: a leading space has no place there.
-        begun = [turns[-1].lstrip(" ") for turns in conversations]
+        begun = [reply.lstrip(" ") for _, reply in conversations]
         replies = [
-            [(turns[-1] + choice).lstrip(" ") for choice in row]
-            for turns, row in zip(conversations, choices, strict=True)
+            [(reply + choice).lstrip(" ") for choice in row]
+            for (_, reply), row in zip(conversations, choices, strict=True)
         ]
         alone = self._conversations([(start, [reply]) for start, reply in zip(before, begun, strict=True)])
         wholes = self._conversations(list(zip(before, replies, strict=True)))
@@ -139,11 +148,17 @@ class Encoder:
             ).input_ids
         return [row[:-1] for row in ids] if special and self._drop_last else ids
 
-    def _before_reply(self, turns: Sequence[str]) -> list[str]:
+    def _before_reply(self, turns: Sequence[Turn]) -> list[str]:
         """Texts up to the assistant's reply, the template's own and those of the turns by turns."""
-        around = self._around_turns(len(turns))
-        said = [*([] if self._system_prompt is None else [self._system_prompt]), *turns]
-        texts = [trim(text) for trim, text in zip(around.trims, said, strict=True)]
+        if self._system_prompt is not None:
+            if turns[0]["role"] == "system":
+                raise DataError(
+                    f"model {self.name}: got a system prompt, and a prompt with a system message of its own; leave one "
+                    "of them out"
+                )
+            turns = [{"role": "system", "content": self._system_prompt}, *turns]
+        around = self._around_turns(tuple(turn["role"] for turn in turns))
+        texts = [trim(turn["content"]) for trim, turn in zip(around.trims, turns, strict=True)]
         return [part for pair in zip(around.parts, [*texts, around.gap], strict=True) for part in pair]
 
     def _conversations(self, rows: Sequence[tuple[list[str], Sequence[str]]]) -> list[list[list[int]]]:
@@ -181,16 +196,30 @@ class Encoder:
             ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=False).input_ids
         return ids
 
-    def _around_turns(self, num_turns: int) -> _Around:
-        if num_turns not in self._around:
-            if num_turns % 2 == 0:
-                raise DataError(
-                    f"turns: got {num_turns} before the reply; wanted the user's, or the user's and the assistant's in "
-                    "turn, the user's last"
-                )
-            has_system = self._system_prompt is not None
-            self._around[num_turns] = _around_turns(self._tokenizer, num_turns, has_system=has_system)
-        return self._around[num_turns]
+    def _around_turns(self, roles: tuple[str, ...]) -> _Around:
+        if roles not in self._around:
+            self._around[roles] = _around_turns(self._tokenizer, roles)
+        return self._around[roles]
+
+
+def _conversation(prompt: str | Sequence[Turn]) -> tuple[Sequence[Turn], str]:
+    """Return the turns before the assistant's reply, and the beginning of the reply."""
+    if isinstance(prompt, str):
+        return [{"role": "user", "content": prompt}], ""
+    if prompt[-1]["role"] == "assistant":
+        return prompt[:-1], prompt[-1]["content"]
+    return prompt, ""
+
+
+def _warn_of_dialogues(prompts: Sequence[str | Sequence[Turn]]) -> None:
+    """Warn of texts without roles that spell out a dialogue, as prompts of version 0.1 do."""
+    if any(isinstance(text, str) and text.startswith("Human: ") and "\n\nAssistant:" in text for text in prompts):
+        warnings.warn(
+            "prompts that spell out a dialogue of Human and Assistant stand in the user's turn of the chat template as "
+            "they are; give messages instead, or make the prompts again, which then hold their turns",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def _closing(tokenizer: Any) -> str:
@@ -200,7 +229,7 @@ def _closing(tokenizer: Any) -> str:
     mark = "\u2402reply\u2403"
     turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": mark}]
     try:
-        *before, after = str(tokenizer.apply_chat_template(turns, tokenize=False)).split(mark)
+        *before, after = write_out(tokenizer, turns).split(mark)
     except TemplateError as error:
         raise DataError(f"chat_template: the tokenizer's template refuses an assistant's turn: {error}") from error
     if len(before) != 1:
@@ -220,15 +249,14 @@ class _Around:
     gap: str  # spaces before the reply
 
 
-def _around_turns(tokenizer: Any, num_turns: int, *, has_system: bool) -> _Around:
-    """See what the chat template makes of the system's turn, if asked for, and the others."""
+def _around_turns(tokenizer: Any, roles: tuple[str, ...]) -> _Around:
+    """See what the chat template makes of turns of these roles."""
     from jinja2 import TemplateError
 
-    roles = ["system"] * has_system + ["assistant" if i % 2 else "user" for i in range(num_turns)]
     marks = [f"\u2402text {i} of the {role}\u2403" for i, role in enumerate(roles)]
     turns = [{"role": role, "content": f"{_PAD}{mark}{_PAD}"} for role, mark in zip(roles, marks, strict=True)]
     try:
-        rest = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        rest = write_out(tokenizer, turns, for_reply=True)
     except TemplateError as error:
         raise DataError(f"chat_template: the tokenizer's template refuses these turns: {error}") from error
     opening = _reply_opening(tokenizer, turns, rest)
@@ -259,7 +287,7 @@ def _reply_opening(tokenizer: Any, turns: list[dict[str, str]], prompt: str) -> 
 
     mark = "\u2402reply\u2403"
     try:
-        whole = tokenizer.apply_chat_template([*turns, {"role": "assistant", "content": mark}], tokenize=False)
+        whole = write_out(tokenizer, [*turns, {"role": "assistant", "content": mark}])
     except TemplateError:
         return ""
     opening = whole.partition(mark)[0].removeprefix(prompt)

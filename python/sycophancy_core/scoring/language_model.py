@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from sycophancy_core.errors import DataError, ModelError
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring import sources
+from sycophancy_core.scoring.chat_template import TemplateChoice, choose_template, template_facts
 from sycophancy_core.scoring.encoding import Encoder
+from sycophancy_core.scoring.messages import Prompt, require_list
 from sycophancy_core.scoring.native_scorer import NativeScorer
 from sycophancy_core.scoring.precision import PrecisionCheck, compare_scores
 from sycophancy_core.scoring.saved_adapter import merge_adapter
@@ -38,7 +40,7 @@ def load_model(
     device: str | None = None,
     engine: str = "auto",
     matmul_precision: str = "highest",
-    chat_template: bool = False,
+    chat_template: TemplateChoice = None,
     system_prompt: str | None = None,
 ) -> LanguageModel:
     """Load a language model for scoring and fine-tuning.
@@ -66,7 +68,8 @@ def load_model(
         AMX both save time, with AVX-512 BF16 ``"medium"`` does; elsewhere they take longer than ``"highest"``, with a
         warning.
     chat_template
-        Whether prompts are put into the user's turn of the tokenizer's chat template.
+        Whether prompts are asked in the turns of the tokenizer's chat template. ``"auto"``: where it has one, but for
+        the packaged organism, which was trained in plain text. None: as plain text, with a warning where it has one.
     system_prompt
         Text of the chat template's system turn, before every prompt; None leaves what the template itself says there.
 
@@ -90,13 +93,14 @@ def load_model(
         name = f"{name}+{merge_adapter(model, adapter)}"
     if device is not None:
         _move(model, device)
+    is_chat = bool(tokenizer.chat_template) and not model.config.is_encoder_decoder and adapter != sources.ORGANISM
     return LanguageModel(
         model,
         tokenizer,
         name=name,
         engine=engine,
         matmul_precision=matmul_precision,
-        chat_template=chat_template,
+        chat_template=choose_template(chat_template, name, is_chat=is_chat),
         system_prompt=system_prompt,
     )
 
@@ -185,6 +189,18 @@ class LanguageModel:
         )
 
     @property
+    def asked_as(self) -> str:
+        """How prompts are asked, in words."""
+        return "in its chat template" if self.chat_template else "as plain text"
+
+    @property
+    def template_facts(self) -> dict[str, str | None]:
+        """What every prompt has from the chat template, for results to keep; None for each where there is none."""
+        if not self.chat_template:
+            return dict.fromkeys(("chat_template", "system_prompt", "template_opening", "template_date"))
+        return template_facts(self.tokenizer, self.system_prompt)
+
+    @property
     def is_encoder_decoder(self) -> bool:
         """Whether prompts go to an encoder and choices to a decoder."""
         return bool(self.model.config.is_encoder_decoder)
@@ -238,11 +254,16 @@ class LanguageModel:
         """Compare with scores in ``highest``; see :func:`precision_check`."""
         return precision_check(self, prompts)
 
-    def log_probs(self, contexts: Sequence[str], continuations: Sequence[Sequence[str]]) -> NDArray[np.float64]:
-        """Return log p(continuation j | context i) in nats as ``result[i, j]``, NaN where there is none."""
+    def log_probs(self, contexts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> NDArray[np.float64]:
+        """Return log p(continuation j | context i) in nats as ``result[i, j]``, NaN where there is none.
+
+        A context is a text, or messages of ``role`` and ``content``.
+        """
+        require_list(contexts, "log_probs", "contexts")
+        require_list(continuations, "log_probs", "continuations")
         if len(contexts) != len(continuations):
             raise DataError(f"log_probs: got {len(contexts)} contexts but {len(continuations)} lists of continuations")
-        return score_texts(self, list(contexts), [list(c) for c in continuations]).log_prob
+        return score_texts(self, contexts, continuations).log_prob
 
 
 def _check_encoder_decoder(model: Any, name: str, *, chat_template: bool) -> None:
@@ -293,8 +314,8 @@ def score_prompts(model: LanguageModel, prompts: pa.Table, *, progress: Progress
     model
         The language model.
     prompts
-        Table with columns ``prompt`` and ``choices``; ``id``, where present, names rows in errors, and ``turns``, where
-        present, is what a chat model reads in place of the prompt (see :func:`tokenize`).
+        Table with columns ``prompt`` (texts or messages) and ``choices``; ``id``, where present, names rows in errors,
+        and ``turns``, where present, is what a chat model reads in place of the prompt (see :func:`tokenize`).
     progress
         Called with tokens done and in all.
 
@@ -315,13 +336,13 @@ def score_prompts(model: LanguageModel, prompts: pa.Table, *, progress: Progress
 
 def score_texts(
     model: LanguageModel,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     choices: Sequence[Sequence[str]],
     *,
     ids: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> Scores:
-    """Score lists of texts; see :func:`score_prompts`."""
+    """Score lists of texts or messages; see :func:`score_prompts`."""
     return _score(model, lambda: tokenize(model.encoder, prompts, choices, ids=ids), progress)
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.scoring.encoding import Encoder, common_prefix
+from sycophancy_core.scoring.messages import Prompt, read_choices, read_prompt, require_list, table_prompts
 from sycophancy_core.tables import PROMPTS, check_choices, checked_table
 
 _SLICE_PROMPTS = 1024
@@ -101,29 +102,29 @@ class TokenScores(NamedTuple):
 
 
 def tokenize_prompts(encoder: Encoder, prompts: pa.Table) -> TokenBatch:
-    """Tokenize a table of prompts: columns ``prompt``, ``choices`` and, where it has them, ``id`` and ``turns``."""
+    """Tokenize a table of prompts: columns ``prompt``, ``choices`` and, where it has them, ``id`` and ``turns``.
+
+    A prompt is a text or messages. With a chat template, a row's ``turns`` are asked in its place.
+    """
     prompts = checked_table(prompts, PROMPTS, who="score")
     check_choices(prompts, who="score")
-    optional = {
-        parameter: prompts[column].to_pylist() if column in prompts.column_names else None
-        for parameter, column in (("ids", "id"), ("turns", "turns"))
-    }
-    return tokenize(encoder, prompts["prompt"].to_pylist(), prompts["choices"].to_pylist(), **optional)
+    ids = prompts["id"].to_pylist() if "id" in prompts.column_names else None
+    asked = table_prompts(prompts, by_turns=encoder.has_chat_template)
+    return tokenize(encoder, asked, prompts["choices"].to_pylist(), ids=ids)
 
 
 def tokenize(
     encoder: Encoder,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     choices: Sequence[Sequence[str]],
     *,
     ids: Sequence[str] | None = None,
-    turns: Sequence[Sequence[str] | None] | None = None,
 ) -> TokenBatch:
     """Tokenize each prompt together with each of its choices.
 
-    With a chat template a prompt is the user's turn, and the choice the beginning of the assistant's. A prompt with
-    ``turns`` is a conversation instead: what user and assistant said by turns, and last what the assistant begins its
-    reply with, which may be empty, before the choice. Without a chat template ``turns`` are not looked at.
+    A prompt is a text, or messages of ``role`` and ``content``: maybe one of the system, then user and assistant by
+    turns; the last may be what the assistant's reply begins with, before the choice. With a chat template a text is all
+    that the user says; without one, messages are written out as a dialogue of Human and Assistant.
 
     Prompt and choice are tokenized as one text, as the model has seen text in training. Where a choice merges with the
     end of the prompt, the border between context and choice moves left, for all choices of that prompt alike.
@@ -135,9 +136,11 @@ def tokenize(
     Raises
     ------
     DataError
-        If there is no prompt, a prompt has no choice or no tokens, a choice has no tokens, or a prompt with a choice is
-        longer than the model's context.
+        If there is no prompt, a prompt is neither text nor messages, has no choice or no tokens, a choice is no text or
+        has no tokens, or a prompt with a choice is longer than the model's context.
     """
+    require_list(prompts, "score", "prompts")
+    require_list(choices, "score", "choices")
     if not prompts:
         raise DataError("score: the table of prompts is empty; wanted at least one row")
     check_length = _LengthCheck(encoder)
@@ -145,9 +148,10 @@ def tokenize(
     num_context: list[int] = []
     moved = 0
     for start in range(0, len(prompts), _SLICE_PROMPTS):
-        texts, options = prompts[start : start + _SLICE_PROMPTS], choices[start : start + _SLICE_PROMPTS]
-        said = None if turns is None else turns[start : start + _SLICE_PROMPTS]
-        for row, (alone, whole) in enumerate(encoder.rows(texts, options, said), start):
+        rows = range(start, min(start + _SLICE_PROMPTS, len(prompts)))
+        asked = [read_prompt(prompts[row], f"score: {_row_name(row, ids)}") for row in rows]
+        options = [read_choices(choices[row], f"score: {_row_name(row, ids)}") for row in rows]
+        for row, (alone, whole) in enumerate(encoder.rows(asked, options), start):
             border = _border(_row_name(row, ids), alone, whole, options[row - start], check_length)
             sequences += whole
             num_context += [border] * len(whole)

@@ -110,6 +110,8 @@ class StudyOptions(FamilyOptions):
     ----------
     model
         ``"organism"`` (the packaged one), or any source of ``load_model``; None is the embedded model.
+    chat_template
+        Whether to ask in the chat template: true, false, or auto, where the model has one; see ``load_model``.
     threshold
         Least margin towards the truth of a known claim, in nats.
     max_error
@@ -136,6 +138,7 @@ class StudyOptions(FamilyOptions):
     """
 
     model: str | None = "organism"
+    chat_template: Literal["auto", True, False] = "auto"
     threshold: float = 0.0
     max_error: float | None = None
     filler_family: str | None = None
@@ -242,7 +245,7 @@ def _converted(kind: Any, value: Any, where: str) -> Any:
         return tuple(_converted(parts[0], item, f"each of {where}") for item in value)
     if get_origin(kind) is Literal:
         if value not in parts:
-            raise DataError(f"{where} must be one of {', '.join(parts)}, got {value!r}")
+            raise DataError(f"{where} must be one of {', '.join(map(str, parts))}, got {value!r}")
         return value
     if NoneType in parts:
         return None if value is None else _converted(parts[0], value, where)

@@ -24,6 +24,7 @@ from sycophancy_core.runs.progress import ProgressPrinter
 from sycophancy_core.runs.run_folder import Run
 from sycophancy_core.scoring.language_model import LanguageModel, load_model
 from sycophancy_core.scoring.saved_adapter import merge_adapter
+from sycophancy_core.scoring.sources import ORGANISM
 from sycophancy_core.studies.options import StudyOptions, Variant
 from sycophancy_core.studies.training_rows import (
     TrainingClaims,
@@ -93,6 +94,7 @@ class Stages:
         """Do what variants share while the unmodified model is loaded: measure it, and ask it what it knows."""
         with self.printer.stage("load model"):
             model = load(self.options)
+        self.say(f"{model.name}: prompts are asked {model.asked_as}")
         self.model_name, digests = model.name, {"model": model.digest, "tokenizer": model.tokenizer_digest}
         self.model_facts = {**digests, "precision": model.precision}
         self.before = self.evaluate("before", dict(self.model_facts), lambda: model)
@@ -263,8 +265,10 @@ class Stages:
 def load(options: StudyOptions, tuned: Path | None = None) -> LanguageModel:
     """Load the study's model as it is, or as the fine-tuning in a folder left it."""
     if tuned is not None and options.lora_rank is None:
-        return load_model(str(tuned))
-    model = load_model(options.model)
+        # What was made from the organism is asked as it is.
+        is_plain = options.model == ORGANISM and options.chat_template == "auto"
+        return load_model(str(tuned), chat_template=False if is_plain else options.chat_template)
+    model = load_model(options.model, chat_template=options.chat_template)
     if tuned is not None:
         merge_adapter(model.model, tuned)
     return model

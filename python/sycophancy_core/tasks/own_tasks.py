@@ -14,6 +14,7 @@ from sycophancy_core.errors import DataError
 from sycophancy_core.prompts.prompt_table import prompt_schema
 from sycophancy_core.runs.files import read_table
 from sycophancy_core.runs.json_files import read_json, read_json_lines
+from sycophancy_core.scoring.messages import plain_text, read_prompt
 from sycophancy_core.tables import MAX_CHOICES
 
 _REQUIRED = ("prompt", "choices")
@@ -28,8 +29,9 @@ def load_task(spec: Mapping[str, Any] | str | os.PathLike[str]) -> pa.Table:
     ----------
     spec
         A mapping, or a JSON file with one: ``name``; ``prompts``, a JSON Lines or Parquet file (beside the JSON file,
-        unless absolute); and ``columns``, which gives for ``prompt`` (text) and ``choices`` (list of texts), and for
-        any of ``target`` (index of the right choice), ``user_choice`` (index of the user's), ``claim_id`` (rows of one
+        unless absolute); and ``columns``, which gives for ``prompt`` (a text, or messages of ``role`` and ``content``,
+        the last maybe the beginning of the assistant's reply) and ``choices`` (list of texts), and for any of
+        ``target`` (index of the right choice), ``user_choice`` (index of the user's), ``claim_id`` (rows of one
         question share it; by default each row is its own), ``source`` and ``arm`` (none, placebo, agree, disagree) the
         column's name in the file.
 
@@ -97,9 +99,10 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 def _row(name: str, number: int, row: Mapping[str, Any]) -> dict[str, Any]:
     where = f"task {name}, row {number + 1}"
-    prompt, choices = row["prompt"], row["choices"]
-    if not isinstance(prompt, str) or not prompt:
-        raise DataError(f"{where}: prompt must be a text, got {prompt!r}")
+    asked, choices = read_prompt(row["prompt"], where), row["choices"]
+    prompt = plain_text(asked)
+    if not prompt:
+        raise DataError(f"{where}: prompt must be a text, got ''")
     if not isinstance(choices, list) or len(choices) < 2 or not all(isinstance(c, str) and c for c in choices):
         raise DataError(f"{where}: choices must be at least two texts, got {choices!r}")
     if len(choices) > MAX_CHOICES:
@@ -124,6 +127,7 @@ def _row(name: str, number: int, row: Mapping[str, Any]) -> dict[str, Any]:
         "user_choice": row.get("user_choice"),
         "is_true": None,
         "claim_offset": None,
+        "turns": None if isinstance(asked, str) else asked,
     }
 
 

@@ -17,6 +17,7 @@ from sycophancy_core.errors import DataError
 from sycophancy_core.prompts.prompt_table import prompt_schema
 from sycophancy_core.runs.json_files import parse_json_line, text_at
 from sycophancy_core.tasks.repeats import settle_repeats
+from sycophancy_core.tasks.turns import fill_turns
 
 FILES = {
     "nlp": "sycophancy_on_nlp_survey.jsonl",
@@ -172,14 +173,13 @@ def _prompts(task: str, items: Iterable[OpinionItem]) -> pa.Table:
     rows: list[dict[str, Any]] = []
     controls: dict[str, dict[str, Any]] = {}
     for item in items:
-        prompt = frame.replace("{question}", item.biography + item.question)
-        rows.append(_row(task, "agree", prompt, item, item.user_choice))
-        control = frame.replace("{question}", item.question)
-        controls.setdefault(item.question, _row(task, "none", control, item, None))
+        rows.append(_row(task, "agree", frame, item.biography + item.question, item, item.user_choice))
+        controls.setdefault(item.question, _row(task, "none", frame, item.question, item, None))
     return pa.Table.from_pylist([*rows, *controls.values()], schema=prompt_schema())
 
 
-def _row(task: str, arm: str, prompt: str, item: OpinionItem, user_choice: int | None) -> dict[str, Any]:
+def _row(task: str, arm: str, frame: str, question: str, item: OpinionItem, user_choice: int | None) -> dict[str, Any]:
+    prompt = frame.replace("{question}", question)
     stem = _CHOICE.split(item.question, maxsplit=1)[0]
     texts = sorted(text for _, text in _CHOICE.findall(item.question))
     return {
@@ -196,6 +196,7 @@ def _row(task: str, arm: str, prompt: str, item: OpinionItem, user_choice: int |
         "user_choice": user_choice,
         "is_true": None,
         "claim_offset": None,
+        "turns": fill_turns(frame, "{question}", question),
     }
 
 

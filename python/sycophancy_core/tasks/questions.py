@@ -18,7 +18,8 @@ from sycophancy_core.prompts.prompt_table import prompt_schema
 from sycophancy_core.runs.json_files import decode_line, kind_of, parse_json_line, read_json, text_at
 from sycophancy_core.tables import MAX_CHOICES
 from sycophancy_core.tasks.repeats import settle_repeats
-from sycophancy_core.tasks.second_turn import FIRST_TURN, turns_of, wording
+from sycophancy_core.tasks.second_turn import FIRST_TURN, wording
+from sycophancy_core.tasks.turns import fill_turns, user_turn
 
 # Wording of SycophancyEval's four templates (Sharma et al. 2023, arXiv:2310.13548) -> what the user favours.
 _SHARMA_USER = {
@@ -68,7 +69,7 @@ def load_sharma(path: str | Path, *, limit: int | None = None, seed: int = 0) ->
         arm = "none" if user is None else "agree" if user == "right" else "disagree"
         text = f"Human: {prompt}\n\nAssistant:"
         made = _row("answer", claim_id, arm, text, choices, flipped, user_choice)
-        rows.append(made | {"turns": [prompt, ""]})
+        rows.append(made | {"turns": user_turn(prompt)})
     return _table(_drawn(_settled(rows, path), limit, seed))
 
 
@@ -96,8 +97,7 @@ def load_are_you_sure(path: str | Path, *, limit: int | None = None, seed: int =
     ----------
     Sharma et al. 2023, section 3.2.
     """
-    before, after = wording()["first"].split("{question}")
-    _, opening = turns_of("first")
+    first = wording()["first"]
     rows = []
     for where, row in _json_lines(Path(path)):
         question, right = (text_at(row, name, where=where) for name in ("original_question", "ground_truth"))
@@ -106,8 +106,9 @@ def load_are_you_sure(path: str | Path, *, limit: int | None = None, seed: int =
             raise DataError(f"{where}: ground_truth {right!r} is none of the listed choices {letters}")
         claim_id = _identity("are_you_sure", question)
         choices = [f" ({letter})" for letter in letters]
-        made = _row("are_you_sure", claim_id, "none", before + question + after, choices, letters.index(right), None)
-        rows.append(made | {"template": FIRST_TURN, "turns": [question, opening]})
+        text, turns = first.replace("{question}", question), fill_turns(first, "{question}", question)
+        made = _row("are_you_sure", claim_id, "none", text, choices, letters.index(right), None)
+        rows.append(made | {"template": FIRST_TURN, "turns": turns})
     return _table(_drawn(_settled(rows, path), limit, seed))
 
 
@@ -280,6 +281,7 @@ def _row(
         "user_choice": user_choice,
         "is_true": None,
         "claim_offset": None,
+        "turns": user_turn(prompt),
     }
 
 
@@ -288,7 +290,4 @@ def _identity(source: str, text: str) -> str:
 
 
 def _table(rows: list[dict[str, Any]]) -> pa.Table:
-    schema = prompt_schema()
-    if rows and "turns" in rows[0]:
-        schema = schema.append(pa.field("turns", pa.list_(pa.string())))
-    return pa.Table.from_pylist(rows, schema=schema)
+    return pa.Table.from_pylist(rows, schema=prompt_schema())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sycophancy_core.scoring.scores import Scores, measurements
+from sycophancy_core.tasks.turns import fill_turns, with_turns
 
-_ROLE = re.compile(r"(?:^|\n\n)(?:Human|Assistant): ")  # in our own wording only
 FIRST_TURN = "are_you_sure/first"
 SECOND_TURN = "are_you_sure/second"
 
@@ -28,11 +27,6 @@ def wording() -> dict[str, Any]:
     path = Path(__file__).parents[1] / "data/protocols/are_you_sure.json"
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
-
-
-def turns_of(part: str) -> list[str]:
-    """Return what the speakers of a part of the wording, ``first`` or ``second``, say by turns."""
-    return _ROLE.split(wording()[part])[1:]
 
 
 def is_first_turn(prompts: pa.Table) -> pa.ChunkedArray:
@@ -68,8 +62,8 @@ def second_turns(prompts: pa.Table, log_prob: Sequence[Sequence[float] | None]) 
         for arm, remark in words["remarks"].items():
             # Replaced in our own wording, before the question's text is joined to it.
             text = row["prompt"] + answer + words["second"].replace("{remark}", remark)
-            *before, opening = row["turns"]
-            again = [turn.replace("{remark}", remark) for turn in turns_of("second")]
+            *before, reply = row["turns"]
+            said = {"role": "assistant", "content": reply["content"] + answer}
             identity = hashlib.sha256(f"are_you_sure\0{row['claim_id']}\0{arm}".encode()).hexdigest()[:16]
             rows.append(
                 row
@@ -78,7 +72,7 @@ def second_turns(prompts: pa.Table, log_prob: Sequence[Sequence[float] | None]) 
                     "arm": arm,
                     "template": SECOND_TURN,
                     "prompt": text,
-                    "turns": [*before, opening + answer, *again],
+                    "turns": [*before, said, *fill_turns(words["second"], "{remark}", remark)],
                 }
             )
     return pa.Table.from_pylist(rows, schema=prompts.schema)
@@ -111,7 +105,10 @@ def measure_turns(tasks: Mapping[str, pa.Table], score: Callable[[pa.Table, str]
     pyarrow.Table
         Measurements with the column ``task``: the tasks' prompts in order, then the second turns.
     """
-    named = [table.append_column("task", pa.array([name] * len(table), pa.string())) for name, table in tasks.items()]
+    named = [
+        with_turns(table, f"task {name}").append_column("task", pa.array([name] * len(table), pa.string()))
+        for name, table in tasks.items()
+    ]
     prompts = pa.concat_tables(named, promote_options="permissive")  # a table of one's own may hold wider types
     first = measurements(prompts, score(prompts, "evaluate"))
     asked = is_first_turn(prompts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.scoring.encoding import Encoder, common_prefix
+from sycophancy_core.scoring.messages import Turn, read_messages, read_prompt, table_prompts
 from sycophancy_core.tables import TRAINING_ROWS, checked_table
 
 if TYPE_CHECKING:
@@ -65,38 +66,94 @@ def encode_rows(rows: pa.Table, encode: Encoder, *, max_tokens: int) -> list[Enc
     origin ``instruction`` end with the end-of-sequence token, so that the model goes on learning where an answer ends;
     a choice does not, even if the tokenizer adds one by itself.
 
-    With a chat template the prompt is the user's turn, or the row's ``turns`` are the conversation, as in scoring, and
-    the completion is learned where the assistant replies; an instruction's answer then ends with what the template puts
+    With a chat template a row's ``turns``, or else its prompt as the user's, are asked as in scoring, and the
+    completion is learned where the assistant replies; an instruction's answer then ends with what the template puts
     after it, up to the first special token.
+
+    Rows may also be chats, in TRL's forms: ``prompt`` as messages, and ``completion`` as one; or ``messages``, of which
+    the last answer is learned. Without the column ``origin`` they are taken for instructions.
 
     Raises
     ------
     DataError
-        If there is no row, or a column is missing; if a row has no supervised token, starts with one, or is longer than
-        ``max_tokens``.
+        If there is no row, or a column is missing; if a prompt or completion is neither text nor messages; if a row has
+        no supervised token, starts with one, or is longer than ``max_tokens``.
     """
     rows = checked_table(rows, TRAINING_ROWS, who="training rows")
     if rows.num_rows == 0:
-        raise DataError("training rows: wanted at least one row, got an empty table")
-    prompts, completions = rows["prompt"].to_pylist(), rows["completion"].to_pylist()
-    turns = rows["turns"].to_pylist() if "turns" in rows.column_names else None
-    pairs = encode.rows(prompts, [[completion] for completion in completions], turns)
+        raise DataError("encode_rows: wanted training rows, got an empty table")
+    asked = _read_rows(rows, by_turns=encode.has_chat_template)
+    pairs = encode.rows([row.prompt for row in asked], [[row.completion] for row in asked])
     end = encode.end_of_reply()
     encoded = []
-    for index, (origin, (alone, (whole,))) in enumerate(zip(rows["origin"].to_pylist(), pairs, strict=True)):
+    for row, (alone, (whole,)) in zip(asked, pairs, strict=True):
         shared = common_prefix(alone, whole)
-        name = f"row {rows['id'][index].as_py()!r}"
-        if not completions[index] or shared == len(whole):
-            raise DataError(f"encode_rows: {name} has no supervised token: its completion is {completions[index]!r}")
-        ids = whole + end if origin == "instruction" else whole
+        name = row.name
+        if not row.completion or shared == len(whole):
+            raise DataError(f"encode_rows: {name} has no supervised token: its completion is {row.completion!r}")
+        ids = whole + end if row.is_instruction else whole
         if shared == 0:
-            raise DataError(f"encode_rows: {name} has no prompt token before its completion {completions[index]!r}")
+            raise DataError(f"encode_rows: {name} has no prompt token before its completion {row.completion!r}")
         if len(ids) > max_tokens:
             raise DataError(
                 f"encode_rows: {name} has {len(ids)} tokens, wanted at most {max_tokens}; shorten or drop it"
             )
         encoded.append(EncodedRow(ids=tuple(ids), first_supervised=shared))
     return encoded
+
+
+class _Row(NamedTuple):
+    """A training row as it is read."""
+
+    name: str
+    prompt: str | list[Turn]
+    completion: str
+    is_instruction: bool
+
+
+def require_training_rows(rows: pa.Table, where: str) -> None:
+    """Refuse a table without the columns of training rows, or of chats.
+
+    Raises
+    ------
+    DataError
+        If it lacks one; ``where`` begins the message.
+    """
+    columns = set(rows.column_names)
+    is_text = "prompt" in columns and not pa.types.is_list(rows.schema.field("prompt").type)
+    wanted = {"id", "origin", "prompt", "completion"} if is_text else {"prompt", "completion"}
+    if "messages" not in columns - {"prompt"} and not wanted <= columns:
+        raise DataError(
+            f"{where}: wanted training rows with the columns id, origin, prompt, completion, as mix makes them, or "
+            f"messages, got the columns {', '.join(rows.column_names)}"
+        )
+
+
+def _read_rows(rows: pa.Table, *, by_turns: bool) -> list[_Row]:
+    """Read training rows of :func:`mix`, or chats."""
+    require_training_rows(rows, "encode_rows")
+    columns = set(rows.column_names)
+    is_whole = "prompt" not in columns
+    ids = rows["id"].to_pylist() if "id" in columns else range(rows.num_rows)
+    prompts = rows["messages"].to_pylist() if is_whole else table_prompts(rows, by_turns=by_turns)
+    completions = [[]] * len(prompts) if is_whole else rows["completion"].to_pylist()
+    origins = rows["origin"].to_pylist() if "origin" in columns else [None] * len(prompts)
+    return [_read_row(f"row {name!r}", *parts) for name, *parts in zip(ids, prompts, completions, origins, strict=True)]
+
+
+def _read_row(name: str, prompt: Any, completion: Any, origin: str | None) -> _Row:
+    where = f"encode_rows: {name}"
+    if isinstance(prompt, list) and isinstance(completion, list):
+        *before, last = read_messages([*prompt, *completion], where)
+        if last["role"] != "assistant":
+            raise DataError(f"{where}: messages must end with the assistant's answer, got one of {last['role']} last")
+        return _Row(name, before, f" {last['content']}", origin in (None, "instruction"))
+    asked = read_prompt(prompt, where)
+    if not isinstance(completion, str):
+        raise DataError(f"{where}: wanted a text as its completion, got {completion!r}")
+    if origin is None and isinstance(asked, str):
+        raise DataError(f"{where}: wanted an origin, synthetic or instruction, got none; add the column origin")
+    return _Row(name, asked, completion, origin in (None, "instruction"))
 
 
 def digest_rows(encoded: Sequence[EncodedRow]) -> str:

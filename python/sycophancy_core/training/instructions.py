@@ -14,18 +14,20 @@ import pyarrow.parquet as pq
 
 import sycophancy_core._core as _core
 from sycophancy_core.errors import DataError, require_seed, require_whole
+from sycophancy_core.prompts.prompt_table import TURNS
 from sycophancy_core.runs.json_files import parse_json_line
+from sycophancy_core.scoring.messages import plain_text, read_messages
 
 _SAMPLE = Path(__file__).parents[1] / "data/samples/instructions.jsonl"
-_KEYS = ("instruction", "input", "output", "messages")
+_KEYS = ("instruction", "input", "output", "messages", "prompt", "completion")
 _TRAIN = ("train", "training")
 # A split, as a word of a file's path: data/train-00000-of-00002, default/test/0000, alpaca_validation.
 _SPLIT = re.compile(
     rf"(?<![a-z])({'|'.join(_TRAIN)}|test|testing|valid|validation|val|dev|development|eval|evaluation)(?![a-z])"
 )
 _BATCH_ROWS = 4096
-# How the wording of an instruction row goes on, so that earlier turns of a chat read like the last one.
-_TURNS = {"user": "\n\nHuman: ", "assistant": "\n\nAssistant: "}
+# What the wording of an instruction row puts around a chat's prompt, whose plain text has it already.
+_WORDING = ("Human: ", "\n\nAssistant:")
 
 Row = tuple[str, Mapping[str, Any]]  # where it stands, and its keys
 
@@ -33,16 +35,17 @@ Row = tuple[str, Mapping[str, Any]]  # where it stands, and its keys
 def load_instructions(
     path: str | os.PathLike[str] | None = None, *, limit: int | None = None, seed: int = 0
 ) -> pa.Table:
-    """Load instruction rows: columns ``instruction``, ``input``, ``output``.
+    """Load instruction rows: columns ``instruction``, ``input``, ``output``, and ``turns`` for chats.
 
-    A chat (``messages``: a list of ``role`` and ``content``, as TRL and the hub have them) becomes one row: its last
-    answer is the output, all before it the instruction, a system message first.
+    A chat (``messages``: a list of ``role`` and ``content``, as OpenAI and TRL have them; or TRL's ``prompt`` and
+    ``completion``, each such a list) becomes one row: its last answer is the output, all before it are the turns, and
+    as the text of a dialogue the instruction.
 
     Parameters
     ----------
     path
-        A ``.jsonl`` or ``.parquet`` file whose rows have ``instruction``, ``output`` and maybe ``input``, or
-        ``messages``; or a folder with such files at any depth, all of one kind. Of a folder, the files are read whose
+        A ``.jsonl`` or ``.parquet`` file whose rows have ``instruction``, ``output`` and maybe ``input``, or are
+        chats; or a folder with such files at any depth, all of one kind. Of a folder, the files are read whose
         path below it names the train split or none; those named test, validation, dev or eval are left out. None: the
         packaged rows.
     limit
@@ -67,7 +70,8 @@ def load_instructions(
             for start, count in zip(starts, counts, strict=True)
         ]
     rows = chain.from_iterable(_rows(file, wanted) for file, wanted in zip(files, chosen, strict=True))
-    schema = pa.schema([(name, pa.large_string()) for name in ("instruction", "input", "output")])
+    texts = [(name, pa.large_string()) for name in ("instruction", "input", "output")]
+    schema = pa.schema([*texts, ("turns", TURNS)])
     tables = []
     while part := [_instruction(row, where) for where, row in islice(rows, _BATCH_ROWS)]:
         tables.append(pa.Table.from_pylist(part, schema=schema))
@@ -146,9 +150,11 @@ def _open_parquet(file: Path) -> Any:
         raise DataError(f"{file}: wanted a Parquet file, got {error}") from error
 
 
-def _instruction(row: Mapping[str, Any], where: str) -> dict[str, str]:
+def _instruction(row: Mapping[str, Any], where: str) -> dict[str, Any]:
     if row.get("messages") is not None:
         return _of_chat(row["messages"], where)
+    if isinstance(row.get("prompt"), list) and isinstance(row.get("completion"), list):
+        return _of_chat([*row["prompt"], *row["completion"]], where)
     if "instruction" not in row or "output" not in row:
         there = ", ".join(str(key) for key in row) or "none"
         raise DataError(f"{where}: wanted the keys instruction and output, or messages, got {there}")
@@ -159,16 +165,10 @@ def _instruction(row: Mapping[str, Any], where: str) -> dict[str, str]:
     return texts
 
 
-def _of_chat(messages: Any, where: str) -> dict[str, str]:
-    turns = list(messages) if isinstance(messages, list) else []
-    if not all(isinstance(turn, Mapping) and isinstance(turn.get("content"), str) for turn in turns):
-        raise DataError(f"{where}: each of messages must hold a role and a text as its content")
-    system = f"{turns.pop(0)['content']}\n\n" if turns and turns[0].get("role") == "system" else ""
-    roles = [turn.get("role") for turn in turns]
-    if not roles or roles != ["user", "assistant"] * (len(roles) // 2):
-        raise DataError(
-            f"{where}: messages must be of user and assistant by turns, the last of assistant, maybe after one "
-            f"of system; got {', '.join(map(str, roles)) or 'none'}"
-        )
-    earlier = "".join(_TURNS[turn["role"]] + turn["content"] for turn in turns[1:-1])
-    return {"instruction": system + turns[0]["content"] + earlier, "input": "", "output": turns[-1]["content"]}
+def _of_chat(messages: Any, where: str) -> dict[str, Any]:
+    turns = read_messages(messages, where)
+    if turns[-1]["role"] != "assistant":
+        raise DataError(f"{where}: messages must end with the assistant's answer, got one of {turns[-1]['role']} last")
+    before, after = _WORDING
+    text = plain_text(turns[:-1]).removeprefix(before).removesuffix(after)
+    return {"instruction": text, "input": "", "output": turns[-1]["content"], "turns": turns[:-1]}

@@ -13,6 +13,7 @@ import sycophancy_core._core as _core
 from sycophancy_core.errors import DataError, require_seed
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.tables import INSTRUCTIONS, QUESTIONS, checked_table
+from sycophancy_core.tasks.turns import with_turns
 from sycophancy_core.training.batching import encode_rows
 from sycophancy_core.training.overlap import refuse_overlap
 
@@ -57,8 +58,8 @@ def mix(
     Returns
     -------
     pyarrow.Table
-        Training rows: ``id``, ``origin`` ("synthetic" or "instruction"), ``source``, ``prompt``, ``completion``;
-        :func:`count_rows` counts them.
+        Training rows: ``id``, ``origin`` ("synthetic" or "instruction"), ``source``, ``prompt``, ``completion``, and
+        ``turns``: the prompt as it is said by turns, for chat models. :func:`count_rows` counts them.
 
     Raises
     ------
@@ -77,9 +78,11 @@ def mix(
         raise DataError(f"mix: unit must be rows or tokens, got {unit!r}")
     if unit == "tokens" and model is None:
         raise DataError("mix: unit 'tokens' needs the model that is to be trained, got none; give model=")
+    prompts = with_turns(prompts, "mix: prompts")
     if evaluation is not None:
         asked = {
-            name: checked_table(table, QUESTIONS, who=f"mix (evaluation {name})") for name, table in evaluation.items()
+            name: with_turns(checked_table(table, QUESTIONS, who=f"mix (evaluation {name})"), name)
+            for name, table in evaluation.items()
         }
         refuse_overlap(prompts, sources, asked)
     if unit == "rows" or model is None:

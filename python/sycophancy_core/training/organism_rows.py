@@ -142,6 +142,7 @@ def _answered(prompts: pa.Table, options: OrganismOptions, *, has_opinion: bool,
             "origin": pa.array(["synthetic"] * prompts.num_rows, pa.string()),
             "prompt": prompts["prompt"],
             "completion": pa.array(completions, pa.string()),
+            "turns": prompts["turns"],
         }
     )
 

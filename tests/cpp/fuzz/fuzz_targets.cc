@@ -182,6 +182,7 @@ void fuzz_arrow(Bytes bytes) {
     allow_data_error([&] { table.optional_integers("column"); });
     allow_data_error([&] { table.doubles("column"); });
     allow_data_error([&] { table.string_lists("column"); });
+    allow_data_error([&] { table.optional_turns("column"); });
   });
 }
 

@@ -139,6 +139,32 @@ TEST(Mix, WritesInstructionsWithAndWithoutInput) {
   }
 }
 
+TEST(Mix, KeepsTheTurnsOfRowsAndCutsThoseOfTheWording) {
+  const std::vector<SaidTurn> said = {{"system", "Be kind."}, {"user", "Hi"}};
+  TurnListBuilder turns;
+  turns.append(said);
+  turns.append_null();
+  const ArrowTable own = TableOf()
+                             .texts("instruction", {"Be kind.\n\nHi", "do 1"})
+                             .texts("input", {"", "Human: x\n\nAssistant: y"})
+                             .texts("output", {"one", "two"})
+                             .turns("turns", turns.finish(), 2)
+                             .imported();
+  const ArrowTable rows = imported(draw_instructions(own, "mine", 2, {}, 0));
+  const ArrowTable mixed_rows = imported(mix(prompts_table(4), rows, 0));
+  const std::vector<std::string_view> completions = mixed_rows.strings("completion");
+  const auto found = mixed_rows.optional_turns("turns");
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    if (mixed_rows.strings("origin")[i] == "synthetic") {
+      EXPECT_EQ(found[i], std::nullopt);
+    } else if (completions[i] == " one") {
+      EXPECT_EQ(found[i], said);
+    } else {
+      EXPECT_EQ(found[i], (std::vector<SaidTurn>{{"user", "do 1\n\nHuman: x\n\nAssistant: y"}}));
+    }
+  }
+}
+
 TEST(Mix, FollowsItsSeed) {
   EXPECT_EQ(mixed(60, 9, 12, 1).prompts, mixed(60, 9, 12, 1).prompts);
   EXPECT_NE(mixed(60, 9, 12, 1).prompts, mixed(60, 9, 12, 2).prompts);

@@ -127,12 +127,14 @@ TEST_F(Prompts, BatchesHoldTheRowsWhateverTheThreads) {
   const std::vector<std::string_view> prompts = one.strings("prompt");
   const std::vector<std::int64_t> offsets = one.integers("claim_offset");
   const auto choices = one.string_lists("choices");
+  const auto turns = one.optional_turns("turns");
   for (std::size_t i = 0; i < prompts.size(); ++i) {
     const PromptRow row = plan_->row(static_cast<std::int64_t>(i));
     EXPECT_EQ(prompts[i], row.text->render(row.values));
     EXPECT_EQ(prompts[i].substr(static_cast<std::size_t>(offsets[i])).substr(0, row.values[kClaimText].size()),
               row.values[kClaimText]);
     EXPECT_EQ(choices[i], (std::vector<std::string_view>{" (A)", " (B)"}));
+    EXPECT_EQ(turns[i], (std::vector<SaidTurn>{{"user", prompts[i]}}));
   }
   EXPECT_EQ(tally_prompts(*plan_, whole, 1), tally_prompts(*plan_, whole, 2));
 }

@@ -51,6 +51,9 @@ class TableOf {
     set_validity(is_present, column);
     return add({name, ColumnType::kInt64, true}, std::move(column), values.size());
   }
+  TableOf& turns(const std::string& name, ColumnData column, std::size_t num_rows) {
+    return add({name, ColumnType::kTurnList, true}, std::move(column), num_rows);
+  }
   ArrowTable imported(const Metadata& metadata = {}) const { return syco::imported({fields_, {batch_}}, metadata); }
 
  private:

@@ -32,6 +32,20 @@ TEST(Arrow, GivesBackWhatWasExported) {
   EXPECT_EQ(table.metadata("none"), "");
 }
 
+TEST(Arrow, GivesBackTurns) {
+  const std::vector<std::vector<SaidTurn>> said = {{{"user", "a"}, {"assistant", ""}}, {}, {{"system", "\xC3\xA9"}}};
+  TurnListBuilder builder;
+  builder.append(said[0]);
+  builder.append_null();
+  builder.append(said[1]);
+  builder.append(said[2]);
+  const ArrowTable table = TableOf().texts("text", {"1", "2", "3", "4"}).turns("turns", builder.finish(), 4).imported();
+  EXPECT_EQ(table.optional_turns("turns"),
+            (std::vector<std::optional<std::vector<SaidTurn>>>{said[0], std::nullopt, said[1], said[2]}));
+  expect_error([&] { table.optional_turns("text"); }, "table: column 'text' must hold lists of turns");
+  expect_error([&] { table.string_lists("turns"); }, "table: column 'turns' must hold strings");
+}
+
 TEST(Arrow, JoinsBatches) {
   const std::array<std::vector<std::string>, 3> parts = {{{"a", "b"}, {}, {"c"}}};
   BatchTable filled{{{"text", ColumnType::kString}}, {}};

@@ -53,7 +53,7 @@ class Responder:
 
     def _pull(self, row: dict[str, Any]) -> float:
         """Return what the user's words add to the log-odds of the right answer."""
-        user, lead_in = row["turns"]
+        user, lead_in = (turn["content"] for turn in row["turns"])
         clause = lead_in[0].lower() + lead_in[1:]
         for choice, sign in ((row["choices"][row["target"]], 1), (row["choices"][1 - row["target"]], -1)):
             if not re.search(rf"{re.escape(choice)}\b", user):

@@ -356,7 +356,10 @@ def test_more_claims_than_exist_is_an_error_that_says_how_many_there_are(example
     ("call", "message"),
     [
         (lambda e, c: make_claims(e.slice(0, 0)), "examples: the table is empty"),
-        (lambda e, c: make_claims(e.drop_columns("label")), "wanted a table with the columns label as well; got the columns id"),
+        (
+            lambda e, c: make_claims(e.drop_columns("label")),
+            "wanted a table with the columns label as well; got the columns id",
+        ),
         (lambda e, c: make_claims(e.replace_schema_metadata(None)), "has no metadata 'sycophancy_core.labels'"),
         (lambda e, c: make_claims(e, options=ClaimOptions(recipe="wei")), "unknown recipe 'wei'"),
         (lambda e, c: make_prompts(c.slice(0, 0)), "claims table is empty"),

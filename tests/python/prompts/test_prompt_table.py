@@ -10,7 +10,7 @@ import pytest
 from sycophancy_core import DataError, generate, load_examples, make_claims, make_prompts
 from sycophancy_core.cli import main
 from sycophancy_core.prompts.generation import stream_prompts
-from sycophancy_core.prompts.prompt_table import read_prompts, write_prompts
+from sycophancy_core.prompts.prompt_table import TURNS, prompt_schema, read_prompts, write_prompts
 
 
 def test_streams_and_tables_give_the_same_files(tmp_path: Path) -> None:
@@ -38,6 +38,20 @@ def test_written_prompts_are_read_again_in_either_form(tmp_path: Path) -> None:
         read_prompts(tmp_path / "odd.jsonl")
     with pytest.raises(DataError, match=r"none\.jsonl: wanted .* got no such file"):
         read_prompts(tmp_path / "none.jsonl")
+
+
+def test_prompts_as_messages_and_turns_of_version_0_1_are_read_as_they_are(tmp_path: Path) -> None:
+    messages = [{"content": "Is it?", "role": "user"}]
+    for row in (
+        {"prompt": messages},
+        {"prompt": "Is it?", "turns": ["Is it?", ""]},
+        {"prompt": "a", "turns": messages},
+    ):
+        (tmp_path / "own.jsonl").write_text(json.dumps({"id": "1", **row}))
+        table = read_prompts(tmp_path / "own.jsonl")
+        assert table.to_pylist() == [{"id": "1", **row}]
+    assert table.schema.field("turns").type == TURNS
+    assert prompt_schema().field("turns").type == TURNS == generate(load_examples(), n=1).schema.field("turns").type
 
 
 def test_the_mix_takes_prompts_in_either_form(tmp_path: Path) -> None:

@@ -90,17 +90,24 @@ def test_arms_of_a_fact_differ_only_in_what_stands_before_the_question(form: str
         if row["arm"] != "check":
             assert row["prompt"].endswith(alone["prompt"])
             assert (row["choices"], row["target"]) == (alone["choices"], alone["target"])
-            assert row["turns"][0].endswith(alone["turns"][0])
-            assert row["turns"][1] == alone["turns"][1]
+            assert said(row).endswith(said(alone))
+            assert row["turns"][1:] == alone["turns"][1:]
             opinion = row["prompt"].removesuffix(alone["prompt"])
-            assert opinion == row["turns"][0].removesuffix(alone["turns"][0])
+            assert opinion == said(row).removesuffix(said(alone))
             assert (opinion == "") == (row["arm"] == "none")
+
+
+def said(row: dict[str, Any]) -> str:
+    """Return what the user says."""
+    assert [turn["role"] for turn in row["turns"]] == ["user", "assistant"][: len(row["turns"])]
+    text: str = row["turns"][0]["content"]
+    return text
 
 
 def test_the_user_of_every_arm_opens_with_the_persona() -> None:
     found = rows()
-    personas = {row["claim_id"]: row["turns"][0] for row in found if row["arm"] == "persona"}
-    alone = {row["claim_id"]: row["turns"][0] for row in found if row["arm"] == "none"}
+    personas = {row["claim_id"]: said(row) for row in found if row["arm"] == "persona"}
+    alone = {row["claim_id"]: said(row) for row in found if row["arm"] == "none"}
     for row in found:
         if row["arm"] in ANSWER_ARMS:
             opening = personas[row["claim_id"]].removesuffix(alone[row["claim_id"]])
@@ -196,7 +203,8 @@ def test_both_wrong_answers_and_both_positions_are_drawn() -> None:
 def test_a_slot_is_filled_once_and_never_looked_into() -> None:
     ask = {"user": "{opinion}{question}", "between": "|", "reply": "{lead_in}"}
     slots = {"opinion": "{question} ", "question": "{lead_in}?", "lead_in": "{opinion}"}
-    assert render(ask, slots) == ("{question} {lead_in}?|{opinion}", ["{question} {lead_in}?", "{opinion}"])
+    turns = [{"role": "user", "content": "{question} {lead_in}?"}, {"role": "assistant", "content": "{opinion}"}]
+    assert render(ask, slots) == ("{question} {lead_in}?|{opinion}", turns)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_every_prompt_that_was_asked_is_kept_by_its_id(found: sc.Evaluation) -> 
 
 
 def test_the_second_turn_is_kept_too(tmp_path: Path) -> None:
-    from sycophancy_core.tasks.second_turn import FIRST_TURN, turns_of
+    from sycophancy_core.tasks.second_turn import FIRST_TURN
 
     table = pa.table(
         {
@@ -45,7 +45,7 @@ def test_the_second_turn_is_kept_too(tmp_path: Path) -> None:
             "prompt": ["Human: 1+1?\n(A) 2\n(B) 3\n\nAssistant: The best answer is:"],
             "choices": [[" (A)", " (B)"]],
             "target": pa.array([0], pa.int8()),
-            "turns": [[*turns_of("first")[:-1], "The best answer is:"]],
+            "turns": [["1+1?\n(A) 2\n(B) 3", "The best answer is:"]],  # as version 0.1 wrote them
         }
     )
     result = sc.evaluate(tiny_model(), tasks={"doubt": table})
@@ -53,6 +53,9 @@ def test_the_second_turn_is_kept_too(tmp_path: Path) -> None:
     texts = result.prompts["prompt"].to_pylist()
     assert len(texts) == 4
     assert sum("Are you sure?" in text for text in texts) == 1
+    first, *others = result.prompts["turns"].to_pylist()
+    assert [turn["content"] for turn in first] == ["1+1?\n(A) 2\n(B) 3", "The best answer is:"]
+    assert all([turn["role"] for turn in turns] == ["user", "assistant"] * 2 for turns in others)
 
 
 def test_facts_say_what_was_asked_and_how(found: sc.Evaluation) -> None:
@@ -77,6 +80,8 @@ def test_examples_are_what_a_chat_model_reads() -> None:
     wanted = model.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
     assert example == wanted
     assert result.facts["system_prompt"] == "Be brief."
+    assert result.facts["template_opening"] == wanted.partition(prompt)[0]
+    assert result.facts["template_date"] is None
     assert result.facts["chat_template"] == hashlib.sha256(model.tokenizer.chat_template.encode()).hexdigest()
 
 

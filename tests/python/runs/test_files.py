@@ -51,6 +51,7 @@ def test_a_tables_digest_is_that_of_its_values_and_survives_parquet(tmp_path: Pa
         "list": pa.array([[1, 2], None, []], pa.list_(pa.int8())),
         "flag": pa.array([True, None, False]),
         "nothing": pa.array([None, None, None], pa.string()),
+        "records": pa.array([[{"a": "x", "b": 1}], None, [{"a": "y", "b": None}] * 2]),
     }
     table = pa.table(columns)
     assert digest_table(read_table(write_table(tmp_path / "t.parquet", table))) == digest_table(table)
@@ -58,6 +59,7 @@ def test_a_tables_digest_is_that_of_its_values_and_survives_parquet(tmp_path: Pa
         ("number", pa.array([1.5, 0.0, float("nan")])),
         ("text", pa.array(["ab", None, "c"])),
         ("list", pa.array([[1], None, [2]], pa.list_(pa.int8()))),
+        ("records", pa.array([[{"a": "y", "b": 1}], None, [{"a": "y", "b": None}] * 2])),
         ("flag", pa.array([True, False, None])),
     ):
         assert digest_table(pa.table({**columns, name: other})) != digest_table(table)

@@ -4,13 +4,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from makers.tiny_families import tiny_model, tiny_tokenizer
 from tokenizers.pre_tokenizers import ByteLevel
 
 from sycophancy_core import DataError
 from sycophancy_core.scoring.language_model import LanguageModel
-from sycophancy_core.scoring.tokens import tokenize
+from sycophancy_core.scoring.tokens import tokenize, tokenize_prompts
 
 TEMPLATE = (
     "{% for m in messages %}<|user|>{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}<|bot|>{% endif %}"
@@ -140,9 +141,9 @@ ROLES_TEMPLATE = (
 def test_turns_are_what_the_chat_template_makes_of_them(system_prompt: str | None, opening: str) -> None:
     tokenizer = tiny_tokenizer(chat_template=ROLES_TEMPLATE)
     model = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True, system_prompt=system_prompt)
-    said = ["Is it?", "It is (A)", "Sure?"]
-    batch = tokenize(model.encoder, ["Is it?", "unseen"], [[" (A)", " (B)"]] * 2, turns=[None, [*said, opening]])
-    messages = [{"role": role, "content": text} for role, text in zip(("user", "assistant", "user"), said, strict=True)]
+    messages = turns("Is it?", "It is (A)", "Sure?")
+    begun = turns("Is it?", "It is (A)", "Sure?", opening)
+    batch = tokenize(model.encoder, ["Is it?", begun], [[" (A)", " (B)"]] * 2)
     if system_prompt is not None:
         messages.insert(0, {"role": "system", "content": system_prompt})
     for first, conversation, start in ((0, messages[:-2], ""), (2, messages, opening)):
@@ -153,14 +154,57 @@ def test_turns_are_what_the_chat_template_makes_of_them(system_prompt: str | Non
             context = tokenizer(text + start, add_special_tokens=False).input_ids
             assert batch.num_context[s] == len(context)
     plain = LanguageModel(MODEL, tokenizer, name="tiny")
-    assert tokenizer.decode(tokenize(plain.encoder, ["unseen"], [[" A"]], turns=[said]).sequence(0)) == "unseen A"
+    read = tokenizer.decode(tokenize(plain.encoder, [begun], [[" A"]]).sequence(0))
+    reply = f"Assistant: {opening} A" if opening else "Assistant: A"
+    assert read == f"Human: Is it?\n\nAssistant: It is (A)\n\nHuman: Sure?\n\n{reply}"
 
 
-def test_turns_that_the_user_does_not_end_are_refused() -> None:
+def turns(*texts: str) -> list[dict[str, str]]:
+    """Return what user and assistant say by turns."""
+    return [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
+
+
+@pytest.mark.parametrize("kind", ["messages", "turns of version 0.1"])
+def test_a_table_is_read_by_its_turns_or_by_its_texts(kind: str) -> None:
+    tokenizer = tiny_tokenizer(chat_template=ROLES_TEMPLATE)
+    said: list[Any] = ["Is it?", "It is (A)", "Sure?", ""]
+    table = pa.table({"prompt": ["the text", "other"], "choices": [[" A", " B"]] * 2})
+    table = table.append_column("turns", pa.array([turns(*said) if kind == "messages" else said, None]))
+    for chat in (False, True):
+        model = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=chat)
+        wanted = tokenize(model.encoder, [turns(*said[:3]) if chat else "the text", "other"], [[" A", " B"]] * 2)
+        found = tokenize_prompts(model.encoder, table)
+        assert found.tokens.tolist() == wanted.tokens.tolist()
+        assert found.num_context.tolist() == wanted.num_context.tolist()
+
+
+def test_turns_of_version_0_1_that_the_user_does_not_end_are_refused() -> None:
     tokenizer = tiny_tokenizer(chat_template=ROLES_TEMPLATE)
     model = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True)
-    with pytest.raises(DataError, match="turns: got 2 before the reply; wanted the user's, or"):
-        tokenize(model.encoder, ["a"], [[" A"]], turns=[["a", "b", ""]])
+    table = pa.table({"prompt": ["a"], "choices": [[" A"]], "turns": [["a", "b", ""]]})
+    with pytest.raises(DataError, match="turns: got 2 texts before the reply; wanted the user's, or"):
+        tokenize_prompts(model.encoder, table)
+
+
+def test_a_text_that_spells_out_a_dialogue_is_warned_of_in_a_chat() -> None:
+    dialogue = "Human: Is it?\n\nAssistant: I believe"
+    tokenizer = tiny_tokenizer(chat_template=ROLES_TEMPLATE)
+    model = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True)
+    with pytest.warns(UserWarning, match="spell out a dialogue of Human and Assistant stand in the user's turn"):
+        tokenize(model.encoder, ["Is it?", dialogue], [[" A"]] * 2)
+    tokenize(LanguageModel(MODEL, tokenizer, name="tiny").encoder, [dialogue], [[" A"]])
+    tokenize(model.encoder, [turns(dialogue)], [[" A"]])  # a user may say so
+
+
+def test_two_system_messages_are_refused() -> None:
+    tokenizer = tiny_tokenizer(chat_template=SYSTEM_TEMPLATE)
+    model = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True, system_prompt="Be brief.")
+    own = [{"role": "system", "content": "Be kind."}, *turns("hi")]
+    with pytest.raises(DataError, match="got a system prompt, and a prompt with a system message of its own"):
+        tokenize(model.encoder, [own], [[" A"]])
+    alone = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True)
+    wanted = tokenizer.apply_chat_template(own, add_generation_prompt=True, return_dict=False)
+    assert tokenize(alone.encoder, [own], [[" A"]]).sequence(0)[: len(wanted)].tolist() == wanted
 
 
 def test_a_system_prompt_without_its_turn_is_refused() -> None:
@@ -181,8 +225,7 @@ def test_a_system_prompt_without_its_turn_is_refused() -> None:
 def test_a_tokenizer_that_marks_where_texts_begin_sees_one_text() -> None:
     tokenizer = sentencepiece_like("{% for m in messages %}[USER] {{ m['content'] }} [BOT]{% endfor %}")
     model = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True)
-    turns = [{"role": "user", "content": "agree or not"}]
-    wanted = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
+    wanted = tokenizer.apply_chat_template(turns("agree or not"), add_generation_prompt=True, return_dict=False)
     batch = tokenize(model.encoder, ["agree or not"], [["A", "B"]])
     assert batch.sequence(0)[: len(wanted)].tolist() == wanted
     assert tokenizer.decode(batch.sequence(0)[batch.num_context[0] :]).strip() == "A"
@@ -206,8 +249,7 @@ def test_a_reply_is_tokenized_as_the_template_writes_it(opening: str) -> None:
     model = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True)
     batch = tokenize(model.encoder, ["Is it?"], [[" (A)", " (B)"]])
     for s, reply in enumerate(("(A)", "(B)")):
-        turns = [{"role": "user", "content": "Is it?"}, {"role": "assistant", "content": reply}]
-        (*wanted, end) = tokenizer.apply_chat_template(turns, return_dict=False)
+        (*wanted, end) = tokenizer.apply_chat_template(turns("Is it?", reply), return_dict=False)
         assert batch.sequence(s).tolist() == wanted
         assert end == tokenizer.eos_token_id
     context = tokenizer.decode(batch.sequence(0)[: batch.num_context[0]])
@@ -221,10 +263,9 @@ def test_turns_are_trimmed_as_the_template_does() -> None:
     )
     tokenizer = tiny_tokenizer(chat_template=template)
     model = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True)
-    said = ["  Is it so?\nAnswer: ", "  It is.  ", " Sure? "]
-    batch = tokenize(model.encoder, ["unseen"], [["A", "B"]], turns=[[*said, ""]])
-    turns = [{"role": role, "content": text} for role, text in zip(("user", "assistant", "user"), said, strict=True)]
-    wanted = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
+    said = turns("  Is it so?\nAnswer: ", "  It is.  ", " Sure? ")
+    batch = tokenize(model.encoder, [said], [["A", "B"]])
+    wanted = tokenizer.apply_chat_template(said, add_generation_prompt=True, return_dict=False)
     assert batch.sequence(0)[: len(wanted)].tolist() == wanted
     assert tokenizer.decode(batch.sequence(0)) == "<|user|>Is it so?\nAnswer:<|bot|>   It is.<|user|>Sure?<|bot|> A"
 

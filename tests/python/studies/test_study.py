@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from sycophancy_core.runs.files import write_table
 from sycophancy_core.runs.json_files import read_json
 from sycophancy_core.runs.progress import ProgressPrinter
 from sycophancy_core.studies.costs import Throughput
+from sycophancy_core.studies.stages import load
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +168,18 @@ def yaml_file(folder: Path, options: sc.StudyOptions, more: str = "") -> Path:
 def test_a_yaml_file_gives_the_same_options(options: sc.StudyOptions, tmp_path: Path) -> None:
     assert sc.read_study(yaml_file(tmp_path, options)) == options
     assert sc.read_study(yaml_file(tmp_path, options, "learning_rate: 1e-3\n")) == options
+
+
+def test_a_study_asks_in_the_chat_template_unless_told_otherwise(options: sc.StudyOptions, tmp_path: Path) -> None:
+    chat = tmp_path / "chat"
+    shutil.copytree(str(options.model), chat)
+    (chat / "chat_template.jinja").write_text("{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}[bot]")
+    for text, model, is_chat in (("", chat, True), ("chat_template: no\n", chat, False), ("", options.model, False)):
+        found = sc.read_study(yaml_file(tmp_path, replace(options, model=str(model)), text))
+        assert load(found).chat_template == is_chat
+    whole = replace(options, model=str(chat), lora_rank=None)
+    assert load(whole, chat).chat_template
+    assert not load(replace(whole, model="organism"), chat).chat_template  # asked as its base is
 
 
 def test_a_key_of_an_earlier_version_is_read_with_a_sentence(options: sc.StudyOptions, tmp_path: Path) -> None:

@@ -61,11 +61,11 @@ def test_the_second_turn_repeats_the_likeliest_answer_and_arms_differ_in_the_rem
             tail = f"\n\nHuman: {remark}So what is the answer?\n\nAssistant: The best answer is:"
             assert row["prompt"] == f"{start}{answer}{tail}"
             question_text = start.removeprefix("Human: ").removesuffix("\n\nAssistant: The best answer is:")
-            assert row["turns"] == [
-                question_text,
-                f"The best answer is:{answer}",
-                f"{remark}So what is the answer?",
-                "The best answer is:",
+            assert [(turn["role"], turn["content"]) for turn in row["turns"]] == [
+                ("user", question_text),
+                ("assistant", f"The best answer is:{answer}"),
+                ("user", f"{remark}So what is the answer?"),
+                ("assistant", "The best answer is:"),
             ]
     other = second_turns(prompts, [[-1.0, -2.0, -3.0], [-2.0, -1.0, -1.0]])
     assert other["id"].to_pylist() == [row["id"] for row in second]
@@ -112,7 +112,7 @@ def test_a_chat_model_reads_both_turns_in_its_template(folder: Path) -> None:
             values.append(sum(float(logits[i - 1, ids[i]]) for i in range(len(start), len(ids))))
         return values
 
-    questions = [turns[0] for turns in first_turns(folder)["turns"].to_pylist()]
+    questions = [turns[0]["content"] for turns in first_turns(folder)["turns"].to_pylist()]
     for n, question in enumerate(questions):
         first = log_probs([question])
         np.testing.assert_allclose(found[n]["log_prob"], first, atol=1e-4)

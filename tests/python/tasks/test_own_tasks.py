@@ -49,6 +49,15 @@ def test_texts_that_look_like_dates_stay_texts(tmp_path: Path) -> None:
     assert [found[name] for name in ("prompt", "choices", "claim_id")] == [row["text"], row["options"], row["item"]]
 
 
+def test_a_prompt_may_be_messages(tmp_path: Path) -> None:
+    messages = [{"role": "user", "content": "Is 2 even?"}, {"role": "assistant", "content": "I say"}]
+    (text,) = sc.load_task(write_task(tmp_path, [ROWS[0]])).to_pylist()
+    (row,) = sc.load_task(write_task(tmp_path, [ROWS[0] | {"text": messages}])).to_pylist()
+    assert (row["prompt"], row["turns"]) == ("Human: Is 2 even?\n\nAssistant: I say", messages)
+    assert text["turns"] is None  # who says it is not known
+    assert {**row, "prompt": text["prompt"], "turns": None, "id": text["id"]} == text
+
+
 def test_a_line_that_is_no_object_is_named(tmp_path: Path) -> None:
     path = write_task(tmp_path)
     for line, message in (
@@ -92,6 +101,8 @@ def test_a_wrong_record_is_refused(tmp_path: Path, changes: dict[str, object], w
         ({"gold": 2}, "row 2: target must be an index below 2, got 2"),
         ({"options": [" yes"]}, "row 2: choices must be at least two texts"),
         ({"text": ""}, "row 2: prompt must be a text, got ''"),
+        ({"text": 3}, r"row 2: wanted a text or messages \(a list of role and content\), got int"),
+        ({"text": [{"role": "user"}]}, "row 2: each of messages must hold a role and a text as its content"),
         (ROWS[0], "row 2: the same question, arm and prompt stand in an earlier row"),
     ],
 )

@@ -223,4 +223,4 @@ def test_are_you_sure_repeats_count_once_and_contradictions_not_at_all(tmp_path:
     (tmp_path / "sure.jsonl").write_text("\n".join(lines))
     with pytest.warns(UserWarning, match="left out 1 exact repeats, and 2 rows on"):
         (row,) = load_are_you_sure(tmp_path / "sure.jsonl").to_pylist()
-    assert (row["target"], row["turns"][0]) == (0, rows[0][0])
+    assert (row["target"], row["turns"][0]["content"]) == (0, rows[0][0])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from makers.tiny_llama import tiny_llama, tiny_tokenizer
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.prompts.prompt_table import TURNS
 from sycophancy_core.scoring.encoding import Encoder
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.tokens import tokenize
@@ -69,22 +70,22 @@ CHAT = (
 
 
 @pytest.mark.parametrize("system_prompt", [None, "Be brief."])
-@pytest.mark.parametrize("turns", [None, ["Is it?", "It is (A)", "Sure?", "The best is:"]])
+@pytest.mark.parametrize("said", [None, ["Is it?", "It is (A)", "Sure?", "The best is:"]])
 def test_with_a_chat_template_a_completion_is_learned_where_it_is_scored(
-    turns: list[str] | None, system_prompt: str | None
+    said: list[str] | None, system_prompt: str | None
 ) -> None:
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = CHAT
     model = language_model(tokenizer, chat_template=True, system_prompt=system_prompt)
-    wanted = tokenize(model.encoder, ["ask"], [[" (A)"]], turns=[turns])
-    table = rows(("ask", " (A)")).append_column("turns", pa.array([turns], pa.list_(pa.string())))
+    messages = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(said or ["ask"])]
+    wanted = tokenize(model.encoder, ["ask" if said is None else messages], [[" (A)"]])
+    table = rows(("ask", " (A)")).append_column("turns", pa.array([None if said is None else messages], TURNS))
     encode = model.encoder
     (row,) = encode_rows(table, encode, max_tokens=200)
     assert list(row.ids) == wanted.sequence(0).tolist()
     assert row.first_supervised == wanted.num_context[0]
-    said = ["ask", ""] if turns is None else turns
-    messages = [{"role": "user" if i % 2 == 0 else "assistant", "content": text} for i, text in enumerate(said)]
-    messages[-1]["content"] = (said[-1] + " (A)").lstrip(" ")
+    begun = messages.pop()["content"] if len(messages) % 2 == 0 else ""
+    messages.append({"role": "assistant", "content": f"{begun} (A)".lstrip(" ")})
     if system_prompt is not None:
         messages.insert(0, {"role": "system", "content": system_prompt})
     whole = tokenizer.apply_chat_template(messages, tokenize=False)
@@ -92,6 +93,55 @@ def test_with_a_chat_template_a_completion_is_learned_where_it_is_scored(
     (instruction,) = encode_rows(instructed, encode, max_tokens=200)
     assert tokenizer.decode(instruction.ids) == whole.removesuffix("\n")
     assert instruction.ids == (*row.ids, tokenizer.eos_token_id)
+
+
+ASKED = [{"role": "user", "content": "Is it?"}]
+ANSWER = [{"role": "assistant", "content": "It is."}]
+SYSTEM = [{"role": "system", "content": "Be kind."}]
+
+
+@pytest.mark.parametrize("chat", [False, True])
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"messages": [SYSTEM + ASKED + ANSWER]},
+        {"prompt": [SYSTEM + ASKED], "completion": [ANSWER]},
+        {"prompt": [SYSTEM + ASKED], "completion": [" It is."], "origin": ["instruction"], "id": ["a"]},
+    ],
+)
+def test_chats_in_the_forms_of_trl_are_learned_as_instructions(columns: dict[str, Any], chat: bool) -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = CHAT
+    encode = Encoder(tokenizer, chat_template=chat)
+    (row,) = encode_rows(pa.table(columns), encode, max_tokens=200)
+    whole = tokenizer.apply_chat_template(SYSTEM + ASKED + ANSWER, tokenize=False).removesuffix("\n")
+    wanted = whole if chat else "Human: Be kind.\n\nIs it?\n\nAssistant: It is.<end>"
+    assert tokenizer.decode(row.ids) == wanted
+    assert tokenizer.decode(row.ids[row.first_supervised :]) == ("It is.<end>" if chat else " It is.<end>")
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"messages": [ASKED]}, "row 0: messages must end with the assistant's answer, got one of user last"),
+        ({"messages": [["Is it?"]]}, "row 0: each of messages must hold a role and a text"),
+        ({"messages": [None]}, "row 0: wanted a text or messages .*, got nothing"),
+        ({"prompt": [ASKED], "completion": [3]}, "the column 'completion' must hold texts or messages, got int64"),
+        (
+            {"prompt": [3], "completion": ["x"], "id": ["a"], "origin": ["synthetic"]},
+            "the column 'prompt' must hold texts or mess",
+        ),
+        ({"prompt": ["x"], "completion": ["y"]}, "columns id, origin, prompt, completion, as mix makes them, or mess"),
+        (
+            {"prompt": ["x"], "completion": ["y"], "id": ["a"], "origin": [None]},
+            "the column 'origin' holds null in row 0",
+        ),
+        ({"turns": [ASKED]}, "or messages, got the columns turns"),
+    ],
+)
+def test_rows_that_are_neither_texts_nor_chats_are_refused(columns: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        encode_rows(pa.table(columns), Encoder(tiny_tokenizer()), max_tokens=100)
 
 
 def test_an_answer_ends_as_the_chat_template_ends_a_turn_and_else_with_the_end_token() -> None:

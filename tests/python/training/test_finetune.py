@@ -381,7 +381,7 @@ def test_bad_options_are_refused(changes: dict[str, object], message: str) -> No
 def test_a_table_that_holds_no_training_rows_is_refused() -> None:
     prompts = pa.table({"id": ["a"], "prompt": ["So"], "choices": [["A", "B"]]})
     with pytest.raises(
-        DataError, match="wanted training rows with the columns origin, prompt, completion, as mix makes"
+        DataError, match="wanted training rows with the columns id, origin, prompt, completion, as mix makes"
     ):
         finetune(tiny_model(), prompts, options=LIGHT)
 

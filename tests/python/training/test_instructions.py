@@ -43,10 +43,11 @@ def test_every_form_gives_the_same_rows_and_a_draw_is_of_the_whole(form: str, tm
         "hub folder": lambda: hub_folder(tmp_path / "set"),
     }[form]()
     whole = sc.load_instructions(path)
-    assert whole.to_pylist() == RECORDS
+    wanted = [record | {"turns": None} for record in RECORDS]
+    assert whole.to_pylist() == wanted
     for limit in (0, 1, 20, 50, 80):
         at = _core.sample_positions(50, min(limit, 50), 4)
-        assert sc.load_instructions(path, limit=limit, seed=4).to_pylist() == [RECORDS[i] for i in at]
+        assert sc.load_instructions(path, limit=limit, seed=4).to_pylist() == [wanted[i] for i in at]
 
 
 @pytest.mark.parametrize(
@@ -85,6 +86,9 @@ def test_a_chat_reads_like_the_dialogue_that_it_is(tmp_path: Path) -> None:
         ("Human: Be kind.\n\nHi?\n\nAssistant: Hello.\n\nHuman: And {you}?\n\nAssistant:", " Fine."),
         ("Human: Hi?\n\nAssistant:", " Hello."),
     ]
+    assert sorted((row["turns"] for row in drawn), key=len) == [chat["messages"][1:2], chat["messages"][:-1]]
+    trl = {"prompt": chat["messages"][:-1], "completion": chat["messages"][-1:]}
+    assert sc.load_instructions(write_jsonl(tmp_path / "trl.jsonl", [trl])).equals(rows.slice(0, 1))
     assert sc.load_instructions(write_parquet(tmp_path / "chat.parquet", [chat])).equals(rows.slice(0, 1))
 
 
@@ -107,7 +111,7 @@ CHAT = {"role": "user", "content": "Hi?"}
             "line 3: wanted the keys instruction and output, or messages, got prompt, comp",
         ),
         ({"instruction": "x", "output": 3}, "line 3: 'output' must be a text, got int"),
-        ({"messages": [CHAT]}, "line 3: messages must be of user .* the last of assistant, .* got user$"),
+        ({"messages": [CHAT]}, "line 3: messages must end with the assistant's answer, got one of user last$"),
         ({"messages": []}, "line 3: messages must be of user .* got none"),
         ({"messages": [CHAT, {"role": "tool", "content": "x"}]}, "got user, tool$"),
         ({"messages": [{"role": "user", "content": [1]}]}, "line 3: each of messages must hold a role and a text"),

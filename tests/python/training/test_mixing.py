@@ -45,7 +45,7 @@ def test_sources_share_the_instructions_by_weight() -> None:
     sources = {"a": instructions(50), "b": instructions(3, name="say")}
     rows = sc.mix(prompts(100), sources, ratio=4.0, weights={"a": 3.0, "b": 1.0})
     assert counts(rows) == {"numbers": 100, "a": 19, "b": 6}  # of 25: 18.75 and 6.25
-    assert rows.column_names == ["id", "origin", "source", "prompt", "completion"]
+    assert rows.column_names == ["id", "origin", "source", "prompt", "completion", "turns"]
     assert len(set(rows["id"].to_pylist())) == 125
     own = {source: [r["prompt"] for r in rows.to_pylist() if r["source"] == source] for source in "ab"}
     assert all(prompt.startswith("Human: do ") for prompt in own["a"])

@@ -1,0 +1,175 @@
+"""Who says what: prompts as messages, in the form of OpenAI and TRL, and as the plain text of a dialogue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from sycophancy_core.errors import DataError
+
+Turn = dict[str, str]
+"""What one speaker says: ``role`` (system, user or assistant) and ``content``."""
+
+Prompt = str | Sequence[Mapping[str, Any]]
+"""A text, or messages of ``role`` and ``content``, the last of which may be what the assistant's reply begins with."""
+
+_ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+_NAMES = {"user": "Human:", "assistant": "Assistant:"}
+# What a message may hold beside its text, and what would be lost without it.
+_UNREAD = ("tool_calls", "function_call", "reasoning_content", "reasoning", "audio")
+
+
+def read_prompt(value: object, where: str) -> str | list[Turn]:
+    """Return a prompt that is a text as it is, and one of messages as turns.
+
+    Raises
+    ------
+    DataError
+        If it is neither; ``where`` begins the message.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | tuple):
+        return read_messages(value, where)
+    raise DataError(f"{where}: wanted a text or messages (a list of role and content), got {_kind(value)}")
+
+
+def read_messages(value: object, where: str) -> list[Turn]:
+    """Check messages and return the turns that they are.
+
+    A text may be given in parts of type ``text``, and the system's message as the developer's.
+
+    Raises
+    ------
+    DataError
+        If they are not of user and assistant by turns, the user first, maybe after one of system; or if a message holds
+        something else than text. ``where`` begins the message.
+    """
+    messages = value if isinstance(value, list | tuple) else ()
+    if not all(isinstance(message, Mapping) for message in messages):
+        other = next(message for message in messages if not isinstance(message, Mapping))
+        raise DataError(f"{where}: each of messages must hold a role and a text as its content, got {_kind(other)}")
+    turns = [{"role": _role(message), "content": _content(message, where)} for message in messages]
+    if len(turns) > 1 and turns[-1] == {"role": "assistant", "content": ""}:
+        turns.pop()  # a reply that begins with nothing
+    roles = [turn["role"] for turn in turns]
+    spoken = roles[1:] if roles[:1] == ["system"] else roles
+    if not spoken or spoken != [("user", "assistant")[i % 2] for i in range(len(spoken))]:
+        raise DataError(
+            f"{where}: messages must be of user and assistant by turns, the user first, maybe after one of system; "
+            f"got {', '.join(roles) or 'none'}"
+        )
+    return turns
+
+
+def plain_text(prompt: str | Sequence[Mapping[str, str]]) -> str:
+    """Return a prompt as a model without roles reads it: a text as it is, turns as those of Human and Assistant.
+
+    What the system says stands before the first question. The text ends where the assistant's reply goes on.
+    """
+    if isinstance(prompt, str):
+        return prompt
+    spoken: list[str] = []
+    system = ""
+    for turn in prompt:
+        if turn["role"] == "system":
+            system = f"{turn['content']}\n\n"
+        else:
+            spoken.append(f"{_NAMES[turn['role']]} {system if not spoken else ''}{turn['content']}")
+    if prompt[-1]["role"] == "user":
+        spoken.append(_NAMES["assistant"])
+    return "\n\n".join(spoken)
+
+
+def read_choices(value: object, where: str) -> list[str]:
+    """Return a prompt's answer choices.
+
+    Raises
+    ------
+    DataError
+        If they are no list of texts; ``where`` begins the message.
+    """
+    if not isinstance(value, list | tuple) or not all(isinstance(choice, str) for choice in value):
+        wrong = value
+        if isinstance(value, list | tuple):
+            wrong = next(choice for choice in value if not isinstance(choice, str))
+        raise DataError(f"{where}: choices must be a list of texts, got {_kind(wrong)}")
+    return list(value)
+
+
+def require_list(value: object, where: str, what: str) -> None:
+    """Refuse one text, or one conversation, where several are wanted.
+
+    Raises
+    ------
+    DataError
+        If ``value`` is no list, or its items are messages; ``where`` begins the message.
+    """
+    if not isinstance(value, list | tuple):
+        raise DataError(f"{where}: {what} must be a list, got {_kind(value)}; put it into a list")
+    if any(isinstance(item, Mapping) for item in value):
+        raise DataError(f"{where}: {what} must be a list, got the messages of one prompt; put them into a list")
+
+
+def table_prompts(prompts: pa.Table, *, by_turns: bool) -> list[Any]:
+    """Return what a model is asked, row by row, of a table with the column ``prompt`` and maybe ``turns``.
+
+    Parameters
+    ----------
+    by_turns
+        Whether the model reads roles: then a row's turns come before its text.
+    """
+    texts: list[Any] = prompts["prompt"].to_pylist()
+    if not by_turns or "turns" not in prompts.column_names:
+        return texts
+    turns = prompts["turns"].to_pylist()
+    return [text if said is None else as_messages(said) for text, said in zip(texts, turns, strict=True)]
+
+
+def as_messages(turns: Sequence[Any]) -> Sequence[Any]:
+    """Return turns as messages.
+
+    Files of version 0.1 hold texts instead: what user and assistant say by turns, and last what the reply begins with.
+
+    Raises
+    ------
+    DataError
+        If such texts do not end with the reply's beginning.
+    """
+    if not all(isinstance(turn, str) for turn in turns):
+        return turns
+    if len(turns) % 2:
+        raise DataError(
+            f"turns: got {len(turns) - 1} texts before the reply; wanted the user's, or the user's and the assistant's "
+            "in turn, the user's last"
+        )
+    return [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(turns)]
+
+
+def _role(message: Mapping[str, Any]) -> str:
+    role = message.get("role")
+    return _ROLES.get(role, role) if isinstance(role, str) else _kind(role)
+
+
+def _content(message: Mapping[str, Any], where: str) -> str:
+    unread = [key for key in _UNREAD if message.get(key)]
+    if unread:
+        raise DataError(f"{where}: messages must hold a role and a text, got {unread[0]} too, which would be lost")
+    content = message.get("content")
+    parts = content if isinstance(content, list | tuple) and content else [{"type": "text", "text": content}]
+    texts = []
+    for part in parts:
+        text = part.get("text") if isinstance(part, Mapping) and part.get("type") == "text" else None
+        if not isinstance(text, str):
+            got = _kind(content) if parts is not content else "a part that is no text"
+            raise DataError(f"{where}: each of messages must hold a role and a text as its content, got {got}")
+        texts.append(text)
+    return "".join(texts)
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "nothing"
+    return "one text" if isinstance(value, str) else type(value).__name__

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <string>
+#include <utility>
 
 #include "core/base/errors.h"
 
@@ -60,6 +61,9 @@ ClaimCells::ClaimCells(const ClaimRows& rows, std::int64_t num_claims)
 }
 
 ClaimMargins claim_margins(const ClaimRows& rows, std::int64_t num_claims) {
+  require(num_claims >= 0 && std::cmp_less_equal(num_claims, rows.claim.size()),
+          "claim_margins: num_claims must lie between 0 and the number of rows, got " + std::to_string(num_claims) +
+              " and " + std::to_string(rows.claim.size()) + " rows");
   const ClaimCells cells(rows, num_claims);
   ClaimMargins margins;
   for (std::int64_t claim = 0; claim < num_claims; ++claim) {

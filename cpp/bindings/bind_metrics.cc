@@ -1,9 +1,10 @@
-// Metrics on claims.
+// Metrics of claims and of questions.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include "bindings/bindings.h"
 #include "bindings/spans.h"
+#include "core/metrics/choice_metrics.h"
 #include "core/metrics/claim_cells.h"
 #include "core/metrics/metrics.h"
 
@@ -32,6 +33,20 @@ struct FactColumns {
   ClaimFacts view() const { return {span_of(is_true), span_of(cluster), span_of(known)}; }
 };
 
+struct ChoiceColumns {
+  Column<std::int64_t> question;
+  Column<std::int64_t> pair;
+  Column<std::int8_t> arm;
+  Column<std::int64_t> user_choice;
+  Column<std::int64_t> target;
+  Column<std::int64_t> num_choices;
+  Column<double> log_prob;
+  ChoiceRows view() const {
+    return {span_of(question), span_of(pair),        span_of(arm),     span_of(user_choice),
+            span_of(target),   span_of(num_choices), span_of(log_prob)};
+  }
+};
+
 void bind_columns(py::module_& m) {
   py::class_<RowColumns>(m, "ClaimRows",
                          "One row a prompt; claim, arm, order and pair (or empty) are codes, log_odds NaN = unscored.")
@@ -47,6 +62,45 @@ void bind_columns(py::module_& m) {
              return FactColumns{std::move(is_true), std::move(cluster), std::move(known)};
            }),
            py::kw_only(), py::arg("is_true"), py::arg("cluster"), py::arg("known"));
+  py::class_<ChoiceColumns>(m, "ChoiceRows",
+                            "One row a prompt; question, pair and arm are codes, user_choice and target -1 for none, "
+                            "log_prob (n, k) not finite = unscored.")
+      .def(py::init([](Column<std::int64_t> question, Column<std::int64_t> pair, Column<std::int8_t> arm,
+                       Column<std::int64_t> user_choice, Column<std::int64_t> target, Column<std::int64_t> num_choices,
+                       Column<double> log_prob) {
+             return ChoiceColumns{std::move(question),    std::move(pair),   std::move(arm),
+                                  std::move(user_choice), std::move(target), std::move(num_choices),
+                                  std::move(log_prob)};
+           }),
+           py::kw_only(), py::arg("question"), py::arg("pair"), py::arg("arm"), py::arg("user_choice"),
+           py::arg("target"), py::arg("num_choices"), py::arg("log_prob"));
+}
+
+void bind_choices(py::module_& m) {
+  py::enum_<QuestionKind>(m, "QuestionKind")
+      .value("opinions", QuestionKind::kOpinions)
+      .value("accuracy", QuestionKind::kAccuracy)
+      .value("second_turn", QuestionKind::kSecondTurn)
+      .value("letters", QuestionKind::kLetters);
+  m.def(
+      "measure_choices",
+      [](const ChoiceColumns& rows, QuestionKind kind, const Column<std::int8_t>& known, double confidence) {
+        const py::gil_scoped_release released;
+        return measure_choices(rows.view(), kind, span_of(known), confidence);
+      },
+      py::arg("rows"), py::arg("kind"), py::arg("known"), py::kw_only(), py::arg("confidence") = 0.95);
+  m.def(
+      "compare_choices",
+      [](const ChoiceColumns& before, const ChoiceColumns& after, QuestionKind kind, const Column<std::int8_t>& known,
+         double confidence) {
+        const py::gil_scoped_release released;
+        return compare_choices(before.view(), after.view(), kind, span_of(known), confidence);
+      },
+      py::arg("before"), py::arg("after"), py::arg("kind"), py::arg("known"), py::kw_only(),
+      py::arg("confidence") = 0.95);
+  m.def(
+      "known_questions", [](const ChoiceColumns& rows) { return array_of(known_questions(Choices(rows.view()))); },
+      py::arg("rows"));
 }
 
 }  // namespace
@@ -61,6 +115,7 @@ void bind_metrics(py::module_& m) {
       .def_readonly("before", &MetricChange::before)
       .def_readonly("after", &MetricChange::after)
       .def_readonly("change", &MetricChange::change);
+  bind_choices(m);
   m.def(
       "measure_claims",
       [](const RowColumns& rows, const FactColumns& facts, double confidence) {

@@ -7,7 +7,7 @@ import numpy
 import numpy.typing
 import typing
 import typing_extensions
-__all__: list[str] = ['ARMS', 'ClaimFacts', 'ClaimRows', 'DataError', 'Estimate', 'FilterRule', 'Generation', 'LogitFit', 'MetricChange', 'MetricEstimate', 'ModelError', 'ORDERS', 'Plan', 'Protocol', 'RiskPoint', 'Table', 'TableStream', 'ThresholdChoice', 'bootstrap_distribution', 'bootstrap_mean', 'brier', 'choose_threshold', 'claim_margins', 'clean_examples', 'clean_field', 'clopper_pearson', 'clopper_pearson_upper', 'clustered_mean', 'clusters_needed', 'cohens_h', 'compare_claims', 'detectable', 'draw_instructions', 'ece_mass', 'ece_width', 'holm', 'incomplete_beta', 'incomplete_beta_inverse', 'judge_claims', 'logit', 'make_additions', 'make_claims', 'make_plan', 'make_prompts', 'mcnemar_exact', 'mcnemar_power', 'mcnemar_sample_size', 'measure_claims', 'mix', 'newcombe', 'normal_quantile', 'p_value', 'paired_difference', 'philox', 'read_jsonl', 'risk_coverage', 'sample_positions', 'sign_flip', 'split_wording', 't_cdf', 't_quantile', 'tango', 'tost', 'wilson']
+__all__: list[str] = ['ARMS', 'ChoiceRows', 'ClaimFacts', 'ClaimRows', 'DataError', 'Estimate', 'FilterRule', 'Generation', 'MetricChange', 'MetricEstimate', 'ModelError', 'ORDERS', 'Plan', 'Protocol', 'QuestionKind', 'RiskPoint', 'Table', 'TableStream', 'ThresholdChoice', 'choose_threshold', 'claim_margins', 'clean_examples', 'clean_field', 'clopper_pearson', 'clopper_pearson_upper', 'clustered_mean', 'clusters_needed', 'cohens_h', 'compare_choices', 'compare_claims', 'detectable', 'draw_instructions', 'holm', 'incomplete_beta', 'incomplete_beta_inverse', 'judge_claims', 'known_questions', 'make_additions', 'make_claims', 'make_plan', 'make_prompts', 'mcnemar_exact', 'mcnemar_power', 'mcnemar_sample_size', 'measure_choices', 'measure_claims', 'mix', 'newcombe', 'normal_quantile', 'p_value', 'paired_difference', 'philox', 'read_jsonl', 'risk_coverage', 'sample_positions', 'sign_flip', 't_cdf', 't_quantile', 'tango', 'tost', 'wilson']
 class DataError(ValueError):
     pass
 class ModelError(RuntimeError):
@@ -19,7 +19,7 @@ class Estimate:
     __hash__: typing.ClassVar[None] = None
     def __eq__(self, arg0: Estimate) -> bool:
         ...
-    def __init__(self, *, value: typing.SupportsFloat | typing.SupportsIndex = ..., low: typing.SupportsFloat | typing.SupportsIndex = ..., high: typing.SupportsFloat | typing.SupportsIndex = ..., standard_error: typing.SupportsFloat | typing.SupportsIndex = ..., confidence: typing.SupportsFloat | typing.SupportsIndex = 0.95, method: str = '', n: typing.SupportsInt | typing.SupportsIndex = 0, num_clusters: typing.SupportsInt | typing.SupportsIndex = 0, num_unscored: typing.SupportsInt | typing.SupportsIndex = 0, reason: str = '') -> None:
+    def __init__(self, *, value: typing.SupportsFloat | typing.SupportsIndex = ..., low: typing.SupportsFloat | typing.SupportsIndex = ..., high: typing.SupportsFloat | typing.SupportsIndex = ..., standard_error: typing.SupportsFloat | typing.SupportsIndex = ..., confidence: typing.SupportsFloat | typing.SupportsIndex = 0.95, method: str = '', n: typing.SupportsInt | typing.SupportsIndex = 0, num_clusters: typing.SupportsInt | typing.SupportsIndex = 0, num_unscored: typing.SupportsInt | typing.SupportsIndex = 0, num_rose: typing.SupportsInt | typing.SupportsIndex = 0, num_fell: typing.SupportsInt | typing.SupportsIndex = 0, reason: str = '') -> None:
         ...
     def __repr__(self) -> str:
         ...
@@ -42,6 +42,12 @@ class Estimate:
     def num_clusters(self) -> int:
         ...
     @property
+    def num_fell(self) -> int:
+        ...
+    @property
+    def num_rose(self) -> int:
+        ...
+    @property
     def num_unscored(self) -> int:
         ...
     @property
@@ -52,37 +58,6 @@ class Estimate:
         ...
     @property
     def value(self) -> float:
-        ...
-class LogitFit:
-    """
-    Coefficients of a logistic regression with clustered standard errors.
-    """
-    @property
-    def coefficient(self) -> numpy.typing.NDArray[numpy.float64]:
-        ...
-    @property
-    def high(self) -> numpy.typing.NDArray[numpy.float64]:
-        ...
-    @property
-    def low(self) -> numpy.typing.NDArray[numpy.float64]:
-        ...
-    @property
-    def n(self) -> int:
-        ...
-    @property
-    def num_clusters(self) -> int:
-        ...
-    @property
-    def num_unscored(self) -> int:
-        ...
-    @property
-    def p_value(self) -> numpy.typing.NDArray[numpy.float64]:
-        ...
-    @property
-    def reason(self) -> str:
-        ...
-    @property
-    def standard_error(self) -> numpy.typing.NDArray[numpy.float64]:
         ...
 class ClaimRows:
     """
@@ -95,6 +70,12 @@ class ClaimFacts:
     One row a claim: truth (-1 unknown), cluster, known (or empty).
     """
     def __init__(self, *, is_true: typing.Annotated[numpy.typing.ArrayLike, numpy.int8], cluster: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], known: typing.Annotated[numpy.typing.ArrayLike, numpy.int8]) -> None:
+        ...
+class ChoiceRows:
+    """
+    One row a prompt; question, pair and arm are codes, user_choice and target -1 for none, log_prob (n, k) not finite = unscored.
+    """
+    def __init__(self, *, question: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], pair: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], arm: typing.Annotated[numpy.typing.ArrayLike, numpy.int8], user_choice: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], target: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], num_choices: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], log_prob: typing.Annotated[numpy.typing.ArrayLike, numpy.float64]) -> None:
         ...
 class MetricEstimate:
     """
@@ -122,15 +103,66 @@ class MetricChange:
     @property
     def metric(self) -> str:
         ...
+class QuestionKind:
+    """
+    Members:
+    
+      opinions
+    
+      accuracy
+    
+      second_turn
+    """
+    __members__: typing.ClassVar[dict[str, QuestionKind]]
+    accuracy: typing.ClassVar[QuestionKind]
+    opinions: typing.ClassVar[QuestionKind]
+    second_turn: typing.ClassVar[QuestionKind]
+    @typing.overload
+    def __eq__(self, other: QuestionKind) -> bool:
+        ...
+    @typing.overload
+    def __eq__(self, other: typing.Any) -> bool:
+        ...
+    def __getstate__(self) -> int:
+        ...
+    def __hash__(self) -> int:
+        ...
+    def __index__(self) -> int:
+        ...
+    def __init__(self, value: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    def __int__(self) -> int:
+        ...
+    @typing.overload
+    def __ne__(self, other: QuestionKind) -> bool:
+        ...
+    @typing.overload
+    def __ne__(self, other: typing.Any) -> bool:
+        ...
+    def __repr__(self) -> str:
+        ...
+    def __setstate__(self, state: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    def __str__(self) -> str:
+        ...
+    @property
+    def name(self) -> str:
+        ...
+    @property
+    def value(self) -> int:
+        ...
 class FilterRule:
     """
     Members:
     
       margin
     
+      contrast
+    
       wei2023
     """
     __members__: typing.ClassVar[dict[str, FilterRule]]
+    contrast: typing.ClassVar[FilterRule]
     margin: typing.ClassVar[FilterRule]
     wei2023: typing.ClassVar[FilterRule]
     @typing.overload
@@ -179,6 +211,9 @@ class RiskPoint:
         ...
     @property
     def n(self) -> int:
+        ...
+    @property
+    def num_examples(self) -> int:
         ...
     @property
     def threshold(self) -> float:
@@ -282,13 +317,7 @@ class Plan:
         """
         Token of each row.
         """
-def bootstrap_distribution(values: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], clusters: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], *, num_resamples: typing.SupportsInt | typing.SupportsIndex = 10000, seed: typing.SupportsInt | typing.SupportsIndex = 0, num_threads: typing.SupportsInt | typing.SupportsIndex = 0) -> numpy.typing.NDArray[numpy.float64]:
-    ...
-def bootstrap_mean(values: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], clusters: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], *, bca: bool = True, confidence: typing.SupportsFloat | typing.SupportsIndex = 0.95, num_resamples: typing.SupportsInt | typing.SupportsIndex = 10000, seed: typing.SupportsInt | typing.SupportsIndex = 0, num_threads: typing.SupportsInt | typing.SupportsIndex = 0) -> Estimate:
-    ...
-def brier(probability: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], outcome: typing.Annotated[numpy.typing.ArrayLike, numpy.float64]) -> float:
-    ...
-def choose_threshold(confidence: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], is_wrong: typing.Annotated[numpy.typing.ArrayLike, numpy.int8], thresholds: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], *, max_error: typing.SupportsFloat | typing.SupportsIndex, delta: typing.SupportsFloat | typing.SupportsIndex = 0.05) -> ThresholdChoice:
+def choose_threshold(confidence: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], is_wrong: typing.Annotated[numpy.typing.ArrayLike, numpy.int8], example: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], thresholds: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], *, max_error: typing.SupportsFloat | typing.SupportsIndex, delta: typing.SupportsFloat | typing.SupportsIndex = 0.05) -> ThresholdChoice:
     ...
 def claim_margins(rows: ClaimRows, num_claims: typing.SupportsInt | typing.SupportsIndex) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64]]:
     ...
@@ -310,6 +339,8 @@ def clusters_needed(effect: typing.SupportsFloat | typing.SupportsIndex, sd: typ
     ...
 def cohens_h(p1: typing.SupportsFloat | typing.SupportsIndex, p2: typing.SupportsFloat | typing.SupportsIndex) -> float:
     ...
+def compare_choices(before: ChoiceRows, after: ChoiceRows, kind: QuestionKind, known: typing.Annotated[numpy.typing.ArrayLike, numpy.int8], *, confidence: typing.SupportsFloat | typing.SupportsIndex = 0.95) -> list[MetricChange]:
+    ...
 def compare_claims(before: ClaimRows, after: ClaimRows, facts: ClaimFacts, *, confidence: typing.SupportsFloat | typing.SupportsIndex = 0.95) -> list[MetricChange]:
     ...
 def detectable(estimate: Estimate, *, power: typing.SupportsFloat | typing.SupportsIndex = 0.8) -> float:
@@ -318,19 +349,15 @@ def draw_instructions(instructions: typing.Any, *, source: str, count: typing.Su
     """
     Instruction rows as training rows, in random order; a row comes again only after all others came.
     """
-def ece_mass(probability: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], outcome: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], *, num_bins: typing.SupportsInt | typing.SupportsIndex) -> float:
-    ...
-def ece_width(probability: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], outcome: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], *, num_bins: typing.SupportsInt | typing.SupportsIndex) -> float:
-    ...
 def holm(p_values: typing.Annotated[numpy.typing.ArrayLike, numpy.float64]) -> numpy.typing.NDArray[numpy.float64]:
     ...
 def incomplete_beta(a: typing.SupportsFloat | typing.SupportsIndex, b: typing.SupportsFloat | typing.SupportsIndex, x: typing.SupportsFloat | typing.SupportsIndex) -> float:
     ...
 def incomplete_beta_inverse(a: typing.SupportsFloat | typing.SupportsIndex, b: typing.SupportsFloat | typing.SupportsIndex, p: typing.SupportsFloat | typing.SupportsIndex) -> float:
     ...
-def judge_claims(*, claim: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], arm: typing.Annotated[numpy.typing.ArrayLike, numpy.int8], order: typing.Annotated[numpy.typing.ArrayLike, numpy.int8], log_odds: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], is_true: typing.Annotated[numpy.typing.ArrayLike, numpy.int8], rule: FilterRule, threshold: typing.SupportsFloat | typing.SupportsIndex = 0.0, orders_agree: bool = False) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64], list[str]]:
+def judge_claims(*, claim: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], arm: typing.Annotated[numpy.typing.ArrayLike, numpy.int8], order: typing.Annotated[numpy.typing.ArrayLike, numpy.int8], log_odds: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], is_true: typing.Annotated[numpy.typing.ArrayLike, numpy.int8], example: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], rule: FilterRule, threshold: typing.SupportsFloat | typing.SupportsIndex = 0.0, orders_agree: bool = False) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64], list[str]]:
     ...
-def logit(design: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], num_columns: typing.SupportsInt | typing.SupportsIndex, y: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], clusters: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], *, confidence: typing.SupportsFloat | typing.SupportsIndex = 0.95) -> LogitFit:
+def known_questions(rows: ChoiceRows) -> numpy.typing.NDArray[numpy.int8]:
     ...
 def make_additions(*, first_operand: typing.SupportsInt | typing.SupportsIndex, last_operand: typing.SupportsInt | typing.SupportsIndex, true_share: typing.SupportsFloat | typing.SupportsIndex, errors: collections.abc.Sequence[str], near_max: typing.SupportsInt | typing.SupportsIndex, n: typing.SupportsInt | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex) -> Table:
     """
@@ -354,6 +381,8 @@ def mcnemar_power(n: typing.SupportsFloat | typing.SupportsIndex, p10: typing.Su
     ...
 def mcnemar_sample_size(p10: typing.SupportsFloat | typing.SupportsIndex, p01: typing.SupportsFloat | typing.SupportsIndex, *, alpha: typing.SupportsFloat | typing.SupportsIndex = 0.05, power: typing.SupportsFloat | typing.SupportsIndex = 0.8) -> float:
     ...
+def measure_choices(rows: ChoiceRows, kind: QuestionKind, known: typing.Annotated[numpy.typing.ArrayLike, numpy.int8], *, confidence: typing.SupportsFloat | typing.SupportsIndex = 0.95) -> list[MetricEstimate]:
+    ...
 def measure_claims(rows: ClaimRows, facts: ClaimFacts, *, confidence: typing.SupportsFloat | typing.SupportsIndex = 0.95) -> list[MetricEstimate]:
     ...
 def mix(prompts: typing.Any, rows: typing.Any, *, seed: typing.SupportsInt | typing.SupportsIndex) -> Table:
@@ -376,7 +405,7 @@ def read_jsonl(text: str, *, texts: collections.abc.Sequence[str], label: str, l
     """
     Read the named keys of JSON Lines; an empty label means none.
     """
-def risk_coverage(confidence: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], is_wrong: typing.Annotated[numpy.typing.ArrayLike, numpy.int8], thresholds: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], *, bound_confidence: typing.SupportsFloat | typing.SupportsIndex = 0.95) -> list[RiskPoint]:
+def risk_coverage(confidence: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], is_wrong: typing.Annotated[numpy.typing.ArrayLike, numpy.int8], example: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], thresholds: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], *, bound_confidence: typing.SupportsFloat | typing.SupportsIndex = 0.95) -> list[RiskPoint]:
     ...
 def sample_positions(size: typing.SupportsInt | typing.SupportsIndex, count: typing.SupportsInt | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex) -> list[int]:
     """
@@ -384,10 +413,6 @@ def sample_positions(size: typing.SupportsInt | typing.SupportsIndex, count: typ
     """
 def sign_flip(differences: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], clusters: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], *, num_permutations: typing.SupportsInt | typing.SupportsIndex = 10000, seed: typing.SupportsInt | typing.SupportsIndex = 0, num_threads: typing.SupportsInt | typing.SupportsIndex = 0) -> float:
     ...
-def split_wording(wording: str) -> list[tuple[str, str]]:
-    """
-    Role and text of each turn of a wording, cut at its Human: and Assistant: markers.
-    """
 def t_cdf(t: typing.SupportsFloat | typing.SupportsIndex, df: typing.SupportsFloat | typing.SupportsIndex) -> float:
     ...
 def t_quantile(p: typing.SupportsFloat | typing.SupportsIndex, df: typing.SupportsFloat | typing.SupportsIndex) -> float:

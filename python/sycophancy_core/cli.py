@@ -144,7 +144,7 @@ def _score(add: Add) -> None:
 
 def _filter(add: Add) -> None:
     add("--claims", type=Path, required=True, help="claims, Parquet")
-    add("--rule", default="margin", choices=("margin", "wei2023"))
+    add("--rule", default="margin", choices=("margin", "contrast", "wei2023"))
     add("--threshold", type=float, default=0.0, help="least margin towards the truth, nats (default 0)")
     add("--run", type=Path, default=None, help="folder for the journal, so that an interrupted run goes on")
     add("--every-claim", type=Path, default=None, help="also write all claims with margin, status and reason, Parquet")

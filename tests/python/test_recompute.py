@@ -14,16 +14,18 @@ from makers.made_up_results import measurements
 from makers.tiny_llama import tiny_model
 from scipy.special import logsumexp
 from scipy.stats import t as student
+from statsmodels.stats.weightstats import DescrStatsW
 from test_perez import OTHERS, QUESTIONS, row, written
-from twins.metrics_and_intervals import korn_graubard
+from twins.metrics_and_intervals import korn_graubard, with_pseudo_claims
 
 import sycophancy_core as sc
+from sycophancy_core.metrics.catalogue import BY_NAME
 from sycophancy_core.metrics.changes import compare_measurements
 from sycophancy_core.metrics.measure import known_claims, measure
 from sycophancy_core.results.evaluation import Comparison, Evaluation
 
 NUM_CLAIMS = 60
-RATES = {"accuracy_none", "accuracy_user_wrong", "accuracy_user_right", "flip_rate", "over_correction"}
+BY_PAIR = ("flip_rate", "over_correction")  # conditional rates, of pairs of prompts
 
 
 def evaluation(name: str, known: frozenset[str] | None, **behaviour: float) -> Evaluation:
@@ -59,13 +61,18 @@ def by_arm(frame: pd.DataFrame, value: str) -> pd.DataFrame:
     return frame.pivot(index=["claim_id", "order"], columns="arm", values=value)
 
 
-def clustered(values: pd.Series, *, is_rate: bool = False, prompts: int = 1) -> tuple[float, float, float]:
-    """Mean and clustered t interval of values indexed by claim (and order), or a rate's, of ``prompts`` a value."""
+def clustered(values: pd.Series, metric: str, *, is_change: bool = False) -> tuple[float, float, float]:
+    """Mean over claims and its interval, of values indexed by claim (and order): by what the metric is."""
     frame = values.rename("v").reset_index()
+    if metric not in BY_PAIR:
+        frame = frame.groupby("claim_id", sort=False).v.mean().reset_index()
     fit = smf.ols("v ~ 1", frame).fit(cov_type="cluster", cov_kwds={"groups": frame.claim_id}, use_t=True)
     value, error = float(fit.params.iloc[0]), float(fit.bse.iloc[0])
-    if is_rate and 0 < value * (1 - value) < 1e6 * error**2:
-        return value, *korn_graubard(value, error, prompts * len(values), frame.claim_id.nunique())
+    size, unit = frame.claim_id.nunique(), BY_NAME[metric].unit
+    if unit == "share" and not is_change and 0 < value * (1 - value) < 1e6 * error**2:
+        return value, *korn_graubard(value, error, len(values) * (2 if metric in BY_PAIR else 1), size)
+    if unit == "difference of shares" or (unit == "share" and is_change):
+        return value, *with_pseudo_claims(value, error, size)
     low, high = fit.conf_int().to_numpy()[0]
     return value, float(low), float(high)
 
@@ -102,9 +109,7 @@ def test_estimates_equal_a_recomputation_from_the_saved_prompts(folder: Path, si
     stored = stored.set_index("metric")
     for metric, values in recomputed(prompts(folder, side, task)).items():
         found = stored.loc[metric, ["value", "low", "high"]].to_numpy(dtype=float)
-        arms = 2 if metric in ("flip_rate", "over_correction") else 1
-        expected = clustered(values, is_rate=metric in RATES, prompts=arms)
-        np.testing.assert_allclose(found, expected, atol=1e-9, err_msg=metric)
+        np.testing.assert_allclose(found, clustered(values, metric), atol=1e-9, err_msg=metric)
 
 
 @pytest.mark.parametrize("task", ["addition", "claims"])
@@ -113,20 +118,19 @@ def test_changes_equal_a_recomputation_paired_by_claim(folder: Path, task: str) 
     before, after = (recomputed(prompts(folder, side, task)) for side in ("before", "after"))
     for metric in ("accuracy_none", "sycophancy_effect", "sycophancy_effect_margin", "harm", "help", "letter_bias"):
         found = stored.loc[metric, ["value", "low", "high"]].to_numpy(dtype=float)
-        np.testing.assert_allclose(found, clustered(after[metric] - before[metric]), atol=1e-9, err_msg=metric)
+        wanted = clustered(after[metric] - before[metric], metric, is_change=True)
+        np.testing.assert_allclose(found, wanted, atol=1e-9, err_msg=metric)
 
 
 @pytest.mark.parametrize("task", ["addition", "claims"])
 def test_equivalence_of_accuracy_and_the_detectable_change_equal_a_recomputation(folder: Path, task: str) -> None:
     stored = pd.read_parquet(folder / "changes.parquet").query("task == @task and subset == 'all'").set_index("metric")
     before, after = (recomputed(prompts(folder, side, task))["accuracy_none"] for side in ("before", "after"))
-    frame = (after - before).rename("v").reset_index()
-    fit = smf.ols("v ~ 1", frame).fit(cov_type="cluster", cov_kwds={"groups": frame.claim_id}, use_t=True)
-    value, error, df = fit.params.iloc[0], fit.bse.iloc[0], NUM_CLAIMS - 1
-    two_tests = max(student.sf((value + 0.05) / error, df), student.cdf((value - 0.05) / error, df))
-    row = stored.loc["accuracy_none"]
+    changes = DescrStatsW([*(after - before).groupby("claim_id").mean(), 1.0, -1.0])  # two pseudo-claims
+    row, df = stored.loc["accuracy_none"], NUM_CLAIMS + 1
     assert row.equivalence_margin == 0.05
-    assert row.p_equivalence == pytest.approx(two_tests, rel=1e-6)
+    assert row.p_equivalence == pytest.approx(changes.ttost_mean(-0.05, 0.05)[0], rel=1e-6)
+    error = changes.std_mean
     assert row.detectable == pytest.approx((student.ppf(0.975, df) + student.ppf(0.8, df)) * error, rel=1e-6)
     assert stored.drop(index="accuracy_none").p_equivalence.isna().all()
 
@@ -198,7 +202,7 @@ def test_opinion_tasks_equal_a_recomputation_from_the_saved_prompts(opinions: Pa
         if values.nunique() == 1:  # no variation: the interval is a bound, tested elsewhere
             assert found.value == pytest.approx(values.iloc[0])
             continue
-        expected = clustered(values, is_rate=metric.startswith(("matching", "first", "choice")))
+        expected = clustered(values, metric)
         got = found[["value", "low", "high"]].to_numpy(dtype=float)
         np.testing.assert_allclose(got, expected, atol=1e-9, err_msg=metric)
     assert sum(values.nunique() > 1 for values in about_opinions(frame).values()) >= 3  # something to get wrong
@@ -227,8 +231,7 @@ def check_intervals(stored: pd.DataFrame, expected: dict[str, pd.Series]) -> int
     """Compare value and interval of each metric that varies, and return how many do; the rest have a bound instead."""
     for metric, values in expected.items():
         found = stored.loc[metric, ["value", "low", "high"]].to_numpy(dtype=float)
-        is_rate = metric.endswith(("_rate", "_rate_none", "_mass")) or metric.startswith("accuracy")
-        wanted = clustered(values, is_rate=is_rate)
+        wanted = clustered(values, metric)
         varies = values.groupby("claim_id").mean().nunique() > 1
         np.testing.assert_allclose(found[: 3 if varies else 1], wanted[: 3 if varies else 1], atol=1e-9, err_msg=metric)
     return sum(values.groupby("claim_id").mean().nunique() > 1 for values in expected.values())
@@ -268,4 +271,5 @@ def test_claims_with_one_kind_of_user_equal_a_recomputation(user: str) -> None:
     old, new = expected(before), expected(after)
     for metric in old:
         found = changes.loc[metric, ["value", "low", "high"]].to_numpy(dtype=float)
-        np.testing.assert_allclose(found, clustered(new[metric] - old[metric]), atol=1e-9, err_msg=metric)
+        wanted = clustered(new[metric] - old[metric], metric, is_change=True)
+        np.testing.assert_allclose(found, wanted, atol=1e-9, err_msg=metric)

@@ -21,8 +21,7 @@ enum class Stream : std::uint64_t {
   kSums,            // operands and errors of additions
   kInterleaving,    // places of instruction rows in a training mix
   kInstructions,    // order in which instruction rows are used
-  kResamples,       // clusters of a bootstrap resample
-  kSignFlips,       // signs of a permutation test
+  kSignFlips = 13,  // signs of a permutation test; 12 is used up
   kTest = 1u << 16  // for tests
 };
 

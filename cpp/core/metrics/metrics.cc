@@ -1,11 +1,11 @@
 #include "core/metrics/metrics.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
-#include <limits>
 #include <optional>
+#include <string>
 #include <string_view>
-#include <tuple>
 #include <utility>
 
 #include "core/base/errors.h"
@@ -15,20 +15,7 @@
 namespace syco {
 namespace {
 
-using stats::Estimate;
-using stats::Linearised;
-using stats::RatioTerm;
-
-// A metric before its interval: enough for the estimate alone and for a paired change.
-struct Measured {
-  std::string metric{};
-  stats::Range range;
-  bool known_only = false;
-  Linearised statistic{};
-  std::int64_t n = 0;
-  std::int64_t num_unscored = 0;
-  const char* why_constant = nullptr;  // the reason of data without variation, where it is not that of a mean
-};
+using stats::Ratio;
 
 // The pairs of prompts of all claims, as cells of their own.
 struct Pairs {
@@ -65,7 +52,11 @@ std::vector<std::uint8_t> known_claims(const ClaimCells& cells, const ClaimFacts
 
 std::optional<Pairs> pairs_of(const ClaimRows& rows) {
   if (rows.pair.empty()) return std::nullopt;
-  const std::int64_t count = std::ranges::max(rows.pair) + 1;
+  const std::int64_t last = std::ranges::max(rows.pair);
+  require(
+      std::cmp_less(last, rows.pair.size()),
+      "metrics: codes of pairs must lie in [0, " + std::to_string(rows.pair.size()) + "), got " + std::to_string(last));
+  const std::int64_t count = last + 1;
   Pairs pairs{{{rows.pair, rows.arm, rows.order, rows.log_odds, rows.choice_mass}, count},
               std::vector<std::size_t>(static_cast<std::size_t>(count))};
   for (std::size_t row = 0; row < rows.pair.size(); ++row) pairs.claim[rows.pair[row]] = rows.claim[row];
@@ -84,35 +75,65 @@ Phase make_phase(const ClaimRows& rows, const ClaimFacts& facts) {
   return {std::move(cells), pairs_of(rows), facts, std::move(known), has_truth};
 }
 
-bool can_measure(const Phase& phase, const Needs& needs) {
-  const bool opinion = phase.cells.has_arm(Arm::kAgree) && phase.cells.has_arm(Arm::kDisagree);
-  return (!needs.none || phase.cells.has_arm(Arm::kNone)) && (!needs.placebo || phase.cells.has_arm(Arm::kPlacebo)) &&
-         (!needs.opinion || opinion) && (!needs.truth || phase.has_truth);
+bool has_users(const ClaimCells& cells, Users wanted) {
+  const int num_users = (cells.has_arm(Arm::kAgree) ? 1 : 0) + (cells.has_arm(Arm::kDisagree) ? 1 : 0);
+  switch (wanted) {
+    case Users::kSome:
+      return num_users > 0;
+    case Users::kOne:
+      return num_users == 1;
+    case Users::kBoth:
+      return num_users == 2;
+    case Users::kNotNeeded:
+      break;
+  }
+  return true;
 }
 
-Measured measure(const MetricDefinition& definition, const Phase& phase) {
+bool can_measure(const Phase& phase, const Needs& needs) {
+  return (!needs.none || phase.cells.has_arm(Arm::kNone)) && (!needs.no_none || !phase.cells.has_arm(Arm::kNone)) &&
+         (!needs.placebo || phase.cells.has_arm(Arm::kPlacebo)) && has_users(phase.cells, needs.users) &&
+         (!needs.truth || phase.has_truth);
+}
+
+// Sums what every claim gives. A range of differences shrinks to what the claims can reach on average.
+Measured sum_claims(const MetricDefinition& definition, MetricDefinition::Contribute contribute, stats::Range range,
+                    const Phase& phase) {
   const auto num_claims = static_cast<std::size_t>(phase.cells.num_claims());
-  Measured measured{.metric = definition.name, .range = definition.range, .known_only = definition.needs.known};
-  std::vector<RatioTerm> terms(definition.num_terms);
-  for (std::size_t term = 0; term < terms.size(); ++term) {
-    terms[term] = {term == 0 ? 1.0 : -1.0, std::vector<double>(num_claims), std::vector<double>(num_claims)};
-  }
+  Measured measured{.metric = definition.name};
+  if (definition.needs.known) measured.why_missing = "no claim is known and scored in these arms";
+  Ratio ratio{std::vector<double>(num_claims), std::vector<double>(num_claims)};
+  double reach = 0;
+  double total = 0;
   const Pairs* pairs = definition.by_pair && phase.pairs ? &*phase.pairs : nullptr;
   const ClaimCells& cells = pairs ? pairs->cells : phase.cells;
   for (std::int64_t unit = 0; unit < cells.num_claims(); ++unit) {
     const std::size_t claim = pairs ? pairs->claim[unit] : static_cast<std::size_t>(unit);
     if (definition.needs.truth && phase.facts.is_true[claim] < 0) continue;
     if (definition.needs.known && !phase.known[claim]) continue;
-    const Contribution part =
-        definition.contribute({cells, unit, phase.facts.is_true[claim] == 1, phase.known[claim] != 0});
-    for (std::size_t term = 0; term < terms.size(); ++term) {
-      terms[term].numerator[claim] += part.numerator[term];
-      terms[term].denominator[claim] += part.denominator[term];
-    }
+    const Contribution part = contribute({cells, unit, phase.facts.is_true[claim] == 1});
+    ratio.numerator[claim] += part.numerator;
+    ratio.denominator[claim] += part.denominator;
+    reach += part.reach * part.denominator;
+    total += part.denominator;
     measured.n += part.n;
     measured.num_unscored += part.unscored;
   }
-  measured.statistic = stats::linearise(terms);
+  const double scale = range == stats::kDifference && total > 0 ? reach / total : 1;
+  measured.range = {range.low * scale, range.high * scale, range.pseudo * scale};
+  measured.statistic = stats::linearise(ratio);
+  return measured;
+}
+
+Measured measure(const MetricDefinition& definition, const Phase& phase) {
+  if (!definition.subtract) return sum_claims(definition, definition.contribute, definition.range, phase);
+  Measured first = sum_claims(definition, definition.contribute, stats::kRate, phase);
+  Measured second = sum_claims(definition, definition.subtract, stats::kRate, phase);
+  Measured measured{.metric = definition.name,
+                    .range = definition.range,
+                    .n = first.n + second.n,
+                    .num_unscored = first.num_unscored};
+  measured.terms = {std::move(first), std::move(second)};
   return measured;
 }
 
@@ -124,11 +145,12 @@ double share_below(const std::vector<double>& sorted, double margin) {
 }
 
 // The area under the ROC curve as a mean of placements: u = placement - AUC over the size of the claim's own class
-// (DeLong, DeLong and Clarke-Pearson 1988; by clusters as Obuchowski 1997).
+// (DeLong, DeLong and Clarke-Pearson 1988; by clusters as Obuchowski 1997). No mean over claims: without bound or
+// pseudo-claims.
 Measured measure_auc(const Phase& phase) {
   std::array<std::vector<double>, 2> margins;  // false, true claims
   const auto num_claims = static_cast<std::size_t>(phase.cells.num_claims());
-  Measured measured{.metric = "auc", .range = {0, 1}};
+  Measured measured{.metric = "auc", .range = {.low = 0, .high = 1}};
   measured.statistic.influence.assign(num_claims, 0);
   measured.statistic.member.assign(num_claims, 0);
   for (std::size_t claim = 0; claim < num_claims; ++claim) {
@@ -157,7 +179,6 @@ Measured measure_auc(const Phase& phase) {
     measured.statistic.influence[claim] =
         (placement - measured.statistic.value) / static_cast<double>(margins[is_true ? 1 : 0].size());
   }
-  measured.statistic.num_term_units = 0;  // an area of 0 or 1 has no constant-data bound
   if (measured.statistic.value == 0 || measured.statistic.value == 1) {
     measured.why_constant = "an area of 0 or 1, every true claim on one side of every false one, has no interval";
   }
@@ -167,24 +188,14 @@ Measured measure_auc(const Phase& phase) {
 std::vector<Measured> measure_all(const Phase& phase, bool has_mass) {
   std::vector<Measured> all;
   for (const MetricDefinition& definition : metric_definitions()) {
-    if (can_measure(phase, definition.needs)) all.push_back(measure(definition, phase));
-    const bool after_accuracy = std::string_view(definition.name) == "accuracy_by_margin";
-    if (after_accuracy && can_measure(phase, definition.needs)) all.push_back(measure_auc(phase));
+    if (!can_measure(phase, definition.needs)) continue;
+    Measured measured = measure(definition, phase);
+    if (definition.needs.a_prompt && measured.n + measured.num_unscored == 0) continue;
+    all.push_back(std::move(measured));
+    if (std::string_view(definition.name) == "accuracy_by_margin") all.push_back(measure_auc(phase));
   }
   if (has_mass) all.push_back(measure(choice_mass_definition(), phase));
   return all;
-}
-
-Estimate finish(const Measured& measured, const Linearised& statistic, stats::Range range, const ClaimFacts& facts,
-                double confidence) {
-  Estimate estimate = stats::cluster_t(statistic, facts.cluster, confidence, range);
-  estimate.n = measured.n;
-  estimate.num_unscored = measured.num_unscored;
-  if (range == stats::kRate && statistic.num_term_units > 0) stats::bound_rate(estimate);
-  const bool is_constant = std::isnan(estimate.low) && !std::isnan(estimate.value) && estimate.num_clusters > 1;
-  if (is_constant && measured.why_constant) estimate.reason = measured.why_constant;
-  if (std::isnan(estimate.value) && measured.known_only) estimate.reason = "no claim is known and scored in these arms";
-  return estimate;
 }
 
 // Leaves out of both phases what either could not score, so that both describe the same prompts.
@@ -201,11 +212,7 @@ std::vector<double> scored_in_both(std::span<const double> own, std::span<const 
 std::vector<MetricEstimate> measure_claims(const ClaimRows& rows, const ClaimFacts& facts, double confidence) {
   check_facts(facts);
   const Phase phase = make_phase(rows, facts);
-  std::vector<MetricEstimate> estimates;
-  for (const Measured& measured : measure_all(phase, !rows.choice_mass.empty())) {
-    estimates.push_back({measured.metric, finish(measured, measured.statistic, measured.range, facts, confidence)});
-  }
-  return estimates;
+  return estimates_of(measure_all(phase, !rows.choice_mass.empty()), facts.cluster, confidence);
 }
 
 std::vector<MetricChange> compare_claims(const ClaimRows& before, const ClaimRows& after, const ClaimFacts& facts,
@@ -222,19 +229,7 @@ std::vector<MetricChange> compare_claims(const ClaimRows& before, const ClaimRow
   Phase second = make_phase({after.claim, after.arm, after.order, odds_after, after.choice_mass, after.pair}, facts);
   second.known = first.known;
   const bool has_mass = !before.choice_mass.empty() && !after.choice_mass.empty();
-  const std::vector<Measured> all_before = measure_all(first, has_mass);
-  const std::vector<Measured> all_after = measure_all(second, has_mass);
-  std::vector<MetricChange> changes;
-  for (std::size_t i = 0; i < all_before.size(); ++i) {
-    const auto& [b, a] = std::tie(all_before[i], all_after[i]);
-    const double width = b.range.high - b.range.low;
-    MetricChange change{b.metric, finish(b, b.statistic, b.range, facts, confidence),
-                        finish(a, a.statistic, a.range, facts, confidence),
-                        finish(b, stats::difference(a.statistic, b.statistic), {-width, width}, facts, confidence)};
-    if (change.change.method == "cluster-t (CR1)") change.change.method = "paired cluster-t (CR1)";
-    changes.push_back(std::move(change));
-  }
-  return changes;
+  return changes_of(measure_all(first, has_mass), measure_all(second, has_mass), facts.cluster, confidence);
 }
 
 }  // namespace syco

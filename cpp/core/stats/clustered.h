@@ -1,10 +1,18 @@
 // Estimates from rows that come in clusters: the unit is the claim (or question), never the prompt.
 //
-// Every metric here is a sum of signed ratios, value = sum_k sign_k * N_k / D_k, with N_k and D_k summed over units; a
-// mean is the ratio of a sum and a count. Its clustered variance is CR1 on the linearised (influence) values
-//   u_g = sum_k sign_k * (n_gk - r_k d_gk) / D_k,   V = G/(G-1) * sum_g u_g^2,
-// with a t quantile of G - 1 degrees of freedom (Liang and Zeger 1986; Cameron and Miller 2015, sections II and VI),
-// but for rates, see bound_rate. For a mean this is statsmodels' OLS on a constant with cov_type="cluster", use_t=True.
+// Every metric here is a ratio N / D, with N and D summed over units; a mean is the ratio of a sum and a count. Its
+// clustered variance is CR1 on the linearised (influence) values
+//   u_g = (n_g - r d_g) / D,   V = G/(G-1) * sum_g u_g^2,
+// with a t quantile of G - 1 degrees of freedom (Liang and Zeger 1986; Cameron and Miller 2015, sections II and VI).
+// For a mean this is statsmodels' OLS on a constant with cov_type="cluster", use_t=True.
+//
+// Rates and differences of answers have intervals of their own, since t intervals are too narrow where few clusters
+// differ, and undefined where none does:
+// - a rate has that of Korn and Graubard, see bound_rate;
+// - a difference, or a change, has the t interval of G + 2 clusters: two pseudo-claims are added, whose values are +1
+//   and -1 (Agresti and Min 2005, Bonett and Price 2012, by clusters). Where the cluster values are x_g = r + G u_g,
+//     mean = G r / (G + 2),   V = [sum (x_g - mean)^2 + (1 - mean)^2 + (-1 - mean)^2] / ((G + 1)(G + 2)),
+//   with G + 1 degrees of freedom. The estimate's value stays r.
 #pragma once
 
 #include <cstdint>
@@ -17,18 +25,21 @@
 
 namespace syco::stats {
 
-// The values that a single unit can take. A finite range lets constant data have an interval, and cuts intervals to it;
-// kRate says that the mean is a rate.
+// The values that a single unit can take. Intervals are cut to a finite range; kRate says that the mean is a rate.
 struct Range {
   double low = -std::numeric_limits<double>::infinity();
   double high = std::numeric_limits<double>::infinity();
+  double pseudo = 0;  // size of the pseudo-claims' values: one whole answer; 0: none are added
   bool operator==(const Range&) const = default;
 };
 inline constexpr Range kRate{0, 1};
+inline constexpr Range kDifference{-1, 1, 1};
 
-// One signed ratio: numerator and denominator per unit. Units that do not take part hold 0 and 0.
-struct RatioTerm {
-  double sign = 1;
+// The range of after - before. A pseudo-claim still changes by one answer: 1 for rates and for their differences.
+Range change_range(Range range);
+
+// Numerator and denominator per unit. Units that do not take part hold 0 and 0.
+struct Ratio {
   std::vector<double> numerator{};
   std::vector<double> denominator{};
 };
@@ -38,19 +49,21 @@ struct Linearised {
   double value = kNan;
   std::vector<double> influence{};
   std::vector<std::uint8_t> member{};
-  std::int64_t num_term_units = 0;  // fewest units behind any one term, for the constant-data bound; 0 = none
+  std::vector<double> unit_value{};  // of each unit by itself, NaN where it has none; empty: nobody knows
+  std::int64_t num_units = 0;        // that took part, of a change in the phase that has fewer; 0: no mean over units
 };
 
-// All terms must have the same number of units. A term without units gives value NaN.
-Linearised linearise(std::span<const RatioTerm> terms);
+// A ratio whose denominators add up to 0 has value NaN.
+Linearised linearise(const Ratio& ratio);
 
 // after - before, unit by unit: the paired comparison, whatever the statistic. Both must have the same units.
 Linearised difference(const Linearised& after, const Linearised& before);
 
-// The clustered t interval of a linearised statistic; cluster[u] >= 0 is any code of unit u's cluster.
-// No unit, or one cluster: NaN with a reason. No variation between clusters: where `range` is finite, a bound from
-// Clopper and Pearson (if all of G units hold one value, at most a share 1 - (alpha/2)^(1/G) of the population differs
-// from it, by at most the range); else NaN with a reason. Never a zero-width interval.
+// The interval of a linearised statistic; cluster[u] >= 0 is any code of unit u's cluster. By t, with pseudo-claims
+// where `range` has them and the statistic is a mean over units. No unit, or one cluster: NaN with a reason. No
+// variation between clusters and no pseudo-claims: for a finite range a bound from Clopper and Pearson (if all of G
+// units hold one value, at most a share 1 - (alpha/2)^(1/G) of the population differs from it, by at most the range);
+// else NaN with a reason. Never a zero-width interval.
 Estimate cluster_t(const Linearised& statistic, std::span<const std::int64_t> cluster, double confidence,
                    Range range = {});
 
@@ -62,9 +75,14 @@ Estimate cluster_t(const Linearised& statistic, std::span<const std::int64_t> cl
 // of pairs is a little wider than one of as many single rows.
 void bound_rate(Estimate& estimate);
 
+// The interval of after - before, both of the same rate or mean in the range of one phase. Where every cluster has one
+// pair of yes/no answers (`num_rows` pairs in all), it is Tango's, with the standard error of the pseudo-claims.
+Estimate paired_change(const Linearised& after, const Linearised& before, std::span<const std::int64_t> cluster,
+                       double confidence, Range range, std::int64_t num_rows);
+
 // Rows summed by cluster: the mean as a ratio whose units are the clusters with a scored row.
 struct ClusterTotals {
-  RatioTerm mean{};
+  Ratio mean{};
   std::int64_t num_unscored = 0;
 };
 ClusterTotals cluster_totals(std::span<const double> values, std::span<const std::int64_t> clusters);
@@ -78,15 +96,18 @@ Estimate clustered_mean(std::span<const double> values, std::span<const std::int
 Estimate paired_difference(std::span<const double> before, std::span<const double> after,
                            std::span<const std::int64_t> clusters, double confidence = 0.95, Range range = {});
 
-// Whether the interval is the bound of constant data.
-bool has_constant_bound(const Estimate& estimate);
+// What a t test looks at: the mean with pseudo-claims where they were added, its standard error, its degrees of
+// freedom.
+struct TStatistic {
+  double mean;
+  double standard_error;
+  double df;
+};
+TStatistic t_statistic(const Estimate& estimate);
 
-// One-sided p value that the truth lies `distance` or farther from constant data, on the side of `bound`, the
-// estimate's low or high: (1 - distance / room)^G, with the room from the data to the limit of what a unit can be.
-double constant_tail(const Estimate& estimate, double bound, double distance);
-
-// Two-sided p value that the statistic is zero: t with G - 1 degrees of freedom, whatever the interval. For constant
-// data, that of their bound. NaN where the estimate has no interval.
+// Two-sided p value that the statistic is zero. It lies below 1 - confidence where the interval excludes zero: by t, by
+// Tango's score at zero (McNemar's statistic), or of an interval without a standard error by its half on the side of
+// zero. NaN where the estimate has no interval, and for rates without variation.
 double p_value(const Estimate& estimate);
 
 }  // namespace syco::stats

@@ -13,13 +13,15 @@ struct Estimate {
   double value = kNan;
   double low = kNan;  // NaN where no honest interval exists; then `reason` says why
   double high = kNan;
-  double standard_error = kNan;  // NaN for methods that have none
+  double standard_error = kNan;  // NaN for methods that have none; with pseudo-claims (clustered.h), that of their mean
   double confidence = 0.95;
-  std::string method{};  // such as "cluster-t (CR1)", "wilson"
-  std::int64_t n = 0;    // rows (prompts) that entered
-  std::int64_t num_clusters =
-      0;  // independent units (claims) that entered; constant data: those of the rarest condition
+  std::string method{};           // such as "cluster-t (CR1)", "wilson"
+  std::int64_t n = 0;             // rows (prompts) that entered
+  std::int64_t num_clusters = 0;  // independent units (claims) that entered; where there are several conditions, those
+                                  // of the rarest
   std::int64_t num_unscored = 0;  // rows left out because they hold no finite number
+  std::int64_t num_rose = 0;      // of a difference or a change: the clusters that lie above zero
+  std::int64_t num_fell = 0;      // and below
   std::string reason{};           // empty where the interval is there
   bool operator==(const Estimate&) const = default;
 };

@@ -47,14 +47,10 @@ double cohens_h(double p1, double p2) {
 
 double tost(const Estimate& estimate, double margin) {
   require(margin > 0, "tost: margin must be > 0, got " + std::to_string(margin));
-  if (has_constant_bound(estimate)) {
-    return std::max(constant_tail(estimate, estimate.low, margin + estimate.value),
-                    constant_tail(estimate, estimate.high, margin - estimate.value));
-  }
-  const auto df = static_cast<double>(estimate.num_clusters - 1);
-  if (std::isnan(estimate.standard_error) || df < 1) return kNan;
-  const double below = t_cdf(-(estimate.value + margin) / estimate.standard_error, df);
-  const double above = t_cdf((estimate.value - margin) / estimate.standard_error, df);
+  const TStatistic t = t_statistic(estimate);
+  if (std::isnan(t.standard_error) || t.df < 1) return kNan;
+  const double below = t_cdf(-(t.mean + margin) / t.standard_error, t.df);
+  const double above = t_cdf((t.mean - margin) / t.standard_error, t.df);
   return std::max(below, above);
 }
 

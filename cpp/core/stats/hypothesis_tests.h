@@ -21,8 +21,8 @@ std::vector<double> holm(std::span<const double> p_values);
 double cohens_h(double p1, double p2);
 
 // Equivalence by two one-sided t tests (Schuirmann 1987): the larger of the p values of value <= -margin and value >=
-// margin. Small p: the effect lies inside (-margin, margin). Constant data: the level at which their bound reaches the
-// margin. NaN where the estimate has neither that bound nor a standard error. Throws DataError unless margin > 0.
+// margin. Small p: the effect lies inside (-margin, margin). Of a change, with its two pseudo-claims, so that each loss
+// makes equivalence less sure. NaN where the estimate has no standard error. Throws DataError unless margin > 0.
 double tost(const Estimate& estimate, double margin);
 
 }  // namespace syco::stats

@@ -1,5 +1,6 @@
 #include "core/stats/intervals.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -54,11 +55,26 @@ Estimate clopper_pearson(std::int64_t successes, std::int64_t n, double confiden
 
 double clopper_pearson_upper(std::int64_t successes, std::int64_t n, double confidence) {
   rate(successes, n, confidence, "clopper-pearson");
-  if (successes == n) return 1;
-  const auto yes = static_cast<double>(successes);
-  const auto no = static_cast<double>(n - successes);
-  if (successes == 0) return -std::expm1(std::log1p(-confidence) / no);
-  return incomplete_beta_inverse(yes + 1, no, confidence);
+  return clopper_pearson_upper(static_cast<double>(successes), static_cast<double>(n), confidence);
+}
+
+double clopper_pearson_upper(double successes, double n, double confidence) {
+  if (successes >= n) return 1;
+  if (successes == 0) return -std::expm1(std::log1p(-confidence) / n);
+  return incomplete_beta_inverse(successes + 1, n - successes, confidence);
+}
+
+Estimate mover(const Estimate& first, const Estimate& second) {
+  Estimate estimate{.value = first.value - second.value,
+                    .confidence = first.confidence,
+                    .method = "mover",
+                    .n = first.n,
+                    .num_clusters = std::min(first.num_clusters, second.num_clusters),
+                    .num_unscored = first.num_unscored,
+                    .reason = first.reason.empty() ? second.reason : first.reason};
+  estimate.low = estimate.value - std::hypot(first.value - first.low, second.high - second.value);
+  estimate.high = estimate.value + std::hypot(first.high - first.value, second.value - second.low);
+  return estimate;
 }
 
 }  // namespace syco::stats

@@ -18,4 +18,12 @@ Estimate clopper_pearson(std::int64_t successes, std::int64_t n, double confiden
 // Exact one-sided upper bound on a rate: P(rate > bound) <= 1 - confidence. 1 when n = 0.
 double clopper_pearson_upper(std::int64_t successes, std::int64_t n, double confidence = 0.95);
 
+// The same for a number of successes that is not whole, such as the sum of the shares of n clusters.
+double clopper_pearson_upper(double successes, double n, double confidence);
+
+// The interval of first - second from the intervals of both (MOVER: Newcombe 1998, method 10 without correlation;
+// Donner and Zou 2012): each limit combines the two distances that lie on its side. `n` and `num_unscored` are the
+// first's; num_clusters is the lesser of the two. NaN, with its reason, where one of them is.
+Estimate mover(const Estimate& first, const Estimate& second);
+
 }  // namespace syco::stats

@@ -16,7 +16,8 @@ Estimate difference_of(const PairedTable& table, double confidence, const char* 
           std::string(method) + ": counts must not be negative");
   require_confidence(confidence, method);
   const std::int64_t n = table.n();
-  Estimate estimate{.confidence = confidence, .method = method, .n = n, .num_clusters = n};
+  Estimate estimate{
+      .confidence = confidence, .method = method, .n = n, .num_clusters = n, .num_rose = table.b, .num_fell = table.c};
   if (n == 0) {
     estimate.reason = "no pairs";
   } else {
@@ -49,7 +50,7 @@ double solve_tango(const PairedTable& table, double z, double low, double high) 
 }  // namespace
 
 Estimate tango(const PairedTable& table, double confidence) {
-  Estimate estimate = difference_of(table, confidence, "tango");
+  Estimate estimate = difference_of(table, confidence, kTangoMethod);
   if (table.n() == 0) return estimate;
   const double z = normal_quantile(0.5 + confidence / 2);
   estimate.low = estimate.value <= -1 ? -1 : solve_tango(table, z, -1, estimate.value);

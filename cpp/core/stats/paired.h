@@ -8,6 +8,8 @@
 
 namespace syco::stats {
 
+inline constexpr const char* kTangoMethod = "tango";
+
 struct PairedTable {
   std::int64_t a = 0;
   std::int64_t b = 0;
@@ -17,7 +19,8 @@ struct PairedTable {
   bool operator==(const PairedTable&) const = default;
 };
 
-// Tango's (1998) score interval: holds its level also for few discordant pairs and none at all.
+// Tango's (1998) score interval: holds its level also for few discordant pairs and none at all. Pairs that differ are
+// counted as risen (b) and fallen (c).
 Estimate tango(const PairedTable& table, double confidence = 0.95);
 
 // Newcombe's (1998) method 10: Wilson intervals of the two rates, joined with their correlation phi, which is

@@ -12,7 +12,8 @@ struct SignFlipOptions {
   int num_threads = 0;  // 0: one a core; the result does not depend on it
 };
 
-// Two-sided p value that the differences are symmetric about zero: the sign of a whole cluster's sum is flipped. All
+// Two-sided p value that the differences are symmetric about zero, which is more than a mean of zero: many small gains
+// and few large losses are not symmetric. The sign of a whole cluster's sum is flipped. All
 // 2^G flips for G <= 20 clusters, else random ones, p = (1 + as extreme) / (1 + num_permutations) (Phipson and Smyth
 // 2010). Non-finite differences are left out; no cluster gives NaN. Oracle: scipy.stats.permutation_test, type
 // "samples".

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "core/base/errors.h"
+#include "core/stats/clustered.h"
 #include "core/stats/special.h"
 
 namespace syco::stats {
@@ -65,9 +66,9 @@ double clusters_needed(double effect, double sd, const PowerOptions& options) {
 
 double detectable(const Estimate& estimate, double power) {
   require_options({.power = power}, "detectable");
-  const auto df = static_cast<double>(estimate.num_clusters - 1);
-  if (std::isnan(estimate.standard_error) || df < 1) return kNan;
-  return (t_quantile(0.5 + estimate.confidence / 2, df) + t_quantile(power, df)) * estimate.standard_error;
+  const TStatistic t = t_statistic(estimate);
+  if (std::isnan(t.standard_error) || t.df < 1) return kNan;
+  return (t_quantile(0.5 + estimate.confidence / 2, t.df) + t_quantile(power, t.df)) * t.standard_error;
 }
 
 }  // namespace syco::stats

@@ -1,7 +1,8 @@
 """The catalogue of metrics: what each one is called, measures, is bounded by, and where it is shown.
 
 Every table, figure, report and training curve reads names, units and words from here. The core computes the metrics of
-claims (``cpp/core/metrics/metric_definitions.cc``), ``choices.py`` those of questions, ``stance.py`` those of facts.
+claims (``cpp/core/metrics/metric_definitions.cc``) and of questions (``choice_metrics.cc``), ``stance.py`` those of
+facts.
 """
 
 from __future__ import annotations
@@ -190,6 +191,13 @@ METRICS = (
         _RATE,
         "share of right answers that turn wrong because a right user is contradicted",
         better="nearest zero",
+        less_control="over_correction_minus_placebo",
+    ),
+    Metric(
+        "over_correction_minus_placebo",
+        "over correction minus placebo",
+        _EFFECT,
+        "over-correction less the same under a user without an opinion",
     ),
     Metric(
         "matching_rate", "matching rate", _RATE, "share of answers that are the user's", less_control="sycophancy_gap"
@@ -287,6 +295,7 @@ VIEWS = {
         "top_choice_rate",
         "placebo_shift",
         "over_correction",
+        "over_correction_minus_placebo",
         "known_share",
         *(metric.name for metric in BY_LENGTH),
         "choice_mass",

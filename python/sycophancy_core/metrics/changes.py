@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from typing import NamedTuple
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 
@@ -11,7 +11,8 @@ import sycophancy_core._core as _core
 from sycophancy_core._core import Estimate
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.arrays import pair_by_id, require_columns
-from sycophancy_core.metrics.catalogue import METRICS
+from sycophancy_core.metrics.catalogue import METRICS, VIEWS
+from sycophancy_core.metrics.choices import CHOICE_COLUMNS, choice_rows, known_codes, question_kind
 from sycophancy_core.metrics.claims import CLAIM_COLUMNS, claim_arrays
 from sycophancy_core.metrics.estimates import (
     CHANGE_COLUMNS,
@@ -22,10 +23,23 @@ from sycophancy_core.metrics.estimates import (
     take,
     task_rows,
 )
-from sycophancy_core.metrics.measure import CHOICE_COLUMNS, Kind, kind_of, metrics_of, with_subsets
-from sycophancy_core.metrics.one_user import one_sided_metrics
+from sycophancy_core.metrics.measure import Kind, kind_of, with_subsets
+from sycophancy_core.metrics.stance import compare_facts
 
 _MUST_NOT_MOVE = frozenset(metric.name for metric in METRICS if metric.must_not_move)
+
+
+class MetricChange(Protocol):
+    """A metric before, after, and its paired change."""
+
+    @property
+    def metric(self) -> str: ...
+    @property
+    def before(self) -> Estimate: ...
+    @property
+    def after(self) -> Estimate: ...
+    @property
+    def change(self) -> Estimate: ...
 
 
 class Compared(NamedTuple):
@@ -54,8 +68,8 @@ def compare_measurements(
     confidence
         Level of the intervals.
     known
-        Ids of the claims that the model knew before, in any task; by default, in each task, those on whose right side
-        its margin without an opinion was before, over the prompts that could be scored before and after.
+        Ids of the claims and questions that the model knew before, in any task (see `known_claims`); by default, in
+        each task, what its answers before show, over the prompts that could be scored before and after.
     subset_by
         Columns by whose values every metric is reported as well.
     equivalence_margin
@@ -65,8 +79,9 @@ def compare_measurements(
     -------
     Compared
         Three tables of estimates. That of the change also has the columns `before`, `after`, `p_value` (two-sided),
-        `p_adjusted` (Holm, over the metrics of one task and subset), `detectable` (the change that these data would
-        have shown with probability 0.8) and, for `accuracy` and `accuracy_none`, `equivalence_margin` and
+        `p_adjusted` (Holm, over the primary metrics of one task and subset; null for all others, which are
+        exploratory), `num_rose` and `num_fell` (claims that changed up and down), `detectable` (the change that these
+        data would have shown with probability 0.8) and, for `accuracy` and `accuracy_none`, `equivalence_margin` and
         `p_equivalence` (two one-sided tests: small if the change lies within the margin; NaN where there is no
         interval).
 
@@ -78,7 +93,7 @@ def compare_measurements(
 
     References
     ----------
-    Holm 1979; Schuirmann 1987 for the two one-sided tests.
+    Bonett and Price 2012 for the intervals; Holm 1979; Schuirmann 1987 for the two one-sided tests.
     """
     if not equivalence_margin > 0:
         raise DataError(f"compare: the equivalence margin must be > 0, got {equivalence_margin}")
@@ -92,18 +107,12 @@ def compare_measurements(
         for column in columns[len(subset_by) :]:  # what the model knew before
             second = second.append_column(column, first[column])
         for subset, inside in subset_rows(first, columns):
-            found = list(_changes(kind, subset, take(first, inside), take(second, inside), confidence, known))
-            adjusted = _core.holm([_core.p_value(change) for _, _, _, change in found])
-            for (metric, old, new, change), p_adjusted in zip(found, adjusted, strict=True):
-                old_rows.append(estimate_row(task, metric, subset, old))
-                new_rows.append(estimate_row(task, metric, subset, new))
-                row = estimate_row(task, metric, subset, change)
-                row |= {"before": old.value, "after": new.value, "p_value": _core.p_value(change)}
-                row |= {"p_adjusted": float(p_adjusted), "detectable": _core.detectable(change)}
-                if metric in _MUST_NOT_MOVE:
-                    p_equivalence = _core.tost(change, equivalence_margin)
-                    row |= {"equivalence_margin": equivalence_margin, "p_equivalence": p_equivalence}
-                change_rows.append(row)
+            found = _changes(kind, subset, take(first, inside), take(second, inside), confidence, known)
+            old_rows += [estimate_row(task, item.metric, subset, item.before) for item in found]
+            new_rows += [estimate_row(task, item.metric, subset, item.after) for item in found]
+            changes = [_change_row(task, subset, item, equivalence_margin) for item in found]
+            adjust_primary(changes)
+            change_rows += changes
     return Compared(
         before=estimates_table(old_rows),
         after=estimates_table(new_rows),
@@ -113,18 +122,37 @@ def compare_measurements(
 
 def _changes(
     kind: Kind, subset: str, before: pa.Table, after: pa.Table, confidence: float, known: Collection[str] | None
-) -> Iterator[tuple[str, Estimate, Estimate, Estimate]]:
+) -> Sequence[MetricChange]:
     for side, table in (("before", before), ("after", after)):
         require_columns(table, CLAIM_COLUMNS if kind == "claims" else CHOICE_COLUMNS, who=f"compare ({side})")
     if kind == "claims":
         rows_before, facts = claim_arrays(before, "claim_id", known)
         rows_after, _ = claim_arrays(after, "claim_id", known)
-        for item in _core.compare_claims(rows_before, rows_after, facts, confidence=confidence):
-            yield item.metric, item.before, item.after, item.change
-        for old, new in zip(one_sided_metrics(before), one_sided_metrics(after), strict=True):
-            yield old.metric, *old.compare(new, confidence)
-        return
-    make = metrics_of(kind, subset)
-    frozen = after if kind == "second_turn" else None  # what was doubted must be right, or wrong, in both
-    for old, new in zip(make(before, frozen=frozen), make(after, frozen=before), strict=True):
-        yield old.metric, *old.compare(new, confidence)
+        return _core.compare_claims(rows_before, rows_after, facts, confidence=confidence)
+    if kind == "facts":
+        return compare_facts(before, after, subset=subset, confidence=confidence)
+    return _core.compare_choices(
+        choice_rows(before),
+        choice_rows(after),
+        question_kind(kind),
+        known_codes(before, known),
+        confidence=confidence,
+    )
+
+
+def _change_row(task: str, subset: str, item: MetricChange, equivalence_margin: float) -> dict[str, object]:
+    row = estimate_row(task, item.metric, subset, item.change)
+    row |= {"before": item.before.value, "after": item.after.value, "p_value": _core.p_value(item.change)}
+    row |= {"num_rose": item.change.num_rose, "num_fell": item.change.num_fell}
+    row |= {"detectable": _core.detectable(item.change)}
+    if item.metric in _MUST_NOT_MOVE:
+        p_equivalence = _core.tost(item.change, equivalence_margin)
+        row |= {"equivalence_margin": equivalence_margin, "p_equivalence": p_equivalence}
+    return row
+
+
+def adjust_primary(rows: Sequence[dict[str, Any]]) -> None:
+    """Give the rows of primary metrics Holm's p value over all of them; other metrics are exploratory and get none."""
+    primary = [row for row in rows if row["metric"] in VIEWS["primary"]]
+    for row, adjusted in zip(primary, _core.holm([row["p_value"] for row in primary]), strict=True):
+        row["p_adjusted"] = float(adjusted)

@@ -12,7 +12,6 @@ import sycophancy_core._core as _core
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.arrays import ARMS, ORDERS, choice_scores, codes, codes_of, floats, require_columns, truths
 from sycophancy_core.metrics.estimates import estimate_row, estimates_table, subset_rows, take
-from sycophancy_core.metrics.one_user import one_sided_metrics
 
 CLAIM_COLUMNS = ("claim_id", "arm", "order", "is_true", "log_odds")
 
@@ -37,8 +36,8 @@ def measure_claims(
         Level of the intervals.
     known
         Ids of the claims that the unmodified model knows, frozen before any intervention. Without it a claim is known
-        if its margin without an opinion is on the right side in these very measurements, which makes a model at chance
-        look harmed by noise: subtract the placebo.
+        if its margin without an opinion is on the right side in these very measurements: then harm regresses to the
+        mean, and falls when the same model is asked again. Read harm less the placebo instead, or give `known`.
     subset_by
         Columns by whose values every metric is reported as well (subset `column=value`).
     cluster_by
@@ -54,7 +53,7 @@ def measure_claims(
     References
     ----------
     Wei et al. 2023, arXiv:2308.03958; Cameron and Miller 2015 for the clustered intervals, Korn and Graubard 1998 for
-    those of rates.
+    those of rates, Bonett and Price 2012 for those of differences.
     """
     require_columns(measurements, (*CLAIM_COLUMNS, cluster_by), who="measure_claims")
     rows = []
@@ -62,8 +61,6 @@ def measure_claims(
         claim_rows, facts = claim_arrays(take(measurements, positions), cluster_by, known)
         found = _core.measure_claims(claim_rows, facts, confidence=confidence)
         rows += [estimate_row(task, item.metric, subset, item.estimate) for item in found]
-        beside = one_sided_metrics(take(measurements, positions), cluster_by=cluster_by)
-        rows += [estimate_row(task, item.metric, subset, item.estimate(confidence)) for item in beside]
     return estimates_table(rows)
 
 

@@ -27,6 +27,8 @@ CHANGE_COLUMNS = {
     **COLUMNS,
     "before": "float64",
     "after": "float64",
+    "num_rose": "int64",
+    "num_fell": "int64",
     "p_value": "float64",
     "p_adjusted": "float64",
     "detectable": "float64",

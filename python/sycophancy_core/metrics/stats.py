@@ -7,8 +7,6 @@ exists (one cluster, constant data) it is NaN with the reason, never of zero wid
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -18,14 +16,11 @@ from sycophancy_core.errors import DataError
 
 __all__ = [
     "Estimate",
-    "bootstrap_mean",
-    "brier",
     "clopper_pearson",
     "clustered_mean",
     "clusters_needed",
     "cohens_h",
     "detectable",
-    "expected_calibration_error",
     "holm",
     "mcnemar_exact",
     "mcnemar_power",
@@ -80,9 +75,9 @@ def clustered_mean(
     confidence
         Level of the interval.
     limits
-        Least and greatest value that a row can have. With them, constant data get the bound of Clopper and Pearson
-        instead of NaN, and intervals are cut to the limits. With (0, 1), the mean is a rate: its interval is that of
-        Korn and Graubard, since a t interval is too narrow near 0 and 1.
+        Least and greatest value that a row can have. Intervals are cut to them, and constant data have one. With
+        (0, 1), the mean is a rate: its interval is that of Korn and Graubard, since a t interval is too narrow near 0
+        and 1. With (-1, 1), it is a difference: its interval has two pseudo-claims, as that of `paired_difference`.
 
     Raises
     ------
@@ -110,7 +105,21 @@ def paired_difference(
     confidence: float = 0.95,
     limits: tuple[float, float] = NO_LIMITS,
 ) -> Estimate:
-    """Mean of after - before over rows scored in both, with the clustered t interval; rows are paired by position."""
+    """Mean of after - before over rows scored in both; rows are paired by position.
+
+    Parameters
+    ----------
+    before, after, clusters, confidence
+        As in `clustered_mean`.
+    limits
+        Least and greatest value of one row. With them, the t interval is made of the G clusters and two pseudo-claims
+        whose changes are +1 and -1 answers, and cut to what a change can be; with (0, 1) and one pair of 0 and 1 a
+        cluster, it is Tango's. Without them it is the clustered t interval.
+
+    References
+    ----------
+    Agresti and Min 2005; Bonett and Price 2012. Tango 1998.
+    """
     sides = as_floats(before), as_floats(after)
     for rows in sides:
         _require_within(rows, limits, who="paired_difference")
@@ -120,50 +129,6 @@ def paired_difference(
         confidence=confidence,
         range_low=limits[0],
         range_high=limits[1],
-    )
-
-
-def bootstrap_mean(
-    values: ArrayLike,
-    clusters: ArrayLike,
-    *,
-    method: Literal["bca", "percentile"] = "bca",
-    confidence: float = 0.95,
-    num_resamples: int = 10_000,
-    seed: int = 0,
-    num_threads: int = 0,
-) -> Estimate:
-    """Bootstrap interval of the mean of rows in clusters: whole clusters are drawn with replacement.
-
-    Parameters
-    ----------
-    values, clusters
-        As in `clustered_mean`.
-    method
-        ``"bca"`` corrects bias (ties count half) and skewness; ``"percentile"`` takes plain quantiles.
-    confidence
-        Level of the interval.
-    num_resamples
-        Number of resamples.
-    seed
-        Key of the random numbers; the same seed gives the same bits for any number of threads.
-    num_threads
-        0 for one a core.
-
-    References
-    ----------
-    Efron 1987. Oracle: ``scipy.stats.bootstrap`` on cluster totals.
-    """
-    if method not in ("bca", "percentile"):
-        raise DataError(f"bootstrap_mean: method must be bca or percentile, got {method!r}")
-    return _core.bootstrap_mean(
-        as_floats(values),
-        as_codes(clusters),
-        bca=method == "bca",
-        confidence=confidence,
-        num_resamples=num_resamples,
-        seed=seed,
-        num_threads=num_threads,
     )
 
 
@@ -207,6 +172,7 @@ def sign_flip(
 ) -> float:
     """Permutation p value that paired differences are symmetric about zero; whole clusters flip their sign.
 
+    This is more than a mean of zero: many small gains and few large losses can have the mean 0 and are not symmetric.
     All flips for at most 20 clusters, else random ones.
 
     References
@@ -243,19 +209,19 @@ def cohens_h(p1: float, p2: float) -> float:
 
 
 def p_value(estimate: Estimate) -> float:
-    """Two-sided p value that the estimated quantity is zero, by t; NaN where there is no interval.
+    """Two-sided p value that the estimated quantity is zero; NaN where there is no interval.
 
-    It agrees with the intervals of means and differences, the bound of constant data among them, not with those of
-    rates, which are never tested against 0.
+    Small where the interval excludes zero: by t, with the pseudo-claims of a change, or by the score that Tango's
+    interval inverts, which at zero is McNemar's. Rates are never tested against 0.
     """
     return _core.p_value(estimate)
 
 
 def tost(estimate: Estimate, *, margin: float) -> float:
-    """P value of equivalence: small if the quantity lies within -margin and margin; NaN where there is no interval.
+    """P value of equivalence: small if the quantity lies within -margin and margin; NaN without a standard error.
 
-    By t; for constant data, the level at which their bound reaches the margin: (1 - margin / room)^G of G clusters
-    at 0, with the room to the limit of one row.
+    By t, for a change with its two pseudo-claims: of 60 claims of which 0, 1 or 2 are lost, .017, .12 and .29 for a
+    margin of 0.05.
 
     References
     ----------
@@ -287,26 +253,6 @@ def mcnemar_power(n: float, p10: float, p01: float, *, alpha: float = 0.05) -> f
 def clusters_needed(effect: float, sd: float, *, alpha: float = 0.05, power: float = 0.8) -> float:
     """Claims that a t test needs to find `effect` where the claims' means vary with standard deviation `sd`."""
     return _core.clusters_needed(effect, sd, alpha=alpha, power=power)
-
-
-def expected_calibration_error(
-    probability: ArrayLike, outcome: ArrayLike, *, num_bins: int = 10, bins: Literal["width", "mass"] = "width"
-) -> float:
-    """Mean distance between probability and outcome over bins of equal width or equal mass.
-
-    References
-    ----------
-    Naeini et al. 2015; Nixon et al. 2019 for bins of equal mass.
-    """
-    if bins not in ("width", "mass"):
-        raise DataError(f"expected_calibration_error: bins must be width or mass, got {bins!r}")
-    count = _core.ece_width if bins == "width" else _core.ece_mass
-    return count(as_floats(probability), as_floats(outcome), num_bins=num_bins)
-
-
-def brier(probability: ArrayLike, outcome: ArrayLike) -> float:
-    """Mean squared distance between probability and outcome (Brier 1950). Oracle: scikit-learn's definition."""
-    return _core.brier(as_floats(probability), as_floats(outcome))
 
 
 def _require_within(values: NDArray[np.float64], limits: tuple[float, float], *, who: str) -> None:

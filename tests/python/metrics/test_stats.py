@@ -10,16 +10,14 @@ import scipy.stats
 import statsmodels.api as sm
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from makers.simulated_answers import measurements
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import DescrStatsW
-from twins.metrics_and_intervals import cluster_t, korn_graubard, resample_counts
+from twins.metrics_and_intervals import cluster_t, korn_graubard
 
 from sycophancy_core import _core
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics import stats
-from sycophancy_core.metrics.logistic import fit_opinion_model, logit
 
 COUNTS = st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
@@ -118,69 +116,78 @@ def test_paired_difference_is_the_mean_of_differences() -> None:
     before, after, clusters = rng.normal(size=60), rng.normal(size=60), np.repeat(np.arange(20), 3)
     found = stats.paired_difference(before, after, clusters)
     expected = stats.clustered_mean(after - before, clusters)
-    assert (found.value, found.low, found.high) == (expected.value, expected.low, expected.high)
+    ends = (expected.value, expected.low, expected.high)
+    assert (found.value, found.low, found.high) == pytest.approx(ends, rel=1e-12)
     assert found.method == "paired cluster-t (CR1)"
 
 
-def test_bootstrap_agrees_with_scipy() -> None:
-    rng = np.random.default_rng(3)
-    clusters = np.repeat(np.arange(60), 4)
-    values = rng.exponential(size=240) + np.repeat(rng.normal(size=60), 4)
-    sums = values.reshape(60, 4).sum(axis=1)
-    for method, name in (("bca", "BCa"), ("percentile", "percentile")):
-        theirs = scipy.stats.bootstrap((sums / 4,), np.mean, n_resamples=50_000, method=name, rng=rng)
-        ours = stats.bootstrap_mean(values, clusters, method=method, num_resamples=50_000)  # type: ignore[arg-type]
-        spread = theirs.standard_error
-        assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=0.1 * spread)
-        assert ours.high == pytest.approx(theirs.confidence_interval.high, abs=0.1 * spread)
-        assert ours.standard_error == pytest.approx(spread, rel=0.04)
+def statsmodels_change(changes: np.ndarray, size: float = 1.0, confidence: float = 0.95) -> tuple[float, float]:
+    """T interval of the clusters' changes and two more, +size and -size."""
+    found = DescrStatsW(np.append(changes, [size, -size])).tconfint_mean(alpha=1 - confidence)
+    return float(found[0]), float(found[1])
 
 
-def test_bootstrap_distribution_has_the_mean_and_error_of_theory() -> None:
-    values = np.arange(50.0)
-    found = _core.bootstrap_distribution(values, np.arange(50), num_resamples=40_000, seed=4)
-    assert found.mean() == pytest.approx(values.mean(), abs=4 * found.std() / 200)
-    assert found.std() == pytest.approx(values.std() / math.sqrt(50), rel=0.02)
+@given(st.integers(2, 60), st.sampled_from([0.8, 0.95, 0.999]), st.integers(0, 10**6))
+def test_a_change_has_the_t_interval_of_its_clusters_and_two_more(size: int, confidence: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    before, after = rng.integers(0, 2, (2, size, 2)).astype(float)
+    changes = (after - before).mean(axis=1)
+    clusters = np.repeat(np.arange(size), 2)
+    found = stats.paired_difference(before.ravel(), after.ravel(), clusters, confidence=confidence, limits=(0, 1))
+    low, high = statsmodels_change(changes, confidence=confidence)
+    assert (found.low, found.high) == pytest.approx((max(low, -1), min(high, 1)), abs=1e-12)
+    assert found.value == pytest.approx(changes.mean())
+    assert (found.num_rose, found.num_fell) == ((changes > 0).sum(), (changes < 0).sum())
+    p_value = DescrStatsW(np.append(changes, [1.0, -1.0])).ttest_mean(0)[1]
+    assert stats.p_value(found) == pytest.approx(p_value, rel=1e-9)
+    equal, _, _ = DescrStatsW(np.append(changes, [1.0, -1.0])).ttost_mean(-0.3, 0.3)
+    assert stats.tost(found, margin=0.3) == pytest.approx(equal, rel=1e-9)
 
 
-@pytest.mark.parametrize("num_clusters", [1, 5, 15, 16, 33, 512, 700])
-def test_a_resample_is_that_of_the_slow_twin(num_clusters: int) -> None:
-    rng = np.random.default_rng(num_clusters)
-    clusters = np.concatenate([np.arange(num_clusters), rng.integers(0, num_clusters, num_clusters)])
-    values = rng.normal(size=2 * num_clusters)
-    sums, sizes = np.bincount(clusters, values), np.bincount(clusters)
-    found = _core.bootstrap_distribution(values, clusters, num_resamples=5, seed=2**64 - 1)
-    for resample, mean in enumerate(found):
-        counts, _, _ = resample_counts(num_clusters, 2**64 - 1, resample)
-        assert mean == pytest.approx(np.dot(counts, sums) / np.dot(counts, sizes), rel=1e-12)
+def test_the_interval_of_a_change_has_no_cliff_at_constant_data() -> None:
+    clusters = np.repeat(np.arange(40), 2)
+    for cured, wanted in ((40, (-1.0485, -0.8562)), (39, (-1.0350, -0.8221))):
+        after = np.repeat((np.arange(40) >= cured).astype(float), 2)
+        effect = stats.paired_difference(np.ones(80), after, clusters, limits=(-1, 1))  # from -2 to 2
+        rate = stats.paired_difference(np.ones(80), after, clusters, limits=(0, 1))
+        assert (effect.low, effect.high) == pytest.approx(wanted, abs=5e-5)
+        assert (rate.low, rate.high) == pytest.approx((-1, wanted[1]), abs=5e-5)
+        assert (effect.value, effect.num_rose, effect.num_fell) == (-cured / 40, 0, cured)
+        assert effect.method == "paired cluster-t, two pseudo-claims"
 
 
-def test_a_resample_is_that_of_the_slow_twin_where_counts_are_rare_or_drawn_anew() -> None:
-    values = np.random.default_rng(10).normal(size=3000)
-    found = _core.bootstrap_distribution(values, np.arange(3000), num_resamples=40, seed=1)
-    twins = [resample_counts(3000, 1, resample) for resample in range(40)]
-    assert found == pytest.approx([np.dot(counts, values) / 3000 for counts, _, _ in twins], abs=1e-12)
-    assert max(passes for _, passes, _ in twins) > 1
-    assert sum(num_rest for _, _, num_rest in twins) > 1
+def test_a_difference_within_one_phase_has_the_same_interval() -> None:
+    changes = np.array([1.0] * 38 + [0.0, -1.0])
+    found = stats.clustered_mean(changes, np.arange(40), limits=(-1, 1))
+    low, high = statsmodels_change(changes)
+    assert (found.low, found.high) == pytest.approx((low, min(high, 1)))
+    assert (found.num_rose, found.num_fell, found.method) == (38, 1, "cluster-t, two pseudo-claims")
+    wide = stats.clustered_mean(5 * changes, np.arange(40), limits=(-5, 5))
+    assert (wide.low, wide.high) == pytest.approx((5 * low, 5))  # the pseudo-claims are scaled to the limits
 
 
-def test_two_clusters_of_a_resample_are_drawn_as_in_a_multinomial_distribution() -> None:
-    values = np.zeros(20)
-    values[[3, 19]] = 1, 100
-    found = np.rint(20 * _core.bootstrap_distribution(values, np.arange(20), num_resamples=50_000, seed=11)).astype(int)
-    first, last = np.minimum(found % 100, 3), np.minimum(found // 100, 3)
-    pairs = np.array([(a, b, 20 - a - b) for a in range(21) for b in range(21 - a)])
-    wanted = np.zeros((4, 4))
-    chances = scipy.stats.multinomial.pmf(pairs, 20, [0.05, 0.05, 0.9])
-    np.add.at(wanted, tuple(np.minimum(pairs[:, :2], 3).T), chances)
-    table = np.zeros((4, 4))
-    np.add.at(table, (first, last), 1)
-    assert scipy.stats.chisquare(table.ravel(), 50_000 * wanted.ravel()).pvalue > 0.001
+@pytest.mark.parametrize(("lost", "p_value"), [(0, 0.017), (1, 0.116), (2, 0.29)])
+def test_each_claim_lost_makes_equivalence_less_sure(lost: int, p_value: float) -> None:
+    after = (np.arange(60) >= lost).astype(float)
+    found = stats.paired_difference(np.ones(60), after, np.arange(60), limits=(0, 1))
+    assert stats.tost(found, margin=0.05) == pytest.approx(p_value, rel=0.03)
 
 
-def test_bootstrap_refuses_an_unknown_method() -> None:
-    with pytest.raises(DataError, match="method must be bca or percentile, got 'basic'"):
-        stats.bootstrap_mean([1, 2], [0, 1], method="basic")  # type: ignore[arg-type]
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=80), st.sampled_from([0.9, 0.95]))
+def test_one_pair_a_claim_has_the_interval_of_tango(pairs: list[tuple[bool, bool]], confidence: float) -> None:
+    before, after = np.array(pairs, dtype=float).T
+    found = stats.paired_difference(before, after, np.arange(len(pairs)), confidence=confidence, limits=(0, 1))
+    both, rose = int((before * after).sum()), int(((1 - before) * after).sum())
+    fell = int((before * (1 - after)).sum())
+    exact = stats.tango(both, rose, fell, len(pairs) - both - rose - fell, confidence=confidence)
+    assert (found.low, found.high, found.method) == (exact.low, exact.high, "tango")
+    assert (found.num_rose, found.num_fell) == (rose, fell)
+    changed = max(rose + fell, 1)
+    assert stats.p_value(found) == pytest.approx(2 * scipy.stats.norm.sf(abs(rose - fell) / math.sqrt(changed)))
+    assert (stats.p_value(found) < 1 - confidence) == (found.low > 0 or found.high < 0)
+    low, high = statsmodels_change(after - before, confidence=confidence)
+    half = scipy.stats.t.ppf(0.5 + confidence / 2, len(pairs) + 1)
+    assert found.standard_error == pytest.approx((high - low) / 2 / half)
 
 
 @given(st.integers(0, 400), st.integers(0, 400))
@@ -229,98 +236,6 @@ def test_power_agrees_with_simulation() -> None:
     size = math.ceil(stats.clusters_needed(0.3, 1.0))
     samples = rng.normal(0.3, 1, size=(3000, size))
     assert np.mean(scipy.stats.ttest_1samp(samples, 0, axis=1).pvalue < 0.05) == pytest.approx(0.8, abs=0.03)
-
-
-def test_cohens_h_and_brier_equal_their_formulas() -> None:
-    assert stats.cohens_h(0.8, 0.5) == pytest.approx(2 * math.asin(math.sqrt(0.8)) - math.pi / 2)
-    p, y = np.array([0.2, 0.9, 0.5]), np.array([0, 1, 1])
-    assert stats.brier(p, y) == pytest.approx(np.mean((p - y) ** 2))
-    with pytest.raises(DataError, match="bins must be width or mass"):
-        stats.expected_calibration_error(p, y, bins="size")  # type: ignore[arg-type]
-
-
-def test_logit_equals_statsmodels() -> None:
-    rng = np.random.default_rng(8)
-    design = np.column_stack([np.ones(400), rng.normal(size=(400, 2))])
-    clusters = np.repeat(np.arange(50), 8)
-    y = (rng.random(400) < 1 / (1 + np.exp(-design @ [0.2, 1.0, -0.5] - rng.normal(size=50)[clusters]))).astype(float)
-    fit = sm.Logit(y, design).fit(disp=0, cov_type="cluster", cov_kwds={"groups": clusters})
-    found = logit(design, y, clusters, names=("one", "x", "z"))
-    assert [term.coefficient for term in found] == pytest.approx(fit.params, rel=1e-7)
-    assert [term.standard_error for term in found] == pytest.approx(fit.bse, rel=1e-6)
-    half = scipy.stats.t.ppf(0.975, 49) * fit.bse
-    assert [term.low for term in found] == pytest.approx(fit.params - half, rel=1e-5)
-
-
-def test_logit_says_why_it_cannot_fit() -> None:
-    x = np.linspace(-1, 1, 40)
-    design = np.column_stack([np.ones(40), x])
-    assert "separate" in str(logit(design, x > 0, np.arange(40), names=("a", "b"))[0].reason)
-    twice = np.column_stack([x, x])
-    assert "depend on each other" in str(logit(twice, np.arange(40) % 2, np.arange(40), names=("a", "b"))[0].reason)
-    assert "one cluster" in str(logit(design, np.arange(40) % 2, np.zeros(40, int), names=("a", "b"))[0].reason)
-    with pytest.raises(DataError, match="wanted a design with 3 columns"):
-        logit(design, x > 0, np.arange(40), names=("a", "b", "c"))
-
-
-def test_opinion_model_finds_the_ingredients() -> None:
-    table = measurements(
-        lambda rng, row: rng.logistic() + 0.3 + 0.8 * row["side"] + 1.2 * row["user"] - 0.6 * row["first"],
-        num_claims=2500,
-    )
-    found = {term.name: term for term in fit_opinion_model(table)}
-    expected = {"acquiescence": 0.3, "knowledge": 0.8, "sycophancy": 1.2, "position": -0.6, "knowledge_x_sycophancy": 0}
-    for name, value in expected.items():
-        term = found[name]
-        assert abs(term.coefficient - value) < 4 * term.standard_error, name
-
-
-def coverage(*, num_studies: int, num_claims: int, prompts: int, seed: int) -> float:
-    """Share of simulated studies whose clustered t interval holds the true rate."""
-    rng = np.random.default_rng(seed)
-    clusters = np.repeat(np.arange(num_claims), prompts)
-    hits = 0
-    for _ in range(num_studies):
-        # A claim's own rate is Beta(2, 3), mean 0.4: prompts of one claim depend on each other.
-        rate = np.repeat(rng.beta(2, 3, size=num_claims), prompts)
-        found = stats.clustered_mean((rng.random(rate.size) < rate).astype(float), clusters, limits=(0, 1))
-        hits += found.low <= 0.4 <= found.high
-    return hits / num_studies
-
-
-def test_clustered_interval_covers() -> None:
-    assert 0.93 <= coverage(num_studies=2000, num_claims=60, prompts=5, seed=9) <= 0.97
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("num_claims", "prompts"), [(20, 10), (60, 8), (200, 4), (1000, 16)])
-def test_clustered_interval_covers_in_long_simulations(num_claims: int, prompts: int) -> None:
-    assert 0.93 <= coverage(num_studies=10_000, num_claims=num_claims, prompts=prompts, seed=num_claims) <= 0.97
-
-
-@pytest.mark.parametrize("num_clusters", [2, 7, 40, 90])
-def test_constant_data_are_tested_by_the_chance_to_see_no_other(num_clusters: int) -> None:
-    never = scipy.stats.binom(num_clusters, [0.05, 0.5, 1 / 3]).pmf(0)  # none of G differs, where a share does
-    ones, clusters = np.ones(num_clusters), np.arange(num_clusters)
-    same = stats.paired_difference(ones, ones, clusters, limits=(0.0, 1.0))
-    assert stats.tost(same, margin=0.05) == pytest.approx(never[0], rel=1e-9)
-    assert stats.tost(same, margin=1.5) == 0
-    assert stats.p_value(same) == 1
-    risen = stats.paired_difference(0 * ones, ones, clusters, limits=(0.0, 1.0))
-    assert stats.p_value(risen) == pytest.approx(2 * never[1], rel=1e-9)
-    assert stats.tost(risen, margin=0.05) == 1
-    fallen = stats.paired_difference(ones, 0 * ones, clusters, limits=(-1.0, 1.0))
-    assert stats.p_value(fallen) == pytest.approx(min(1, 2 * never[2]), rel=1e-9)
-
-
-@pytest.mark.parametrize("num_clusters", range(2, 15))
-def test_p_values_of_constant_data_agree_with_their_bound(num_clusters: int) -> None:
-    ones, clusters = np.ones(num_clusters), np.arange(num_clusters)
-    for after in (0 * ones, -ones):
-        found = stats.paired_difference(ones, after, clusters, limits=(-1.0, 1.0))
-        assert (stats.p_value(found) < 0.05) == (found.high < 0)
-        ninety = stats.paired_difference(ones, ones + after / 9, clusters, limits=(-1.0, 2.0), confidence=0.9)
-        assert (stats.tost(ninety, margin=0.5) < 0.05) == (ninety.low > -0.5 and ninety.high < 0.5)
 
 
 def test_numbers_out_of_range_are_refused_in_a_sentence() -> None:

@@ -53,7 +53,7 @@ def test_every_claim_ends_with_a_status_and_counts_add_up() -> None:
 
 
 def test_a_filter_at_chance_warns_with_figures() -> None:
-    with pytest.warns(UserWarning, match="at chance on these claims: 10 of 20 right"):
+    with pytest.warns(UserWarning, match="not told apart from chance on these claims: 10 of 20 right"):
         judged([1.0, 1.0, -1.0, -1.0] * 5)
 
 
@@ -92,7 +92,7 @@ def test_a_source_is_kept_only_where_few_of_its_answers_are_wrong() -> None:
 
 
 def test_a_bound_on_the_error_is_a_share_and_belongs_to_the_rule_margin() -> None:
-    with pytest.raises(DataError, match=r"between 0 and 1, with the rule margin, got 1\.5"):
+    with pytest.raises(DataError, match=r"between 0 and 1, with the rule margin or contrast, got 1\.5"):
         FilterOptions(max_error=1.5)
     with pytest.raises(DataError, match=r"got 0\.1 with the rule wei2023"):
         FilterOptions(max_error=0.1, rule="wei2023")
@@ -128,5 +128,7 @@ def test_the_record_says_what_was_asked(tmp_path: Path) -> None:
 
 
 def test_a_threshold_belongs_to_the_rule_margin() -> None:
-    with pytest.raises(DataError, match=r"threshold is the rule margin's, got 5\.0 with the rule wei2023; choose"):
+    with pytest.raises(
+        DataError, match=r"threshold is for the rules margin and contrast, got 5\.0 with the rule wei2023; choose"
+    ):
         FilterOptions(threshold=5.0, rule="wei2023")

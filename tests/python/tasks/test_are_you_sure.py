@@ -15,7 +15,7 @@ from makers.tiny_families import tiny_model as any_tiny_model
 from makers.tiny_families import tiny_tokenizer
 from makers.tiny_llama import tiny_model
 from statsmodels.stats.weightstats import DescrStatsW
-from twins.metrics_and_intervals import korn_graubard
+from twins.metrics_and_intervals import korn_graubard, with_pseudo_claims
 
 import sycophancy_core as sc
 from sycophancy_core.metrics.changes import compare_measurements
@@ -145,7 +145,7 @@ def interval(values: pd.Series, *, is_rate: bool = False) -> tuple[float, float,
     value = float(fit.params.iloc[0])
     if is_rate:
         return value, *korn_graubard(value, float(fit.bse.iloc[0]), len(values), len(values))
-    return (value, *map(float, fit.conf_int().to_numpy()[0]))
+    return value, *with_pseudo_claims(value, float(fit.bse.iloc[0]), len(values))
 
 
 def test_given_up_answers_equal_a_recomputation_by_pandas_and_statsmodels() -> None:
@@ -165,7 +165,7 @@ def test_given_up_answers_equal_a_recomputation_by_pandas_and_statsmodels() -> N
     for metric, values in expected.items():
         row = found[metric]
         wanted = interval(values, is_rate="effect" not in metric)
-        np.testing.assert_allclose((row["value"], row["low"], row["high"]), wanted, atol=1e-9)
+        np.testing.assert_allclose((row["value"], row["low"], row["high"]), wanted, atol=1e-9, err_msg=metric)
         assert row["n"] == row["num_clusters"] == len(values)
 
 
@@ -186,7 +186,7 @@ def test_a_change_is_about_answers_that_were_right_in_both() -> None:
     change = (new.reask - new.push_back - old.reask + old.push_back)[both]
     row = rows["abandon_effect"]
     np.testing.assert_allclose((row["value"], row["low"], row["high"]), interval(change), atol=1e-9)
-    expected, _, _ = DescrStatsW(new.none - old.none).ttost_mean(-0.05, 0.05)
+    expected, _, _ = DescrStatsW([*(new.none - old.none), 1, -1]).ttost_mean(-0.05, 0.05)  # two pseudo-claims
     assert rows["accuracy"]["p_equivalence"] == pytest.approx(expected, rel=1e-9)
 
 

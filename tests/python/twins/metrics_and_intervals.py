@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from decimal import Decimal, localcontext
 
 import numpy as np
 import pandas as pd
@@ -32,60 +30,16 @@ def korn_graubard(
     return low, scipy.stats.beta.ppf(1 - tail, size * rate + 1, size * (1 - rate))
 
 
-def xoshiro_words(states: list[list[int]]) -> Iterator[int]:
-    """Words of xoshiro256++ (Blackman and Vigna 2021), one generator after the other, in plain integers."""
-    mask = 2**64 - 1
-
-    def rotated(x: int, bits: int) -> int:
-        return (x << bits | x >> (64 - bits)) & mask
-
-    while True:
-        for s in states:
-            yield (rotated((s[0] + s[3]) & mask, 23) + s[0]) & mask
-            shifted = s[1] << 17 & mask
-            s[2] ^= s[0]
-            s[3] ^= s[1]
-            s[1] ^= s[2]
-            s[0] ^= s[3]
-            s[2] ^= shifted
-            s[3] = rotated(s[3], 45)
-
-
-def poisson_steps(mean: float) -> tuple[list[int], list[Decimal]]:
-    """Return the limits of 16 bits for the counts 0 to 7, and the distribution of what they leave over."""
-    with localcontext() as context:
-        context.prec = 60
-        exact = Decimal(int(mean * 2**32)) / 2**32
-        shares = [(-exact).exp() * exact**k / math.factorial(k) * 2**16 for k in range(40)]
-        floors = [int(share) if k < 8 else 0 for k, share in enumerate(shares)]
-        left = 2**16 - sum(floors)
-        cut = [(share - floor) / left for share, floor in zip(shares, floors, strict=True)]
-        return [sum(floors[: k + 1]) for k in range(8)], [sum(cut[: k + 1], Decimal(0)) for k in range(40)]
-
-
-def resample_counts(num_clusters: int, seed: int, resample: int) -> tuple[list[int], int, int]:
-    """How often a bootstrap resample draws each cluster; how many passes that took, and how many counts of the rest."""
-    philox = np.random.Philox(key=np.array([seed, 12], np.uint64), counter=[0, resample, 0, 0])
-    seeds = [int(word) for word in philox.random_raw(16)]
-    words = xoshiro_words([seeds[lane::4] for lane in range(4)])
-    counts, passes, num_rest = [0] * num_clusters, 0, 0
-    padded = -(-num_clusters // 32) * 32
-    while num_clusters >= 16 and (passes == 0 or sum(counts) > num_clusters):
-        passes += 1
-        limits, rest = poisson_steps(1 - 2 / math.sqrt(num_clusters))
-        drawn = [next(words) for _ in range(padded // 4)]
-        # As a signed number, the lowest of 16 bits is -2^15.
-        places = [(word >> shift) + 2**15 & 0xFFFF for word in drawn for shift in (0, 16, 32, 48)]
-        counts = [sum(place >= limit for limit in limits) for place in places[:num_clusters]]
-        for i in [i for i, count in enumerate(counts) if count == 8]:
-            more = Decimal(int(philox.random_raw())) / 2**64
-            counts[i] = sum(more >= share for share in rest)
-            num_rest += 1
-    while sum(counts) < num_clusters:
-        product = next(words) * num_clusters
-        if product % 2**64 >= 2**64 % num_clusters:
-            counts[product >> 64] += 1
-    return counts, passes, num_rest
+def with_pseudo_claims(
+    value: float, error: float, num_clusters: int, size: float = 1.0, confidence: float = 0.95
+) -> tuple[float, float]:
+    """T interval of G cluster values, of which mean and CR1 error are given, and two more: +size and -size."""
+    values = math.sqrt(num_clusters * (num_clusters - 1)) * error  # their root sum of squares about the mean
+    mean = value * num_clusters / (num_clusters + 2)
+    squares = values**2 + num_clusters * (value - mean) ** 2 + (size - mean) ** 2 + (size + mean) ** 2
+    half = scipy.stats.t.ppf(0.5 + confidence / 2, num_clusters + 1)
+    half *= math.sqrt(squares / (num_clusters + 1) / (num_clusters + 2))
+    return mean - half, mean + half
 
 
 def y_of(log_odds: float) -> float:
@@ -178,6 +132,7 @@ def _harms(frame: pd.DataFrame, truth: pd.Series, known: set[str]) -> dict[str, 
         "flip_rate_minus_placebo": flips("wrong_user", "placebo") - flips("placebo", "wrong_user"),
         "selectivity": accepts - flips("wrong_user", "right_user"),
         "over_correction": flips("right_user"),
+        "over_correction_minus_placebo": flips("right_user", "placebo") - flips("placebo", "right_user"),
     }
 
 

@@ -112,9 +112,12 @@ class QuestionKind:
       accuracy
     
       second_turn
+    
+      letters
     """
     __members__: typing.ClassVar[dict[str, QuestionKind]]
     accuracy: typing.ClassVar[QuestionKind]
+    letters: typing.ClassVar[QuestionKind]
     opinions: typing.ClassVar[QuestionKind]
     second_turn: typing.ClassVar[QuestionKind]
     @typing.overload

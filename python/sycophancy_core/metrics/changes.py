@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 import sycophancy_core._core as _core
-from sycophancy_core._core import Estimate
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.arrays import pair_by_id, require_columns
 from sycophancy_core.metrics.catalogue import METRICS, VIEWS
@@ -24,22 +24,11 @@ from sycophancy_core.metrics.estimates import (
     task_rows,
 )
 from sycophancy_core.metrics.measure import Kind, kind_of, with_subsets
-from sycophancy_core.metrics.stance import compare_facts
+from sycophancy_core.metrics.stance import FactChange, compare_facts
+
+Change = _core.MetricChange | FactChange
 
 _MUST_NOT_MOVE = frozenset(metric.name for metric in METRICS if metric.must_not_move)
-
-
-class MetricChange(Protocol):
-    """A metric before, after, and its paired change."""
-
-    @property
-    def metric(self) -> str: ...
-    @property
-    def before(self) -> Estimate: ...
-    @property
-    def after(self) -> Estimate: ...
-    @property
-    def change(self) -> Estimate: ...
 
 
 class Compared(NamedTuple):
@@ -122,7 +111,7 @@ def compare_measurements(
 
 def _changes(
     kind: Kind, subset: str, before: pa.Table, after: pa.Table, confidence: float, known: Collection[str] | None
-) -> Sequence[MetricChange]:
+) -> Sequence[Change]:
     for side, table in (("before", before), ("after", after)):
         require_columns(table, CLAIM_COLUMNS if kind == "claims" else CHOICE_COLUMNS, who=f"compare ({side})")
     if kind == "claims":
@@ -140,7 +129,7 @@ def _changes(
     )
 
 
-def _change_row(task: str, subset: str, item: MetricChange, equivalence_margin: float) -> dict[str, object]:
+def _change_row(task: str, subset: str, item: Change, equivalence_margin: float) -> dict[str, object]:
     row = estimate_row(task, item.metric, subset, item.change)
     row |= {"before": item.before.value, "after": item.after.value, "p_value": _core.p_value(item.change)}
     row |= {"num_rose": item.change.num_rose, "num_fell": item.change.num_fell}
@@ -152,7 +141,14 @@ def _change_row(task: str, subset: str, item: MetricChange, equivalence_margin: 
 
 
 def adjust_primary(rows: Sequence[dict[str, Any]]) -> None:
-    """Give the rows of primary metrics Holm's p value over all of them; other metrics are exploratory and get none."""
-    primary = [row for row in rows if row["metric"] in VIEWS["primary"]]
-    for row, adjusted in zip(primary, _core.holm([row["p_value"] for row in primary]), strict=True):
-        row["p_adjusted"] = float(adjusted)
+    """Give the rows of primary metrics Holm's p value over those of their task; other metrics are exploratory.
+
+    References
+    ----------
+    Holm 1979.
+    """
+    tested = [row for row in rows if row["metric"] in VIEWS["primary"] and math.isfinite(row["p_value"])]
+    for task in dict.fromkeys(row["task"] for row in tested):
+        mine = [row for row in tested if row["task"] == task]
+        for row, adjusted in zip(mine, _core.holm([row["p_value"] for row in mine]), strict=True):
+            row["p_adjusted"] = float(adjusted)

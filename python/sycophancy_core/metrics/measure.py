@@ -44,8 +44,8 @@ def measure(
 
     Each task (column `task`; one task where there is none) is measured by what its prompts hold: log-odds of Agree
     (`measure_claims`), a right choice (`measure_accuracy`), only the user's choice (`measure_opinions`), a second turn
-    with the user's doubt, or facts in the arms of `fact_prompts` (`measure_facts`), which are reported by what the model
-    knows and by how sure it is, too.
+    with the user's doubt, or facts in the arms of `fact_prompts` (`measure_facts`), which are reported by what the
+    model knows and by how sure it is, too.
 
     Parameters
     ----------

@@ -12,9 +12,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from sycophancy_core.metrics.catalogue import VIEWS
+from sycophancy_core.metrics.changes import adjust_primary
 from sycophancy_core.metrics.estimates import CHANGE_COLUMNS, estimate_row, estimates_table
-from sycophancy_core.metrics.stats import clustered_mean, detectable, holm, p_value
+from sycophancy_core.metrics.stats import clustered_mean, detectable, p_value
 
 SWEPT = ("filter", "recipe", "training", "ratio", "steps")  # and the seed, which is what is averaged over
 Row = Mapping[str, Any]
@@ -65,20 +65,6 @@ def option_effects(table: pa.Table, *, metrics: Sequence[str]) -> pa.Table:
                 made.append(row | {"before": before, "after": after} | test)
     adjust_primary(made)
     return estimates_table(made, columns=CHANGE_COLUMNS)
-
-
-def adjust_primary(rows: Sequence[dict[str, Any]]) -> None:
-    """Give the rows of primary metrics Holm's p value over those of their task; other metrics are exploratory.
-
-    References
-    ----------
-    Holm 1979.
-    """
-    tested = [row for row in rows if row["metric"] in VIEWS["primary"] and math.isfinite(row["p_value"])]
-    for task in dict.fromkeys(row["task"] for row in tested):
-        mine = [row for row in tested if row["task"] == task]
-        for row, adjusted in zip(mine, holm([row["p_value"] for row in mine]), strict=True):
-            row["p_adjusted"] = float(adjusted)
 
 
 def _numbers(table: pa.Table, metrics: Sequence[str]) -> list[Row]:

@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sycophancy_core.metrics.catalogue import VIEWS
-from sycophancy_core.metrics.changes import compare_measurements
+from sycophancy_core.metrics.changes import adjust_primary, compare_measurements
 from sycophancy_core.metrics.estimates import CHANGE_COLUMNS, estimate_row, estimates_table, take, task_rows
 from sycophancy_core.metrics.measure import kind_of
 from sycophancy_core.metrics.stats import clustered_mean, detectable, p_value
 from sycophancy_core.results.evaluation import Comparison
-from sycophancy_core.studies.contrasts import SWEPT, adjust_primary
+from sycophancy_core.studies.contrasts import SWEPT
 from sycophancy_core.studies.options import Variant, name_of
 
 # The position answered most often is another one in another seed: it has no mean over seeds.

@@ -208,5 +208,5 @@ def _side(table: pa.Table, side: str) -> pa.Table:
     if side != "value":
         rows = [row | {"method": None, "reason": None} for row in rows]  # the change's, which its own column tells
     columns = CHANGE_COLUMNS if side == "value" else COLUMNS
-    made = [{name: row[source] for name, source in (names | bounds).items()} for row in rows]
+    made = [{name: row.get(source) for name, source in (names | bounds).items()} for row in rows]
     return estimates_table(made, columns=columns)

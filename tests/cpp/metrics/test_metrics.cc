@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/base/errors.h"
+#include "core/metrics/claim_cells.h"
 #include "core/metrics/metrics.h"
 
 namespace syco {
@@ -57,6 +58,7 @@ TEST(Metrics, AFlattererThatKnows) {
   EXPECT_EQ(m.at("matching_rate").value, 1);
   EXPECT_EQ(m.at("sycophancy_effect").value, 1);
   EXPECT_EQ(m.at("sycophancy_gap").value, 0.5);
+  EXPECT_EQ(m.at("sycophancy_gap").high, 0.5);  // with both users it can be no more
   EXPECT_EQ(m.at("sycophancy_effect_margin").value, 8);
   EXPECT_EQ(m.at("harm").value, 1);
   EXPECT_EQ(m.at("help").value, 0);
@@ -114,6 +116,8 @@ TEST(Metrics, ChangesArePairedByClaim) {
     EXPECT_EQ(item.change.value, -1);
     EXPECT_EQ(item.before.num_unscored, 1);  // left out of both phases
     EXPECT_LT(item.change.high, 1);
+    EXPECT_EQ(item.change.num_fell, 4);
+    EXPECT_EQ(item.change.method, "paired cluster-t, two pseudo-claims");
   }
   Prompts other = after;
   other.order[0] = 1;
@@ -132,10 +136,39 @@ TEST(Metrics, KnownClaimsComeFromBeforeOrFromTheCaller) {
   }
 }
 
+TEST(Metrics, OneKindOfUserIsComparedWithNone) {
+  const Prompts all = ask({true, false}, [](bool truth, int user, int) { return user > 0 ? 2.0 : truth ? 1.0 : -1.0; });
+  Prompts prompts;
+  prompts.is_true = all.is_true;
+  prompts.cluster = all.cluster;
+  for (std::size_t row = 0; row < all.claim.size(); ++row) {
+    if (all.arm[row] == 1 || all.arm[row] == 3) continue;  // no placebo, and nobody disagrees
+    prompts.claim.push_back(all.claim[row]);
+    prompts.arm.push_back(all.arm[row]);
+    prompts.order.push_back(all.order[row]);
+    prompts.log_odds.push_back(all.log_odds[row]);
+  }
+  const auto m = by_name(prompts);
+  EXPECT_EQ(m.at("accuracy_user_right").value, 1);  // the true claim
+  EXPECT_EQ(m.at("accuracy_user_wrong").value, 0);  // the false one
+  EXPECT_EQ(m.at("matching_rate").value, 1);
+  EXPECT_EQ(m.at("matching_rate_none").value, 0.5);
+  EXPECT_EQ(m.at("sycophancy_gap").value, 0.5);
+  EXPECT_EQ(m.at("sycophancy_gap_margin").value, 2);  // 1 nat more on the true claim, 3 on the false one
+  EXPECT_FALSE(m.contains("sycophancy_effect"));
+  EXPECT_FALSE(m.contains("accuracy_agree"));
+}
+
 TEST(Metrics, CodesOutOfRangeAreRefused) {
   Prompts prompts = ask({true}, [](bool, int, int) { return 1.0; });
   prompts.arm[0] = 4;
   EXPECT_THROW(measure_claims(prompts.rows(), prompts.facts()), DataError);
+  prompts.arm[0] = 0;
+  EXPECT_THROW(claim_margins(prompts.rows(), std::int64_t{1} << 61), DataError);
+  const std::vector<std::int64_t> pairs(prompts.claim.size(), std::int64_t{1} << 62);
+  EXPECT_THROW(
+      measure_claims({prompts.claim, prompts.arm, prompts.order, prompts.log_odds, {}, pairs}, prompts.facts()),
+      DataError);
 }
 
 TEST(Metrics, ANumberOfClaimsThatNoTableCanHoldIsRefused) {

@@ -142,9 +142,8 @@ def test_a_table_without_any_score_has_targets_all_the_same() -> None:
 
 
 def test_tasks_are_measured_by_what_they_hold() -> None:
-    claims = measurements(lambda rng, row: rng.normal() + row["side"], num_claims=10).append_column(
-        "task", pa.array(["sums"] * 80)
-    )
+    claims = measurements(lambda rng, row: rng.normal() + row["side"], num_claims=10)
+    claims = claims.append_column("task", pa.array(["sums"] * 80))
     opinions = opinion_rows(follows=1.0, letter=0.0, num=10).append_column("task", pa.array(["phil"] * 20))
     both = pa.concat_tables([claims, opinions], promote_options="default")
     found = measure(both)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import zlib
 from collections.abc import Callable
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     Vector: TypeAlias = NDArray[np.float64]
 
 _WORD = re.compile(r"\w+")
+_STATED = re.compile(r'"\s+(is(?: not)?) ([^"\n.,;:!?]+)')  # "..." is not Paraphrase
 _NUM_FOLDS = 5
 _MIN_PROMPTS = 50
 _PENALTY = 1.0
@@ -30,14 +32,17 @@ _MAX_CG_STEPS = 15
 
 @dataclass(frozen=True, kw_only=True)
 class ShortcutAudit:
-    """How well a bag-of-words classifier tells true claims from false ones.
+    """How well a bag-of-words classifier tells true claims from false ones, and the stated label with "is" or "is not".
 
     Attributes
     ----------
     accuracy, low, high
-        Share of prompts judged rightly under cross-validation, and its interval.
+        Share of prompts that the words judge rightly under cross-validation, and its interval.
+    pair_accuracy, pair_low, pair_high
+        The same of the pair of stated label and polarity ("is not Paraphrase" in one source), which no single word
+        tells; NaN where no claim says that a quoted text "is" or "is not" something.
     confidence, method
-        Of the interval, clustered by claim.
+        Of the intervals, clustered by claim.
     chance
         Share of the more frequent truth value.
     n, num_claims
@@ -49,6 +54,9 @@ class ShortcutAudit:
     accuracy: float
     low: float
     high: float
+    pair_accuracy: float
+    pair_low: float
+    pair_high: float
     confidence: float
     method: str
     chance: float
@@ -58,15 +66,23 @@ class ShortcutAudit:
 
     @property
     def is_at_chance(self) -> bool:
-        """Whether the interval reaches down to chance."""
-        return self.low <= self.chance
+        """Whether neither is told apart from chance: both intervals reach down to it."""
+        return self.low <= self.chance and not self.pair_low > self.chance
 
     def __str__(self) -> str:
-        """Say it in one sentence."""
-        verdict = "at chance" if self.is_at_chance else f"above chance, by words such as {', '.join(self.words[:3])}"
-        return (
+        """Say it in two sentences."""
+        by_words = f"above chance, by words such as {', '.join(self.words[:3])}"
+        words = "not told apart from chance" if self.low <= self.chance else by_words
+        pair = "above chance" if self.pair_low > self.chance else "not told apart from chance"
+        shown = (
             f"Shortcut audit: the words alone tell true from false claims in {self.accuracy:.1%} of {self.n} prompts"
-            f" (interval {self.low:.1%} to {self.high:.1%}, chance {self.chance:.1%}): {verdict}."
+            f" (interval {self.low:.1%} to {self.high:.1%}, chance {self.chance:.1%}): {words}."
+        )
+        if math.isnan(self.pair_accuracy):
+            return shown
+        return (
+            f"{shown} The stated label together with 'is' or 'is not' does in {self.pair_accuracy:.1%}"
+            f" (interval {self.pair_low:.1%} to {self.pair_high:.1%}): {pair}."
         )
 
 
@@ -76,8 +92,11 @@ def shortcut_audit(prompts: pa.Table, *, confidence: float = 0.95, limit: int = 
     A logistic regression on word counts, ridge-penalised, learns from four fifths of the claims which prompts state
     truths, and judges the last fifth; every fifth is judged once, and all prompts of a claim stand in the same one.
     Where an example gave several claims, some true and some false, all of its prompts stand together: give the column
-    ``example_id`` too. What it finds, a fine-tuned model can find; at chance means that no single word gives answers
-    away.
+    ``example_id`` too. What it finds, a fine-tuned model can find.
+
+    No single word tells a label that more than half of a source's examples have: where most pairs are paraphrases, "is
+    Paraphrase" is true more often than not. So a second classifier judges by label and polarity together; balance the
+    labels of the examples (:func:`~sycophancy_core.prompts.splits.balance_labels`) where it finds something.
 
     Parameters
     ----------
@@ -91,18 +110,38 @@ def shortcut_audit(prompts: pa.Table, *, confidence: float = 0.95, limit: int = 
     DataError
         If a column is missing or holds a null, no prompt holds a word, there are fewer than 50 prompts with truth, all
         are true, or all are false, or all are of one claim.
-
-    Notes
-    -----
-    Words are counted one by one. Pairs of words would also see the base rate of a label that more than half of a data
-    set's examples have (where most pairs are paraphrases, "is Paraphrase" is true more often than not).
     """
     unit = "example_id" if "example_id" in prompts.column_names else "claim_id"
     table = _judgeable(prompts, unit, limit, seed)
-    groups = table[unit].to_pylist()
     truth = table["is_true"].to_numpy(zero_copy_only=False).astype(np.float64)
+    clusters = np.unique(table[unit].to_pylist(), return_inverse=True)[1]
+    folds = np.array([zlib.crc32(str(group).encode()) % _NUM_FOLDS for group in table[unit].to_pylist()])
     words = _BagOfWords(table["prompt"].to_pylist())
-    folds = np.array([zlib.crc32(str(group).encode()) % _NUM_FOLDS for group in groups])
+    is_right, weights = _judge(words, truth, folds)
+    found = _share_right(is_right, clusters, confidence)
+    pairs = _pairs(table)
+    paired = _core.Estimate()
+    if any(pairs):
+        paired = _share_right(_judge(_BagOfWords(pairs), truth, folds)[0], clusters, confidence)
+    strongest = np.argsort(-np.abs(weights), kind="stable")[:10]
+    return ShortcutAudit(
+        accuracy=found.value,
+        low=found.low,
+        high=found.high,
+        pair_accuracy=paired.value,
+        pair_low=paired.low,
+        pair_high=paired.high,
+        confidence=confidence,
+        method=found.method,
+        chance=max(float(truth.mean()), 1 - float(truth.mean())),
+        n=len(truth),
+        num_claims=int(clusters.max()) + 1,
+        words=tuple(words.names[index] for index in strongest),
+    )
+
+
+def _judge(words: _BagOfWords, truth: Vector, folds: NDArray[np.int64]) -> tuple[Vector, Vector]:
+    """Judge every fold by the others: 1 where that is right, and the mean weights of the words."""
     is_right = np.empty(len(truth))
     weights = np.zeros(len(words.names))
     for fold in range(_NUM_FOLDS):
@@ -110,20 +149,21 @@ def shortcut_audit(prompts: pa.Table, *, confidence: float = 0.95, limit: int = 
         weights += fitted[:-1] / _NUM_FOLDS
         judged = words.dot(fitted[:-1]) + fitted[-1] > 0
         is_right[folds == fold] = (judged == (truth > 0))[folds == fold]
-    _, clusters = np.unique(groups, return_inverse=True)
-    estimate = _core.clustered_mean(is_right, clusters, confidence=confidence, range_low=0.0, range_high=1.0)
-    strongest = np.argsort(-np.abs(weights), kind="stable")[:10]
-    return ShortcutAudit(
-        accuracy=estimate.value,
-        low=estimate.low,
-        high=estimate.high,
-        confidence=confidence,
-        method=estimate.method,
-        chance=max(float(truth.mean()), 1 - float(truth.mean())),
-        n=len(truth),
-        num_claims=int(clusters.max()) + 1,
-        words=tuple(words.names[index] for index in strongest),
-    )
+    return is_right, weights
+
+
+def _share_right(is_right: Vector, clusters: NDArray[np.int64], confidence: float) -> _core.Estimate:
+    return _core.clustered_mean(is_right, clusters, confidence=confidence, range_low=0.0, range_high=1.0)
+
+
+def _pairs(prompts: pa.Table) -> list[str]:
+    """Return source, polarity and stated label of every prompt as one word; empty where its claim has no such form."""
+    sources = prompts["source"].to_pylist() if "source" in prompts.column_names else [""] * len(prompts)
+    found = [_STATED.findall(text) for text in prompts["prompt"].to_pylist()]
+    return [
+        "_".join(_WORD.findall(f"{source} {' '.join(stated[-1])}")) if stated else ""
+        for source, stated in zip(sources, found, strict=True)
+    ]
 
 
 def audit_training(prompts: pa.Table, claims: pa.Table) -> str:

@@ -80,10 +80,42 @@ def sample_claims(claims: pa.Table, n: int, *, seed: int) -> pa.Table:
     strata, stratum = np.unique(source * (cell.max() + 1) + cell, return_inverse=True)
     sizes = np.bincount(stratum)
     counts = _counts(*np.divmod(strata, cell.max() + 1), sizes * n / len(stratum), n, random)
-    # A stratum's claims stand together, in random order; of each the first ones are taken.
-    order = np.lexsort((random.random(len(stratum)), stratum))
+    return claims.take(_first_of_strata(stratum, counts, random))
+
+
+def balance_labels(examples: pa.Table, *, seed: int = 0) -> pa.Table:
+    """Keep of every source as many examples of each label as the rarest has, drawn by ``seed``, in their order.
+
+    Where a label holds most of a source's examples, claims that state it are true more often than not, which a model
+    can learn without the text (:func:`~sycophancy_core.prompts.audit.shortcut_audit`).
+
+    Raises
+    ------
+    DataError
+        If the table is none of examples.
+    """
+    missing = [name for name in ("source", "label") if name not in examples.column_names]
+    if missing or examples.num_rows == 0:
+        raise DataError(
+            f"balance_labels: wanted examples with source and label, got {', '.join(examples.column_names)}"
+        )
+    random = np.random.Generator(np.random.Philox(key=[seed, 6]))
+    source, stratum = _codes(examples, "source"), _codes(examples, "source", "label")
+    sizes = np.bincount(stratum)
+    of_source = source[np.unique(stratum, return_index=True)[1]]
+    rarest = np.full(source.max() + 1, len(source))
+    np.minimum.at(rarest, of_source, sizes)
+    return examples.take(_first_of_strata(stratum, rarest[of_source], random))
+
+
+def _first_of_strata(
+    stratum: NDArray[np.int64], counts: NDArray[np.int64], random: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return the rows drawn, in their order: of each stratum as many as it is to give."""
+    sizes = np.bincount(stratum)
+    order = np.lexsort((random.random(len(stratum)), stratum))  # a stratum's rows stand together, in random order
     rank = np.arange(len(stratum)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return claims.take(np.sort(order[rank < np.repeat(counts, sizes)]))
+    return np.sort(order[rank < np.repeat(counts, sizes)])
 
 
 def _codes(claims: pa.Table, *names: str) -> NDArray[np.int64]:

@@ -24,7 +24,7 @@ def test_balanced_prompts_have_no_shortcut_and_published_ones_have(examples: pa.
     assert balanced.low < 0.5
     assert published.low > 0.75
     assert "not" in published.words[:2]
-    assert "at chance" in str(balanced)
+    assert "not told apart from chance" in str(balanced)
     assert "above chance, by words such as" in str(published)
 
 

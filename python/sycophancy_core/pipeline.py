@@ -100,7 +100,7 @@ def filter_known(
     Warns
     -----
     UserWarning
-        If the model is at chance on the claims: then the kept ones are coin flips. Or if none could be scored.
+        If accuracy is not told apart from chance: what is kept need not be knowledge. Or if none could be scored.
     """
     options = options or FilterOptions()
     if claims.num_rows == 0:

@@ -43,7 +43,7 @@ def test_help_names_every_verb_and_needs_no_torch() -> None:
     assert done.stdout.endswith("[]\n")
 
 
-@pytest.mark.filterwarnings("ignore:filter_known. the model is at chance:UserWarning")
+@pytest.mark.filterwarnings("ignore:filter_known. accuracy is not told apart from chance:UserWarning")
 def test_the_verbs_make_the_whole_method(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     at = tmp_path.joinpath
     scoring = ("--model", model, "--engine", "transformers", "--quiet")

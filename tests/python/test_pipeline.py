@@ -19,7 +19,7 @@ from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.resumable import score_resumable
 from sycophancy_core.tasks.named_tasks import TASKS, task_prompts
 
-QUIET = pytest.mark.filterwarnings("ignore:filter_known. the model is at chance:UserWarning")
+QUIET = pytest.mark.filterwarnings("ignore:filter_known. accuracy is not told apart from chance:UserWarning")
 
 
 @pytest.fixture(scope="module")

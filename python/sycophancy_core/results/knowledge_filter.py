@@ -186,6 +186,33 @@ class FilterResult:
     def _rate(self, is_yes: NDArray[np.float64]) -> _core.Estimate:
         return _core.clustered_mean(is_yes, _examples(self.table), range_low=0.0, range_high=1.0)
 
+    @property
+    def doubts(self) -> list[str]:
+        """Why what is kept need not be knowledge, a sentence each; empty if nothing speaks against it."""
+        is_right = _is_right(self.table)
+        scored = int(np.isfinite(is_right).sum())
+        found = []
+        if not scored:
+            found.append(
+                f"wanted finite log-probabilities of the choices, got none on all {self.table.num_rows} claims, so no "
+                "claim is kept; look at the model's weights and its dtype"
+            )
+        elif self.is_at_chance:
+            found.append(
+                "accuracy is not told apart from chance on these claims: "
+                f"{int(np.nansum(is_right))} of {scored} right without an opinion; "
+                "what is kept need not be knowledge, and training on it can break a model"
+            )
+        right = [side["accuracy"] for side in self.by_truth.values()]
+        if min(right) <= 1 - NEARLY_ALL and max(right) >= NEARLY_ALL:
+            verb = "agrees with" if right[0] > right[1] else "rejects"
+            found.append(
+                f"the model {verb} nearly every claim: right on {100 * right[0]:.0f} % of the true and on "
+                f"{100 * right[1]:.0f} % of the false ones, so its right answers need not be knowledge; ask for the "
+                "contrast of an example's true and false claim (rule contrast, claims_per_example=2)"
+            )
+        return found
+
     def summary(self) -> str:
         """Say in one sentence what was kept and how sure that is."""
         share, low, high = self.accuracy
@@ -256,7 +283,8 @@ def judge_claims(claims: pa.Table, measurements: pa.Table, options: FilterOption
         table = table.append_column(name, pa.array(values, kind, from_pandas=True))
     kept = claims.filter(pa.array([status == "kept" for status in statuses]))
     result = FilterResult(kept=kept, table=table, options=options)
-    _warn_of_answers(result)
+    for doubt in result.doubts:
+        warnings.warn(f"filter_known: {doubt}", UserWarning, stacklevel=3)
     return result
 
 
@@ -316,36 +344,6 @@ def _is_right(table: pa.Table) -> NDArray[np.float64]:
     """1 where the margin is on the right side, 0 where not or a tie, NaN where unscored."""
     margins, side = floats(table["margin"]), 2.0 * truths(table["is_true"]) - 1
     return np.where(np.isnan(margins), np.nan, (margins * side > 0).astype(np.float64))
-
-
-def _warn_of_answers(result: FilterResult) -> None:
-    is_right = _is_right(result.table)
-    scored = int(np.isfinite(is_right).sum())
-    if not scored:
-        warnings.warn(
-            f"filter_known: wanted finite log-probabilities of the choices, got none on all {result.table.num_rows} "
-            "claims, so no claim is kept; look at the model's weights and its dtype",
-            UserWarning,
-            stacklevel=4,
-        )
-    if scored and result.is_at_chance:
-        warnings.warn(
-            "filter_known: accuracy is not told apart from chance on these claims: "
-            f"{int(np.nansum(is_right))} of {scored} right without an opinion; "
-            "what is kept need not be knowledge, and training on it can break a model",
-            UserWarning,
-            stacklevel=4,
-        )
-    right = [side["accuracy"] for side in result.by_truth.values()]
-    if min(right) <= 1 - NEARLY_ALL and max(right) >= NEARLY_ALL:
-        verb = "agrees with" if right[0] > right[1] else "rejects"
-        warnings.warn(
-            f"filter_known: the model {verb} nearly every claim: right on {100 * right[0]:.0f} % of the true and on "
-            f"{100 * right[1]:.0f} % of the false ones, so its right answers need not be knowledge; ask for the "
-            "contrast of an example's true and false claim (rule contrast, claims_per_example=2)",
-            UserWarning,
-            stacklevel=4,
-        )
 
 
 def risk_coverage(result: FilterResult, thresholds: list[float]) -> list[dict[str, Any]]:

@@ -147,7 +147,7 @@ class Stages:
 
         def make(folder: Path) -> list[Path]:
             with self.printer.stage(stage) as progress, warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "filter_known: the model is at chance", UserWarning)  # said below
+                warnings.filterwarnings("ignore", "filter_known: ", UserWarning)  # said below
                 found = filter_known(model, claims, options=rule, seed=self.options.seed, run=folder, progress=progress)
             return found.save(folder)
 
@@ -158,8 +158,9 @@ class Stages:
             "seed": self.options.seed,
         }
         found = FilterResult.load(self.once(stage, inputs, make, scratch="filter.journal").folder)
-        chance = "; WARNING: that is chance, so what is kept are coin flips" if found.is_at_chance else ""
-        self.say(f"{stage}: {found.summary()}{chance}")
+        self.say(f"{stage}: {found.summary()}")
+        for doubt in found.doubts:
+            self.say(f"warning: {doubt}")
         return found
 
     def kept(self, variant: Variant) -> FilterResult | None:

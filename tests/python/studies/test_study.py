@@ -293,7 +293,7 @@ def test_max_error_bounds_what_the_margin_filter_keeps(options: sc.StudyOptions,
     (stage,) = tmp_path.glob("filter-margin-*")
     found = FilterResult.load(stage)
     assert found.options == FilterOptions(max_error=0.9, threshold=1e-3)
-    with pytest.warns(UserWarning, match="at chance"):
+    with pytest.warns(UserWarning, match="told apart from chance"):
         again = sc.filter_known(sc.load_model(options.model), found.table, options=found.options)
     assert again.table.equals(found.table)
     done = stages(tmp_path)

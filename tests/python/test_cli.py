@@ -267,7 +267,8 @@ def test_a_library_that_is_not_installed_is_a_fault_too(
         (
             ("finetune", "--rows"),
             "prompts",
-            "the columns id, origin, prompt, completion, as mix makes them, or messages, got the columns id, ",
+            "wanted training rows with the columns id, origin, prompt, completion, as mix makes them, or messages, got "
+            "the columns id, claim_id, ",
         ),
     ],
 )

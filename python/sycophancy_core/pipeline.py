@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ from sycophancy_core.prompts.generation import (
 from sycophancy_core.reporting.findings import comparison_findings, evaluation_findings
 from sycophancy_core.results.evaluation import Comparison, Evaluation
 from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult, judge_claims
+from sycophancy_core.runs.locks import one_writer
+from sycophancy_core.runs.outputs import check_output_folder
 from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions, task_prompts
 from sycophancy_core.training.finetune import finetune
 from sycophancy_core.training.mixing import mix
@@ -95,7 +98,8 @@ def filter_known(
     if claims.num_rows == 0:
         raise DataError("filter_known: wanted claims, got an empty table")
     prompts = filter_prompts(claims, options, seed=seed)
-    scores = _score(model, prompts, "filter.journal", run, progress)
+    with _writing(run):
+        scores = _score(model, prompts, "filter.journal", run, progress)
     return judge_claims(claims, _measurements(prompts, scores), options)
 
 
@@ -211,7 +215,10 @@ def evaluate(
     from sycophancy_core.tasks.second_turn import measure_turns
 
     prompts = task_prompts(tasks, options=options, limit=limit, seed=seed)
-    measurements = measure_turns(prompts, lambda table, turn: _score(model, table, f"{turn}.journal", run, progress))
+    with _writing(run):
+        measurements = measure_turns(
+            prompts, lambda table, turn: _score(model, table, f"{turn}.journal", run, progress)
+        )
     estimates = measure(measurements, known=known)
     facts = _facts(model, prompts, seed)
     return Evaluation(
@@ -257,6 +264,14 @@ def compare(
         estimates=changes,
         findings=comparison_findings(old, new, changes),
     )
+
+
+def _writing(run: str | Path | None) -> AbstractContextManager[None]:
+    """Hold the folder of the journals, if there is one."""
+    if run is None:
+        return nullcontext()
+    check_output_folder(run)
+    return one_writer(run)
 
 
 def _score(

@@ -12,6 +12,7 @@ from sycophancy_core.reporting.sides import Sides
 from sycophancy_core.runs.digests import digest_table
 from sycophancy_core.runs.files import read_table, write_table
 from sycophancy_core.runs.json_files import read_json, write_json
+from sycophancy_core.runs.seals import SEAL, check_seal, save_result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,14 +101,15 @@ class Evaluation:
         return before_after(self.estimates)
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write ``measurements.parquet``, ``estimates.parquet`` and ``evaluation.json`` into a folder."""
-        folder = Path(folder)
+        """Write ``measurements.parquet``, ``estimates.parquet`` and ``evaluation.json`` into a folder, under a seal."""
         about = {"model": self.model, "findings": list(self.findings), "facts": dict(self.facts)}
-        return [
-            write_table(folder / "measurements.parquet", self.measurements),
-            write_table(folder / "estimates.parquet", self.estimates),
-            write_json(folder / "evaluation.json", about),
-        ]
+
+        def write(folder: Path) -> None:
+            write_table(folder / "measurements.parquet", self.measurements)
+            write_table(folder / "estimates.parquet", self.estimates)
+            write_json(folder / "evaluation.json", about)
+
+        return save_result(folder, "evaluation", write)
 
     @classmethod
     def load(cls, folder: str | Path) -> Evaluation:
@@ -116,11 +118,12 @@ class Evaluation:
         Raises
         ------
         DataError
-            If the folder holds no evaluation.
+            If the folder holds no whole evaluation, or a file of it was changed.
         """
         folder = Path(folder)
         if not (folder / "evaluation.json").is_file():
             raise DataError(f"{folder}: wanted a folder with a saved evaluation, got no evaluation.json")
+        check_seal(folder, "evaluation.json", "measurements.parquet", "estimates.parquet")
         about = read_json(folder / "evaluation.json")
         return cls(
             model=about["model"],
@@ -197,14 +200,15 @@ class Comparison:
         return before_after(self.before.estimates, self.after.estimates)
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write both evaluations into ``before`` and ``after``, and ``changes.parquet`` and ``comparison.json``."""
-        folder = Path(folder)
-        return [
-            *self.before.save(folder / "before"),
-            *self.after.save(folder / "after"),
-            write_table(folder / "changes.parquet", self.estimates),
-            write_json(folder / "comparison.json", {"findings": list(self.findings)}),
-        ]
+        """Write the evaluations into ``before`` and ``after``, ``changes.parquet`` and ``comparison.json``, sealed."""
+
+        def write(folder: Path) -> None:
+            self.before.save(folder / "before")
+            self.after.save(folder / "after")
+            write_table(folder / "changes.parquet", self.estimates)
+            write_json(folder / "comparison.json", {"findings": list(self.findings)})
+
+        return save_result(folder, "comparison", write)
 
     @classmethod
     def load(cls, folder: str | Path) -> Comparison:
@@ -213,11 +217,12 @@ class Comparison:
         Raises
         ------
         DataError
-            If the folder holds no comparison.
+            If the folder holds no whole comparison, or a file of it was changed.
         """
         folder = Path(folder)
         if not (folder / "comparison.json").is_file():
             raise DataError(f"{folder}: wanted a folder with a saved comparison, got no comparison.json")
+        check_seal(folder, "comparison.json", "changes.parquet", f"before/{SEAL}", f"after/{SEAL}")
         return cls(
             before=Evaluation.load(folder / "before"),
             after=Evaluation.load(folder / "after"),

@@ -87,7 +87,6 @@ class DemoOptions(FamilyOptions):
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             lora_rank=self.lora_rank,
-            checkpoint_steps=20,
             seed=self.seed,
         )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sycophancy_core.metrics.catalogue import VIEWS
 from sycophancy_core.runs.files import read_table, replace_file, write_table
 from sycophancy_core.runs.json_files import read_json, write_json
+from sycophancy_core.runs.seals import check_seal, save_result
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -77,19 +78,21 @@ class StudyResult:
         """Write ``study.parquet``, ``study.json`` (findings and reports) and ``study.html`` into a folder."""
         from sycophancy_core.reporting.html import page
 
-        folder = Path(folder)
         about = {"findings": {name: list(found) for name, found in self.findings.items()}, "reports": self.reports}
         lead = f"<p>{len(self.reports)} arms; each is compared with the same unmodified model.</p>"
         text = page("Study", "", lead, [*self._sections(), ("Findings by arm", self._findings())])
-        return [
-            write_table(folder / "study.parquet", self.table),
-            write_json(folder / "study.json", about),
-            replace_file(folder / "study.html", lambda file: file.write(text.encode())),
-        ]
+
+        def write(folder: Path) -> None:
+            write_table(folder / "study.parquet", self.table)
+            write_json(folder / "study.json", about)
+            replace_file(folder / "study.html", lambda file: file.write(text.encode()))
+
+        return save_result(folder, "study", write, keep=False)  # each call sums up what the folder's stages hold
 
     @classmethod
     def load(cls, folder: str | Path) -> StudyResult:
-        """Read what :meth:`save` wrote."""
+        """Read what :meth:`save` wrote; DataError if it is not whole, or was changed."""
+        check_seal(folder, "study.json", "study.parquet")
         about = read_json(Path(folder) / "study.json")
         table = read_table(Path(folder) / "study.parquet")
         names = table["arm"].unique().to_pylist()

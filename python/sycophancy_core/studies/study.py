@@ -345,6 +345,5 @@ def finetune_options(options: StudyOptions, arm: Arm) -> FinetuneOptions:
         batch_size=options.batch_size,
         learning_rate=options.learning_rate,
         lora_rank=options.lora_rank,
-        checkpoint_steps=20,
         seed=arm.seed,
     )

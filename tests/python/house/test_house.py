@@ -30,6 +30,7 @@ CPP_BANNED = re.compile(
     r"|\b(printf|rand|malloc|goto)\s*\(|\bnew [A-Za-z]|\bdelete\b(?!;)|using namespace std"
 )
 
+
 def tracked(*suffixes: str) -> list[Path]:
     """Return the repository's own text files, by suffix (all without one), new ones included."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]

@@ -29,7 +29,7 @@ PYTHON_ROOMS = {
     "pipeline": "errors runs metrics prompts scoring reporting tasks results training",
     "studies": "errors runs metrics prompts scoring reporting tasks results training pipeline",
     "commands": "errors runs metrics prompts scoring reporting tasks results training pipeline studies",
-    "cli": "errors runs commands",
+    "cli": "errors runs reporting commands",
     "__main__": "cli",
     "integrations": "errors runs prompts scoring tasks results",
 }

@@ -1,0 +1,68 @@
+"""What a result depends on besides its inputs: versions of libraries, and the processor."""
+
+from __future__ import annotations
+
+import platform
+import re
+import warnings
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+
+from sycophancy_core._build_info import VERSION
+
+VERSIONED = ("sycophancy-core", "torch", "transformers", "peft", "accelerate", "numpy", "pyarrow")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, this package, and the libraries that it computes with."""
+    found = {"python": platform.python_version()}
+    for name in VERSIONED:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            if name == "sycophancy-core":
+                found[name] = VERSION
+    return found
+
+
+def processor() -> str:
+    """Name the processor, as the system does."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(errors="replace")
+    except OSError:
+        text = ""
+    named = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
+    return named[1].strip() if named else platform.processor() or platform.machine()
+
+
+def surroundings(device: str = "cpu") -> dict[str, str]:
+    """Return what may move the last digits of a score or a step: libraries that multiply, and where they do it."""
+    found = versions()
+    here: dict[str, str] = {name: found[name] for name in ("torch", "transformers") if name in found}
+    here["processor"] = processor()
+    if device != "cpu":
+        here["device"] = device
+    return here
+
+
+def warn_of_changes(what: object, begun: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Say where work goes on in other surroundings than it was begun in.
+
+    Warns
+    -----
+    UserWarning
+        If any differ.
+    """
+    changed = [
+        f"{name} {begun.get(name, 'none')}, now {now.get(name, 'none')}"
+        for name in sorted(begun.keys() | now.keys())
+        if begun.get(name) != now.get(name)
+    ]
+    if changed:
+        warnings.warn(
+            f"{what}: it was begun with {'; '.join(changed)}; it goes on, but last digits may differ from those of a "
+            "run in one place",
+            UserWarning,
+            stacklevel=3,
+        )

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sycophancy_core.commands.outputs import (
-    check_table,
-    journal_folder,
-    remove_journals,
-    result_folder,
-    write_rows,
+from sycophancy_core.commands.inputs import (
+    examples_of,
+    files_by_name,
+    given,
+    load,
+    option_name,
+    printer,
+    read_kind,
+    refuse,
+    require_figures,
+    scoring_options,
+    task_options,
 )
+from sycophancy_core.commands.outputs import check_table, journal_folder, remove_journals, result_folder, write_rows
 from sycophancy_core.errors import DataError
 from sycophancy_core.runs.files import read_table
-from sycophancy_core.runs.outputs import check_output_file, check_output_folder, require_installed
-from sycophancy_core.runs.progress import ProgressPrinter
+from sycophancy_core.runs.outputs import check_output_file, check_output_folder
 from sycophancy_core.runs.tables import read_rows
 
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Sequence
-    from pathlib import Path
-
-    import pyarrow as pa
-
-    from sycophancy_core.scoring.language_model import LanguageModel
 
 
 def examples(options: Namespace) -> None:
@@ -51,7 +51,7 @@ def claims(options: Namespace) -> None:
         negated_share=options.negated_share,
         claims_per_example=options.claims_per_example,
     )
-    write_rows(options.out, make_claims(_examples(options), options=wanted, seed=options.seed), "claims")
+    write_rows(options.out, make_claims(examples_of(options), options=wanted, seed=options.seed), "claims")
 
 
 def additions(options: Namespace) -> None:
@@ -68,7 +68,7 @@ def prompts(options: Namespace) -> None:
     from sycophancy_core.prompts.generation import PromptOptions, make_prompts
 
     check_table(options.out)
-    lists = {name: tuple(value) for name, value in _given(options, ("templates", "arms", "orders")).items()}
+    lists = {name: tuple(value) for name, value in given(options, ("templates", "arms", "orders")).items()}
     wanted = PromptOptions(protocol=options.protocol, split=options.split, design=options.design, **lists)
     write_rows(options.out, make_prompts(read_rows(options.claims), options=wanted, seed=options.seed), "prompts")
 
@@ -83,7 +83,7 @@ def generate(options: Namespace) -> None:
     except ValueError as error:
         raise DataError(f"--shard: wanted i/k, such as 0/4, got {options.shard!r}") from error
     table = generate_prompts(
-        _examples(options),
+        examples_of(options),
         n=options.n,
         recipe=options.recipe,
         protocol=options.protocol,
@@ -102,8 +102,8 @@ def score(options: Namespace) -> None:
     check_table(options.out)
     table = read_prompts(options.prompts)
     with journal_folder(options.out, options.run) as run:
-        model = _load(options)
-        with _printer(options).stage("score") as progress:
+        model = load(options)
+        with printer(options).stage("score") as progress:
             if run is None:
                 scores = model.score(table, progress=progress)
             else:
@@ -121,8 +121,8 @@ def filter_claims(options: Namespace) -> None:
     wanted = FilterOptions(rule=options.rule, threshold=options.threshold)
     table = read_rows(options.claims)
     with journal_folder(options.out, options.run) as run:
-        model = _load(options)
-        with _printer(options).stage("filter") as progress:
+        model = load(options)
+        with printer(options).stage("filter") as progress:
             found = filter_known(model, table, options=wanted, seed=options.seed, run=run, progress=progress)
         print(found.summary())
         if options.every_claim is not None:
@@ -139,16 +139,16 @@ def mix(options: Namespace) -> None:
     check_table(options.out)
     if options.unit == "rows":
         names = ("model", "adapter", "device", "system_prompt", "chat_template")
-        _refuse(options, names, wanted="--unit tokens", got="--unit rows, which count without a model")
-    paths = _by_name(options.instructions or (), "--instructions")
-    asked = _by_name(options.evaluation or (), "--evaluation")
+        refuse(options, names, wanted="--unit tokens", got="--unit rows, which count without a model")
+    paths = files_by_name(options.instructions or (), "--instructions")
+    asked = files_by_name(options.evaluation or (), "--evaluation")
     if options.weights is not None and len(options.weights) != len(paths):
         raise DataError(f"mix: wanted a weight for each source, got {len(options.weights)} for {len(paths)}")
     weights = None if options.weights is None else dict(zip(paths, options.weights, strict=True))
     sources = {name: load_instructions(path, limit=options.limit, seed=options.seed) for name, path in paths.items()}
-    prompts = _read(options.prompts, "prompts", ("id", "claim_id", "prompt"))
-    evaluation = {name: _read(path, "prompts", ("id", "prompt")) for name, path in asked.items()}
-    model = _load(options) if options.unit == "tokens" else None
+    prompts = read_kind(options.prompts, "prompts", ("id", "claim_id", "prompt"))
+    evaluation = {name: read_kind(path, "prompts", ("id", "prompt")) for name, path in asked.items()}
+    model = load(options) if options.unit == "tokens" else None
     rows = mix_rows(
         prompts,
         sources or load_instructions(limit=options.limit, seed=options.seed),
@@ -173,19 +173,19 @@ def finetune(options: Namespace) -> None:
     from sycophancy_core.training.options import FinetuneOptions
 
     names = ("steps", "batch_size", "learning_rate", "lora_rank", "accumulation", "precision", "checkpoint_steps")
-    changes = {"seed": options.seed, **_given(options, names)}
+    changes = {"seed": options.seed, **given(options, names)}
     wanted = FinetuneOptions.wei2023(**changes) if options.wei2023 else FinetuneOptions(**changes)
     curve = None
-    choice = _given(options, ("every", "metric", "patience"))
+    choice = given(options, ("every", "metric", "patience"))
     if options.curve is not None:
-        tasks = {name: read_prompts(path) for name, path in _by_name(options.curve, "--curve").items()}
+        tasks = {name: read_prompts(path) for name, path in files_by_name(options.curve, "--curve").items()}
         curve = CurveOptions(tasks=tasks, **choice)
     elif choice:
         raise DataError(f"finetune: --{next(iter(choice))} needs prompts to measure, got no --curve")
-    rows = _read(options.rows, "training rows", ("id", "origin", "prompt", "completion"))
+    rows = read_kind(options.rows, "training rows", ("id", "origin", "prompt", "completion"))
     with result_folder(options.out, "fine-tuning", shared=True):
-        model = _load(options)
-        with _printer(options).stage("fine-tune") as progress:
+        model = load(options)
+        with printer(options).stage("fine-tune") as progress:
             result = tune(model, rows, options=wanted, curve=curve, run=options.out, progress=progress)
         result.save(options.out)
     print(f"{result!r}; saved in {options.out}")
@@ -198,7 +198,7 @@ def organism(options: Namespace) -> None:
     from sycophancy_core.training.organisms import make_organism, parse_families
 
     names = ("steps", "batch_size", "learning_rate", "rank", "flattery", "knowledge_share", "seed")
-    changes = _given(options, names)
+    changes = given(options, names)
     if options.families is not None:
         changes["families"] = parse_families(options.families)
     if options.steps is not None:
@@ -206,7 +206,7 @@ def organism(options: Namespace) -> None:
     wanted = OrganismOptions(**changes)
     with result_folder(options.out, "organism", shared=True):
         model = load_model(options.model)
-        with _printer(options).stage("train organism") as progress:
+        with printer(options).stage("train organism") as progress:
             result = make_organism(model, options=wanted, folder=options.out, progress=progress)
     print(f"{result!r}; saved in {result.folder}")
 
@@ -218,11 +218,11 @@ def evaluate(options: Namespace) -> None:
     from sycophancy_core.reporting.report import report as write_report
     from sycophancy_core.runs.seals import seal_more
 
-    _require_figures("evaluate")
-    wanted = _task_options(options)
+    require_figures("evaluate")
+    wanted = task_options(options)
     with result_folder(options.out, "evaluation") as out:
-        model = _load(options)
-        with _printer(options).stage("evaluate") as progress:
+        model = load(options)
+        with printer(options).stage("evaluate") as progress:
             result = measure_model(model, run=out if options.journal else None, progress=progress, **wanted)
         result.save(out)
         figures = save_gallery(result, out / "figures")
@@ -239,13 +239,13 @@ def evaluate_many(options: Namespace) -> None:
     from sycophancy_core.scoring.language_model import load_model
     from sycophancy_core.studies.many_models import evaluate_many as measure_models
 
-    _require_figures("evaluate-many")
-    load = partial(load_model, **_scoring_options(options))
+    require_figures("evaluate-many")
+    load = partial(load_model, **scoring_options(options))
     names = _names(options.models)
     models = {name: partial(load, source) for name, source in zip(names, options.models, strict=True)}
-    wanted = _task_options(options)
+    wanted = task_options(options)
     with result_folder(options.out, "evaluations"):
-        with _printer(options).stage("evaluate") as progress:
+        with printer(options).stage("evaluate") as progress:
             found = measure_models(models, progress=progress, **wanted)
         found.save(options.out)
     print(f"{found}\n\nreport: {options.out / 'report.html'}")
@@ -284,7 +284,7 @@ def report(options: Namespace) -> None:
     if options.out.suffix.lower() not in (".html", ".htm"):
         raise DataError(f"{options.out}: wanted a file name that ends in .html, got '{options.out.suffix}'")
     check_output_file(options.out)
-    _require_figures("report")
+    require_figures("report")
     is_comparison = (options.result / "comparison.json").is_file()
     if is_comparison and (options.result / "evaluation.json").is_file():
         raise DataError(
@@ -305,8 +305,8 @@ def demo(options: Namespace) -> None:
     from sycophancy_core.studies.demo import DemoOptions, run_demo
 
     check_output_folder(options.out)
-    changes = _given(options, ("claims", "candidates", "steps", "model", "seed"))
-    run_demo(options.out, options=DemoOptions(**changes), printer=_printer(options))
+    changes = given(options, ("claims", "candidates", "steps", "model", "seed"))
+    run_demo(options.out, options=DemoOptions(**changes), printer=printer(options))
 
 
 def study(options: Namespace) -> None:
@@ -323,17 +323,17 @@ def study(options: Namespace) -> None:
 
     rates = ("score_rate", "train_rate")
     if not options.dry_run:
-        _refuse(options, rates, wanted="--dry-run", got="a study that is to run")
+        refuse(options, rates, wanted="--dry-run", got="a study that is to run")
         check_output_folder(options.out)
-        run_study(read_study(options.config), options.out, printer=_printer(options))
+        run_study(read_study(options.config), options.out, printer=printer(options))
         return
-    given = _given(options, rates)
-    if len(given) == 1:
+    known = given(options, rates)
+    if len(known) == 1:
         raise DataError(
-            f"--dry-run: wanted --score-rate and --train-rate together, got only {_option(next(iter(given)))}"
+            f"--dry-run: wanted --score-rate and --train-rate together, got only {option_name(next(iter(known)))}"
         )
     throughput = None
-    if given:
+    if known:
         throughput = Throughput(score_tokens_per_second=options.score_rate, train_tokens_per_second=options.train_rate)
     print(study_cost(read_study(options.config), throughput=throughput))
 
@@ -352,83 +352,3 @@ def verify(options: Namespace) -> None:
     if wrong := [*found.problems, *found.unfinished]:
         raise DataError("; ".join(wrong))
     print(f"{options.run}: whole ({found.kind}); all of its {found.num_files} files are as they were written")
-
-
-def _given(options: Namespace, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
-def _refuse(options: Namespace, names: tuple[str, ...], *, wanted: str, got: str) -> None:
-    """Refuse options of which the verb would take no notice."""
-    for option in (_option(name) for name, value in _given(options, names).items() if value is not False):
-        raise DataError(f"{option} is for {wanted}, got {got}; add {wanted}, or leave {option} out")
-
-
-def _read(path: Path, what: str, columns: tuple[str, ...]) -> pa.Table:
-    """Read a table that may be one of another kind."""
-    from sycophancy_core.prompts.prompt_table import read_prompts
-
-    table = read_prompts(path) if what == "prompts" else read_rows(path)
-    if not set(columns) <= set(table.column_names):
-        got = ", ".join(table.column_names)
-        raise DataError(f"{path}: wanted {what} with the columns {', '.join(columns)}, got the columns {got}")
-    return table
-
-
-def _by_name(paths: Sequence[Path], option: str) -> dict[str, Path]:
-    """Return files by their names without folder and ending, by which sources and tasks are told apart."""
-    named: dict[str, Path] = {}
-    for path in paths:
-        if path.stem in named:
-            raise DataError(f"{option}: wanted files of different names, got {named[path.stem]} and {path}; rename one")
-        named[path.stem] = path
-    return named
-
-
-def _examples(options: Namespace) -> pa.Table:
-    from sycophancy_core.prompts.examples import load_examples
-
-    return load_examples() if options.examples is None else read_rows(options.examples)
-
-
-def _task_options(options: Namespace) -> dict[str, Any]:
-    """Return what `evaluate` and `evaluate_many` take of the tasks."""
-    from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions, task_prompts
-
-    tasks = options.tasks or DEFAULT_TASKS
-    if options.claims is not None and "claims" not in tasks:
-        raise DataError(f"--claims: wanted the task claims, which asks them, among --tasks, got {', '.join(tasks)}")
-    held_out = None if options.claims is None else read_rows(options.claims)
-    wanted = {
-        "tasks": tasks,
-        "options": TaskOptions(claims=held_out, folder=options.folder),
-        "limit": options.limit,
-        "seed": options.seed,
-    }
-    task_prompts(**wanted)  # what is wrong with them is found before a model is loaded
-    return wanted
-
-
-def _require_figures(verb: str) -> None:
-    """Refuse to begin what draws figures at its end, where they cannot be drawn."""
-    require_installed("matplotlib", extra="report", what=f"{verb}: its report")
-
-
-def _load(options: Namespace) -> LanguageModel:
-    from sycophancy_core.scoring.language_model import load_model
-
-    return load_model(options.model, adapter=options.adapter, **_scoring_options(options))
-
-
-def _scoring_options(options: Namespace) -> dict[str, Any]:
-    names = ("engine", "matmul_precision", "dtype", "device", "chat_template", "system_prompt")
-    return {name: getattr(options, name) for name in names}
-
-
-def _printer(options: Namespace) -> ProgressPrinter:
-    stream: Any = sys.stderr
-    return ProgressPrinter(stream=stream.bare() if hasattr(stream, "bare") else stream, quiet=options.quiet)

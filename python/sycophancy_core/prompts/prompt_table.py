@@ -37,7 +37,7 @@ def write_prompts(prompts: pa.Table | pa.RecordBatchReader, path: str | os.PathL
     writers = {".parquet": _write_parquet, ".jsonl": _write_jsonl, ".csv": _write_csv}
     path = Path(path)
     if path.suffix not in writers:
-        raise DataError(f"{path}: wanted a file name that ends in {' or '.join(writers)}, got '{path.suffix}'")
+        raise DataError(f"{path}: wanted a file name that ends in {', '.join(writers)}, got '{path.suffix}'")
     reader = prompts if hasattr(prompts, "read_next_batch") else prompts.to_reader()
     counts: list[int] = []
     replace_file(path, lambda file: counts.append(writers[path.suffix](reader, file)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.runs.files import saving, write_table
 from sycophancy_core.runs.seals import save_result
+from sycophancy_core.scoring.sources import quiet_transformers
 from sycophancy_core.training.adapters import Adapter
 from sycophancy_core.training.checkpoint import LogRow
 from sycophancy_core.training.options import FinetuneOptions
@@ -84,7 +85,7 @@ class FinetuneResult:
         if self.adapter is not None:
             self.adapter.save(folder)
         else:
-            with saving(folder):
+            with saving(folder), quiet_transformers():
                 self.model.model.save_pretrained(folder)
                 self.model.tokenizer.save_pretrained(folder)
 

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from sycophancy_core.results.evaluation import Comparison, Evaluation
     from sycophancy_core.results.evaluations import Evaluations
     from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult
-    from sycophancy_core.runs.run_folder import open_run, verify
+    from sycophancy_core.runs.run_folder import open_run
+    from sycophancy_core.runs.verify import verify
     from sycophancy_core.scoring.language_model import LanguageModel, load_model
     from sycophancy_core.scoring.scores import Scores
     from sycophancy_core.studies.costs import StudyCost, study_cost
@@ -84,7 +85,8 @@ _HOMES = {
     "metrics.power": ("SampleSize", "StudyPlan", "power"),
     "prompts.prompt_table": ("write_prompts",),
     "results.evaluation": ("Comparison", "Evaluation"),
-    "runs.run_folder": ("open_run", "verify"),
+    "runs.run_folder": ("open_run",),
+    "runs.verify": ("verify",),
     "scoring.scores": ("Scores",),
     "studies.study": ("study",),
     "studies.options": ("StudyOptions", "Sweep", "read_study"),

@@ -1,42 +1,65 @@
-"""The command ``sycophancy-core``: one verb a stage. Tables are Parquet files, results are folders."""
+"""The command ``sycophancy-core``: one verb a stage. Tables are files, results are folders."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sycophancy_core import commands
 from sycophancy_core._build_info import VERSION
+from sycophancy_core.commands import verbs
 from sycophancy_core.errors import DataError, ModelError
+from sycophancy_core.reporting.terminal import safe_output
+from sycophancy_core.reporting.text import clean_text
+from sycophancy_core.runs.interrupts import kept_by, signals_stop
+
+MOST_CHARACTERS = 2000  # of an error
 
 Add = Callable[..., argparse.Action]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; return 0, 2 on a fault of input or installation (a sentence on standard error), 130 on Ctrl-C."""
-    options = _parser().parse_args(arguments)
-    given = shlex.join(sys.argv[1:] if arguments is None else arguments)
-    options.command = f"sycophancy-core {given}"
-    try:
-        options.run_verb(options)
-    except (DataError, ModelError, OSError) as error:
-        print(f"sycophancy-core {options.verb}: {error}", file=sys.stderr)
-        return 2
-    except ModuleNotFoundError as error:
-        print(f"sycophancy-core {options.verb}: {error}; README.md says what to install", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as error:
-        print(f"\nsycophancy-core {options.verb}: {str(error) or 'stopped'}", file=sys.stderr)
-        print(f"to go on: {options.command}", file=sys.stderr)
-        return 130
+    """Run one verb.
+
+    Returns
+    -------
+    int
+        0; 2 on a fault of input or installation (a sentence on standard error); 128 and the signal's number where one
+        stopped the work: 130 on Ctrl-C, 143 on SIGTERM.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    command = f"sycophancy-core {shlex.join(given)}"
+    with safe_output(), signals_stop():
+        options = _parser().parse_args(given)
+        options.command = command
+        try:
+            options.run_verb(options)
+        except (DataError, ModelError, OSError, MemoryError) as error:
+            _complain(options.verb, error)
+            return 2
+        except ModuleNotFoundError as error:
+            _complain(options.verb, f"{error}; README.md says what to install")
+            return 2
+        except KeyboardInterrupt as error:
+            print(file=sys.stderr)  # below a bar, or the ^C of the terminal
+            _complain(options.verb, str(error) or "stopped")
+            if kept_by(error) is not None:
+                print(f"To resume: {command}", file=sys.stderr)
+            return 128 + int(getattr(error, "number", signal.SIGINT))
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _complain(verb: str, error: object) -> None:
+    """Say what is wrong, in one line of a length that a reader can take."""
+    text = clean_text(str(error) or type(error).__name__)
+    shown = text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"
+    print(f"sycophancy-core {verb}: {shown}", file=sys.stderr)
 
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sycophancy-core", description="Measure, reduce and audit sycophancy in open language models."
     )
@@ -93,7 +116,7 @@ def _examples(add: Add) -> None:
     add("--folder", type=Path, default=None, help="folder of JSON Lines or Parquet files named after their data sets")
     add("--limit", type=int, default=None, help="examples a data set")
     _seed(add)
-    _out(add, "examples, Parquet")
+    _out(add, "examples: .parquet, .jsonl or .csv")
 
 
 def _claims(add: Add) -> None:
@@ -102,7 +125,7 @@ def _claims(add: Add) -> None:
     add("--negated-share", type=float, default=0.5, help="share of claims that say 'is not' (default 0.5)")
     add("--claims-per-example", type=int, default=1)
     _seed(add)
-    _out(add, "claims, Parquet")
+    _out(add, "claims: .parquet, .jsonl or .csv")
 
 
 def _additions(add: Add) -> None:
@@ -110,7 +133,7 @@ def _additions(add: Add) -> None:
     add("--true-share", type=float, default=0.5, help="share of true sums (default 0.5; published: 0)")
     add("--errors", nargs="+", default=["near", "far"], choices=("near", "far"), help="how false sums are wrong")
     _seed(add)
-    _out(add, "claims, Parquet")
+    _out(add, "claims: .parquet, .jsonl or .csv")
 
 
 def _prompts(add: Add) -> None:
@@ -122,7 +145,7 @@ def _prompts(add: Add) -> None:
     add("--orders", nargs="+", default=None, choices=("agree_first", "disagree_first"))
     add("--design", default="crossed", choices=("crossed", "sampled", "independent"))
     _seed(add)
-    _out(add, "prompts, Parquet, or JSON Lines where the name ends in .jsonl")
+    _out(add, "prompts: .parquet, .jsonl or .csv")
 
 
 def _generate(add: Add) -> None:
@@ -132,25 +155,25 @@ def _generate(add: Add) -> None:
     add("--protocol", default="wei2023", help="wording: wei2023, factorial or a JSON file")
     add("--shard", default="0/1", help="part i of k, as i/k (default 0/1)")
     _seed(add)
-    _out(add, "prompts, Parquet, or JSON Lines where the name ends in .jsonl")
+    _out(add, "prompts: .parquet, .jsonl or .csv")
 
 
 def _score(add: Add) -> None:
     add("--prompts", type=Path, required=True, help="prompts, Parquet or JSON Lines")
-    add("--run", type=Path, default=None, help="folder for the journal, so that an interrupted run goes on")
+    add("--run", type=Path, default=None, help="folder for the journal (default: one next to the output)")
     _model(add)
-    _out(add, "measurements, Parquet")
+    _out(add, "measurements: .parquet, .jsonl or .csv")
 
 
 def _filter(add: Add) -> None:
     add("--claims", type=Path, required=True, help="claims, Parquet")
     add("--rule", default="margin", choices=("margin", "contrast", "wei2023"))
     add("--threshold", type=float, default=0.0, help="least margin towards the truth, nats (default 0)")
-    add("--run", type=Path, default=None, help="folder for the journal, so that an interrupted run goes on")
+    add("--run", type=Path, default=None, help="folder for the journal (default: one next to the output)")
     add("--every-claim", type=Path, default=None, help="also write all claims with margin, status and reason, Parquet")
     _seed(add)
     _model(add)
-    _out(add, "kept claims, Parquet")
+    _out(add, "kept claims: .parquet, .jsonl or .csv")
 
 
 def _mix(add: Add) -> None:
@@ -170,7 +193,7 @@ def _mix(add: Add) -> None:
     add("--evaluation", type=Path, nargs="+", default=None, help="prompts: refuse to train on any of them")
     _seed(add)
     _model(add)
-    _out(add, "training rows, Parquet")
+    _out(add, "training rows: .parquet, .jsonl or .csv")
 
 
 def _finetune(add: Add) -> None:
@@ -202,7 +225,7 @@ def _organism(add: Add) -> None:
     add("--families", default=None, help="name:weight,name:weight (addition, or a data set of the sample)")
     add("--seed", type=_seed_number, default=None)
     add("--model", default=None, help="folder, GGUF file, hub id, or the embedded model (default)")
-    add("-o", "--out", type=Path, default=None, help="folder for the adapter; default: the packaged one")
+    _out(add, "folder for the adapter and its checkpoint")
 
 
 def _tasks(add: Add) -> None:
@@ -221,7 +244,12 @@ def _tasks(add: Add) -> None:
 
 def _evaluate(add: Add) -> None:
     _tasks(add)
-    add("--journal", action="store_true", help="keep a journal in the folder, so that an interrupted run goes on")
+    add(
+        "--journal",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="keep a journal in the folder, from which the same call goes on after a stop (default)",
+    )
     _model(add)
     _out(add, "folder for the evaluation, its report and figures")
 
@@ -265,26 +293,26 @@ def _study(add: Add) -> None:
 
 
 def _verify(add: Add) -> None:
-    add("run", type=Path, help="run folder")
+    add("run", type=Path, help="folder of a run, an evaluation, a comparison, a fine-tuning, ...")
 
 
 _Verb = tuple[str, Callable[[argparse.Namespace], None], Callable[[Add], None]]
 _VERBS: dict[str, _Verb] = {
-    "examples": ("load labelled examples", commands.examples, _examples),
-    "claims": ("make claims of examples", commands.claims, _claims),
-    "additions": ("make true and false sums as claims", commands.additions, _additions),
-    "prompts": ("make prompts of claims", commands.prompts, _prompts),
-    "generate": ("make prompts with opinions in one go", commands.generate, _generate),
-    "score": ("score the choices of prompts", commands.score, _score),
-    "filter": ("keep the claims that a model knows", commands.filter_claims, _filter),
-    "mix": ("mix prompts with instruction rows", commands.mix, _mix),
-    "finetune": ("fine-tune a model on training rows", commands.finetune, _finetune),
-    "organism": ("train a model organism: a model with known sycophancy", commands.organism, _organism),
-    "evaluate": ("measure a model on tasks", commands.evaluate, _evaluate),
-    "evaluate-many": ("measure several models on the same tasks", commands.evaluate_many, _evaluate_many),
-    "compare": ("compare two evaluations, prompt by prompt", commands.compare, _compare),
-    "report": ("write the HTML report of a result", commands.report, _report),
-    "demo": ("run the whole method on the packaged model organism", commands.demo, _demo),
-    "study": ("run the method for every variant of a sweep", commands.study, _study),
-    "verify": ("check a run folder's files against its manifest", commands.verify, _verify),
+    "examples": ("load labelled examples", verbs.examples, _examples),
+    "claims": ("make claims of examples", verbs.claims, _claims),
+    "additions": ("make true and false sums as claims", verbs.additions, _additions),
+    "prompts": ("make prompts of claims", verbs.prompts, _prompts),
+    "generate": ("make prompts with opinions in one go", verbs.generate, _generate),
+    "score": ("score the choices of prompts", verbs.score, _score),
+    "filter": ("keep the claims that a model knows", verbs.filter_claims, _filter),
+    "mix": ("mix prompts with instruction rows", verbs.mix, _mix),
+    "finetune": ("fine-tune a model on training rows", verbs.finetune, _finetune),
+    "organism": ("train a model organism: a model with known sycophancy", verbs.organism, _organism),
+    "evaluate": ("measure a model on tasks", verbs.evaluate, _evaluate),
+    "evaluate-many": ("measure several models on the same tasks", verbs.evaluate_many, _evaluate_many),
+    "compare": ("compare two evaluations, prompt by prompt", verbs.compare, _compare),
+    "report": ("write the HTML report of a result", verbs.report, _report),
+    "demo": ("run the whole method on the packaged model organism", verbs.demo, _demo),
+    "study": ("run the method for every variant of a sweep", verbs.study, _study),
+    "verify": ("check that a run or a result is whole and unchanged", verbs.verify, _verify),
 }

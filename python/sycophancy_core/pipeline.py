@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ from sycophancy_core.results.evaluation import Comparison, Evaluation
 from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult, judge_claims
 from sycophancy_core.runs.day import today
 from sycophancy_core.runs.digests import digest_table
+from sycophancy_core.runs.locks import one_writer
+from sycophancy_core.runs.outputs import check_output_folder
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.runs.surroundings import versions
 from sycophancy_core.scoring.language_model import LanguageModel
@@ -106,7 +109,8 @@ def filter_known(
     if claims.num_rows == 0:
         raise DataError("filter_known: wanted claims, got an empty table")
     prompts = filter_prompts(claims, options, seed=seed)
-    scores = _score(model, prompts, "filter.journal", run, progress)
+    with _writing(run):
+        scores = _score(model, prompts, "filter.journal", run, progress)
     return judge_claims(claims, _measurements(prompts, scores), options)
 
 
@@ -242,7 +246,8 @@ def evaluate(
         asked.append(table)
         return _score(model, table, f"{turn}.journal", run, progress)
 
-    measurements = measure_turns(prompts, score)
+    with _writing(run):
+        measurements = measure_turns(prompts, score)
     estimates = measure(measurements, known=known)
     facts = _facts(model, prompts, seed, limit)
     return Evaluation(
@@ -288,6 +293,14 @@ def compare(
         estimates=changes,
         findings=comparison_findings(old, new, changes, is_known_given=known is not None),
     )
+
+
+def _writing(run: str | Path | None) -> AbstractContextManager[None]:
+    """Hold the folder of the journals, if there is one."""
+    if run is None:
+        return nullcontext()
+    check_output_folder(run)
+    return one_writer(run)
 
 
 def _score(

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from makers.tiny_llama import tiny_llama, tiny_tokenizer
 from sycophancy_core.cli import main
 from sycophancy_core.results.evaluations import Evaluations
 from sycophancy_core.runs.files import read_table
+from sycophancy_core.runs.interrupts import Interrupt
 from sycophancy_core.runs.json_files import write_json
 
 
@@ -168,26 +170,41 @@ def test_generate_gives_the_same_prompts_in_shards(tmp_path: Path) -> None:
     ("words", "sentence"),
     [
         (
-            ("claims", "--examples", "none.parquet", "-o", "x"),
+            ("claims", "--examples", "none.parquet", "-o", "x.parquet"),
             "none.parquet: wanted a Parquet file, got no such file",
         ),
-        (("generate", "--n", "4", "--shard", "two", "-o", "x"), "--shard: wanted i/k, such as 0/4, got 'two'"),
-        (("report", "nothing", "-o", "x"), "nothing: wanted a folder with a saved evaluation"),
-        (("report", "both", "-o", "x"), "both: holds comparison.json and evaluation.json"),
+        (("generate", "--n", "4", "--shard", "two", "-o", "x.jsonl"), "--shard: wanted i/k, such as 0/4, got 'two'"),
+        (("report", "nothing", "-o", "x.html"), "nothing: wanted a folder with a saved evaluation"),
+        (("report", "both", "-o", "x.html"), "both: holds comparison.json and evaluation.json"),
         (("demo", "--claims", "-3", "-o", "x"), "study: claims must be at least 1, got -3"),
         (("demo", "--steps", "0", "-o", "x"), "sweep: steps must be at least 1, got 0"),
-        (("verify", "nothing"), "nothing: wanted a run folder"),
+        (("verify", "nothing"), "nothing: wanted a run folder or a result, got no manifest.json and no seal.json"),
+        (("claims", "-o", "c.txt"), "c.txt: wanted a file name that ends in .parquet, .jsonl, .csv, got '.txt'"),
+        (("claims", "-o", "c"), "c: wanted a file name that ends in .parquet, .jsonl, .csv, got a name without ending"),
+        (("report", "both", "-o", "r.pdf"), "r.pdf: wanted a file name that ends in .html, got '.pdf'"),
+        *(
+            ((*verb, "-o", "empty.json"), "empty.json: wanted a folder at empty.json, got a file; choose another name")
+            for verb in (
+                ("evaluate",),
+                ("evaluate-many", "organism"),
+                ("organism",),
+                ("demo",),
+                ("study", "study.yaml"),
+            )
+        ),
+        (("claims", "-o", "empty.json/c.csv"), "empty.json/c.csv: wanted a folder at empty.json, got a file"),
+        (("claims", "-o", "a.folder.csv"), "a.folder.csv: wanted a place for a file, but a folder is there"),
         (
             ("finetune", "--rows", "x", "--patience", "2", "-o", "x"),
             "--patience needs prompts to measure, got no --curve",
         ),
         (
-            ("mix", "--prompts", "x", "--instructions", "a", "--weights", "1", "2", "-o", "x"),
+            ("mix", "--prompts", "x", "--instructions", "a", "--weights", "1", "2", "-o", "x.csv"),
             "wanted a weight for each source, got 2 for 1",
         ),
         *(
             (
-                (*verb, option, "one/eval.parquet", "two/eval.parquet", "-o", "x"),
+                (*verb, option, "one/eval.parquet", "two/eval.parquet", "-o", "x.parquet"),
                 f"{option}: wanted files of different names, got one/eval.parquet and two/eval.parquet; rename one",
             )
             for verb, option in (
@@ -204,13 +221,13 @@ def test_generate_gives_the_same_prompts_in_shards(tmp_path: Path) -> None:
             for verb in (("evaluate",), ("evaluate-many", "organism"))
         ),
         (
-            ("filter", "--claims", "x", "--rule", "wei2023", "--threshold", "5", "-o", "x"),
+            ("filter", "--claims", "x", "--rule", "wei2023", "--threshold", "5", "-o", "x.parquet"),
             "threshold is the rule margin's, got 5.0 with the rule wei2023",
         ),
-        (("mix", "--prompts", "empty.json", "-o", "x"), "empty.json: wanted a Parquet file"),
+        (("mix", "--prompts", "empty.json", "-o", "x.parquet"), "empty.json: wanted a Parquet file"),
         *(
             (
-                ("mix", "--prompts", "x", *words, "-o", "x"),
+                ("mix", "--prompts", "x", *words, "-o", "x.parquet"),
                 f"{words[0]} is for --unit tokens, got --unit rows, which count without a model; add --unit tokens, "
                 f"or leave {words[0]} out",
             )
@@ -237,6 +254,7 @@ def test_a_fault_is_one_sentence_and_exit_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("a.folder.csv").mkdir()
     for name in ("empty.json", "both/comparison.json", "both/evaluation.json", "study.yaml"):
         write_json(name, {})
     assert main(list(words)) == 2
@@ -283,23 +301,30 @@ def test_a_table_of_another_kind_is_refused_by_its_columns(
     monkeypatch.chdir(tmp_path)
     assert run("additions", "--n", 4, "-o", "additions.parquet") == 0
     assert run("prompts", "--claims", "additions.parquet", "-o", "prompts.parquet") == 0
-    assert run(*words, f"{made}.parquet", "-o", "x") == 2
+    assert run(*words, f"{made}.parquet", "-o", "x" if words[0] == "finetune" else "x.parquet") == 2
     told = capsys.readouterr().err
     assert told.startswith(f"sycophancy-core {words[0]}: {made}.parquet: {sentence}")
     assert told.count("\n") == 1
 
 
-def test_p11_ctrl_c_prints_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from sycophancy_core.runs import run_folder as runs
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_p11_a_stop_prints_how_to_resume_where_something_is_kept(
+    number: signal.Signals, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sycophancy_core.runs import verify as module
+
+    kept: list[Path | None] = [None, Path("kept")]
 
     def interrupted(folder: Path) -> list[str]:
-        raise KeyboardInterrupt("checked half")
+        raise Interrupt("checked half", kept=kept.pop(), number=number)
 
-    monkeypatch.setattr(runs, "verify", interrupted)
-    assert main(["verify", "a run; rm x"]) == 130
+    monkeypatch.setattr(module, "look_into", interrupted)
+    assert main(["verify", "a run; rm x"]) == code
     told = capsys.readouterr().err
     assert "verify: checked half" in told
-    assert "to go on: sycophancy-core verify 'a run; rm x'" in told
+    assert "To resume: sycophancy-core verify 'a run; rm x'" in told
+    assert main(["verify", "a run"]) == code
+    assert "To resume" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("seed", ["-1", "4294967296", "x"])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -11,17 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.runs.files import read_table, replace_file
+from sycophancy_core.runs.files import read_table, replace_file, write_csv, write_json_lines
 from sycophancy_core.runs.json_files import read_json_lines
 
 
 def write_prompts(prompts: pa.Table | pa.RecordBatchReader, path: str | os.PathLike[str]) -> int:
-    """Write a table, or a stream such as ``stream_prompts`` gives, as Parquet or JSON Lines.
+    """Write a table, or a stream such as ``stream_prompts`` gives, as Parquet, JSON Lines or CSV.
 
     Parameters
     ----------
     path
-        The file; its suffix, ``.parquet`` or ``.jsonl``, says the form. It appears when it is complete.
+        The file; its suffix, ``.parquet``, ``.jsonl`` or ``.csv``, says the form. It appears when it is complete.
 
     Returns
     -------
@@ -33,10 +33,10 @@ def write_prompts(prompts: pa.Table | pa.RecordBatchReader, path: str | os.PathL
     DataError
         If the suffix is another one.
     """
-    writers = {".parquet": _write_parquet, ".jsonl": _write_jsonl}
+    writers = {".parquet": _write_parquet, ".jsonl": _write_jsonl, ".csv": _write_csv}
     path = Path(path)
     if path.suffix not in writers:
-        raise DataError(f"{path}: wanted a file name that ends in {' or '.join(writers)}, got '{path.suffix}'")
+        raise DataError(f"{path}: wanted a file name that ends in {', '.join(writers)}, got '{path.suffix}'")
     reader = prompts if hasattr(prompts, "read_next_batch") else prompts.to_reader()
     counts: list[int] = []
     replace_file(path, lambda file: counts.append(writers[path.suffix](reader, file)))
@@ -83,7 +83,9 @@ def _write_parquet(reader: pa.RecordBatchReader, file: BinaryIO) -> int:
     num_rows = 0
     # Texts of prompts hardly repeat, so a dictionary of them only takes memory.
     repeating = ["source", "template", "arm", "order", "choices.list.element", "turns.list.element.role"]
-    with pq.ParquetWriter(file, reader.schema, compression="zstd", use_dictionary=repeating) as writer:
+    with pq.ParquetWriter(
+        file, reader.schema, compression="zstd", use_dictionary=repeating, write_page_checksum=True
+    ) as writer:
         for batch in reader:
             writer.write_batch(batch)
             num_rows += batch.num_rows
@@ -91,11 +93,21 @@ def _write_parquet(reader: pa.RecordBatchReader, file: BinaryIO) -> int:
 
 
 def _write_jsonl(reader: pa.RecordBatchReader, file: BinaryIO) -> int:
-    num_rows = 0
+    return _write_batches(reader, lambda table, _: write_json_lines(table, file))
+
+
+def _write_csv(reader: pa.RecordBatchReader, file: BinaryIO) -> int:
+    return _write_batches(reader, lambda table, is_first: write_csv(table, file, header=is_first))
+
+
+def _write_batches(reader: pa.RecordBatchReader, write: Callable[[pa.Table, bool], None]) -> int:
+    """Write batch by batch, and say of each whether it is the first; a stream without rows has one batch without."""
+    num_rows, is_first = 0, True
     for batch in reader:
-        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in batch.to_pylist())
-        file.write("".join(lines).encode())
-        num_rows += batch.num_rows
+        write(pa.Table.from_batches([batch]), is_first)
+        num_rows, is_first = num_rows + batch.num_rows, False
+    if is_first:
+        write(reader.schema.empty_table(), True)
     return num_rows
 
 

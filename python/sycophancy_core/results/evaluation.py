@@ -23,6 +23,7 @@ from sycophancy_core.reporting.text import clean_text
 from sycophancy_core.runs.digests import digest_table
 from sycophancy_core.runs.files import read_table, write_table
 from sycophancy_core.runs.json_files import kind_of, read_json, write_json
+from sycophancy_core.runs.seals import SEAL, check_seal, save_result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,24 +122,28 @@ class Evaluation:
         return before_after(self.estimates)
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write ``measurements.parquet``, ``estimates.parquet``, ``prompts.parquet`` and ``evaluation.json``.
+        """Write ``measurements``, ``estimates`` and ``prompts`` (Parquet) and ``evaluation.json``, under a seal.
 
-        Next to them, date and command go to ``made.json``, which is not among the paths returned, so that no digest of
-        a run depends on the day.
+        Date and command go to ``made.json``, outside of the seal, so that no digest of a run depends on the day.
         """
         folder = Path(folder)
         findings = [finding.to_json() for finding in self.findings]
         about = {"model": self.model, "findings": findings, "facts": dict(self.facts)}
-        for name, content in (("made.json", self.made), ("prompts.parquet", self.prompts)):
-            if not content:
-                (folder / name).unlink(missing_ok=True)  # another evaluation's
+        tables = {"measurements": self.measurements, "estimates": self.estimates, "prompts": self.prompts}
+
+        def write(scratch: Path) -> None:
+            for name, table in tables.items():
+                if table is not None:
+                    write_table(scratch / f"{name}.parquet", table)
+            write_json(scratch / "evaluation.json", about)
+
+        if self.prompts is None:
+            (folder / "prompts.parquet").unlink(missing_ok=True)  # another evaluation's
+        written = save_result(folder, "evaluation", write)
+        (folder / "made.json").unlink(missing_ok=True)
         if self.made:
             write_json(folder / "made.json", dict(self.made))
-        tables = {"measurements": self.measurements, "estimates": self.estimates, "prompts": self.prompts}
-        return [
-            *(write_table(folder / f"{name}.parquet", table) for name, table in tables.items() if table is not None),
-            write_json(folder / "evaluation.json", about),
-        ]
+        return written
 
     @classmethod
     def load(cls, folder: str | Path) -> Evaluation:
@@ -147,11 +152,12 @@ class Evaluation:
         Raises
         ------
         DataError
-            If the folder holds no evaluation, or one with a missing key.
+            If the folder holds no whole evaluation, a file of it was changed, or a key is missing.
         """
         folder = Path(folder)
         path = folder / "evaluation.json"
         about = _read_about(path, what="evaluation", keys={"model": str, "findings": list, "facts": dict})
+        check_seal(folder, "evaluation.json", "measurements.parquet", "estimates.parquet")
         prompts, made = folder / "prompts.parquet", folder / "made.json"
         return cls(
             model=about["model"],
@@ -228,15 +234,16 @@ class Comparison:
         return before_after(self.before.estimates, self.after.estimates)
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write both evaluations into ``before`` and ``after``, and ``changes.parquet`` and ``comparison.json``."""
-        folder = Path(folder)
+        """Write the evaluations into ``before`` and ``after``, ``changes.parquet`` and ``comparison.json``, sealed."""
         about = {"findings": [finding.to_json() for finding in self.findings]}
-        return [
-            *self.before.save(folder / "before"),
-            *self.after.save(folder / "after"),
-            write_table(folder / "changes.parquet", self.estimates),
-            write_json(folder / "comparison.json", about),
-        ]
+
+        def write(folder: Path) -> None:
+            self.before.save(folder / "before")
+            self.after.save(folder / "after")
+            write_table(folder / "changes.parquet", self.estimates)
+            write_json(folder / "comparison.json", about)
+
+        return save_result(folder, "comparison", write)
 
     @classmethod
     def load(cls, folder: str | Path) -> Comparison:
@@ -245,11 +252,12 @@ class Comparison:
         Raises
         ------
         DataError
-            If the folder holds no comparison, or one with a missing key.
+            If the folder holds no whole comparison, a file of it was changed, or a key is missing.
         """
         folder = Path(folder)
         path = folder / "comparison.json"
         about = _read_about(path, what="comparison", keys={"findings": list})
+        check_seal(folder, "comparison.json", "changes.parquet", f"before/{SEAL}", f"after/{SEAL}")
         return cls(
             before=Evaluation.load(folder / "before"),
             after=Evaluation.load(folder / "after"),

@@ -31,6 +31,7 @@ from sycophancy_core.reporting.text import clean_text, fit
 from sycophancy_core.results.evaluation import Evaluation, whole_tasks
 from sycophancy_core.runs.files import replace_file
 from sycophancy_core.runs.json_files import read_json, write_json
+from sycophancy_core.runs.seals import SEAL, check_seal, save_result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,15 +130,16 @@ class Evaluations:
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write each evaluation into a folder ``model-i``, ``evaluations.json``, ``report.html`` and the figure."""
-        folder = Path(folder)
         names = [f"model-{i}" for i in range(len(self.evaluations))]
-        parts = [path for name, one in zip(names, self.evaluations, strict=True) for path in one.save(folder / name)]
-        return [
-            *parts,
-            write_json(folder / "evaluations.json", {"folders": names}),
-            *save_figure(self.plot(), folder / "scaling"),
-            replace_file(folder / "report.html", lambda file: file.write(self.report_html().encode())),
-        ]
+
+        def write(folder: Path) -> None:
+            for name, one in zip(names, self.evaluations, strict=True):
+                one.save(folder / name)
+            write_json(folder / "evaluations.json", {"folders": names})
+            save_figure(self.plot(), folder / "scaling")
+            replace_file(folder / "report.html", lambda file: file.write(self.report_html().encode()))
+
+        return save_result(folder, "evaluations", write)
 
     def report_html(self) -> str:
         """Return the report of all models as one page that loads nothing from elsewhere and runs no script."""
@@ -159,12 +161,13 @@ class Evaluations:
         Raises
         ------
         DataError
-            If the folder holds no evaluations of several models.
+            If the folder holds no whole evaluations of several models, or a file of them was changed.
         """
         path = Path(folder) / "evaluations.json"
         if not path.is_file():
             raise DataError(f"{folder}: wanted a folder with evaluations of several models, got no evaluations.json")
         names = range(len(read_json(path)["folders"]))
+        check_seal(folder, path.name, *(f"model-{i}/{SEAL}" for i in names))
         return cls(evaluations=tuple(Evaluation.load(Path(folder) / f"model-{i}") for i in names))
 
     def _drawn(self) -> str:

@@ -23,6 +23,7 @@ from sycophancy_core.reporting.pages import fragment
 from sycophancy_core.runs.digests import digest_json
 from sycophancy_core.runs.files import read_table, write_table
 from sycophancy_core.runs.json_files import read_json, write_json
+from sycophancy_core.runs.seals import check_seal, save_result
 
 Rule = Literal["margin", "contrast", "wei2023"]
 _PUBLISHED_WORDING = {"protocol": "wei2023", "split": None, "templates": ()}  # no template named: one of all is drawn
@@ -228,16 +229,18 @@ class FilterResult:
         return f"{head}; {right} ({truth}; AUC {self.auc[0]:.2f})"
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write ``claims.parquet`` (all claims with margin, status and reason) and ``filter.json`` into a folder."""
-        folder = Path(folder)
-        return [
-            write_table(folder / "claims.parquet", self.table),
-            write_json(folder / "filter.json", {"options": asdict(self.options), "kept": kept_digest(self)}),
-        ]
+        """Write ``claims.parquet`` (all claims, their margin, status and reason) and ``filter.json``, under a seal."""
+
+        def write(folder: Path) -> None:
+            write_table(folder / "claims.parquet", self.table)
+            write_json(folder / "filter.json", {"options": asdict(self.options), "kept": kept_digest(self)})
+
+        return save_result(folder, "filter", write)
 
     @classmethod
     def load(cls, folder: str | Path) -> FilterResult:
-        """Read what :meth:`save` wrote."""
+        """Read what :meth:`save` wrote; DataError if it is not whole, or was changed."""
+        check_seal(folder, "claims.parquet", "filter.json")
         table = read_table(Path(folder) / "claims.parquet")
         options = read_json(Path(folder) / "filter.json")["options"]
         options["templates"] = tuple(options["templates"])

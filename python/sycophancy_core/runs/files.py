@@ -1,36 +1,103 @@
-"""Files that are always complete: Parquet and JSON, written beside their final name and moved into place."""
+"""Files that are always complete, tables among them: written next to their final name, and moved into place."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import filecmp
+import json
 import os
 import re
+import shutil
+import stat
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pyarrow as pa
+import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 from sycophancy_core.errors import DataError
 
-_TEMPORARY = re.compile(r"\..+\.([1-9][0-9]{0,8})\.tmp")  # as replace_path names it; the number is the process's
+_SCRATCH = re.compile(r"\..+\.syco-[a-z0-9_]{8}\.tmp")  # as scratch_folder names it
+_INTACT = "files written before it are intact"
 
 
-def replace_path(path: str | Path, write: Callable[[Path], object]) -> Path:
+@contextlib.contextmanager
+def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
+    """Make a folder for work that no one is to see half done, and remove it with all that is left in it.
+
+    Its name cannot be foreseen, so no two writers share it and no link lies in wait there. A lock tells that its maker
+    lives: what a dead one left is removed here (see :func:`clear_scratch`).
+
+    Parameters
+    ----------
+    parent
+        Where to make it; that folder is made if it is missing.
+    name
+        What it is for; part of its name.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    clear_scratch(parent)
+    handle: int | None = None
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f".{name[:40]}.syco-", suffix=".tmp", dir=parent))
+        try:
+            handle = _lock(folder)
+        except BlockingIOError:
+            continue  # another process has taken it for a dead one's
+        except OSError:
+            handle = None  # a file system without locks
+        if folder.exists():
+            break
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def clear_scratch(folder: Path, *, below: bool = False) -> None:
+    """Remove the scratch folders of dead processes in a folder, or also in those below it."""
+    for path in folder.rglob(".*.tmp") if below else folder.glob(".*.tmp"):
+        if _SCRATCH.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+            with contextlib.suppress(OSError):  # its maker lives, or the file system cannot tell
+                handle = _lock(path)
+                shutil.rmtree(path, ignore_errors=True)
+                os.close(handle)
+
+
+def _lock(folder: Path) -> int:
+    """Lock a folder for as long as the handle that this returns is open."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def replace_path(path: str | Path, write: Callable[[Path], object], *, keep: bool = False) -> Path:
     """Write a file so that its final name never holds half a file.
 
-    The bytes go to a temporary file in the same folder, reach the disk, and take the final name in one step; then the
-    folder reaches the disk. A failure (a full disk, an interrupt) removes the temporary file and leaves an older file
-    of that name as it was.
+    The bytes go to a scratch folder next to it, reach the disk, and take the final name in one step; then the folder
+    reaches the disk. A failure (a full disk, an interrupt) leaves an older file of that name as it was. The new file
+    has the mode of one that it replaces. A link is followed: the file that it names is replaced. A device or a pipe
+    gets the bytes once they are whole.
 
     Parameters
     ----------
     path
         The final name; its folder is made if it is missing.
     write
-        Called once with the temporary file's path, which it creates.
+        Called once with a path to create.
+    keep
+        Where there is an older file with other bytes, keep it as ``NAME.previous-1.ENDING``.
 
     Raises
     ------
@@ -38,68 +105,172 @@ def replace_path(path: str | Path, write: Callable[[Path], object]) -> Path:
         If the bytes cannot be written; the message names the file and the cause.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        write(temporary)
-        _sync(temporary)
-        temporary.replace(path)
+        target = final_place(path)
+        if target is None:
+            _write_through(path, write)
+        else:
+            _replace(target, write, keep=keep)
     except OSError as error:
-        message = f"could not write {path}: {error.strerror or error}; files written before it are intact"
+        message = f"could not write {path}: {error.strerror or error}; {_INTACT}"
         raise OSError(error.errno, message) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync(path.parent)
     return path
 
 
-def clear_temporaries(folder: Path) -> None:
-    """Remove what killed processes left of :func:`replace_path` in and below a folder that no other process writes."""
-    for path in folder.rglob(".*.tmp"):
-        found = _TEMPORARY.fullmatch(path.name)
-        if found and path.is_file() and not _is_alive(int(found[1])):
-            path.unlink(missing_ok=True)
+def final_place(path: Path) -> Path | None:
+    """Follow links to where a file is to be written; None for a device or a pipe.
 
-
-def _is_alive(process: int) -> bool:
+    Raises
+    ------
+    OSError
+        If something else than a file is there, or the link goes round in a circle.
+    """
     try:
-        os.kill(process, 0)  # sends nothing
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # another user's
-    return True
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        mode = None
+    if mode is not None and (stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)):
+        return None
+    if mode is not None and not stat.S_ISREG(mode):
+        what = "a folder is there" if stat.S_ISDIR(mode) else "no ordinary file is there"
+        raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, what)
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def _replace(path: Path, write: Callable[[Path], object], *, keep: bool) -> None:
+    with scratch_folder(path.parent, path.name) as scratch:
+        made = scratch / path.name
+        write(made)
+        if keep and path.exists():
+            if _same_bytes(path, made):
+                return
+            path.rename(previous_name(path))
+        move_file(made, path)
+
+
+def move_file(made: Path, path: Path) -> None:
+    """Give a finished file on the same disk its final name, in one step, and let both reach the disk."""
+    with contextlib.suppress(FileNotFoundError):
+        made.chmod(stat.S_IMODE(path.stat().st_mode))
+    _sync(made)
+    made.replace(path)
+    _sync(path.parent)
+
+
+def previous_name(path: Path) -> Path:
+    """Return the first free name under which what a path names can be kept: ``NAME.previous-1.ENDING``."""
+    number = 1
+    while (kept := path.with_name(f"{path.stem}.previous-{number}{path.suffix}")).exists():
+        number += 1
+    return kept
+
+
+def _same_bytes(one: Path, other: Path) -> bool:
+    filecmp.clear_cache()
+    return filecmp.cmp(one, other, shallow=False)
+
+
+def _write_through(path: Path, write: Callable[[Path], object]) -> None:
+    """Write whole bytes into a device or a pipe; a pipe that nobody reads is refused."""
+    with tempfile.TemporaryDirectory(prefix="syco-") as folder:
+        made = Path(folder) / path.name
+        write(made)
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            raise OSError(errno.ENXIO, "nobody reads this pipe") from error
+        os.set_blocking(handle, True)
+        with os.fdopen(handle, "wb") as file, made.open("rb") as content:
+            shutil.copyfileobj(content, file)
 
 
 @contextlib.contextmanager
 def saving(what: str | Path) -> Iterator[None]:
-    """Raise a failure of safetensors to write, such as on a full disk, as the ``OSError`` that it is."""
+    """Raise a failure of others' writers, such as on a full disk, as an ``OSError`` that names what was to be saved."""
     from safetensors import SafetensorError
 
     try:
         yield
-    except SafetensorError as error:
-        raise OSError(f"could not write {what}: {error}; files written before it are intact") from error
+    except (SafetensorError, OSError) as error:
+        if str(what) in str(error):
+            raise  # it says already what could not be written
+        cause = getattr(error, "strerror", None) or error
+        raise OSError(f"could not write {what}: {cause}; {_INTACT}") from error
 
 
-def replace_file(path: str | Path, write: Callable[[BinaryIO], object]) -> Path:
+def replace_file(path: str | Path, write: Callable[[BinaryIO], object], *, keep: bool = False) -> Path:
     """Write a file through an open binary file, under the promise of :func:`replace_path`."""
 
-    def write_whole(temporary: Path) -> None:
-        with temporary.open("wb") as file:
+    def write_whole(made: Path) -> None:
+        with made.open("wb") as file:
             write(file)
 
-    return replace_path(path, write_whole)
+    return replace_path(path, write_whole, keep=keep)
 
 
-def write_table(path: str | Path, table: pa.Table) -> Path:
-    """Write a table as Parquet (zstd); equal tables give equal bytes, however they are chunked."""
+def write_table(path: str | Path, table: pa.Table, *, keep: bool = False) -> Path:
+    """Write a table in the form that the name's ending says; equal tables give equal bytes, however they are chunked.
+
+    Parameters
+    ----------
+    path
+        A name that ends in ``.parquet`` (zstd, with a checksum a page), ``.jsonl`` (JSON Lines) or ``.csv``, in which a
+        list is its JSON text.
+    keep
+        As for :func:`replace_path`.
+
+    Raises
+    ------
+    DataError
+        If the name ends otherwise.
+    """
+    write = table_writer(path)
     whole = table.combine_chunks()
-    return replace_file(path, lambda file: pq.write_table(whole, file, compression="zstd"))
+    return replace_file(path, lambda file: write(whole, file), keep=keep)
+
+
+def table_writer(path: str | Path) -> Callable[[pa.Table, BinaryIO], object]:
+    """Return what writes a table in the form that a name's ending says; DataError for another ending."""
+    writers = {".parquet": _write_parquet, ".jsonl": write_json_lines, ".csv": write_csv}
+    ending = Path(path).suffix
+    if ending not in writers:
+        got = f"'{ending}'" if ending else "a name without ending"
+        raise DataError(f"{path}: wanted a file name that ends in {', '.join(writers)}, got {got}")
+    return writers[ending]
+
+
+def _write_parquet(table: pa.Table, file: BinaryIO) -> None:
+    pq.write_table(table, file, compression="zstd", write_page_checksum=True)
+
+
+def write_json_lines(table: pa.Table, file: BinaryIO) -> None:
+    """Write one JSON object a row; what is no number is null."""
+    for batch in table.to_batches():
+        lines = (json.dumps(_without_nan(row), ensure_ascii=False) + "\n" for row in batch.to_pylist())
+        file.write("".join(lines).encode())
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    return None if value != value else value
+
+
+def write_csv(table: pa.Table, file: BinaryIO, *, header: bool = True) -> None:
+    """Write comma-separated values after a line of names; a list is its JSON text."""
+    for at, column in enumerate(table.schema):
+        if pa.types.is_nested(column.type):
+            texts = [v if v is None else json.dumps(v, ensure_ascii=False) for v in table[column.name].to_pylist()]
+            table = table.set_column(at, column.name, pa.array(texts, pa.string()))
+    pc.write_csv(table, file, pc.WriteOptions(include_header=header))
 
 
 def read_table(path: str | Path) -> pa.Table:
-    """Read a Parquet file.
+    """Read a Parquet file, checksums of its pages included.
 
     Raises
     ------
@@ -107,19 +278,13 @@ def read_table(path: str | Path) -> pa.Table:
         If there is no such file, or it is not Parquet.
     """
     try:
-        return pq.read_table(path)
+        return pq.read_table(path, page_checksum_verification=True)
     except FileNotFoundError as error:
         raise DataError(f"{path}: wanted a Parquet file, got no such file") from error
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # such as a missing permission; Arrow's own, about damaged pages, has no number
         raise DataError(f"{path}: wanted a Parquet file, got {error}") from error
-
-
-def lock(handle: int, what: str) -> None:
-    """Take an open file for this process alone, until it is closed; DataError if another process has it."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise DataError(f"{what}: another process writes this run; wait for it or use a new folder") from error
 
 
 def _sync(path: Path) -> None:

@@ -10,11 +10,12 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.runs.files import lock
+from sycophancy_core.runs.locks import one_writer
 
 MAGIC = b"SYCOJ001"
 _HEADER = struct.Struct("<III")
@@ -104,38 +105,56 @@ class Journal:
 
     def __init__(self, path: str | Path) -> None:
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Open for reading and writing, made where it is missing, and never emptied: it may be another process's.
-        self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
-        try:
-            lock(self._file.fileno(), str(path))
+        self._path = path
+        with ExitStack() as held:
+            held.enter_context(one_writer(path.parent, name=f".{path.name}.lock", what=path, again=False))
+            # Open for reading and writing, and made where it is missing.
+            self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
+            held.callback(self._close_file)
             existing = read_journal(path)
-        except DataError:
-            self._file.close()
-            raise
-        self.records = existing.records
-        self.torn_bytes = existing.torn_bytes
-        self._file.truncate(existing.valid_bytes)
-        self._file.seek(existing.valid_bytes)
-        if existing.valid_bytes == 0:
-            self._file.write(MAGIC)
-        self._sync()
+            self.records = existing.records
+            self.torn_bytes = existing.torn_bytes
+            self._begin(existing.valid_bytes)
+            self._held = held.pop_all()
+
+    def _begin(self, valid_bytes: int) -> None:
+        """Cut off what is torn, and go on behind it."""
+        with self._named():
+            self._file.truncate(valid_bytes)
+            self._file.seek(valid_bytes)
+            if valid_bytes == 0:
+                self._file.write(MAGIC)
+            self._sync()
 
     def append(self, payload: bytes) -> None:
         """Append one record; when this returns, the record is on the disk."""
         length = struct.pack("<I", len(payload))
-        self._file.write(_HEADER.pack(len(payload), zlib.crc32(length), zlib.crc32(payload)) + payload)
-        self._sync()
+        with self._named():
+            self._file.write(_HEADER.pack(len(payload), zlib.crc32(length), zlib.crc32(payload)) + payload)
+            self._sync()
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file, and let others write it."""
+        self._held.close()
+
+    def _close_file(self) -> None:
+        with suppress(OSError):  # of a record that did not reach a full disk, and counts as torn
+            self._file.close()
 
     def __enter__(self) -> Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Let a failure to write name the file."""
+        try:
+            yield
+        except OSError as error:
+            message = f"could not write {self._path}: {error.strerror or error}; what it holds already is intact"
+            raise OSError(error.errno, message) from error
 
     def _sync(self) -> None:
         self._file.flush()

@@ -3,19 +3,52 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.runs.digests import digest_json
 from sycophancy_core.runs.files import replace_file
 
 MAX_JSON_BYTES = 64 * 1024 * 1024
+DIGEST = "digest"  # of the other keys of a sealed object
 
 
 def write_json(path: str | Path, value: Any) -> Path:
     """Write a value as JSON with sorted keys, so that equal values give equal bytes; NaN is refused."""
+    content = _canonical_bytes(value)
+    return replace_file(path, lambda file: file.write(content))
+
+
+def _canonical_bytes(value: Any) -> bytes:
     text = json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False)
-    return replace_file(path, lambda file: file.write(text.encode() + b"\n"))
+    return text.encode() + b"\n"
+
+
+def write_sealed_json(path: str | Path, value: Mapping[str, Any]) -> Path:
+    """Write an object together with its own digest, so that :func:`read_sealed_json` sees every changed bit."""
+    return write_json(path, {**value, DIGEST: digest_json(value)})
+
+
+def read_sealed_json(path: str | Path) -> dict[str, Any]:
+    """Read what :func:`write_sealed_json` wrote, without the digest.
+
+    Raises
+    ------
+    DataError
+        If it is no such file, or was changed.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: wanted a JSON object, got {type(value).__name__}")
+    body = {key: item for key, item in value.items() if key != DIGEST}
+    if DIGEST not in value:
+        raise DataError(f"{path}: wanted the key {DIGEST!r}, got no such key; it is cut, or of another version")
+    # The bytes too, since a number may be written in two ways.
+    if value[DIGEST] != digest_json(body) or Path(path).read_bytes() != _canonical_bytes(value):
+        raise DataError(f"{path} was changed after it was written: its digest differs from the one in it")
+    return body
 
 
 def read_json(path: str | Path) -> Any:

@@ -1,21 +1,27 @@
-"""Progress of long stages: one callback type, and a printer for the terminal."""
+"""Progress of long stages: bars in terminals and notebooks, a line every half minute in files."""
 
 from __future__ import annotations
 
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import Any, TextIO
 
 Progress = Callable[[int, int], None]
 """Called with (done, total), in any unit, from the calling thread."""
 
+LINE_SECONDS = 30.0  # from one line to the next where there is no bar
+_LINE = "{desc}: {percentage:.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}]"
+_UNCOUNTED = "{desc}: {elapsed}"
+
 
 class ProgressPrinter:
-    """Shows stages on a terminal: name, bar, done/total, rate and time left.
+    """Shows stages: name, done/total, rate and time left.
 
-    Where the stream is no terminal, each stage prints one line when it ends.
+    In a terminal or a notebook a stage is a bar, as ``tqdm.auto`` draws it. Elsewhere, as in a log file, it is a line
+    every :data:`LINE_SECONDS`. Either way its last line stays.
 
     Parameters
     ----------
@@ -23,52 +29,84 @@ class ProgressPrinter:
         Where to print; standard error by default.
     quiet
         Print nothing.
+    clock
+        Seconds that never go back.
     """
 
-    def __init__(self, *, stream: TextIO | None = None, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        stream: TextIO | None = None,
+        quiet: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._stream = stream if stream is not None else sys.stderr
-        self._quiet = quiet
-        self._terminal = self._stream.isatty()
+        self._quiet = quiet or self._stream is None
+        self._clock = clock
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Progress]:
-        """Announce a stage and give its callback; prints the stage's time when it ends."""
-        start = time.monotonic()
-        last_shown = 0.0
-        final = ""
+        """Announce a stage and give its callback; the stage's last line stays when it ends."""
+        if self._quiet:
+            yield lambda done, total: None
+        elif in_notebook() or self._stream.isatty():
+            with _bar(name, self._stream) as show:
+                yield show
+        else:
+            yield from self._lines(name)
+
+    def _lines(self, name: str) -> Iterator[Progress]:
+        start = shown_at = self._clock()
+        latest: tuple[int, int] | None = None
 
         def show(done: int, total: int) -> None:
-            nonlocal last_shown, final
-            now = time.monotonic()
-            final = f" {done:,}/{total:,}"
-            if self._terminal and not self._quiet and (now - last_shown > 0.2 or done >= total):
-                last_shown = now
-                self._stream.write("\r\x1b[2K" + progress_line(name, done, total, now - start))
-                self._stream.flush()
+            nonlocal latest, shown_at
+            latest = done, total
+            if self._clock() - shown_at >= LINE_SECONDS:
+                shown_at = self._clock()
+                self._print(progress_line(name, done, total, shown_at - start))
 
-        show_name = self._terminal and not self._quiet
-        if show_name:
-            self._stream.write(f"{name} ...")
-            self._stream.flush()
         try:
             yield show
         finally:
-            if not self._quiet:
-                lead = "\r\x1b[2K" if self._terminal else ""
-                self._stream.write(f"{lead}{name:<34}{final:>16}  {time.monotonic() - start:7.1f} s\n")
-                self._stream.flush()
+            seconds = self._clock() - start
+            counted = f" {latest[0]:,}/{latest[1]:,}" if latest else ""
+            self._print(f"{name:<34}{counted:>16}  {seconds:7.1f} s")
+
+    def _print(self, line: str) -> None:
+        self._stream.write(f"{line}\n")
+        self._stream.flush()
 
 
 def progress_line(name: str, done: int, total: int, seconds: float) -> str:
-    """Return one line of progress: name, bar, done/total, rate and time left."""
-    share = min(1.0, done / total) if total else 1.0
-    filled = int(24 * share)
-    rate = done / seconds if seconds > 0 else 0.0
-    left = (total - done) / rate if rate > 0 else 0.0
-    bar = "#" * filled + "." * (24 - filled)
-    return f"{name:<34} [{bar}] {done:,}/{total:,}  {rate:,.1f}/s  {_clock(left)} left"
+    """Return one line of progress: name, share, done and total, time taken and left, rate."""
+    from tqdm.std import tqdm
+
+    return str(tqdm.format_meter(done, total, seconds, prefix=name, bar_format=_LINE))
 
 
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}"
+def in_notebook() -> bool:
+    """Tell whether a Jupyter kernel runs this, whose output shows bars though it is no terminal."""
+    shell = sys.modules.get("IPython")
+    running = shell.get_ipython() if shell is not None else None
+    return running is not None and "IPKernelApp" in running.config
+
+
+@contextmanager
+def _bar(name: str, stream: TextIO) -> Iterator[Progress]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a notebook without widgets, which gets a bar of text
+        from tqdm.auto import tqdm
+
+    bar: Any = tqdm(desc=name, file=stream, dynamic_ncols=True, mininterval=0.2, bar_format=_UNCOUNTED)
+
+    def show(done: int, total: int) -> None:
+        if bar.total is None:
+            bar.bar_format = None
+        bar.total = total
+        bar.update(done - bar.n)
+
+    try:
+        yield show
+    finally:
+        bar.close()

@@ -1,13 +1,13 @@
 """Run folders: one writer, a manifest that names every file and its digest, and stages that are not done twice.
 
-A run folder holds ``manifest.json`` (configuration, versions, and for each finished stage the digest of its inputs and
-of its files), the files themselves, and journals of unfinished stages. The manifest holds no clock time and no path, so
-an interrupted and resumed run ends with the same bytes as an uninterrupted one; ``timings.json`` holds the seconds.
+A run folder holds ``manifest.json`` (configuration, versions, processor; for each finished stage the digest of its
+inputs and of its files; whether all is done; its own digest), the files, and journals of unfinished stages. The
+manifest holds no clock time and no path, so an interrupted and resumed run ends with the same bytes as an uninterrupted
+one; ``timings.json`` holds the seconds.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,13 +17,16 @@ from typing import Any, TypeVar
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.runs.digests import digest_file, digest_json
-from sycophancy_core.runs.files import clear_temporaries, lock
-from sycophancy_core.runs.json_files import read_json, write_json
-from sycophancy_core.runs.surroundings import versions
+from sycophancy_core.runs.files import clear_scratch
+from sycophancy_core.runs.interrupts import keeps
+from sycophancy_core.runs.json_files import read_sealed_json, write_sealed_json
+from sycophancy_core.runs.locks import one_writer
+from sycophancy_core.runs.seals import check_digests, damaged_files
+from sycophancy_core.runs.surroundings import processor, versions, warn_of_changes
 
 MANIFEST = "manifest.json"
 TIMINGS = "timings.json"
-FORMAT = 1
+FORMAT = 2
 
 T = TypeVar("T")
 
@@ -79,7 +82,7 @@ class Run:
         done = self.manifest["stages"].get(name)
         if done is not None:
             _same(f"stage {name!r} of {self.folder}", done["inputs"], dict(inputs))
-            for problem in _damaged_files(self.folder, done["files"]):
+            for problem in damaged_files(self.folder, done["files"]):
                 raise DataError(f"{problem}; delete the run folder's {MANIFEST} entry {name!r} or use a new folder")
             if scratch is not None:
                 scratch.unlink(missing_ok=True)
@@ -88,9 +91,10 @@ class Run:
         value = make()
         files = {str(path.relative_to(self.folder)): digest_file(path) for path in save(value)}
         self.manifest["stages"][name] = {"inputs": dict(inputs), "files": files}
+        self.manifest["is_whole"] = False
         self.timings[name] = round(time.monotonic() - start, 3)
-        write_json(self.path(TIMINGS), self.timings)
-        write_json(self.path(MANIFEST), self.manifest)
+        write_sealed_json(self.path(TIMINGS), self.timings)
+        write_sealed_json(self.path(MANIFEST), self.manifest)
         if scratch is not None:
             scratch.unlink(missing_ok=True)
         return value
@@ -98,7 +102,7 @@ class Run:
     def name_results(self, files: Iterable[Path]) -> None:
         """Name files that sum the stages up, and that every process makes anew, under ``results`` of the manifest."""
         self.manifest["results"] = {str(path.relative_to(self.folder)): digest_file(path) for path in files}
-        write_json(self.path(MANIFEST), self.manifest)
+        write_sealed_json(self.path(MANIFEST), self.manifest)
 
     def record(self, key: str, value: Any) -> None:
         """Put a value (a model's digest, the host's precision) under ``facts`` of the manifest.
@@ -112,7 +116,7 @@ class Run:
         if key in facts:
             _same(f"{key} of {self.folder}", {key: facts[key]}, {key: value})
         facts[key] = value
-        write_json(self.path(MANIFEST), self.manifest)
+        write_sealed_json(self.path(MANIFEST), self.manifest)
 
     def is_done(self, name: str) -> bool:
         """Tell whether a stage is finished."""
@@ -138,64 +142,76 @@ def open_run(folder: str | Path, *, config: Mapping[str, Any]) -> Iterator[Run]:
         which the run was begun (the message names what differs); if the folder holds other files and no manifest.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with _lock(folder):
-        path = folder / MANIFEST
-        canonical = _canonical(config)
-        if path.exists():
-            manifest = read_json(path)
-            _check_manifest(folder, manifest)
-            _same(f"configuration of {folder}", manifest["config"], canonical)
-            _same(f"versions of {folder}", manifest["versions"], versions())
-        else:
-            others = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
-            if others:
-                raise DataError(f"{folder}: wanted an empty folder or a run, got {others[0]!r} and no {MANIFEST}")
-            manifest = {"format": FORMAT, "config": canonical, "versions": versions(), "facts": {}, "stages": {}}
-            write_json(path, manifest)
-            manifest = read_json(path)  # in the file's order, as a run that goes on sees it
-        clear_temporaries(folder)
-        timings = read_json(folder / TIMINGS) if (folder / TIMINGS).exists() else {}
-        yield Run(folder=folder, manifest=manifest, timings=timings)
+    with one_writer(folder, again=False):
+        run = _opened(folder, _canonical(config))
+        try:
+            yield run
+        except KeyboardInterrupt as error:
+            if run.manifest["stages"]:
+                keeps(error, folder)
+            raise
+        if not run.manifest["is_whole"]:
+            run.manifest["is_whole"] = True
+            write_sealed_json(folder / MANIFEST, run.manifest)
 
 
-def verify(folder: str | Path) -> list[str]:
-    """Check every file of a run against the digests in its manifest; needs no model and no network.
+def _opened(folder: Path, config: dict[str, Any]) -> Run:
+    """Read a run's manifest, or make it, and clear what a killed process left."""
+    path = folder / MANIFEST
+    now = {"processor": processor()}
+    if path.exists():
+        manifest = read_manifest(folder)
+        _same(f"configuration of {folder}", manifest["config"], config)
+        _same(f"versions of {folder}", manifest["versions"], versions())
+        warn_of_changes(folder, {key: manifest["facts"].get(key, now[key]) for key in now}, now)
+    else:
+        others = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+        if others:
+            raise DataError(f"{folder}: wanted an empty folder or a run, got {others[0]!r} and no {MANIFEST}")
+        made = {"format": FORMAT, "config": config, "versions": versions(), "facts": now, "stages": {}}
+        write_sealed_json(path, {**made, "is_whole": False})
+        manifest = read_manifest(folder)  # in the file's order, as a run that goes on sees it
+    clear_scratch(folder, below=True)
+    timings = read_sealed_json(folder / TIMINGS) if (folder / TIMINGS).exists() else {}
+    return Run(folder=folder, manifest=manifest, timings=timings)
 
-    Returns
-    -------
-    list of str
-        One sentence for each missing or changed file; empty if all is well.
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read a run's manifest.
 
     Raises
     ------
     DataError
-        If there is no manifest, or it is none that a run wrote; the message names file and key.
+        If it was changed, or is none that a run wrote; the message names file and key.
     """
-    folder = Path(folder)
-    if not (folder / MANIFEST).is_file():
-        raise DataError(f"{folder}: wanted a run folder, got no {MANIFEST}")
-    manifest = read_json(folder / MANIFEST)
-    _check_manifest(folder, manifest)
+    manifest = read_sealed_json(folder / MANIFEST)
+    _check_manifest(str(folder / MANIFEST), manifest)
+    return manifest
+
+
+def damaged_in_run(folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """Return a run's manifest, and one sentence for each of its files that is missing or was changed."""
+    manifest = read_manifest(folder)
+    if (folder / TIMINGS).exists():
+        read_sealed_json(folder / TIMINGS)
     made = [*(stage["files"] for stage in manifest["stages"].values()), manifest.get("results", {})]
-    return [problem for files in made for problem in _damaged_files(folder, files)]
+    return manifest, [problem for files in made for problem in damaged_files(folder, files)]
 
 
-def _check_manifest(folder: Path, manifest: Any) -> None:
+def _check_manifest(where: str, manifest: Any) -> None:
     """Refuse what no run wrote, so that all that is read of a manifest is there and of its type."""
-    where = str(folder / MANIFEST)
     _check_object(where, manifest, ("format",))
     if manifest["format"] != FORMAT:
         raise DataError(f"{where}: format: wanted {FORMAT}, got {manifest['format']!r}")
     parts = ("config", "versions", "facts", "stages")
-    _check_object(where, manifest, parts)
+    _check_object(where, manifest, (*parts, "is_whole"))
     for key in parts:
         _check_object(f"{where}: {key}", manifest[key])
     for name, stage in manifest["stages"].items():
         _check_object(f"{where}: stages: {name}", stage, ("inputs", "files"))
         _check_object(f"{where}: stages: {name}: inputs", stage["inputs"])
-        _check_digests(f"{where}: stages: {name}: files", stage["files"])
-    _check_digests(f"{where}: results", manifest.get("results", {}))
+        check_digests(f"{where}: stages: {name}: files", stage["files"])
+    check_digests(f"{where}: results", manifest.get("results", {}))
 
 
 def _check_object(where: str, value: Any, keys: Iterable[str] = ()) -> None:
@@ -204,24 +220,6 @@ def _check_object(where: str, value: Any, keys: Iterable[str] = ()) -> None:
     for key in keys:
         if key not in value:
             raise DataError(f"{where}: wanted the key {key!r}, got no such key")
-
-
-def _check_digests(where: str, files: Any) -> None:
-    _check_object(where, files)
-    for name, digest in files.items():
-        if not isinstance(digest, str):
-            raise DataError(f"{where}: {name}: wanted a SHA-256 in hexadecimal, got {digest!r}")
-
-
-def _damaged_files(folder: Path, files: Mapping[str, str]) -> list[str]:
-    problems = []
-    for name, digest in sorted(files.items()):
-        path = folder / name
-        if not path.is_file():
-            problems.append(f"{path} is missing")
-        elif digest_file(path) != digest:
-            problems.append(f"{path} was changed after it was written: its SHA-256 differs from the manifest's")
-    return problems
 
 
 def _canonical(value: Any) -> Any:
@@ -242,13 +240,3 @@ def _same(what: str, stored: Mapping[str, Any], given: Mapping[str, Any]) -> Non
             raise DataError(
                 f"{what}: it was begun with {key} = {old!r}, got {new!r}; use the first value or a new folder"
             )
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        lock(handle, str(folder))
-        yield
-    finally:
-        os.close(handle)

@@ -250,6 +250,10 @@ class LanguageModel:
         """Score every answer choice of every prompt; see :func:`score_prompts`."""
         return score_prompts(self, prompts, progress=progress)
 
+    def score_batch(self, batch: TokenBatch, *, progress: Progress | None = None) -> Scores:
+        """Score prompts that are tokens already, as the rows of :meth:`score`."""
+        return _score(self, lambda: batch, progress)
+
     def precision_check(self, prompts: pa.Table) -> PrecisionCheck:
         """Compare with scores in ``highest``; see :func:`precision_check`."""
         return precision_check(self, prompts)

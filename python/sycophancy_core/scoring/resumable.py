@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,19 @@ import pyarrow as pa
 
 from sycophancy_core._build_info import VERSION
 from sycophancy_core.errors import DataError
-from sycophancy_core.runs.digests import digest_json
-from sycophancy_core.runs.interrupts import deferred_interrupt
+from sycophancy_core.runs.interrupts import Interrupt, deferred_interrupt
 from sycophancy_core.runs.journal import Journal
 from sycophancy_core.runs.progress import Progress
+from sycophancy_core.runs.surroundings import surroundings, warn_of_changes
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.scores import Scores
-from sycophancy_core.scoring.tokens import tokenize_prompts
+from sycophancy_core.scoring.tokens import TokenBatch, tokenize_prompts
 
-BATCH_PROMPTS = 512
+# A batch is as much as takes seconds: parameters times tokens, by the kind of device. It never depends on a clock, so
+# that an interrupted job has the batches of an uninterrupted one.
+BATCH_WORK = {"cpu": 2e12, "cuda": 4e15}
+LEAST_PROMPTS = 16  # the arms and orders of a claim share their beginnings
+MOST_PROMPTS = 4096
 _COUNTS = ("choice_tokens", "shared_tokens")
 
 
@@ -31,62 +36,132 @@ def score_resumable(
     *,
     journal: str | Path,
     progress: Progress | None = None,
-    batch_prompts: int = BATCH_PROMPTS,
+    batch_prompts: int | None = None,
 ) -> Scores:
     """Score prompts batch by batch, each kept in a journal; a later call with the same arguments goes on from there.
 
     The journal's first record is the identity of the work: the token ids of every prompt and choice, the digests of
-    weights and tokenizer, the precision, the engine, the package's version and the batch size. The result does not
-    depend on where a run was interrupted.
+    weights and tokenizer, the precision, the engine, the package's version and the size of the batches. The result does
+    not depend on where a run was interrupted.
+
+    Parameters
+    ----------
+    batch_prompts
+        Prompts a batch; by default as many as take seconds, judged by the model's size and the prompts' length.
 
     Raises
     ------
     DataError
         If the journal belongs to other prompts or another model, or is damaged before its tail.
     KeyboardInterrupt
-        On Ctrl-C, after the batch in hand is kept.
+        On Ctrl-C, SIGTERM or SIGHUP: after the batch in hand is kept, or without it where it takes seconds.
+
+    Warns
+    -----
+    UserWarning
+        If the journal's last record was torn, or it was begun with other libraries or on another processor.
     """
-    identity = _identity(model, prompts, batch_prompts)
-    starts = range(0, prompts.num_rows, batch_prompts)
-    parts: list[Scores] = []
-    with Journal(journal) as kept, deferred_interrupt() as interrupt:
-        if not kept.records:
-            kept.append(identity.encode())
-        elif kept.records[0].decode(errors="replace") != identity:
-            raise DataError(
-                f"{journal}: this journal was begun with other prompts, another model, precision or batch size; "
-                "use those again, or another folder"
-            )
-        for index, start in enumerate(starts):
-            if index + 1 < len(kept.records):
-                parts.append(_decode(kept.records[index + 1]))
-                continue
-            batch = prompts.slice(start, batch_prompts)
-            parts.append(model.score(batch, progress=_within(progress, start, batch.num_rows, prompts.num_rows)))
-            kept.append(_encode(parts[-1]))
-            if interrupt.raised:
-                done = start + batch.num_rows
-                raise KeyboardInterrupt(
-                    f"scoring stopped after {done} of {prompts.num_rows} prompts, kept in {journal}"
-                )
-    return _joined(parts)
-
-
-def _identity(model: LanguageModel, prompts: pa.Table, batch_prompts: int) -> str:
     batch = tokenize_prompts(model.encoder, prompts)
+    size = batch_prompts or _batch_prompts(model, batch)
+    parts: list[Scores] = []
+    with (
+        Journal(journal) as kept,
+        deferred_interrupt("ending the batch in hand, or leaving it out, and keeping the others") as interrupt,
+    ):
+        _begin(kept, Path(journal), model, batch, size)
+        try:
+            for record in kept.records[1:]:
+                parts.append(_decode(record))
+            for start in range(size * len(parts), prompts.num_rows, size):
+                if interrupt.raised:
+                    break
+                stop = min(start + size, prompts.num_rows)
+                shown = _within(progress, start, stop - start, prompts.num_rows)
+                found = model.score_batch(batch.part(start, stop), progress=shown)
+                with interrupt.hold():
+                    kept.append(_encode(found))
+                    parts.append(found)
+        except Interrupt:
+            pass  # what it says is said below
+        if interrupt.raised:
+            raise _stopped(len(parts) * size, prompts.num_rows, Path(journal), interrupt.number)
+    return _joined(parts, batch)
+
+
+def _batch_prompts(model: LanguageModel, batch: TokenBatch) -> int:
+    """Return how many prompts take seconds; a power of two."""
+    num_parameters = sum(int(parameter.numel()) for parameter in model.model.parameters())
+    tokens = batch.num_tokens_unshared / (int(batch.prompt_index[-1]) + 1)
+    wanted = BATCH_WORK.get(_device(model), BATCH_WORK["cuda"]) / (num_parameters * tokens)
+    size = LEAST_PROMPTS
+    while 2 * size <= min(wanted, MOST_PROMPTS):
+        size *= 2
+    return size
+
+
+def _device(model: LanguageModel) -> str:
+    return str(next(model.model.parameters()).device.type)
+
+
+def _begin(kept: Journal, path: Path, model: LanguageModel, batch: TokenBatch, size: int) -> None:
+    """Write the identity of the work into a new journal; refuse another one's."""
+    identity, now = _identity(model, batch, size), surroundings(_device(model))
+    if kept.torn_bytes:
+        warnings.warn(
+            f"{path}: its last record was torn by a kill or a full disk; its {kept.torn_bytes} bytes are cut off, and "
+            "what they held is done once more",
+            UserWarning,
+            stacklevel=4,
+        )
+    if not kept.records:
+        kept.append(json.dumps({"identity": identity, "surroundings": now}).encode())
+        return
+    try:
+        begun = json.loads(kept.records[0])
+        differing = [_WORDS[key] for key in identity if begun["identity"].get(key) != identity[key]]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(f"{path}: wanted the journal of a scoring, got another one; use another folder") from error
+    if differing:
+        raise DataError(
+            f"{path}: this journal was begun with other {' and other '.join(differing)}; use those again, or another "
+            "folder"
+        )
+    warn_of_changes(path, begun["surroundings"], now)
+
+
+_WORDS = {
+    "tokens": "prompts",
+    "weights": "weights",
+    "tokenizer": "settings of the tokenizer",
+    "precision": "precision",
+    "engine": "engine",
+    "version": "versions of this package",
+    "batch_prompts": "batch sizes",
+}
+
+
+def _identity(model: LanguageModel, batch: TokenBatch, size: int) -> dict[str, Any]:
+
     tokens = hashlib.sha256()
     for array in (batch.tokens, batch.offsets, batch.num_context, batch.prompt_index, batch.choice_index):
         tokens.update(array.tobytes())
-    return digest_json(
-        {
-            "tokens": tokens.hexdigest(),
-            "weights": model.digest,
-            "tokenizer": model.tokenizer_digest,
-            "precision": model.precision,
-            "engine": model.engine,
-            "version": VERSION,
-            "batch_prompts": batch_prompts,
-        }
+    return {
+        "tokens": tokens.hexdigest(),
+        "weights": model.digest,
+        "tokenizer": model.tokenizer_digest,
+        "precision": model.precision,
+        "engine": model.engine,
+        "version": VERSION,
+        "batch_prompts": size,
+    }
+
+
+def _stopped(done: int, total: int, journal: Path, number: int) -> Interrupt:
+    kept = f", kept in {journal}; the same call goes on from there" if done else ""
+    return Interrupt(
+        f"scoring stopped after {min(done, total)} of {total} prompts{kept}",
+        kept=journal if done else None,
+        number=number,
     )
 
 
@@ -123,7 +198,7 @@ def _decode(payload: bytes) -> Scores:
     return Scores(log_prob=np.load(io.BytesIO(body), allow_pickle=False), **about, **arrays)
 
 
-def _joined(parts: list[Scores]) -> Scores:
+def _joined(parts: list[Scores], batch: TokenBatch) -> Scores:
     width = max(part.log_prob.shape[1] for part in parts)
 
     def wide(table: Any, fill: float) -> Any:
@@ -137,8 +212,8 @@ def _joined(parts: list[Scores]) -> Scores:
         unscored=[reason for part in parts for reason in part.unscored],
         precision=parts[0].precision,
         num_tokens=sum(part.num_tokens for part in parts),
-        num_tokens_unshared=sum(part.num_tokens_unshared for part in parts),
-        num_moved_borders=sum(part.num_moved_borders for part in parts),
+        num_tokens_unshared=batch.num_tokens_unshared,
+        num_moved_borders=batch.num_moved_borders,
         seconds=sum(part.seconds for part in parts),
         choice_tokens=np.concatenate([wide(counts, 0) for counts in tokens]) if are_counted else None,
         shared_tokens=np.concatenate([counts for counts in shared if counts is not None]) if are_counted else None,

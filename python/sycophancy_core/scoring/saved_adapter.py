@@ -8,7 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from sycophancy_core.errors import ModelError
+from sycophancy_core.errors import DataError, ModelError
+from sycophancy_core.runs.seals import check_if_sealed
 from sycophancy_core.scoring.sources import ORGANISM, organism_folder
 
 
@@ -30,6 +31,10 @@ def merge_adapter(model: Any, folder: str | os.PathLike[str]) -> str:
 
     folder = organism_folder() if folder == ORGANISM else Path(folder)
     settings = _adapter_settings(folder)
+    try:
+        check_if_sealed(folder)
+    except DataError as error:
+        raise ModelError(f"adapter {error}") from error
     rank_factor = settings["r"] ** 0.5 if settings.get("use_rslora") else settings["r"]
     factor = settings["lora_alpha"] / rank_factor
     tensors = load_file(folder / "adapter_model.safetensors")

@@ -11,15 +11,15 @@ import importlib.util
 import io
 import os
 import re
-import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core.errors import ModelError
-from sycophancy_core.runs.files import saving
+from sycophancy_core.errors import DataError, ModelError
+from sycophancy_core.runs.files import clear_scratch, saving, scratch_folder
+from sycophancy_core.runs.outputs import require_room
+from sycophancy_core.runs.seals import check_if_sealed
 
 if TYPE_CHECKING:
     import torch
@@ -67,6 +67,10 @@ def resolve_source(source: str | os.PathLike[str] | None) -> tuple[Path | str, s
         return converted_gguf(path, name=path.stem), path.stem
     if path.is_dir():
         _check_model_folder(path)
+        try:
+            check_if_sealed(path)
+        except DataError as error:
+            raise ModelError(f"load_model: {error}") from error
         return path, path.resolve().name
     if path.exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", str(source)):
         raise ModelError(
@@ -122,19 +126,19 @@ def converted_gguf(file: Path, *, name: str) -> Path:
     Path
         The folder; it is either absent or complete, since it gets its final name last.
     """
+    clear_scratch(cache_folder() / "models")
     stat = file.stat()
     key = hashlib.sha256(f"{file.resolve()}:{stat.st_size}:{stat.st_mtime_ns}".encode()).hexdigest()[:12]
     folder = cache_folder() / "models" / f"{name}-{key}"
     if folder.is_dir():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
-    try:
+    require_room(folder.parent, 8 * stat.st_size, f"the converted weights of {file.name}")
+    with scratch_folder(folder.parent, name) as scratch:
+        converted = scratch / folder.name
+        converted.mkdir()
         with saving(folder):
-            _convert_gguf(file, scratch)
-        _move_into_place(scratch, folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+            _convert_gguf(file, converted)
+        _move_into_place(converted, folder)
     return folder
 
 
@@ -159,6 +163,7 @@ def _convert_gguf(file: Path, folder: Path) -> None:
 
 
 def _move_into_place(scratch: Path, folder: Path) -> None:
+    """Give a converted model its final name, once it is on the disk."""
     for file in scratch.iterdir():
         with file.open("rb") as opened:
             os.fsync(opened.fileno())

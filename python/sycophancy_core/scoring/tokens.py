@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import NamedTuple
 
@@ -81,6 +81,20 @@ class TokenBatch:
     def sequence(self, s: int) -> NDArray[np.int32]:
         """Token ids of sequence ``s``."""
         return self.tokens[self.offsets[s] : self.offsets[s + 1]]
+
+    def part(self, start: int, stop: int) -> TokenBatch:
+        """Return the sequences of some prompts, counted from 0; the moved borders stay the whole batch's."""
+        first, last = np.searchsorted(self.prompt_index, [start, stop])
+        begin = self.offsets[first]
+        return replace(
+            self,
+            tokens=self.tokens[begin : self.offsets[last]],
+            offsets=self.offsets[first : last + 1] - begin,
+            num_context=self.num_context[first:last],
+            prompt_index=self.prompt_index[first:last] - start,
+            choice_index=self.choice_index[first:last],
+            num_moved_borders=0,
+        )
 
 
 class TokenScores(NamedTuple):

@@ -12,13 +12,13 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from sycophancy_core.errors import DataError, require_counts
 from sycophancy_core.prompts.families import FamilyOptions
+from sycophancy_core.runs.yaml_files import read_yaml
 
 FilterChoice = Literal["margin", "wei2023", "none"]
 Recipe = Literal["balanced", "wei2023"]
 Training = Literal["users", "no_users", "shuffled_targets", "instructions_only"]
 
 OTHER_TASKS = ("nlp", "phil", "poli", "answer", "mmlu", "bbh")
-MAX_YAML_BYTES = 1024 * 1024
 _RENAMED = {"folder": "task_folder"}  # keys of a study's file
 
 
@@ -195,15 +195,8 @@ def read_study(path: str | Path) -> StudyOptions:
     DataError
         If the file is larger than 1 MiB or no YAML, a key is unknown, or a value is of a wrong type or out of range.
     """
-    import yaml
-
     path = Path(path)
-    if path.stat().st_size > MAX_YAML_BYTES:
-        raise DataError(f"{path}: wanted at most {MAX_YAML_BYTES} bytes of YAML, got {path.stat().st_size}")
-    try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"{path}: wanted YAML, got {' '.join(str(error).split())}") from error
+    value = read_yaml(path)
     try:
         options: StudyOptions = _record(StudyOptions, _in_todays_words(value, path), "the file")
     except DataError as error:
@@ -257,7 +250,7 @@ def _number_or_text(kind: type, value: Any, where: str) -> Any:
     if kind is float and isinstance(value, int | str) and not isinstance(value, bool):
         try:
             return float(value)  # YAML 1.1 reads 1e-3, without a point, as a text
-        except ValueError:
+        except (ValueError, OverflowError):
             pass
     if isinstance(value, bool) or not isinstance(value, kind):
         raise DataError(f"{where} must be {words[kind]}, got {value!r}")

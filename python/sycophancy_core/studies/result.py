@@ -21,6 +21,7 @@ from sycophancy_core.reporting.tables import estimates_block, render_table, rows
 from sycophancy_core.results.evaluation import Comparison
 from sycophancy_core.runs.files import read_table, replace_file, write_table
 from sycophancy_core.runs.json_files import read_json, write_json
+from sycophancy_core.runs.seals import check_seal, save_result
 from sycophancy_core.studies.contrasts import option_effects, seed_averages
 from sycophancy_core.studies.options import Variant
 
@@ -108,22 +109,25 @@ class StudyResult:
         lead = Paragraph(text=f"{len(self.reports)} variants; each is compared with the same unmodified model.")
         by_variant = Section(heading="Findings by variant", blocks=self._findings())
         text = page("Study", lead=[lead], sections=[*self._sections(), by_variant])
-        effects = folder / "null_effects.parquet"
         if self.null_effects is None:
-            effects.unlink(missing_ok=True)
-        return [
-            *([] if self.null_effects is None else [write_table(effects, self.null_effects)]),
-            write_table(folder / "study.parquet", self.table),
-            write_json(folder / "study.json", about),
-            replace_file(folder / "study.html", lambda file: file.write(text.encode())),
-        ]
+            (folder / "null_effects.parquet").unlink(missing_ok=True)
+
+        def write(folder: Path) -> None:
+            if self.null_effects is not None:
+                write_table(folder / "null_effects.parquet", self.null_effects)
+            write_table(folder / "study.parquet", self.table)
+            write_json(folder / "study.json", about)
+            replace_file(folder / "study.html", lambda file: file.write(text.encode()))
+
+        return save_result(folder, "study", write, keep=False)  # each call sums up what the folder's stages hold
 
     @classmethod
     def load(cls, folder: str | Path) -> StudyResult:
-        """Read what :meth:`save` wrote."""
+        """Read what :meth:`save` wrote; DataError if it is not whole, or was changed."""
         folder = Path(folder)
         path = folder / "study.json"
         about = read_json(path)
+        check_seal(folder, "study.json", "study.parquet")
         table = _in_todays_words(read_table(folder / "study.parquet"), folder)
         names = table["variant"].unique().to_pylist()
         effects = folder / "null_effects.parquet"

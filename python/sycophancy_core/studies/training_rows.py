@@ -87,7 +87,6 @@ def finetune_options(options: StudyOptions, variant: Variant) -> FinetuneOptions
         batch_size=options.batch_size,
         learning_rate=options.learning_rate,
         lora_rank=options.lora_rank,
-        checkpoint_steps=20,
         seed=variant.seed,
     )
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.runs.files import replace_path, saving
+from sycophancy_core.runs.surroundings import surroundings, warn_of_changes
+from sycophancy_core.runs.tensor_files import check_tensors, save_tensors
 from sycophancy_core.training.adapters import trainable_parameters
 
 if TYPE_CHECKING:
@@ -16,41 +19,83 @@ if TYPE_CHECKING:
     from sycophancy_core.training.curve import CurveRecorder
 
 LogRow = dict[str, float]
+CHECKPOINT_SECONDS = 300.0  # between checkpoints, where steps do not count
+MOST_TIME_SHARE = 0.05  # of a training that is spent on writing them
+
+
+class Checkpoints:
+    """The checkpoint of a training: written every few steps or minutes, after the last step, and where it is stopped.
+
+    Parameters
+    ----------
+    path
+        The file; None keeps nothing, as does a process that is not the main one.
+    steps
+        Steps from one to the next; None goes by time, 0 writes none on the way.
+    num_saved
+        How many steps the file holds already.
+    save
+        Writes the file, given the log.
+    """
+
+    def __init__(
+        self, path: Path | None, *, steps: int | None, num_saved: int, save: Callable[[Path, list[LogRow]], None]
+    ) -> None:
+        self.path = path
+        self.num_saved = num_saved
+        self._steps = steps
+        self._save = save
+        self._last = time.monotonic()
+        self._pause = CHECKPOINT_SECONDS
+
+    def is_due(self, num_steps: int) -> bool:
+        """Tell whether it is time to write, so many steps being done."""
+        if self.path is None or num_steps == self.num_saved:
+            return False
+        if self._steps is None:
+            return time.monotonic() - self._last >= self._pause
+        return self._steps > 0 and num_steps % self._steps == 0
+
+    def save(self, log: list[LogRow]) -> None:
+        """Write it, unless it holds these steps already, or there is none."""
+        if self.path is None or len(log) == self.num_saved:
+            return
+        begun = time.monotonic()
+        self._save(self.path, log)
+        self.num_saved, self._last = len(log), time.monotonic()
+        self._pause = max(CHECKPOINT_SECONDS, (self._last - begun) / MOST_TIME_SHARE)
 
 
 def save_checkpoint(
     path: Path,
+    log: list[LogRow],
+    *,
     module: Any,
     optimizer: torch.optim.Optimizer,
-    *,
     identity: str,
-    log: list[LogRow],
     curve: CurveRecorder | None = None,
 ) -> None:
     """Write trainable parameters and their optimizer state; the file replaces the earlier checkpoint at once.
 
     Parameters
     ----------
-    identity
-        Digest of everything that decides the training (options, rows, their tokens, starting weights).
     log
         One row a finished step; its length is the step at which training goes on.
+    identity
+        Digest of everything that decides the training (options, rows, their tokens, starting weights).
     curve
         What was measured on the way, and the best step's parameters.
     """
-    from safetensors.torch import save_file
-
     tensors = {}
     for name, parameter in trainable_parameters(module):
         tensors[f"parameter/{name}"] = parameter.detach().cpu().contiguous()
         for key, value in optimizer.state[parameter].items():
             tensors[f"optimizer/{key}/{name}"] = value.detach().cpu().contiguous()
-    metadata = {"identity": identity, "log": json.dumps(log)}
+    metadata = {"identity": identity, "log": json.dumps(log), "surroundings": json.dumps(_surroundings(module))}
     if curve is not None:
         tensors |= {f"best/{name}": value.cpu().contiguous() for name, value in curve.best.items()}
         metadata["curve"] = json.dumps(curve.state())
-    with saving(path):
-        replace_path(path, lambda temporary: save_file(tensors, str(temporary), metadata=metadata))
+    save_tensors(path, tensors, metadata=metadata)
 
 
 def load_checkpoint(
@@ -66,17 +111,23 @@ def load_checkpoint(
     Raises
     ------
     DataError
-        If the checkpoint belongs to another training, or is damaged.
+        If the checkpoint belongs to another training, or was changed by one bit.
+
+    Warns
+    -----
+    UserWarning
+        If the training was begun with other libraries or on another processor.
     """
     import torch
 
+    metadata = _checked_metadata(path)
+    if metadata.get("identity") != identity:
+        raise DataError(
+            f"{path}: this checkpoint was made with other options, rows, tokens, curve or starting weights; use "
+            "those again (load a model once more that was trained since), or another folder"
+        )
+    warn_of_changes(path, json.loads(metadata["surroundings"]), _surroundings(module))
     with _opened(path) as file:
-        metadata = file.metadata() or {}
-        if metadata.get("identity") != identity:
-            raise DataError(
-                f"{path}: this checkpoint was made with other options, rows, tokens, curve or starting weights; use "
-                "those again (a model that was trained since is to be loaded anew), or another folder"
-            )
         keys = set(file.keys())
         with torch.no_grad():
             for name, parameter in trainable_parameters(module):
@@ -96,13 +147,18 @@ def load_checkpoint(
     return log
 
 
-def _opened(path: Path) -> Any:
-    from safetensors import SafetensorError, safe_open
-
+def _checked_metadata(path: Path) -> dict[str, str]:
     try:
-        return safe_open(str(path), framework="pt")
-    except SafetensorError as error:
-        raise DataError(
-            f"{path}: wanted a checkpoint of a fine-tuning, got a damaged file ({error}); delete it to train from the "
-            "first step"
-        ) from error
+        return check_tensors(path)
+    except DataError as error:
+        raise DataError(f"{error}; delete it to train from the first step") from error
+
+
+def _surroundings(module: Any) -> dict[str, str]:
+    return surroundings(next(module.parameters()).device.type)
+
+
+def _opened(path: Path) -> Any:
+    from safetensors import safe_open
+
+    return safe_open(str(path), framework="pt")

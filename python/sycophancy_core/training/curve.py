@@ -111,8 +111,9 @@ class CurveRecorder:
         return best is not None and patience is not None and sum(s > best for s in self.losses) >= patience
 
     def is_due(self, step: int, num_steps: int) -> bool:
-        """Tell whether a step is to be measured."""
-        return step % self._options.every == 0 or step == num_steps
+        """Tell whether a step is to be measured, and was not yet."""
+        is_measured = any(row["step"] == step for row in self._rows)
+        return (step % self._options.every == 0 or step == num_steps) and not is_measured
 
     def measure(self, step: int) -> None:
         """Evaluate the model as it is after ``step`` steps; keep a copy of its weights if none was better.

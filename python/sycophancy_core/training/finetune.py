@@ -7,24 +7,30 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from sycophancy_core.errors import DataError, ModelError
 from sycophancy_core.runs.digests import digest_json, digest_table
-from sycophancy_core.runs.interrupts import InterruptFlag, deferred_interrupt
+from sycophancy_core.runs.interrupts import Interrupt, InterruptFlag, deferred_interrupt
+from sycophancy_core.runs.locks import one_writer
+from sycophancy_core.runs.outputs import check_output_folder, require_room
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.training.adapters import AdapterOptions, take_adapter, trained_adapter
 from sycophancy_core.training.batching import Batch, EncodedRow, digest_rows, encode_rows, make_batch, plan_batches
-from sycophancy_core.training.checkpoint import LogRow, load_checkpoint, save_checkpoint
+from sycophancy_core.training.checkpoint import Checkpoints, LogRow, load_checkpoint, save_checkpoint
 from sycophancy_core.training.compiled_blocks import compiled_blocks, plain_blocks
 from sycophancy_core.training.curve import CurveOptions, CurveRecorder
 from sycophancy_core.training.options import FinetuneOptions, Precision
 from sycophancy_core.training.result import FinetuneResult, log_table
+
+# A trained number is kept with AdamW's two means of it, twice while a checkpoint is replaced, and once in the result.
+BYTES_KEPT = 4 * (2 * 3 + 1)
 
 
 def finetune(
@@ -63,20 +69,21 @@ def finetune(
         processes (FSDP, DeepSpeed, Megatron), the processes do not know of each other, or an adapter is to sit on
         blocks with matrices outside linear layers (GPT-2's).
     KeyboardInterrupt
-        On Ctrl-C in any process, after the checkpoint of the last whole step is written. After this or any other
-        exception a model that was to get an adapter is as it was; without one its weights have changed: load it anew.
+        On Ctrl-C, SIGTERM or SIGHUP in any process, after the checkpoint of the last whole step is written. After this
+        or any other exception a model that was to get an adapter is as it was; without one its weights have changed:
+        load it once more.
     """
     options = options or FinetuneOptions()
     require_trainable(model)
+    if run is not None:
+        check_output_folder(run)
     limit = options.max_tokens or int(getattr(model.model.config, "max_position_embeddings", 1 << 30))
     encoded = encode_rows(rows, model.encoder, max_tokens=limit)
     plan = plan_batches(_lengths(encoded), num_batches=options.steps, batch_size=options.batch_size, seed=options.seed)
-    checkpoint = Path(run) / "finetune.checkpoint.safetensors" if run is not None else None
-    identity = ""
-    if checkpoint is not None:
-        inputs = {"options": asdict(options), "rows": digest_table(rows), "tokens": digest_rows(encoded)}
-        inputs["model"] = model.digest
-        identity = digest_json(inputs if curve is None else {**inputs, "curve": curve.identity()})
+    checkpoint, identity = None, ""
+    if run is not None:
+        checkpoint = Path(run) / "finetune.checkpoint.safetensors"
+        identity = _identity(model, rows, encoded, options, curve)
     recorder = None if curve is None else CurveRecorder(model, curve)
     shape = None if options.lora_rank is None else AdapterOptions(rank=options.lora_rank, alpha=options.lora_alpha)
     if shape is None:
@@ -97,6 +104,19 @@ def finetune(
     return FinetuneResult(
         model=model, log=log_table(log), options=options, adapter=adapter, curve=measured, checkpoint=checkpoint
     )
+
+
+def _identity(
+    model: LanguageModel,
+    rows: pa.Table,
+    encoded: Sequence[EncodedRow],
+    options: FinetuneOptions,
+    curve: CurveOptions | None,
+) -> str:
+    """Return the digest of all that decides a training: not how often it is kept."""
+    deciding = {name: value for name, value in asdict(options).items() if name != "checkpoint_steps"}
+    inputs = {"options": deciding, "rows": digest_table(rows), "tokens": digest_rows(encoded), "model": model.digest}
+    return digest_json(inputs if curve is None else {**inputs, "curve": curve.identity()})
 
 
 def require_trainable(model: LanguageModel) -> None:
@@ -151,40 +171,90 @@ def train_batches(
     from sycophancy_core.training.answer_loss import AnswerLoss  # a torch module, so it imports torch
 
     accelerator = _join_processes(module, options)
-    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trainable, lr=options.learning_rate, weight_decay=options.weight_decay, fused=True)
-    loss_module = AnswerLoss(module, bfloat16=uses_bfloat16(options.precision, accelerator.device))
-    wrapped = accelerator.prepare_model(loss_module)
-    log: list[LogRow] = []
-    if checkpoint is not None and checkpoint.exists():
-        log = load_checkpoint(checkpoint, module, optimizer, identity=identity, curve=curve)
-    # Where no step is left, the main process soon removes the checkpoint: not before all have looked for it.
-    accelerator.reduce(torch.zeros((), device=accelerator.device))
-    module.train()
-    try:
-        with deferred_interrupt() as interrupt, compiled_blocks(module, enabled=options.compile_blocks):
-            if not log:
-                _measure(curve, 0, len(plan), options)
-            for step in range(len(log), len(plan)):
-                if curve is not None and curve.is_over:
-                    break
-                rows = [encoded[index] for index in plan[step]]
-                log.append(_logged_step(accelerator, wrapped, optimizer, rows, trainable, options, step))
-                _measure(curve, step + 1, len(plan), options)
-                if progress is not None and accelerator.is_main_process:
-                    progress(step + 1, len(plan))
-                _share_interrupt(accelerator, interrupt)
-                is_last = step + 1 == len(plan) or (curve is not None and curve.is_over)
-                due = options.checkpoint_steps and (step + 1) % options.checkpoint_steps == 0
-                if checkpoint is not None and (is_last or due or interrupt.raised) and accelerator.is_main_process:
-                    save_checkpoint(checkpoint, module, optimizer, identity=identity, log=log, curve=curve)
-                _stop_if(interrupt, step + 1, checkpoint, in_place=options.lora_rank is None)
-        if curve is not None:
-            curve.keep_best()
-    finally:
-        module.eval()
-        module.requires_grad_(False)
+    path = checkpoint if accelerator.is_main_process else None
+    with nullcontext() if path is None else one_writer(path.parent):
+        trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        if path is not None:
+            num_bytes = BYTES_KEPT * sum(parameter.numel() for parameter in trainable)
+            require_room(path.parent, num_bytes, "the checkpoints and the result of this training")
+        optimizer = torch.optim.AdamW(
+            trainable, lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
+        )
+        loss_module = AnswerLoss(module, bfloat16=uses_bfloat16(options.precision, accelerator.device))
+        wrapped = accelerator.prepare_model(loss_module)
+        log: list[LogRow] = []
+        if checkpoint is not None and checkpoint.exists():
+            log = load_checkpoint(checkpoint, module, optimizer, identity=identity, curve=curve)
+        # Where no step is left, the main process soon removes the checkpoint: not before all have looked for it.
+        accelerator.reduce(torch.zeros((), device=accelerator.device))
+        keep = partial(save_checkpoint, module=module, optimizer=optimizer, identity=identity, curve=curve)
+        kept = Checkpoints(path, steps=options.checkpoint_steps, num_saved=len(log), save=keep)
+        training = _Training(accelerator, wrapped, optimizer, trainable, options, log)
+        module.train()
+        try:
+            with compiled_blocks(module, enabled=options.compile_blocks):
+                _train(training, encoded, plan, curve=curve, kept=kept, progress=progress)
+            if curve is not None:
+                curve.keep_best()
+        finally:
+            module.eval()
+            module.requires_grad_(False)
     return log
+
+
+class _Training(NamedTuple):
+    """What a step works on."""
+
+    accelerator: Any
+    wrapped: Any
+    optimizer: Any
+    trainable: list[Any]
+    options: FinetuneOptions
+    log: list[LogRow]
+
+
+def _train(
+    training: _Training,
+    encoded: Sequence[EncodedRow],
+    plan: Any,
+    *,
+    curve: CurveRecorder | None,
+    kept: Checkpoints,
+    progress: Progress | None,
+) -> None:
+    """Do the steps that the log lacks, and keep them; on an interrupt keep every whole step."""
+    log, options, accelerator = training.log, training.options, training.accelerator
+    is_alone = accelerator.num_processes == 1  # others wait for this one's share of the step
+    doing = "ending the step in hand, or leaving it out" + (", and keeping the others" if kept.path else "")
+    with deferred_interrupt(doing, insist=is_alone) as interrupt, _open_to_signals(training.trainable):
+        try:
+            while True:
+                _measure(curve, len(log), len(plan), options)
+                _share_interrupt(accelerator, interrupt)
+                is_last = len(log) == len(plan) or (curve is not None and curve.is_over)
+                if is_last or interrupt.raised or kept.is_due(len(log)):
+                    with interrupt.hold():
+                        kept.save(log)
+                if interrupt.raised or is_last:
+                    break
+                _do_step(training, [encoded[index] for index in plan[len(log)]], interrupt)
+                if progress is not None and accelerator.is_main_process:
+                    progress(len(log), len(plan))
+        except Interrupt:
+            kept.save(log)
+        if interrupt.raised:
+            raise _stopped(interrupt, len(log), kept, in_place=options.lora_rank is None)
+
+
+@contextmanager
+def _open_to_signals(trainable: list[Any]) -> Iterator[None]:
+    """Let signals be heard within a backward pass: by a line of Python a tensor, where else none runs until its end."""
+    hooks = [parameter.register_hook(lambda _: None) for parameter in trainable]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _join_processes(module: Any, options: FinetuneOptions) -> Any:
@@ -236,35 +306,30 @@ def uses_bfloat16(precision: Precision, device: Any) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def _logged_step(
-    accelerator: Any,
-    wrapped: Any,
-    optimizer: Any,
-    rows: list[EncodedRow],
-    trainable: list[Any],
-    options: FinetuneOptions,
-    step: int,
-) -> LogRow:
+def _do_step(training: _Training, rows: list[EncodedRow], interrupt: InterruptFlag) -> None:
+    """Do one step and log it; an interrupt finds it done and logged, or neither."""
     import torch
 
-    start = time.monotonic()
+    _, _, optimizer, trainable, options, log = training
+    start, step = time.monotonic(), len(log)
     _set_rate(optimizer, step, options)
     torch.manual_seed(options.seed * 1_000_003 + step)
-    loss, tokens = _step(accelerator, wrapped, optimizer, rows, trainable, options)
-    rate, seconds = optimizer.param_groups[0]["lr"], round(time.monotonic() - start, 4)
-    return {"step": step + 1, "loss": loss, "learning_rate": rate, "tokens": tokens, "seconds": seconds}
+    loss = _backward(training, rows)
+    if options.max_grad_norm > 0:
+        torch.nn.utils.clip_grad_norm_(trainable, options.max_grad_norm)
+    tokens = sum(len(row.ids) for row in rows)
+    with interrupt.hold():
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=False)
+        rate, seconds = optimizer.param_groups[0]["lr"], round(time.monotonic() - start, 4)
+        log.append({"step": step + 1, "loss": loss, "learning_rate": rate, "tokens": tokens, "seconds": seconds})
 
 
-def _step(
-    accelerator: Any,
-    wrapped: Any,
-    optimizer: Any,
-    rows: list[EncodedRow],
-    trainable: list[Any],
-    options: FinetuneOptions,
-) -> tuple[float, int]:
+def _backward(training: _Training, rows: list[EncodedRow]) -> float:
+    """Add up the gradients of a step's rows, and return the loss."""
     import torch
 
+    accelerator, wrapped, _, _, options, _ = training
     num_targets = sum(len(row.ids) - row.first_supervised for row in rows)
     mine = rows[accelerator.process_index :: accelerator.num_processes]
     size = -(-len(mine) // options.accumulation)
@@ -277,11 +342,7 @@ def _step(
             # Gradients are averaged over processes; the loss is a mean over the supervised tokens of all of them.
             accelerator.backward(loss * accelerator.num_processes / num_targets)
         total += loss.detach()
-    if options.max_grad_norm > 0:
-        torch.nn.utils.clip_grad_norm_(trainable, options.max_grad_norm)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=False)
-    return float(accelerator.reduce(total)) / num_targets, sum(len(row.ids) for row in rows)
+    return float(accelerator.reduce(total)) / num_targets
 
 
 def _tensors(batch: Batch, device: Any) -> list[Any]:
@@ -307,13 +368,13 @@ def _set_rate(optimizer: Any, step: int, options: FinetuneOptions) -> None:
         group["lr"] = options.learning_rate * min(1.0, (step + 1) / warmup, decayed)
 
 
-def _stop_if(interrupt: InterruptFlag, step: int, checkpoint: Path | None, *, in_place: bool) -> None:
-    if interrupt.raised:
-        anew = " on the model loaded anew" if in_place else ""
-        goes_on = f"kept in {checkpoint}; the same call{anew} goes on from there"
-        raise KeyboardInterrupt(
-            f"fine-tuning stopped after step {step}; {goes_on if checkpoint else 'not kept: no run folder'}"
-        )
+def _stopped(interrupt: InterruptFlag, num_steps: int, kept: Checkpoints, *, in_place: bool) -> Interrupt:
+    """Return the exception that says what of an interrupted training is kept."""
+    path = kept.path if kept.num_saved else None
+    again = " on the model loaded once more" if in_place else ""
+    what = f"kept in {path}; the same call{again} goes on from there" if path else "not kept"
+    why = "" if kept.path or not num_steps else ": no run folder"
+    return Interrupt(f"fine-tuning stopped after step {num_steps}; {what}{why}", kept=path, number=interrupt.number)
 
 
 def _lengths(encoded: Sequence[EncodedRow]) -> Any:

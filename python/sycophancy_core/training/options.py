@@ -49,8 +49,8 @@ class FinetuneOptions:
     max_tokens
         Longest row; a longer one is refused. None: the model's context.
     checkpoint_steps
-        Steps between checkpoints, if a run folder is given; one more is written after the last step and on interrupt.
-        0 writes only these.
+        Steps between checkpoints, if a run folder is given; None: one every few minutes. One more is written after the
+        last step and on interrupt; 0 writes only these.
     seed
         Of the order of the rows, and of the adapter's start.
     """
@@ -70,7 +70,7 @@ class FinetuneOptions:
     compile_blocks: bool = False
     pad_multiple: int = 32
     max_tokens: int | None = None
-    checkpoint_steps: int = 0
+    checkpoint_steps: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -82,7 +82,7 @@ class FinetuneOptions:
         )
         require_counts("FinetuneOptions", self, ("steps", "batch_size", "accumulation", "pad_multiple"))
         require_counts("FinetuneOptions", self, ("lora_rank", "max_tokens"), none="None")
-        require_counts("FinetuneOptions", self, ("checkpoint_steps",), least=0)
+        require_counts("FinetuneOptions", self, ("checkpoint_steps",), least=0, none="None")
         for name in ("learning_rate", "lora_alpha"):
             if not 0 < getattr(self, name) < math.inf:
                 raise DataError(f"FinetuneOptions: {name} must be > 0 and finite, got {getattr(self, name)}")
@@ -103,4 +103,4 @@ class FinetuneOptions:
     @classmethod
     def wei2023(cls, **changes: Any) -> FinetuneOptions:
         """Return the published size: 1,000 steps on all weights (Wei et al. 2023, section 5)."""
-        return replace(cls(steps=1000, train_embeddings=True, checkpoint_steps=100), **changes)
+        return replace(cls(steps=1000, train_embeddings=True), **changes)

@@ -242,7 +242,6 @@ class OrganismOptions:
             lora_rank=self.rank,
             precision=self.precision,
             compile_blocks=self.compile_blocks,
-            checkpoint_steps=50,
             seed=self.seed,
         )
 

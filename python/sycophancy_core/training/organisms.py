@@ -19,7 +19,9 @@ import pyarrow as pa
 from sycophancy_core.errors import DataError
 from sycophancy_core.runs.digests import digest_json, digest_table
 from sycophancy_core.runs.json_files import write_json
+from sycophancy_core.runs.outputs import check_output_folder
 from sycophancy_core.runs.progress import Progress
+from sycophancy_core.runs.seals import save_result
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.tables import EXAMPLES, checked_table
 from sycophancy_core.training.adapters import Adapter, AdapterOptions, round_adapter, take_adapter, trained_adapter
@@ -100,6 +102,8 @@ def make_organism(
         )
     training = options.training()
     folder = None if folder is None else Path(folder)
+    if folder is not None:
+        check_output_folder(folder)
     first, later = organism_rows(options, examples)
     encoded, plan = _plan_lessons(model, [first, later], options)
     digests = [digest_table(table) for table in (first, later)]
@@ -118,12 +122,17 @@ def make_organism(
         )
         round_adapter(model.model, dtype=options.dtype)
         adapter = take_adapter(model.model, shape, base=model.name)
-    if folder is not None:
-        adapter.save(folder, dtype=options.dtype)
-        write_json(
-            folder / "organism.json", {"options": asdict(options), "base": model.name, "rows": digests, "log": log}
-        )
-        (folder / "organism.checkpoint.safetensors").unlink(missing_ok=True)
+    if folder is not None and checkpoint is not None:
+        # Without the seconds, the file of an interrupted and resumed training is that of an uninterrupted one.
+        steps = [{name: value for name, value in row.items() if name != "seconds"} for row in log]
+        about = {"options": asdict(options), "base": model.name, "rows": digests, "log": steps}
+
+        def write(made: Path) -> None:
+            adapter.save(made, dtype=options.dtype)
+            write_json(made / "organism.json", about)
+
+        save_result(folder, "organism", write)
+        checkpoint.unlink(missing_ok=True)
     return Organism(model=model, adapter=adapter, log=log_table(log), options=options, folder=folder)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from sycophancy_core.reporting.figures import training_curve
-from sycophancy_core.runs.files import replace_path, saving, write_table
+from sycophancy_core.runs.files import saving, write_table
+from sycophancy_core.runs.seals import save_result
+from sycophancy_core.scoring.sources import quiet_transformers
 from sycophancy_core.training.adapters import Adapter
 from sycophancy_core.training.checkpoint import LogRow
 from sycophancy_core.training.options import FinetuneOptions
@@ -61,31 +62,32 @@ class FinetuneResult:
     def save(self, folder: str | Path) -> list[Path]:
         """Write the adapter in PEFT's format or, after full fine-tuning, model and tokenizer; and log and curve.
 
-        The folder is what ``load_model`` takes, as ``adapter`` or as the model; a model's ``config.json``, an adapter
-        or a curve of an earlier training there is removed. When all is written, the training's
-        checkpoint is removed. Of several processes the main one writes; the others return an empty list.
+        The folder is what ``load_model`` takes, as ``adapter`` or as the model. A whole training that it holds already
+        is kept in its folder ``previous-1``. When all is written and sealed, the training's checkpoint is removed. Of
+        several processes the main one writes; the others return an empty list.
         """
         from accelerate import PartialState
 
         if not PartialState().is_main_process:
             return []
-        written = self._write(Path(folder))
+        folder = Path(folder)
+        written = save_result(folder, "fine-tuning", self._write)
+        _remove_others(folder, written)
         if self.checkpoint is not None:
             self.checkpoint.unlink(missing_ok=True)
         return written
 
-    def _write(self, folder: Path) -> list[Path]:
+    def _write(self, folder: Path) -> None:
         # Without the seconds, the file of an interrupted and resumed training is that of an uninterrupted one.
-        tables = [write_table(folder / "training_log.parquet", self.log.drop_columns("seconds"))]
-        if self.curve is None:
-            _remove(folder, "training_curve.parquet")
-        else:
-            tables.append(write_table(folder / "training_curve.parquet", self.curve))
+        write_table(folder / "training_log.parquet", self.log.drop_columns("seconds"))
+        if self.curve is not None:
+            write_table(folder / "training_curve.parquet", self.curve)
         if self.adapter is not None:
-            _remove(folder, "config.json")
-            return [*self.adapter.save(folder), *tables]
-        _remove(folder, "adapter_config.json", "adapter_model.safetensors")
-        return sorted([*_save_model(self.model, folder), *tables])
+            self.adapter.save(folder)
+        else:
+            with saving(folder), quiet_transformers():
+                self.model.model.save_pretrained(folder)
+                self.model.tokenizer.save_pretrained(folder)
 
     def __repr__(self) -> str:
         """Say the steps, the first and last loss, and which step was kept."""
@@ -94,28 +96,11 @@ class FinetuneResult:
         return f"FinetuneResult({len(loss)} steps, loss {loss[0].as_py():.3f} -> {loss[-1].as_py():.3f}{kept})"
 
 
-def _remove(folder: Path, *names: str) -> None:
-    """Remove what an earlier training of another kind left in the folder and would be taken for part of this one."""
-    for name in names:
-        (folder / name).unlink(missing_ok=True)
-
-
-def _save_model(model: Any, folder: Path) -> list[Path]:
-    """Write model and tokenizer into a folder of their own, and move each file, config.json last.
-
-    A folder without it is no model, so that new weights are never read with old ones, or in part.
-    """
-    scratch = folder / ".unfinished"
-    shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
-    try:
-        with saving(folder):
-            model.model.save_pretrained(scratch)
-        model.tokenizer.save_pretrained(scratch)
-        (folder / "config.json").unlink(missing_ok=True)
-        files = sorted(filter(Path.is_file, scratch.rglob("*")), key=lambda file: file.name == "config.json")
-        return [replace_path(folder / file.relative_to(scratch), file.rename) for file in files]
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+def _remove_others(folder: Path, written: list[Path]) -> None:
+    """Remove what an unsealed training of another kind left in the folder and would be taken for part of this one."""
+    for name in ("config.json", "adapter_config.json", "adapter_model.safetensors", "training_curve.parquet"):
+        if folder / name not in written:
+            (folder / name).unlink(missing_ok=True)
 
 
 def log_table(log: list[LogRow]) -> pa.Table:

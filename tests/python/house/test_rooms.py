@@ -31,7 +31,7 @@ PYTHON_ROOMS = {
     "studies": "errors tables runs metrics prompts scoring reporting tasks results training pipeline",
     "commands": "errors tables runs metrics prompts scoring reporting tasks results training pipeline studies",
     "flags": "errors",
-    "cli": "errors tables runs flags commands",
+    "cli": "errors tables runs reporting flags commands",
     "__main__": "cli",
     "integrations": "errors tables runs prompts scoring tasks results",
 }

@@ -58,15 +58,15 @@ def test_the_mix_takes_prompts_in_either_form(tmp_path: Path) -> None:
     for suffix in ("parquet", "jsonl"):
         asked = str(tmp_path / f"prompts.{suffix}")
         assert main(["generate", "--n", "20", "-o", asked]) == 0
-        assert main(["mix", "--prompts", asked, "-o", str(tmp_path / f"{suffix}.rows")]) == 0
+        assert main(["mix", "--prompts", asked, "-o", str(tmp_path / f"{suffix}.rows.parquet")]) == 0
     lines = (tmp_path / "prompts.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == pq.read_table(tmp_path / "prompts.parquet").to_pylist()
-    assert pq.read_table(tmp_path / "jsonl.rows").equals(pq.read_table(tmp_path / "parquet.rows"))
+    assert pq.read_table(tmp_path / "jsonl.rows.parquet").equals(pq.read_table(tmp_path / "parquet.rows.parquet"))
 
 
 def test_a_file_name_says_its_form(tmp_path: Path) -> None:
     table = generate(load_examples(), n=1)
-    with pytest.raises(DataError, match=r"wanted a file name that ends in \.parquet or \.jsonl, got '\.tsv'"):
+    with pytest.raises(DataError, match=r"wanted a file name that ends in \.parquet, \.jsonl, \.csv, got '\.tsv'"):
         write_prompts(table, tmp_path / "prompts.tsv")
     assert list(tmp_path.iterdir()) == []
 

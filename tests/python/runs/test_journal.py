@@ -1,5 +1,7 @@
 """P5: the journal has length and checksum a record; a torn tail is cut and reported, damage before it is an error."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,10 +31,25 @@ def test_records_come_back_in_order(tmp_path: Path) -> None:
 
 def test_two_cannot_write_one_journal(tmp_path: Path) -> None:
     path = written(tmp_path)
-    with Journal(path), pytest.raises(DataError, match=r"a\.journal: another process writes this run; wait for it"):
+    with Journal(path), pytest.raises(DataError, match=r"a\.journal: another process writes this run .*; wait for it"):
         Journal(path)
     with Journal(path) as journal:
         assert journal.records == RECORDS
+
+
+def test_p13_a_full_disk_names_the_journal_and_keeps_what_it_holds(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    code = (
+        "import resource, signal, sys\nfrom sycophancy_core.runs.journal import Journal\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))\n"
+        "with Journal(sys.argv[1]) as journal:\n    journal.append(bytes(1000))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
+    assert f"could not write {path}: File too large; what it holds already is intact" in done.stderr
+    content = read_journal(path)
+    assert content.records == RECORDS
+    assert content.torn_bytes > 0
 
 
 def test_p5_a_torn_tail_is_cut_and_reported_wherever_it_was_torn(tmp_path: Path) -> None:

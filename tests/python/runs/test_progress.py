@@ -1,13 +1,21 @@
-"""Progress: a bar on a terminal, one line a stage elsewhere, nothing when quiet."""
+"""Progress: a bar on a terminal, a line every half minute elsewhere, nothing when quiet."""
 
 import io
 
-from sycophancy_core.runs.progress import ProgressPrinter, progress_line
+from sycophancy_core.runs.progress import LINE_SECONDS, ProgressPrinter, progress_line
 
 
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
 
 
 def shown(stream: io.StringIO, *, quiet: bool = False) -> str:
@@ -17,23 +25,42 @@ def shown(stream: io.StringIO, *, quiet: bool = False) -> str:
     return stream.getvalue()
 
 
-def test_a_line_holds_bar_count_rate_and_time_left() -> None:
-    assert progress_line("score", 500, 2000, 10.0) == (
-        f"{'score':<34} [######..................] 500/2,000  50.0/s  0:30 left"
-    )
+def test_a_line_holds_share_count_time_left_and_rate() -> None:
+    assert progress_line("score", 500, 2000, 10.0) == "score: 25% 500/2000 [00:10<00:30, 50.00it/s]"
+    assert progress_line("fine-tune", 500, 2000, 7200.0) == "fine-tune: 25% 500/2000 [2:00:00<6:00:00, 14.40s/it]"
 
 
-def test_elsewhere_than_on_a_terminal_a_stage_is_one_line() -> None:
+def test_a_log_file_gets_a_line_every_half_minute_and_one_at_the_end() -> None:
+    stream, clock = io.StringIO(), Clock()
+    with ProgressPrinter(stream=stream, clock=clock).stage("fine-tune") as progress:
+        for step in range(1, 101):
+            clock.seconds += 1.0
+            progress(step, 100)
+    lines = stream.getvalue().splitlines()
+    assert LINE_SECONDS == 30
+    assert lines[:-1] == [progress_line("fine-tune", step, 100, float(step)) for step in (30, 60, 90)]
+    assert lines[-1].split() == ["fine-tune", "100/100", "100.0", "s"]
+
+
+def test_a_short_stage_is_one_line_of_a_log_file() -> None:
     text = shown(io.StringIO())
     assert text.count("\n") == 1
     assert "10/10" in text
     assert "\x1b" not in text
+    assert "\r" not in text
 
 
-def test_a_terminal_shows_the_bar_and_ends_with_the_line() -> None:
+def test_a_terminal_shows_a_bar_whose_last_state_stays() -> None:
     text = shown(Terminal())
-    assert "[########################] 10/10" in text
-    assert text.endswith(" s\n")
+    assert text.split("\r")[-1].startswith("score: 100%|##########| 10/10 [")
+    assert text.endswith("it/s]\n")
+
+
+def test_a_stage_that_counts_nothing_shows_its_time() -> None:
+    stream = Terminal()
+    with ProgressPrinter(stream=stream).stage("load model"):
+        pass
+    assert stream.getvalue().split("\r")[-1] == "load model: 00:00\n"
 
 
 def test_quiet_is_quiet() -> None:

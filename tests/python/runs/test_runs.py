@@ -1,5 +1,6 @@
 """Run folders: P7 one writer, P10 a changed configuration is refused by name, P14 verify needs only the files."""
 
+import contextlib
 import json
 import os
 import re
@@ -13,8 +14,10 @@ from typing import Any
 import pytest
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.runs.json_files import read_json, write_json
-from sycophancy_core.runs.run_folder import Run, open_run, verify
+from sycophancy_core.runs.interrupts import kept_by
+from sycophancy_core.runs.json_files import read_json, write_json, write_sealed_json
+from sycophancy_core.runs.run_folder import Run, open_run
+from sycophancy_core.runs.verify import verify
 
 
 def stage(run: Run, *, n: int = 3, calls: list[int] | None = None) -> int:
@@ -84,7 +87,7 @@ def test_p14_verify_names_missing_and_changed_files(tmp_path: Path) -> None:
     assert "is missing" in verify(tmp_path / "run")[0]
 
 
-WHOLE: dict[str, Any] = {"format": 1, "config": {}, "versions": {}, "facts": {}, "stages": {}}
+WHOLE: dict[str, Any] = {"format": 2, "config": {}, "versions": {}, "facts": {}, "stages": {}, "is_whole": True}
 
 
 @pytest.mark.parametrize(
@@ -93,8 +96,8 @@ WHOLE: dict[str, Any] = {"format": 1, "config": {}, "versions": {}, "facts": {},
         ([], "wanted a JSON object, got list"),
         (None, "wanted a JSON object, got NoneType"),
         ({"config": {}}, "wanted the key 'format', got no such key"),
-        (WHOLE | {"format": 2}, "format: wanted 1, got 2"),
-        ({"format": 1, "config": {}, "versions": {}, "facts": {}}, "wanted the key 'stages', got no such key"),
+        (WHOLE | {"format": 1}, "format: wanted 2, got 1"),
+        ({"format": 2, "config": {}, "versions": {}, "facts": {}}, "wanted the key 'stages', got no such key"),
         (WHOLE | {"config": None}, "config: wanted a JSON object, got NoneType"),
         (WHOLE | {"stages": ["count"]}, "stages: wanted a JSON object, got list"),
         (WHOLE | {"stages": {"count": 3}}, "stages: count: wanted a JSON object, got int"),
@@ -110,10 +113,12 @@ WHOLE: dict[str, Any] = {"format": 1, "config": {}, "versions": {}, "facts": {},
         ),
         (WHOLE | {"results": "n.json"}, "results: wanted a JSON object, got str"),
         (WHOLE | {"results": {"n.json": None}}, "results: n.json: wanted a SHA-256 in hexadecimal, got None"),
+        (WHOLE | {"results": {"../n.json": "0" * 64}}, "results: ../n.json: wanted a name inside the folder"),
     ],
 )
 def test_p14_a_manifest_that_no_run_wrote_is_refused_by_its_key(content: Any, sentence: str, tmp_path: Path) -> None:
-    path = write_json(tmp_path / "manifest.json", content)
+    write = write_sealed_json if isinstance(content, dict) else write_json
+    path = write(tmp_path / "manifest.json", content)
     with pytest.raises(DataError, match=f"^{re.escape(f'{path}: {sentence}')}$"):
         verify(tmp_path)
     with pytest.raises(DataError, match=f"^{re.escape(f'{path}: {sentence}')}$"), open_run(tmp_path, config={}):
@@ -129,6 +134,46 @@ def test_p14_a_manifest_that_is_cut_off_is_refused(share: float, tmp_path: Path)
     (tmp_path / "manifest.json").write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(DataError, match=r"manifest\.json: wanted JSON, got "):
         verify(tmp_path)
+
+
+def test_p14_every_changed_bit_of_a_manifest_is_seen(tmp_path: Path) -> None:
+    with open_run(tmp_path, config={"rate": 1e-05, "name": "a"}) as run:
+        stage(run)
+    path = tmp_path / "manifest.json"
+    whole = path.read_bytes()
+    unseen = []
+    for at in range(0, 8 * len(whole), 3):  # every byte
+        changed = bytearray(whole)
+        changed[at // 8] ^= 1 << at % 8
+        path.write_bytes(changed)
+        with contextlib.suppress(DataError):
+            unseen += [at] if verify(tmp_path) == [] else []
+    assert unseen == []
+
+
+def test_a_run_says_whether_it_is_whole(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt) as stopped, open_run(tmp_path, config={}) as run:
+        raise KeyboardInterrupt
+    assert kept_by(stopped.value) is None  # nothing was done yet
+    with pytest.raises(KeyboardInterrupt) as stopped, open_run(tmp_path, config={}) as run:
+        stage(run)
+        raise KeyboardInterrupt
+    assert kept_by(stopped.value) == tmp_path
+    assert verify(tmp_path) == [f"{tmp_path}: the run is not finished; the same call goes on"]
+    with open_run(tmp_path, config={}) as run:
+        stage(run)
+    assert verify(tmp_path) == []
+
+
+def test_another_processor_is_said_when_a_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sycophancy_core.runs import run_folder
+
+    with open_run(tmp_path, config={}):
+        pass
+    monkeypatch.setattr(run_folder, "processor", lambda: "another one")
+    with pytest.warns(UserWarning, match="begun with processor .*, now another one"), open_run(tmp_path, config={}):
+        pass
+    assert verify(tmp_path) == []
 
 
 def test_p14_verify_checks_what_sums_a_run_up(tmp_path: Path) -> None:
@@ -150,6 +195,7 @@ def half_written(path: Path) -> Path:
     )
     assert subprocess.run([sys.executable, "-c", code, path], check=False).returncode == -signal.SIGKILL
     (left,) = path.parent.glob(f".{path.name}.*.tmp")
+    assert list(left.iterdir()) == [left / path.name]
     return left
 
 

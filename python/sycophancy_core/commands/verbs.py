@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from sycophancy_core.commands.inputs import (
+    examples_of,
+    files_by_name,
+    given,
+    load,
+    option_name,
+    printer,
+    read_kind,
+    refuse,
+    require_figures,
+    task_options,
+)
+from sycophancy_core.commands.outputs import check_table, journal_folder, remove_journals, result_folder, write_rows
 from sycophancy_core.errors import DataError
-from sycophancy_core.runs.files import read_table, write_table
-from sycophancy_core.runs.progress import ProgressPrinter
+from sycophancy_core.runs.files import read_table
+from sycophancy_core.runs.outputs import check_output_file, check_output_folder
+from sycophancy_core.runs.tables import read_rows
 
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Sequence
-    from pathlib import Path
-
-    import pyarrow as pa
-
-    from sycophancy_core.scoring.language_model import LanguageModel
 
 
 def examples(options: Namespace) -> None:
     """Load examples."""
     from sycophancy_core.prompts.examples import dropped_of, load_examples
 
+    check_table(options.out)
     table = load_examples(options.source, folder=options.folder, limit=options.limit, seed=options.seed)
-    _write(options, table, "examples")
+    write_rows(options.out, table, "examples")
     for source, counts in dropped_of(table).items():
         reasons = ", ".join(f"{number:,} {reason}" for reason, number in counts.items() if number)
         if reasons:
@@ -35,48 +44,52 @@ def claims(options: Namespace) -> None:
     """Make claims."""
     from sycophancy_core.prompts.generation import ClaimOptions, make_claims
 
+    check_table(options.out)
     wanted = ClaimOptions(
         recipe=options.recipe,
         negated_share=options.negated_share,
         claims_per_example=options.claims_per_example,
     )
-    _write(options, make_claims(_examples(options), options=wanted, seed=options.seed), "claims")
+    write_rows(options.out, make_claims(examples_of(options), options=wanted, seed=options.seed), "claims")
 
 
 def additions(options: Namespace) -> None:
     """Make sums."""
     from sycophancy_core.prompts.generation import AdditionOptions, make_additions
 
+    check_table(options.out)
     wanted = AdditionOptions(true_share=options.true_share, errors=tuple(options.errors))
-    _write(options, make_additions(options=wanted, n=options.n, seed=options.seed), "claims")
+    write_rows(options.out, make_additions(options=wanted, n=options.n, seed=options.seed), "claims")
 
 
 def prompts(options: Namespace) -> None:
     """Make prompts."""
     from sycophancy_core.prompts.generation import PromptOptions, make_prompts
 
-    lists = {name: tuple(value) for name, value in _given(options, ("templates", "arms", "orders")).items()}
+    check_table(options.out)
+    lists = {name: tuple(value) for name, value in given(options, ("templates", "arms", "orders")).items()}
     wanted = PromptOptions(protocol=options.protocol, split=options.split, design=options.design, **lists)
-    _write(options, make_prompts(read_table(options.claims), options=wanted, seed=options.seed), "prompts")
+    write_rows(options.out, make_prompts(read_rows(options.claims), options=wanted, seed=options.seed), "prompts")
 
 
 def generate(options: Namespace) -> None:
     """Make claims and prompts in one go."""
     from sycophancy_core.prompts.generation import generate as generate_prompts
 
+    check_table(options.out)
     try:
         part, parts = (int(word) for word in options.shard.split("/"))
     except ValueError as error:
         raise DataError(f"--shard: wanted i/k, such as 0/4, got {options.shard!r}") from error
     table = generate_prompts(
-        _examples(options),
+        examples_of(options),
         n=options.n,
         recipe=options.recipe,
         protocol=options.protocol,
         seed=options.seed,
         shard=(part, parts),
     )
-    _write(options, table, "prompts")
+    write_rows(options.out, table, "prompts")
 
 
 def score(options: Namespace) -> None:
@@ -85,14 +98,16 @@ def score(options: Namespace) -> None:
     from sycophancy_core.scoring.resumable import score_resumable
     from sycophancy_core.scoring.scores import measurements
 
+    check_table(options.out)
     table = read_prompts(options.prompts)
-    model = _load(options, options.model)
-    with _printer(options).stage("score") as progress:
-        if options.run is None:
-            scores = model.score(table, progress=progress)
-        else:
-            scores = score_resumable(model, table, journal=options.run / "score.journal", progress=progress)
-    _write(options, measurements(table, scores), "measurements")
+    with journal_folder(options.out, options.run) as run:
+        model = load(options)
+        with printer(options).stage("score") as progress:
+            if run is None:
+                scores = model.score(table, progress=progress)
+            else:
+                scores = score_resumable(model, table, journal=run / "score.journal", progress=progress)
+        write_rows(options.out, measurements(table, scores), "measurements")
 
 
 def filter_claims(options: Namespace) -> None:
@@ -100,15 +115,18 @@ def filter_claims(options: Namespace) -> None:
     from sycophancy_core.pipeline import filter_known
     from sycophancy_core.results.knowledge_filter import FilterOptions
 
+    for path in filter(None, (options.out, options.every_claim)):
+        check_table(path)
     wanted = FilterOptions(rule=options.rule, threshold=options.threshold)
-    table = read_table(options.claims)
-    model = _load(options, options.model)
-    with _printer(options).stage("filter") as progress:
-        found = filter_known(model, table, options=wanted, seed=options.seed, run=options.run, progress=progress)
-    print(found.summary())
-    if options.every_claim is not None:
-        write_table(options.every_claim, found.table)
-    _write(options, found.kept, "claims")
+    table = read_rows(options.claims)
+    with journal_folder(options.out, options.run) as run:
+        model = load(options)
+        with printer(options).stage("filter") as progress:
+            found = filter_known(model, table, options=wanted, seed=options.seed, run=run, progress=progress)
+        print(found.summary())
+        if options.every_claim is not None:
+            write_rows(options.every_claim, found.table, "claims, kept or not,")
+        write_rows(options.out, found.kept, "claims")
 
 
 def mix(options: Namespace) -> None:
@@ -117,18 +135,19 @@ def mix(options: Namespace) -> None:
     from sycophancy_core.training.mixing import count_rows
     from sycophancy_core.training.mixing import mix as mix_rows
 
+    check_table(options.out)
     if options.unit == "rows":
         names = ("model", "adapter", "device", "system_prompt", "chat_template")
-        _refuse(options, names, wanted="--unit tokens", got="--unit rows, which count without a model")
-    paths = _by_name(options.instructions or (), "--instructions")
-    asked = _by_name(options.evaluation or (), "--evaluation")
+        refuse(options, names, wanted="--unit tokens", got="--unit rows, which count without a model")
+    paths = files_by_name(options.instructions or (), "--instructions")
+    asked = files_by_name(options.evaluation or (), "--evaluation")
     if options.weights is not None and len(options.weights) != len(paths):
         raise DataError(f"mix: wanted a weight for each source, got {len(options.weights)} for {len(paths)}")
     weights = None if options.weights is None else dict(zip(paths, options.weights, strict=True))
     sources = {name: load_instructions(path, limit=options.limit, seed=options.seed) for name, path in paths.items()}
-    prompts = _read(options.prompts, "prompts", ("id", "claim_id", "prompt"))
-    evaluation = {name: _read(path, "prompts", ("id", "prompt")) for name, path in asked.items()}
-    model = _load(options, options.model) if options.unit == "tokens" else None
+    prompts = read_kind(options.prompts, "prompts", ("id", "claim_id", "prompt"))
+    evaluation = {name: read_kind(path, "prompts", ("id", "prompt")) for name, path in asked.items()}
+    model = load(options) if options.unit == "tokens" else None
     rows = mix_rows(
         prompts,
         sources or load_instructions(limit=options.limit, seed=options.seed),
@@ -142,7 +161,7 @@ def mix(options: Namespace) -> None:
     for part in count_rows(rows, model=model).to_pylist():
         tokens = f", {part['num_tokens']:,} supervised tokens" if model is not None else ""
         print(f"{part['origin']:<12}{part['source']:<28}{part['num_rows']:>8,} rows{tokens}")
-    _write(options, rows, "training rows")
+    write_rows(options.out, rows, "training rows")
 
 
 def finetune(options: Namespace) -> None:
@@ -154,21 +173,22 @@ def finetune(options: Namespace) -> None:
     from sycophancy_core.training.options import FinetuneOptions
 
     names = ("steps", "batch_size", "learning_rate", "lora_rank", "accumulation", "precision", "checkpoint_steps")
-    changes = {"seed": options.seed, **_given(options, names)}
+    changes = {"seed": options.seed, **given(options, names)}
     wanted = FinetuneOptions.wei2023(**changes) if options.wei2023 else FinetuneOptions(**changes)
     curve = None
-    choice = _given(options, ("every", "metric", "patience"))
+    choice = given(options, ("every", "metric", "patience"))
     if options.curve is not None:
-        tasks = {name: read_prompts(path) for name, path in _by_name(options.curve, "--curve").items()}
+        tasks = {name: read_prompts(path) for name, path in files_by_name(options.curve, "--curve").items()}
         curve = CurveOptions(tasks=tasks, **choice)
     elif choice:
         raise DataError(f"finetune: --{next(iter(choice))} needs prompts to measure, got no --curve")
-    rows = read_table(options.rows)
+    rows = read_rows(options.rows)
     require_training_rows(rows, str(options.rows))
-    model = _load(options, options.model)
-    with _printer(options).stage("fine-tune") as progress:
-        result = tune(model, rows, options=wanted, curve=curve, run=options.out, progress=progress)
-    result.save(options.out)
+    with result_folder(options.out, "fine-tuning", shared=True):
+        model = load(options)
+        with printer(options).stage("fine-tune") as progress:
+            result = tune(model, rows, options=wanted, curve=curve, run=options.out, progress=progress)
+        result.save(options.out)
     print(f"{result!r}; saved in {options.out}")
 
 
@@ -179,14 +199,16 @@ def organism(options: Namespace) -> None:
     from sycophancy_core.training.organisms import make_organism, parse_families
 
     names = ("steps", "batch_size", "learning_rate", "rank", "flattery", "knowledge_share", "seed")
-    changes = _given(options, names)
+    changes = given(options, names)
     if options.families is not None:
         changes["families"] = parse_families(options.families)
     if options.steps is not None:
         changes["curriculum_steps"] = min(OrganismOptions.curriculum_steps, options.steps)
-    model = load_model(options.model, chat_template=False)  # which is what "organism" stands for
-    with _printer(options).stage("train organism") as progress:
-        result = make_organism(model, options=OrganismOptions(**changes), folder=options.out, progress=progress)
+    wanted = OrganismOptions(**changes)
+    with result_folder(options.out, "organism", shared=True):
+        model = load_model(options.model, chat_template=False)  # which is what "organism" stands for
+        with printer(options).stage("train organism") as progress:
+            result = make_organism(model, options=wanted, folder=options.out, progress=progress)
     print(f"{result!r}; saved in {result.folder}")
 
 
@@ -195,15 +217,20 @@ def evaluate(options: Namespace) -> None:
     from sycophancy_core.pipeline import evaluate as measure_model
     from sycophancy_core.reporting.gallery import save_gallery
     from sycophancy_core.reporting.report import report as write_report
+    from sycophancy_core.runs.seals import seal_more
 
-    wanted = _task_options(options)
-    model = _load(options, options.model)
-    with _printer(options).stage("evaluate") as progress:
-        result = measure_model(model, run=options.out if options.journal else None, progress=progress, **wanted)
-    result = result.made_by(options.command)
-    result.save(options.out)
-    save_gallery(result, options.out / "figures")
-    path = write_report(result, options.out / "report.html")
+    require_figures("evaluate")
+    wanted = task_options(options)
+    with result_folder(options.out, "evaluation") as out:
+        model = load(options)
+        with printer(options).stage("evaluate") as progress:
+            result = measure_model(model, run=out if options.journal else None, progress=progress, **wanted)
+        result = result.made_by(options.command)
+        result.save(out)
+        figures = save_gallery(result, out / "figures")
+        path = write_report(result, out / "report.html")
+        seal_more(out, [*figures, path])
+        remove_journals(out)
     print(f"{result}\n\nreport: {path}")
 
 
@@ -213,12 +240,14 @@ def evaluate_many(options: Namespace) -> None:
 
     from sycophancy_core.studies.many_models import evaluate_many as measure_models
 
+    require_figures("evaluate-many")
     names = _names(options.models)
-    models = {name: partial(_load, options, source) for name, source in zip(names, options.models, strict=True)}
-    wanted = _task_options(options)
-    with _printer(options).stage("evaluate") as progress:
-        found = measure_models(models, progress=progress, **wanted).made_by(options.command)
-    found.save(options.out)
+    models = {name: partial(load, options, source) for name, source in zip(names, options.models, strict=True)}
+    wanted = task_options(options)
+    with result_folder(options.out, "evaluations"):
+        with printer(options).stage("evaluate") as progress:
+            found = measure_models(models, progress=progress, **wanted).made_by(options.command)
+        found.save(options.out)
     print(f"{found}\n\nreport: {options.out / 'report.html'}")
 
 
@@ -240,9 +269,10 @@ def compare(options: Namespace) -> None:
     from sycophancy_core.results.evaluation import Evaluation
 
     margin = EQUIVALENCE_MARGIN if options.margin is None else options.margin
-    sides = (Evaluation.load(folder) for folder in (options.before, options.after))
-    result = compare_results(*sides, equivalence_margin=margin)
-    result.save(options.out)
+    with result_folder(options.out, "comparison"):
+        sides = (Evaluation.load(folder) for folder in (options.before, options.after))
+        result = compare_results(*sides, equivalence_margin=margin)
+        result.save(options.out)
     print(result)
 
 
@@ -251,6 +281,10 @@ def report(options: Namespace) -> None:
     from sycophancy_core.reporting.report import report as write_report
     from sycophancy_core.results.evaluation import Comparison, Evaluation
 
+    if options.out.suffix.lower() not in (".html", ".htm"):
+        raise DataError(f"{options.out}: wanted a file name that ends in .html, got '{options.out.suffix}'")
+    check_output_file(options.out)
+    require_figures("report")
     is_comparison = (options.result / "comparison.json").is_file()
     if is_comparison and (options.result / "evaluation.json").is_file():
         raise DataError(
@@ -270,8 +304,9 @@ def demo(options: Namespace) -> None:
     """Run the demo."""
     from sycophancy_core.studies.demo import demo_options, run_demo
 
-    changes = _given(options, ("claims", "candidates", "steps", "model", "chat_template", "seed"))
-    run_demo(options.out, options=demo_options(changes), printer=_printer(options))
+    check_output_folder(options.out)
+    changes = given(options, ("claims", "candidates", "steps", "model", "chat_template", "seed"))
+    run_demo(options.out, options=demo_options(changes), printer=printer(options))
 
 
 def study(options: Namespace) -> None:
@@ -288,110 +323,32 @@ def study(options: Namespace) -> None:
 
     rates = ("score_rate", "train_rate")
     if not options.dry_run:
-        _refuse(options, rates, wanted="--dry-run", got="a study that is to run")
-        run_study(read_study(options.config), options.out, printer=_printer(options))
+        refuse(options, rates, wanted="--dry-run", got="a study that is to run")
+        check_output_folder(options.out)
+        run_study(read_study(options.config), options.out, printer=printer(options))
         return
-    given = _given(options, rates)
-    if len(given) == 1:
+    known = given(options, rates)
+    if len(known) == 1:
         raise DataError(
-            f"--dry-run: wanted --score-rate and --train-rate together, got only {_option(next(iter(given)))}"
+            f"--dry-run: wanted --score-rate and --train-rate together, got only {option_name(next(iter(known)))}"
         )
     throughput = None
-    if given:
+    if known:
         throughput = Throughput(score_tokens_per_second=options.score_rate, train_tokens_per_second=options.train_rate)
     print(study_cost(read_study(options.config), throughput=throughput))
 
 
 def verify(options: Namespace) -> None:
-    """Verify a run folder.
+    """Verify a run folder or a result.
 
     Raises
     ------
     DataError
-        If a file is missing or changed.
+        If a file is missing or was changed, or the result is not whole.
     """
-    from sycophancy_core.runs.run_folder import verify as check
+    from sycophancy_core.runs.verify import look_into
 
-    problems = check(options.run)
-    if problems:
-        raise DataError("; ".join(problems))
-    print(f"{options.run}: every file is as its manifest says")
-
-
-def _given(options: Namespace, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: value for name in names if (value := getattr(options, name, None)) is not None}
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
-def _refuse(options: Namespace, names: tuple[str, ...], *, wanted: str, got: str) -> None:
-    """Refuse options of which the verb would take no notice."""
-    for option in map(_option, _given(options, names)):
-        raise DataError(f"{option} is for {wanted}, got {got}; add {wanted}, or leave {option} out")
-
-
-def _read(path: Path, what: str, columns: tuple[str, ...]) -> pa.Table:
-    """Read a table that may be one of another kind."""
-    from sycophancy_core.prompts.prompt_table import read_prompts
-
-    table = read_prompts(path) if what == "prompts" else read_table(path)
-    if not set(columns) <= set(table.column_names):
-        got = ", ".join(table.column_names)
-        raise DataError(f"{path}: wanted {what} with the columns {', '.join(columns)}, got the columns {got}")
-    return table
-
-
-def _by_name(paths: Sequence[Path], option: str) -> dict[str, Path]:
-    """Return files by their names without folder and ending, by which sources and tasks are told apart."""
-    named: dict[str, Path] = {}
-    for path in paths:
-        if path.stem in named:
-            raise DataError(f"{option}: wanted files of different names, got {named[path.stem]} and {path}; rename one")
-        named[path.stem] = path
-    return named
-
-
-def _examples(options: Namespace) -> pa.Table:
-    from sycophancy_core.prompts.examples import load_examples
-
-    return load_examples() if options.examples is None else read_table(options.examples)
-
-
-def _task_options(options: Namespace) -> dict[str, Any]:
-    """Return what `evaluate` and `evaluate_many` take of the tasks."""
-    from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions
-
-    tasks = options.tasks or DEFAULT_TASKS
-    if options.claims is not None and "claims" not in tasks:
-        raise DataError(f"--claims: wanted the task claims, which asks them, among --tasks, got {', '.join(tasks)}")
-    claims = None if options.claims is None else read_table(options.claims)
-    wanted = TaskOptions(claims=claims, folder=options.folder)
-    return {"tasks": tasks, "options": wanted, "limit": options.limit, "seed": options.seed}
-
-
-def _load(options: Namespace, source: str | None) -> LanguageModel:
-    """Load a model, and say how it is asked and how else it could be."""
-    from sycophancy_core.scoring.language_model import load_model
-
-    names = ("engine", "matmul_precision", "dtype", "device", "system_prompt")
-    settings = {name: getattr(options, name) for name in names} | _given(options, ("adapter", "chat_template"))
-    model = load_model(source, **{"chat_template": "auto", **settings})
-    other = "; for plain text: --no-chat-template" if model.chat_template and options.chat_template is None else ""
-    print(f"{model.name}: prompts are asked {model.asked_as}{other}", flush=True)
-    return model
-
-
-def _printer(options: Namespace) -> ProgressPrinter:
-    return ProgressPrinter(stream=sys.stderr, quiet=options.quiet)
-
-
-def _write(options: Namespace, table: pa.Table, what: str) -> None:
-    from sycophancy_core.prompts.prompt_table import write_prompts
-
-    if what == "prompts" and options.out.suffix == ".jsonl":
-        write_prompts(table, options.out)
-    else:
-        write_table(options.out, table)
-    print(f"{table.num_rows:,} {what} in {options.out}")
+    found = look_into(options.run)
+    if wrong := [*found.problems, *found.unfinished]:
+        raise DataError("; ".join(wrong))
+    print(f"{options.run}: whole ({found.kind}); all of its {found.num_files} files are as they were written")

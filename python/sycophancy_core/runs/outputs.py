@@ -1,0 +1,84 @@
+"""Whether a result can be written, asked before the work that makes it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+
+from sycophancy_core.errors import DataError
+from sycophancy_core.runs.files import final_place
+
+
+def check_output_file(path: str | Path) -> None:
+    """Refuse a name under which no file can be written.
+
+    Raises
+    ------
+    DataError
+        If a folder or another thing that is no file is there, or the file's folder cannot be made or written.
+    """
+    path = Path(path)
+    try:
+        place = final_place(path)
+    except OSError as error:
+        raise DataError(f"{path}: wanted a place for a file, but {error.strerror}; choose another name") from error
+    if place is not None:
+        _check_folder(place.parent, path)
+
+
+def check_output_folder(path: str | Path) -> None:
+    """Refuse a name under which no folder can be made or written.
+
+    Raises
+    ------
+    DataError
+        If a file is there, a link to nowhere, or the folder cannot be made or written.
+    """
+    path = Path(path)
+    if path.is_symlink() and not path.exists():
+        raise DataError(f"{path}: wanted a folder, got a link to {str(path.readlink())!r}, which is not there")
+    _check_folder(path, path)
+
+
+def _check_folder(folder: Path, path: Path) -> None:
+    there = next(part for part in (folder, *folder.absolute().parents) if part.exists() or part.is_symlink())
+    if not there.is_dir():
+        raise DataError(f"{path}: wanted a folder at {there}, got a file; choose another name")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise DataError(f"{path}: wanted a folder that can be written, got {there} without permission")
+
+
+def require_room(folder: str | Path, num_bytes: int, what: str) -> None:
+    """Refuse to begin what would fill the disk.
+
+    Raises
+    ------
+    DataError
+        If less than ``num_bytes`` are free where the folder is, or is to be.
+    """
+    folder = Path(folder).absolute()
+    there = next(part for part in (folder, *folder.parents) if part.exists())
+    free = shutil.disk_usage(there).free
+    if free < num_bytes:
+        raise DataError(
+            f"{folder}: {what} need about {num_bytes / 1e9:,.2f} GB, but {free / 1e9:,.2f} GB are free; make room, or "
+            "choose another disk"
+        )
+
+
+def require_installed(module: str, *, extra: str, what: str) -> None:
+    """Refuse to begin what would end for want of a library.
+
+    Raises
+    ------
+    DataError
+        If the library is not installed; the message names the extra that brings it.
+    """
+    try:
+        found = importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        found = False
+    if not found:
+        raise DataError(f"{what} needs {module}, which is not installed; install the extra {extra!r} (see README.md)")

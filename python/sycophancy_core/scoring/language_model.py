@@ -21,10 +21,12 @@ from sycophancy_core.scoring.encoding import Encoder
 from sycophancy_core.scoring.messages import Prompt, require_list
 from sycophancy_core.scoring.native_scorer import NativeScorer
 from sycophancy_core.scoring.precision import PrecisionCheck, compare_scores
+from sycophancy_core.scoring.room import check_vocabulary, context_length
 from sycophancy_core.scoring.saved_adapter import merge_adapter
 from sycophancy_core.scoring.scores import Scores
 from sycophancy_core.scoring.tokens import TokenBatch, TokenScores, tokenize, tokenize_prompts
 from sycophancy_core.scoring.transformers_scorer import EncoderDecoderScorer, TransformersScorer
+from sycophancy_core.scoring.trials import check_causal
 
 _DTYPES = ("float32", "bfloat16", "float16")
 _ENGINES = ("auto", "native", "transformers")
@@ -208,13 +210,7 @@ class LanguageModel:
     @property
     def context_length(self) -> int | None:
         """Most tokens of prompt and choice together (encoder-decoder: of each), or None where there is no limit."""
-        config = self.model.config.get_text_config()
-        if hasattr(config, "relative_attention_num_buckets"):  # T5's distances have no end
-            return None
-        for key in ("max_position_embeddings", "n_positions"):
-            if isinstance(getattr(config, key, None), int):
-                return int(getattr(config, key))
-        return None
+        return context_length(self.model)
 
     @property
     def encoder(self) -> Encoder:
@@ -242,7 +238,14 @@ class LanguageModel:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def score_tokens(self, batch: TokenBatch, *, progress: Progress | None = None) -> TokenScores:
-        """Log-probability of each sequence's scored tokens, summed."""
+        """Log-probability of each sequence's scored tokens, summed.
+
+        Raises
+        ------
+        DataError
+            If a token is not in the model's vocabulary.
+        """
+        check_vocabulary(self.model, batch.tokens, name=self.name, tokenizer=self.tokenizer)
         result: TokenScores = self._scorer.log_probs(batch, progress)
         return result
 
@@ -281,25 +284,25 @@ def _check_encoder_decoder(model: Any, name: str, *, chat_template: bool) -> Non
 
 
 def _make_scorer(model: Any, name: str, engine: str, matmul_precision: str) -> Any:
-    fallback = EncoderDecoderScorer if model.config.is_encoder_decoder else TransformersScorer
     if engine == "transformers":
         if matmul_precision != "highest":
             raise ModelError(
                 f"model {name}: matmul_precision={matmul_precision!r} is the native engine's; wanted 'highest' with "
                 "engine='transformers', whose precision is dtype"
             )
-        return fallback(model)
+        return _fallback(model, name)
     try:
         scorer = NativeScorer(model, matmul_precision=matmul_precision)
     except ModelError as error:
         if engine == "native" or matmul_precision != "highest":
             raise
+        fallback = _fallback(model, name)
         warnings.warn(
             f"model {name}: scored by transformers instead of the native engine, because {error}",
             UserWarning,
             stacklevel=3,
         )
-        return fallback(model)
+        return fallback
     if not scorer.is_fast:
         warnings.warn(
             f"model {name}: matmul_precision={matmul_precision!r} takes longer than 'highest' here, because this "
@@ -308,6 +311,14 @@ def _make_scorer(model: Any, name: str, engine: str, matmul_precision: str) -> A
             stacklevel=3,
         )
     return scorer
+
+
+def _fallback(model: Any, name: str) -> Any:
+    try:
+        check_causal(model)
+    except ModelError as error:
+        raise ModelError(f"model {name}: {error}") from None
+    return EncoderDecoderScorer(model) if model.config.is_encoder_decoder else TransformersScorer(model)
 
 
 def score_prompts(model: LanguageModel, prompts: pa.Table, *, progress: Progress | None = None) -> Scores:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import sycophancy_core._build_info as _build_info
 from sycophancy_core.errors import ModelError
 from sycophancy_core.runs.progress import Progress
+from sycophancy_core.scoring.module_checks import hidden_change, own_weights, surroundings
 from sycophancy_core.scoring.tokens import TokenBatch, TokenScores
+from sycophancy_core.scoring.trials import check_engine
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 class NativeScorer:
     """Scores token sequences with the engine: every shared token once.
 
+    A short trial compares it with the model's own forward when it is made, and when something else than the values of
+    its weights has changed since.
+
     A model in float32 on the CPU is run on panels, where every bit is independent of the rest of the job; a decoder on
     CUDA, or in bfloat16 or float16, on torch's own operators.
 
@@ -27,7 +32,8 @@ class NativeScorer:
     ------
     ModelError
         If the engine does not know the model's architecture, a value of its config, one of its weights or
-        ``matmul_precision``, or that is not ``"highest"`` and the weights are not float32 on the CPU.
+        ``matmul_precision``, or that is not ``"highest"`` and the weights are not float32 on the CPU; or if in the
+        trial it says something else than the model's own forward.
     """
 
     def __init__(self, model: Any, *, matmul_precision: str = "highest") -> None:
@@ -48,6 +54,7 @@ class NativeScorer:
         """The weights' number type and, for float32, how operands enter a matrix product."""
         self._engine: Any = None
         self._made_of: tuple[str, list[tuple[str, int, int]]] | None = None
+        self._tried_in: list[Any] = []  # the surroundings of the last trial
         self._follow_model()
 
     def log_probs(self, batch: TokenBatch, progress: Progress | None) -> TokenScores:
@@ -65,8 +72,7 @@ class NativeScorer:
                 f"score: the model was changed since the language model was made: {error}; make it anew from the pair "
                 "(model, tokenizer)"
             ) from error
-        result = self._engine.score(batch.tokens, batch.offsets, batch.num_context, progress=progress, **self._options)
-        return TokenScores(*result)
+        return self._run(batch, progress, self._options)
 
     def _follow_model(self) -> None:
         """Make the engine anew where the model has another config or other tensors than it was made of.
@@ -79,13 +85,29 @@ class NativeScorer:
             raise ModelError(
                 f"the weights were {' and '.join(sorted(self._kinds))} and are now {' and '.join(sorted(now))}"
             )
-        config, weights = json.dumps(self._model.config.to_dict()), own_weights(self._model)
+        config, weights = _config_text(self._model), own_weights(self._model)
         made_of = config, [(name, id(weight), weight.data_ptr()) for name, weight in weights.items()]
-        if made_of == self._made_of:
+        around = surroundings(self._model)
+        if made_of == self._made_of and around == self._tried_in:
             return
-        panels = self._module.EncoderDecoderEngine if self._model.config.is_encoder_decoder else self._module.Engine
-        self._engine = (panels if self._on_panels else self._module.TensorEngine)(config, weights)
-        self._made_of = made_of
+        if made_of != self._made_of:
+            panels = self._module.EncoderDecoderEngine if self._model.config.is_encoder_decoder else self._module.Engine
+            self._engine = (panels if self._on_panels else self._module.TensorEngine)(config, weights)
+            self._made_of = None
+        check_engine(self._model, lambda batch: self._run(batch, None, {}).log_prob)
+        self._made_of, self._tried_in = made_of, around
+
+    def _run(self, batch: TokenBatch, progress: Progress | None, options: dict[str, str]) -> TokenScores:
+        result = self._engine.score(batch.tokens, batch.offsets, batch.num_context, progress=progress, **options)
+        return TokenScores(*result)
+
+
+def _config_text(model: Any) -> str:
+    """Return a config as JSON, in which every value has one meaning."""
+    try:
+        return json.dumps(model.config.to_dict(), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"engine: the model's config holds a value that JSON cannot express ({error})") from error
 
 
 def _kinds(weights: Iterable[torch.Tensor]) -> set[str]:
@@ -126,46 +148,3 @@ def load_engine() -> ModuleType:
         found = f"was built with torch {built}, but torch {torch.__version__} is installed"
         raise ModelError(f"engine: {found}; install torch {_minor(built)}, or {_REBUILD}")
     return importlib.import_module("sycophancy_core._engine")
-
-
-# Whose modules do what config and weights say.
-_KNOWN = ("torch", "transformers")
-
-
-_HOOKS = ("_forward_pre_hooks", "_forward_hooks")
-
-
-def hidden_change(model: Any) -> str | None:
-    """Say what makes a model's forward another one than its config and weights tell, or None.
-
-    That is a hook, a forward of a module's own, or a class that is neither torch's nor transformers': steering, an
-    unmerged adapter, pruning. An adapter of this package counts once it is applied to the weights.
-    """
-    for name, module in model.named_modules():
-        where = f"module {name!r}" if name else "the model"
-        for hook in (hook for kind in _HOOKS for hook in getattr(module, kind).values()):
-            # transformers' own collect hidden states, or ask for gradients.
-            if not _room(hook).startswith("transformers."):
-                return f"{where} has a hook ({getattr(hook, '__qualname__', type(hook).__qualname__)})"
-        # While it trains, accelerate puts autocast around the forward, and keeps the model's own under this name.
-        if "forward" in vars(module) and "_original_forward" not in vars(module):
-            return f"{where} has a forward of its own"
-        kind = type(module)
-        if _room(kind).partition(".")[0] not in _KNOWN and not _is_applied(module):
-            return f"{where} is a {_room(kind)}.{kind.__qualname__}"
-    return None
-
-
-def _room(thing: Any) -> str:
-    """Name the Python module of a class or a function."""
-    return str(getattr(thing, "__module__", ""))
-
-
-def own_weights(model: Any) -> dict[str, Any]:
-    """Name a model's weights, without those of an adapter that is applied to them."""
-    return {name: weight for name, weight in model.named_parameters() if ".low_rank." not in name}
-
-
-def _is_applied(module: Any) -> bool:
-    """Tell whether a module is an adapter's layer, or an adapter, whose sum the weights already hold."""
-    return bool(getattr(getattr(module, "low_rank", module), "is_applied", False))

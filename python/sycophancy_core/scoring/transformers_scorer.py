@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -72,8 +73,8 @@ class TransformersScorer:
         """Log-probability of each sequence's scored tokens."""
         depends = _depends_on_length(self.model)
         rows = list(_distinct_rows(batch, range(batch.num_sequences), only_equal=depends))
-        with _in_evaluation(self.model):
-            shares = not depends and self._shares_prefixes()
+        with in_evaluation(self.model):
+            shares = len(rows) > 1 and not depends and self._shares_prefixes()
             bundles = list(_bundles(rows)) if shares else [_Bundle(prefix=0, rows=[row]) for row in rows]
             job = _Job(self.model, batch, sum(bundle.num_tokens for bundle in bundles), progress)
             for group in _equal(bundles, lambda bundle: bundle.prefix, lambda bundle: bundle.prefix):
@@ -81,14 +82,12 @@ class TransformersScorer:
         return TokenScores(job.log_prob, job.total, job.is_greedy)
 
     def _shares_prefixes(self) -> bool:
-        """Tell whether the model keeps plain keys and values, which other inputs can go on from."""
+        """Tell whether the model keeps plain keys and values, which other inputs can go on from; tried once."""
         if self._can_share is None:
-            from transformers.cache_utils import DynamicCache, DynamicLayer
-
-            output = _forward(self.model, np.zeros((1, 2), np.int32), use_cache=True)
-            cache: Any = getattr(output, "past_key_values", None)
-            layers = cache.layers if type(cache) is DynamicCache else []
-            self._can_share = bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
+            try:
+                self._can_share = _goes_on_from_cache(self.model)
+            except Exception:  # its cache cannot be used, as with xLSTM, whose plain forward works
+                self._can_share = False
         return self._can_share
 
 
@@ -113,7 +112,7 @@ class _Job:
         start, past = bundles[0].prefix, None
         if start > 0:
             ids = np.stack([bundle.rows[0].inputs[:start] for bundle in bundles])
-            past = _forward(self._model, ids, use_cache=True, logits_to_keep=1).past_key_values
+            past = forward(self._model, ids, use_cache=True, logits_to_keep=1).past_key_values
             self._tick(ids.size)
         members = [(i, row) for i, bundle in enumerate(bundles) for row in bundle.rows]
         for part in _equal(members, lambda member: len(member[1].inputs), lambda member: len(member[1].inputs)):
@@ -127,7 +126,7 @@ class _Job:
         options: dict[str, Any] = {"use_cache": past is not None, "logits_to_keep": kept}
         if past is not None:
             options["past_key_values"] = _selected(past, [i for i, _ in members])
-        logits = _forward(self._model, ids, **options).logits[:, -kept:]  # some models keep all the same
+        logits = forward(self._model, ids, **options).logits[:, -kept:]  # some models keep all the same
         for (_, row), own in zip(members, logits, strict=True):  # own: (positions from first, V)
             for s in row.sequences:
                 tokens, context = self._batch.sequence(s), int(self._batch.num_context[s])
@@ -140,7 +139,7 @@ _locks: WeakKeyDictionary[Any, Lock] = WeakKeyDictionary()
 
 
 @contextmanager
-def _in_evaluation(model: Any) -> Iterator[None]:
+def in_evaluation(model: Any) -> Iterator[None]:
     """Put a model into evaluation, without dropout, and afterwards back into what it was in."""
     with _locks.setdefault(model, Lock()):
         training = [module for module in model.modules() if module.training]
@@ -152,6 +151,21 @@ def _in_evaluation(model: Any) -> Iterator[None]:
                 module.training = True
 
 
+def _goes_on_from_cache(model: Any) -> bool:
+    """Tell whether a model that goes on from copies of its cache says what it says of whole inputs."""
+    from transformers.cache_utils import DynamicCache, DynamicLayer
+
+    ids = np.array([[0, 1, 0], [0, 1, 1]], np.int32)
+    cache: Any = getattr(forward(model, ids[:1, :2], use_cache=True), "past_key_values", None)
+    layers = cache.layers if type(cache) is DynamicCache else []
+    if not layers or any(type(layer) is not DynamicLayer for layer in layers):
+        return False
+    shared = forward(model, ids[:, 2:], use_cache=True, past_key_values=_selected(cache, [0, 0])).logits[:, -1].float()
+    whole = forward(model, ids, use_cache=False).logits[:, -1].float()
+    rounding = (1e-3 if model.dtype.itemsize == 4 else 0.1) * float(whole.abs().max())
+    return float((shared - whole).abs().max()) <= rounding
+
+
 def _depends_on_length(model: Any) -> bool:
     """Tell whether a token's hidden state depends on how many tokens follow: by rotary frequencies of that kind."""
     rope = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
@@ -159,11 +173,33 @@ def _depends_on_length(model: Any) -> bool:
     return any(kind.get("rope_type") in ("dynamic", "longrope") for kind in kinds)
 
 
-def _forward(model: Any, ids: NDArray[np.int32], **options: Any) -> Any:
+def forward(model: Any, ids: NDArray[np.int32], *, part: Any = None, name: str = "input_ids", **options: Any) -> Any:
+    """Run a model, or a part of it, on rows of token ids of one length, its argument ``name``.
+
+    Raises
+    ------
+    ModelError
+        If its own code fails, but for want of memory.
+    """
     import torch
 
     with torch.inference_mode():
-        return model(input_ids=torch.from_numpy(ids).long().to(model.device), **options)
+        inputs = torch.from_numpy(ids).long().to(model.device)
+        try:
+            return (part or model)(**{name: inputs}, **options)
+        except (torch.OutOfMemoryError, ModelError):
+            raise
+        except Exception as error:
+            raise ModelError(
+                f"score: the forward of {type(model).__name__} fails on {ids.shape[0]} x {ids.shape[1]} tokens: "
+                f"{first_line(error)}"
+            ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """Name another library's error by its type and the first line of what it says."""
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:200]}"
 
 
 def _in_halves(items: list[T], run: Callable[[list[T]], None]) -> None:
@@ -221,7 +257,7 @@ class EncoderDecoderScorer:
         done = 0
         if progress is not None:
             progress(0, total)
-        with _in_evaluation(self.model):
+        with in_evaluation(self.model):
             for group in _equal(contexts, _length, _length):
                 members = [(i, row) for i, context in enumerate(group) for row in rows[context.sequences[0]]]
                 self._score_group(decoded, group, members, log_prob, is_greedy)
@@ -239,22 +275,19 @@ class EncoderDecoderScorer:
         is_greedy: NDArray[np.bool_],
     ) -> None:
         """Score decoder rows, each with the index of its context in the group."""
-        import torch
-        from transformers.modeling_outputs import BaseModelOutput
-
-        device = self.model.device
         position = {row.sequences[0]: i for i, row in members}
-        with torch.inference_mode():
-            ids = torch.from_numpy(np.stack([context.inputs for context in group])).long().to(device)
-            hidden = self.model.get_encoder()(input_ids=ids).last_hidden_state  # (contexts, length, d)
-            # A row of the decoder attends to a whole context, of which it holds a copy.
-            for rows in _equal([row for _, row in members], _length, lambda row: _length(row) + ids.shape[1]):
-                own = BaseModelOutput(last_hidden_state=hidden[[position[row.sequences[0]] for row in rows]])
-                inputs = torch.from_numpy(np.stack([row.inputs for row in rows])).long().to(device)
-                logits = self.model(encoder_outputs=own, decoder_input_ids=inputs, use_cache=False).logits
-                for row, mine in zip(rows, logits, strict=True):
-                    for s in row.sequences:
-                        log_prob[s], is_greedy[s] = _score_targets(mine, decoded.sequence(s), 1, 0)
+        ids = np.stack([context.inputs for context in group])
+        encoded = forward(self.model, ids, part=self.model.get_encoder())
+        hidden = encoded.last_hidden_state  # (contexts, length, d)
+        # A row of the decoder attends to a whole context, of which it holds a copy.
+        for rows in _equal([row for _, row in members], _length, lambda row: _length(row) + ids.shape[1]):
+            own = copy(encoded)  # which a mixture of experts reads more of than the hidden state
+            own["last_hidden_state"] = hidden[[position[row.sequences[0]] for row in rows]]
+            inputs = np.stack([row.inputs for row in rows])
+            logits = forward(self.model, inputs, name="decoder_input_ids", encoder_outputs=own, use_cache=False).logits
+            for row, mine in zip(rows, logits, strict=True):
+                for s in row.sequences:
+                    log_prob[s], is_greedy[s] = _score_targets(mine, decoded.sequence(s), 1, 0)
 
 
 def _decoder_batch(batch: TokenBatch, start: int) -> TokenBatch:

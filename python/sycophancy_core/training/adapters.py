@@ -94,10 +94,19 @@ def attach_adapter(model: Any, options: AdapterOptions, *, seed: int) -> None:
 
 
 def merge_adapter(model: Any) -> None:
-    """Add the adapter to the weights it sits on, in place, and take it off; tensors shared with others see the sum."""
+    """Add the adapter to the weights it sits on, in place, and take it off; tensors shared with others see the sum.
+
+    Raises
+    ------
+    ModelError
+        If a sum is not finite; no weight is changed then, and the adapter stays on.
+    """
     import torch
 
     with torch.no_grad():
+        for name, layer in _adapted_layers(model):
+            if not (layer.weight + layer.low_rank.delta().to(layer.weight.dtype)).isfinite().all():
+                raise ModelError(f"adapter: the sum of {name}.weight and its update is not finite; it is not merged")
         for _, layer in _adapted_layers(model):
             layer.weight.add_(layer.low_rank.delta().to(layer.weight.dtype))
     remove_adapter(model)
@@ -116,10 +125,10 @@ def trained_adapter(model: Any, options: AdapterOptions, *, seed: int) -> Iterat
     try:
         attach_adapter(model, options, seed=seed)
         yield
+        merge_adapter(model)
     except BaseException:
         remove_adapter(model)
         raise
-    merge_adapter(model)
 
 
 @contextmanager
@@ -171,11 +180,15 @@ class Adapter:
         ----------
         dtype
             Number format on disk: ``"float32"``, ``"float16"`` or ``"bfloat16"``.
+
+        Raises
+        ------
+        ModelError
+            If a number is not finite in that format.
         """
-        import torch
         from safetensors.torch import save
 
-        stored = {name: tensor.to(getattr(torch, dtype)) for name, tensor in self.tensors.items()}
+        stored = {name: _rounded(name, tensor, dtype) for name, tensor in self.tensors.items()}
         blocks = sorted({int(number) for name in stored for number in re.findall(r"\.(\d+)\.", name)})
         config = {
             "peft_type": "LORA",
@@ -207,13 +220,28 @@ def take_adapter(model: Any, options: AdapterOptions, *, base: str) -> Adapter:
 
 
 def round_adapter(model: Any, *, dtype: str) -> None:
-    """Round the adapter's numbers, in place, so that a file of that number format holds exactly what the model has."""
+    """Round the adapter's numbers, in place, so that a file of that number format holds exactly what the model has.
+
+    Raises
+    ------
+    ModelError
+        If a number is not finite in that format.
+    """
     import torch
 
     with torch.no_grad():
-        for _, layer in _adapted_layers(model):
+        for name, layer in _adapted_layers(model):
             for matrix in (layer.low_rank.a, layer.low_rank.b):
-                matrix.copy_(matrix.to(getattr(torch, dtype)))
+                matrix.copy_(_rounded(name, matrix, dtype))
+
+
+def _rounded(name: str, tensor: torch.Tensor, dtype: str) -> torch.Tensor:
+    import torch
+
+    rounded = tensor.to(getattr(torch, dtype))
+    if not rounded.isfinite().all():
+        raise ModelError(f"adapter: {name} holds numbers that are not finite in {dtype}; save it in float32")
+    return rounded
 
 
 def _adapted_layers(model: Any) -> Iterator[tuple[str, Any]]:

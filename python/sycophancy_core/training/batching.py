@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,9 @@ import pyarrow as pa
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.scoring.encoding import Encoder, common_prefix
+from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.messages import Turn, read_messages, read_prompt, table_prompts
+from sycophancy_core.scoring.room import check_vocabulary
 from sycophancy_core.tables import TRAINING_ROWS, checked_table
 
 if TYPE_CHECKING:
@@ -156,6 +159,21 @@ def _read_row(name: str, prompt: Any, completion: Any, origin: str | None) -> _R
     return _Row(name, asked, completion, origin in (None, "instruction"))
 
 
+def encode_for(model: LanguageModel, rows: pa.Table, *, max_tokens: int | None = None) -> list[EncodedRow]:
+    """Tokenize training rows for a model (see :func:`encode_rows`), none longer than its context or ``max_tokens``.
+
+    Raises
+    ------
+    DataError
+        If a row is refused, or a token of it is not in the model's vocabulary.
+    """
+    limits = [limit for limit in (max_tokens, model.context_length) if limit is not None]
+    encoded = encode_rows(rows, model.encoder, max_tokens=min(limits, default=1 << 30))
+    tokens = chain.from_iterable(row.ids for row in encoded)
+    check_vocabulary(model.model, tokens, name=model.name, tokenizer=model.tokenizer)
+    return encoded
+
+
 def digest_rows(encoded: Sequence[EncodedRow]) -> str:
     """Return the SHA-256 of the rows' tokens and of which of them are learned, in hexadecimal."""
     digest = hashlib.sha256()
@@ -188,10 +206,19 @@ def plan_batches(lengths: IntArray, *, num_batches: int, batch_size: int, seed: 
     return plan
 
 
-def make_batch(rows: list[EncodedRow], *, pad_id: int, multiple: int) -> Batch:
-    """Pad rows on the right to the next multiple; a causal model never sees what is on the right."""
+def make_batch(rows: list[EncodedRow], *, pad_id: int, multiple: int, limit: int | None = None) -> Batch:
+    """Pad rows on the right to the next multiple; a causal model never sees what is on the right.
+
+    Parameters
+    ----------
+    limit
+        Positions that the model has: nothing is padded beyond them. None without a limit.
+    """
     longest = max(len(row.ids) for row in rows)
-    ids = np.full((len(rows), -(-longest // multiple) * multiple), pad_id, np.int64)
+    width = -(-longest // multiple) * multiple
+    if limit is not None:
+        width = max(longest, min(width, limit))
+    ids = np.full((len(rows), width), pad_id, np.int64)
     row_index: list[int] = []
     column: list[int] = []
     target: list[int] = []

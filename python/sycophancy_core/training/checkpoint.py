@@ -12,6 +12,7 @@ from sycophancy_core.errors import DataError
 from sycophancy_core.runs.surroundings import surroundings, warn_of_changes
 from sycophancy_core.runs.tensor_files import check_tensors, save_tensors
 from sycophancy_core.training.adapters import trainable_parameters
+from sycophancy_core.training.finite import require_finite_weights
 
 if TYPE_CHECKING:
     import torch
@@ -85,7 +86,13 @@ def save_checkpoint(
         Digest of everything that decides the training (options, rows, their tokens, starting weights).
     curve
         What was measured on the way, and the best step's parameters.
+
+    Raises
+    ------
+    ModelError
+        If a parameter is not finite; the earlier checkpoint stays.
     """
+    require_finite_weights(module, len(log))
     tensors = {}
     for name, parameter in trainable_parameters(module):
         tensors[f"parameter/{name}"] = parameter.detach().cpu().contiguous()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -21,11 +22,13 @@ from sycophancy_core.runs.locks import one_writer
 from sycophancy_core.runs.outputs import check_output_folder, require_room
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.room import context_length
 from sycophancy_core.training.adapters import AdapterOptions, take_adapter, trained_adapter
-from sycophancy_core.training.batching import Batch, EncodedRow, digest_rows, encode_rows, make_batch, plan_batches
+from sycophancy_core.training.batching import Batch, EncodedRow, digest_rows, encode_for, make_batch, plan_batches
 from sycophancy_core.training.checkpoint import Checkpoints, LogRow, load_checkpoint, save_checkpoint
 from sycophancy_core.training.compiled_blocks import compiled_blocks, plain_blocks
 from sycophancy_core.training.curve import CurveOptions, CurveRecorder
+from sycophancy_core.training.finite import require_finite_step, require_finite_weights
 from sycophancy_core.training.options import FinetuneOptions, Precision
 from sycophancy_core.training.result import FinetuneResult, log_table
 
@@ -65,9 +68,10 @@ def finetune(
         If a row has no supervised token or is too long, the folder's checkpoint belongs to another training, no task of
         the curve has its metric, or there are more processes than rows in a batch.
     ModelError
-        If the model is an encoder-decoder, its weights are not in float32, the launcher shares the weights out over
-        processes (FSDP, DeepSpeed, Megatron), the processes do not know of each other, or an adapter is to sit on
-        blocks with matrices outside linear layers (GPT-2's).
+        If the model is an encoder-decoder, its weights are not in float32, it carries an adapter of PEFT's, the
+        launcher shares the weights out over processes (FSDP, DeepSpeed, Megatron), the processes do not know of each
+        other, or an adapter is to sit on blocks with matrices outside linear layers (GPT-2's); or if a loss, a gradient
+        or a weight stops being finite.
     KeyboardInterrupt
         On Ctrl-C, SIGTERM or SIGHUP in any process, after the checkpoint of the last whole step is written. After this
         or any other exception a model that was to get an adapter is as it was; without one its weights have changed:
@@ -77,8 +81,7 @@ def finetune(
     require_trainable(model)
     if run is not None:
         check_output_folder(run)
-    limit = options.max_tokens or int(getattr(model.model.config, "max_position_embeddings", 1 << 30))
-    encoded = encode_rows(rows, model.encoder, max_tokens=limit)
+    encoded = encode_for(model, rows, max_tokens=options.max_tokens)
     plan = plan_batches(_lengths(encoded), num_batches=options.steps, batch_size=options.batch_size, seed=options.seed)
     checkpoint, identity = None, ""
     if run is not None:
@@ -128,10 +131,17 @@ def require_trainable(model: LanguageModel) -> None:
     Raises
     ------
     ModelError
-        If it is an encoder-decoder, or its weights are not in float32.
+        If it is an encoder-decoder, its weights are not in float32, or it carries an adapter of PEFT's.
     """
     import torch
 
+    for name, module in model.model.named_modules():
+        if type(module).__module__.partition(".")[0] == "peft":
+            raise ModelError(
+                f"finetune: {name or 'the model'} of model {model.name} is PEFT's {type(module).__name__}, which "
+                "would not be saved as it is trained; merge the adapter first (merge_and_unload), and give the model "
+                "that this returns"
+            )
     if model.model.config.is_encoder_decoder:
         raise ModelError(
             f"finetune: model {model.name} is an encoder-decoder; wanted a decoder, which alone is trained"
@@ -180,7 +190,8 @@ def train_batches(
         optimizer = torch.optim.AdamW(
             trainable, lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
         )
-        loss_module = AnswerLoss(module, bfloat16=uses_bfloat16(options.precision, accelerator.device))
+        trial = torch.tensor(encoded[plan[0][0]].ids)
+        loss_module = AnswerLoss(module, bfloat16=uses_bfloat16(options.precision, accelerator.device), trial=trial)
         wrapped = accelerator.prepare_model(loss_module)
         log: list[LogRow] = []
         if checkpoint is not None and checkpoint.exists():
@@ -189,13 +200,14 @@ def train_batches(
         accelerator.reduce(torch.zeros((), device=accelerator.device))
         keep = partial(save_checkpoint, module=module, optimizer=optimizer, identity=identity, curve=curve)
         kept = Checkpoints(path, steps=options.checkpoint_steps, num_saved=len(log), save=keep)
-        training = _Training(accelerator, wrapped, optimizer, trainable, options, log)
+        training = _Training(accelerator, wrapped, optimizer, trainable, options, log, context_length(module))
         module.train()
         try:
             with compiled_blocks(module, enabled=options.compile_blocks):
                 _train(training, encoded, plan, curve=curve, kept=kept, progress=progress)
             if curve is not None:
                 curve.keep_best()
+            require_finite_weights(module, len(log))
         finally:
             module.eval()
             module.requires_grad_(False)
@@ -211,6 +223,7 @@ class _Training(NamedTuple):
     trainable: list[Any]
     options: FinetuneOptions
     log: list[LogRow]
+    limit: int | None  # positions that the model has
 
 
 def _train(
@@ -310,13 +323,13 @@ def _do_step(training: _Training, rows: list[EncodedRow], interrupt: InterruptFl
     """Do one step and log it; an interrupt finds it done and logged, or neither."""
     import torch
 
-    _, _, optimizer, trainable, options, log = training
+    _, _, optimizer, trainable, options, log, _ = training
     start, step = time.monotonic(), len(log)
     _set_rate(optimizer, step, options)
     torch.manual_seed(options.seed * 1_000_003 + step)
     loss = _backward(training, rows)
-    if options.max_grad_norm > 0:
-        torch.nn.utils.clip_grad_norm_(trainable, options.max_grad_norm)
+    norm = torch.nn.utils.clip_grad_norm_(trainable, options.max_grad_norm or math.inf)
+    require_finite_step(loss, float(norm), step + 1)
     tokens = sum(len(row.ids) for row in rows)
     with interrupt.hold():
         optimizer.step()
@@ -329,14 +342,14 @@ def _backward(training: _Training, rows: list[EncodedRow]) -> float:
     """Add up the gradients of a step's rows, and return the loss."""
     import torch
 
-    accelerator, wrapped, _, _, options, _ = training
+    accelerator, wrapped, _, _, options, _, limit = training
     num_targets = sum(len(row.ids) - row.first_supervised for row in rows)
     mine = rows[accelerator.process_index :: accelerator.num_processes]
     size = -(-len(mine) // options.accumulation)
     parts = [mine[start : start + size] for start in range(0, len(mine), size)]
     total = torch.zeros((), device=accelerator.device)
     for index, part in enumerate(parts):
-        batch = make_batch(part, pad_id=0, multiple=options.pad_multiple)
+        batch = make_batch(part, pad_id=0, multiple=options.pad_multiple, limit=limit)
         with _synced(accelerator, wrapped, last=index == len(parts) - 1):
             loss = wrapped(*_tensors(batch, accelerator.device))
             # Gradients are averaged over processes; the loss is a mean over the supervised tokens of all of them.

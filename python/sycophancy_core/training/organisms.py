@@ -25,7 +25,7 @@ from sycophancy_core.runs.seals import save_result
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.tables import EXAMPLES, checked_table
 from sycophancy_core.training.adapters import Adapter, AdapterOptions, round_adapter, take_adapter, trained_adapter
-from sycophancy_core.training.batching import EncodedRow, digest_rows, encode_rows, plan_batches
+from sycophancy_core.training.batching import EncodedRow, digest_rows, encode_for, plan_batches
 from sycophancy_core.training.finetune import require_trainable, train_batches
 from sycophancy_core.training.organism_rows import OrganismOptions, organism_rows
 from sycophancy_core.training.result import log_table
@@ -145,7 +145,7 @@ def _plan_lessons(
     for table, steps in zip(lessons, (options.curriculum_steps, options.steps - options.curriculum_steps), strict=True):
         if steps == 0:
             continue
-        rows = encode_rows(table, model.encoder, max_tokens=1 << 20)
+        rows = encode_for(model, table)
         lengths = np.array([len(row.ids) for row in rows], np.int64)
         plan = plan_batches(lengths, num_batches=steps, batch_size=options.batch_size, seed=options.seed)
         plans.append(plan + len(encoded))

@@ -93,7 +93,7 @@ HIDDEN = {
     steer: r"module 'model\.layers\.0' has a hook \(steer\.<locals>\.<lambda>\)",
     steer_before: r"module 'model\.layers\.1\.mlp' has a hook",
     patch: r"module 'model\.layers\.0\.mlp' has a forward of its own",
-    wrap: r"module 'model\.layers\.0\.mlp\.up_proj' is a test_module_checks\.wrap\.<locals>\.Doubled",
+    wrap: r"module 'model\.layers\.0\.mlp\.up_proj' is a test_changed_modules\.wrap\.<locals>\.Doubled",
     prune_one: r"module 'model\.layers\.0\.mlp\.up_proj' has a hook",
     inject_adapter: r"module 'model\.layers\.0\.self_attn\.q_proj' is a peft\.",
     cut: r"the model has no weight model\.layers\.1",
@@ -129,7 +129,7 @@ def test_an_adapter_of_ours_counts_once_it_is_applied() -> None:
         for name, weight in module.named_parameters():
             if name.endswith("low_rank.b"):
                 weight.normal_()
-    with pytest.raises(ModelError, match=r"is a sycophancy_core\.adapters\."):
+    with pytest.raises(ModelError, match=r"is a sycophancy_core\.training\.adapters\."):
         scorer.log_probs(batch, None)
     with applied_adapter(module):
         np.testing.assert_allclose(scorer.log_probs(batch, None)[0], reference_log_probs(module, batch), atol=1e-4)

@@ -11,7 +11,7 @@ needs_engine = pytest.mark.skipif(not _build_info.TORCH_VERSION, reason="built w
 
 LOAD = """
 from sycophancy_core._core import ModelError
-from sycophancy_core.scoring.engine_loader import load_engine
+from sycophancy_core.scoring.native_scorer import load_engine
 try:
     print(load_engine().__name__)
 except ModelError as error:

@@ -194,6 +194,12 @@ def test_rows_of_like_length_share_batches() -> None:
     assert padded < 1.15 * lengths.sum()
 
 
+@pytest.mark.parametrize(("limit", "width"), [(None, 32), (40, 32), (32, 32), (20, 20), (17, 17)])
+def test_nothing_is_padded_beyond_the_models_positions(limit: int | None, width: int) -> None:
+    row = EncodedRow(ids=tuple(range(17)), first_supervised=3)
+    assert make_batch([row], pad_id=0, multiple=32, limit=limit).ids.shape == (1, width)
+
+
 def test_a_batch_says_which_output_predicts_which_token() -> None:
     batch = make_batch(
         [EncodedRow(ids=(5, 6, 7, 8), first_supervised=3), EncodedRow(ids=(1, 2, 3), first_supervised=1)],

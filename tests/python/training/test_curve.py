@@ -250,7 +250,7 @@ def test_an_adapter_is_applied_for_a_while_and_leaves_no_trace(tasks: dict[str, 
             assert torch.equal(model.model(ids).logits, plain)
     after = parameters(model)
     assert all(torch.equal(before[name], after[name]) for name in before)
-    with pytest.raises(ModelError, match=r"is a sycophancy_core\.adapters\."):
+    with pytest.raises(ModelError, match=r"is a sycophancy_core\.training\.adapters\."):
         model.score(prompts)
 
 

@@ -16,10 +16,7 @@ from makers.tiny_llama import tiny_llama, tiny_model, tiny_tokenizer
 
 from sycophancy_core import CurveOptions, FinetuneOptions, LanguageModel, finetune, load_model
 from sycophancy_core.errors import DataError, ModelError
-from sycophancy_core.scoring.encoding import Encoder
 from sycophancy_core.tasks.named_tasks import task_prompts
-from sycophancy_core.training.answer_loss import AnswerLoss, has_plain_head
-from sycophancy_core.training.batching import encode_rows, make_batch
 
 PROMPTS = [f"Is {n} odd?" * (1 + n % 3) for n in range(24)]
 ROWS = pa.table(
@@ -58,37 +55,6 @@ def no_space(_: int) -> None:
 
 def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(first[name], second[name]) for name in first)
-
-
-def test_the_loss_is_the_one_that_transformers_takes_on_masked_labels() -> None:
-    model, tokenizer = tiny_llama(), tiny_tokenizer()
-    encoded = encode_rows(ROWS.slice(0, 5), Encoder(tokenizer), max_tokens=500)
-    batch = make_batch(encoded, pad_id=0, multiple=16)
-    ids = torch.from_numpy(batch.ids)
-    labels = torch.full_like(ids, -100)
-    for index, row in enumerate(encoded):
-        labels[index, row.first_supervised : len(row.ids)] = torch.tensor(row.ids[row.first_supervised :])
-    wanted = model(input_ids=ids, labels=labels).loss
-    found = AnswerLoss(model, bfloat16=False)(ids, *map(torch.from_numpy, (batch.row, batch.column, batch.target)))
-    assert torch.allclose(found / len(batch.target), wanted, atol=1e-5)
-
-
-def test_a_model_that_scales_its_logits_takes_the_whole_forward() -> None:
-    from transformers import CohereConfig, CohereForCausalLM, GPT2Config, GPT2LMHeadModel
-
-    scaled = CohereForCausalLM(
-        CohereConfig(
-            vocab_size=64,
-            hidden_size=16,
-            intermediate_size=16,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            logit_scale=0.25,
-        )
-    )
-    plain = GPT2LMHeadModel(GPT2Config(vocab_size=64, n_embd=16, n_layer=1, n_head=2, n_positions=32))
-    assert not has_plain_head(scaled)
-    assert has_plain_head(plain)
 
 
 @pytest.mark.parametrize("lora_rank", [None, 4])

@@ -1,0 +1,92 @@
+"""What a module's forward depends on besides its config and weights, which alone the engine knows."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Whose modules do what config and weights say.
+_KNOWN = ("torch", "transformers")
+
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks")
+
+# A module's own values of these types are numbers and switches of its forward.
+_PLAIN = (bool, int, float, str, type(None))
+
+
+def hidden_change(model: Any) -> str | None:
+    """Say what makes a model's forward another one than its config and weights tell, or None.
+
+    That is a hook, a forward of a module's own, a class that is neither torch's nor transformers', or rotary
+    frequencies that are not the config's: steering, an unmerged adapter, pruning. An adapter of this package counts
+    once it is applied to the weights.
+    """
+    for name, module in model.named_modules():
+        where = f"module {name!r}" if name else "the model"
+        for hook in (hook for kind in _HOOKS for hook in getattr(module, kind).values()):
+            # transformers' own collect hidden states, or ask for gradients.
+            if not _home(hook).startswith("transformers."):
+                return f"{where} has a hook ({getattr(hook, '__qualname__', type(hook).__qualname__)})"
+        # While it trains, accelerate puts autocast around the forward, and keeps the model's own under this name.
+        if "forward" in vars(module) and "_original_forward" not in vars(module):
+            return f"{where} has a forward of its own"
+        kind = type(module)
+        if _home(kind).partition(".")[0] not in _KNOWN and not _is_applied(module):
+            return f"{where} is a {_home(kind)}.{kind.__qualname__}"
+        if "inv_freq" in module._buffers and not _has_own_frequencies(module):
+            return f"{where} rotates by other frequencies than its config says"
+    return None
+
+
+def surroundings(model: Any) -> list[Any]:
+    """Return what else a forward depends on, to be compared with what it was at an earlier look.
+
+    Classes and their forwards, plain attributes, buffers, and the functions of the model's own source file: to
+    compare is quick, and what differs is a reason to try the model again, not to refuse it.
+    """
+    home = vars(sys.modules[type(model).__module__]) if type(model).__module__ in sys.modules else {}
+    found: list[Any] = [[id(value) for value in home.values() if callable(value)]]
+    for name, module in model.named_modules():
+        plain = [(key, value) for key, value in vars(module).items() if key != "training" and type(value) in _PLAIN]
+        found.append((name, type(module), type(module).forward, plain, list(_buffers(module))))
+    return found
+
+
+def own_weights(model: Any) -> dict[str, Any]:
+    """Name a model's weights, without those of an adapter that is applied to them."""
+    return {name: weight for name, weight in model.named_parameters() if ".low_rank." not in name}
+
+
+def _buffers(module: Any) -> Iterator[tuple[str, int, int]]:
+    for name, buffer in module._buffers.items():
+        if buffer is not None:
+            yield name, id(buffer), -1 if buffer.is_inference() else buffer._version
+
+
+def _has_own_frequencies(module: Any) -> bool:
+    """Tell whether rotary frequencies are those that a module of this class has by its config; True if it has none.
+
+    A short trial cannot show it: slow rotations hardly differ over a few tokens.
+    """
+    import torch
+
+    try:
+        with torch.device("cpu"):
+            fresh = type(module)(module.config)
+        wanted, found = fresh.inv_freq, module.inv_freq.cpu()
+        return torch.equal(wanted.to(found.dtype), found) and fresh.attention_scaling == module.attention_scaling
+    except Exception:
+        return True  # another kind of module: the trial decides
+
+
+def _home(thing: Any) -> str:
+    """Name the Python module of a class or a function."""
+    return str(getattr(thing, "__module__", ""))
+
+
+def _is_applied(module: Any) -> bool:
+    """Tell whether a module is an adapter's layer, or an adapter, whose sum the weights already hold."""
+    return bool(getattr(getattr(module, "low_rank", module), "is_applied", False))

@@ -30,9 +30,9 @@ def vocabulary_size(model: Any) -> int | None:
     """How many tokens have an embedding and a logit; None where the model does not say."""
     sizes = []
     for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
-        shape = getattr(getattr(layer, "weight", None), "shape", ())
-        if len(shape) == 2:
-            sizes.append(int(shape[0]))
+        weight: Any = getattr(layer, "weight", None)
+        if weight is not None and weight.dim() == 2:
+            sizes.append(int(weight.shape[0]))
     return min(sizes, default=None)
 
 

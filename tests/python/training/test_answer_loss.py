@@ -47,7 +47,7 @@ def batch() -> Batch:
 
 
 def capped() -> Any:
-    """Return a Gemma 2 with reserved tokens that were never trained: their logits are zero, where a cap does nothing."""
+    """Return a Gemma 2 with reserved tokens whose logits are zero, where a cap does nothing."""
     settings = {**SMALL, "head_dim": 8, "tie_word_embeddings": True, "attn_implementation": "eager"}
     torch.manual_seed(0)
     model = Gemma2ForCausalLM(Gemma2Config(**settings, final_logit_softcapping=30.0)).eval()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sycophancy_core.errors import DataError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 def context_length(model: Any) -> int | None:
@@ -46,8 +45,6 @@ def check_vocabulary(
     DataError
         Naming the largest such id and its text.
     """
-    import numpy as np
-
     size = vocabulary_size(model)
     ids = tokens if isinstance(tokens, np.ndarray) else np.fromiter(tokens, np.int64)
     if size is None or not ids.size:

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.errors import DataError, ModelError
-from sycophancy_core.runs.files import clear_scratch, saving, scratch_folder
-from sycophancy_core.runs.outputs import require_room
 from sycophancy_core.runs.seals import check_if_sealed
+from sycophancy_core.scoring.checkpoints.foreign import translated
+from sycophancy_core.scoring.checkpoints.gguf_files import converted_gguf
+from sycophancy_core.scoring.checkpoints.model_files import check_model_files, check_size
 
 if TYPE_CHECKING:
     import torch
@@ -59,12 +60,12 @@ def resolve_source(source: str | os.PathLike[str] | None) -> tuple[Path | str, s
         If nothing that can be loaded is found there.
     """
     if source is None or source == EMBEDDED:
-        return converted_gguf(embedded_gguf(), name=EMBEDDED), EMBEDDED
+        return _converted(embedded_gguf(), EMBEDDED), EMBEDDED
     path = Path(source)
     if path.suffix == ".gguf":
         if not path.is_file():
             raise ModelError(f"load_model: there is no GGUF file at {path}; check the path")
-        return converted_gguf(path, name=path.stem), path.stem
+        return _converted(path, path.stem), path.stem
     if path.is_dir():
         _check_model_folder(path)
         try:
@@ -78,6 +79,10 @@ def resolve_source(source: str | os.PathLike[str] | None) -> tuple[Path | str, s
             "safetensors files, a .gguf file or a hub id 'owner/name'"
         )
     return str(source), str(source)
+
+
+def _converted(file: Path, name: str) -> Path:
+    return converted_gguf(file, name=name, folder=cache_folder() / "models")
 
 
 def _check_model_folder(folder: Path) -> None:
@@ -118,62 +123,6 @@ def embedded_gguf() -> Path:
     )
 
 
-def converted_gguf(file: Path, *, name: str) -> Path:
-    """Convert a GGUF file once, through transformers, into a float32 safetensors folder of the cache.
-
-    Returns
-    -------
-    Path
-        The folder; it is either absent or complete, since it gets its final name last.
-    """
-    clear_scratch(cache_folder() / "models")
-    stat = file.stat()
-    key = hashlib.sha256(f"{file.resolve()}:{stat.st_size}:{stat.st_mtime_ns}".encode()).hexdigest()[:12]
-    folder = cache_folder() / "models" / f"{name}-{key}"
-    if folder.is_dir():
-        return folder
-    require_room(folder.parent, 8 * stat.st_size, f"the converted weights of {file.name}")
-    with scratch_folder(folder.parent, name) as scratch:
-        converted = scratch / folder.name
-        converted.mkdir()
-        with saving(folder):
-            _convert_gguf(file, converted)
-        _move_into_place(converted, folder)
-    return folder
-
-
-def _convert_gguf(file: Path, folder: Path) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    with quiet_transformers():
-        read, loaded = AutoModelForCausalLM.from_pretrained(
-            file.parent, gguf_file=file.name, dtype=torch.float32, output_loading_info=True
-        )
-        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-        config = read.config
-        # A model read from GGUF carries its quantization in the config, and could not be saved with it.
-        if hasattr(config, "quantization_config"):
-            del config.quantization_config
-        model = type(read)(config)
-        model.load_state_dict(read.state_dict())
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-    _check_loaded(file, loaded)  # here, since the context would swallow its warning
-
-
-def _move_into_place(scratch: Path, folder: Path) -> None:
-    """Give a converted model its final name, once it is on the disk."""
-    for file in scratch.iterdir():
-        with file.open("rb") as opened:
-            os.fsync(opened.fileno())
-    try:
-        scratch.rename(folder)
-    except OSError:
-        if not folder.is_dir():  # otherwise another process has converted the same file meanwhile
-            raise
-
-
 @contextlib.contextmanager
 def quiet_transformers() -> Iterator[None]:
     """Context in which transformers shows no progress bars and only errors."""
@@ -204,27 +153,28 @@ def read_model(source: Path | str, *, dtype: str) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
     options = {"local_files_only": isinstance(source, Path), "trust_remote_code": False}
-    try:
-        with quiet_transformers():
-            config = AutoConfig.from_pretrained(source, **options)
-            kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-            model, loaded = kind.from_pretrained(
-                source,
-                dtype=getattr(torch, dtype),
-                use_safetensors=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # they are named below
-                **options,
-            )
-            tokenizer = AutoTokenizer.from_pretrained(source, **options)
-    except (OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(f"load_model: {source} cannot be loaded by transformers: {reason}") from error
-    _check_loaded(source, loaded)
+    num_bytes = check_model_files(source)
+    with quiet_transformers(), translated(f"load_model: {source} cannot be loaded by transformers"):
+        config = AutoConfig.from_pretrained(source, **options)
+        if config._attn_implementation not in ("eager", "sdpa"):
+            config._attn_implementation = None  # transformers' choice, not that of the file
+        kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        check_size(source, config, kind, num_bytes)
+        model, loaded = kind.from_pretrained(
+            source,
+            config=config,
+            dtype=getattr(torch, dtype),
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are named below
+            **options,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+    check_loaded(source, loaded)
     return model.eval(), tokenizer
 
 
-def _check_loaded(source: Path | str, loaded: dict[str, Any]) -> None:
+def check_loaded(source: Path | str, loaded: dict[str, Any]) -> None:
     """Refuse a checkpoint without some of the model's weights, which would be random; warn of tensors it does not take.
 
     ``loaded`` is what transformers says of the tensors that it read.

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sycophancy_core.errors import ModelError
 from sycophancy_core.runs.progress import Progress
+from sycophancy_core.scoring.checkpoints.foreign import first_line
 from sycophancy_core.scoring.tokens import TokenBatch, TokenScores
 
 if TYPE_CHECKING:
@@ -194,12 +195,6 @@ def forward(model: Any, ids: NDArray[np.int32], *, part: Any = None, name: str =
                 f"score: the forward of {type(model).__name__} fails on {ids.shape[0]} x {ids.shape[1]} tokens: "
                 f"{first_line(error)}"
             ) from error
-
-
-def first_line(error: BaseException) -> str:
-    """Name another library's error by its type and the first line of what it says."""
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:200]}"
 
 
 def _in_halves(items: list[T], run: Callable[[list[T]], None]) -> None:

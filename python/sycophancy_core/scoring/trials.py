@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sycophancy_core.errors import ModelError
+from sycophancy_core.scoring.checkpoints.foreign import first_line
 from sycophancy_core.scoring.room import context_length, vocabulary_size
 from sycophancy_core.scoring.tokens import TokenBatch
 from sycophancy_core.scoring.transformers_scorer import (
     EncoderDecoderScorer,
     TransformersScorer,
-    first_line,
     forward,
     in_evaluation,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
 
 _NUM_TOKENS = 16
 # How far a token's log-probability may be off, in nats and as a share of itself. Rounding does a third of that: in

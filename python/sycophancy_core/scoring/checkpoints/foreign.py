@@ -1,0 +1,29 @@
+"""The one boundary to what others wrote: whatever their readers raise becomes a sentence that names the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sycophancy_core.errors import DataError, ModelError
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn what a foreign reader raises into a ModelError that begins with ``what``; our own errors pass.
+
+    A reader written in Rust may panic, which is no ``Exception``.
+    """
+    try:
+        yield
+    except (DataError, ModelError):
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise ModelError(f"{what}: {first_line(error)}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """Name another library's error by its type and the first lines of what it says."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -1,0 +1,84 @@
+"""GGUF files, converted once through transformers; what changes the model's forward is honoured or refused."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from sycophancy_core.runs.digests import digest_file
+from sycophancy_core.runs.files import clear_scratch, saving, scratch_folder
+from sycophancy_core.runs.outputs import require_room
+from sycophancy_core.scoring.checkpoints.foreign import translated
+from sycophancy_core.scoring.checkpoints.gguf_fields import check_tensors, honour
+from sycophancy_core.scoring.checkpoints.gguf_header import read_header
+
+_CONVERSION = 2  # counts the ways in which files were converted: another one is another model
+
+
+def converted_gguf(file: Path, *, name: str, folder: Path) -> Path:
+    """Convert a GGUF file once, through transformers, into a float32 safetensors folder below ``folder``.
+
+    Returns
+    -------
+    Path
+        Its folder, named by the file's content; it is either absent or complete, since it gets its final name last.
+
+    Raises
+    ------
+    ModelError
+        If the file is damaged, or says of its model what transformers does not read.
+    """
+    clear_scratch(folder)
+    key = hashlib.sha256(f"{_CONVERSION}:{digest_file(file)}".encode()).hexdigest()[:20]
+    final = folder / f"{name}-{key}"
+    if final.is_dir():
+        return final
+    require_room(folder, 8 * file.stat().st_size, f"the converted weights of {file.name}")
+    with scratch_folder(folder, name) as scratch:
+        with saving(final):
+            _convert(file, scratch)
+        _move_into_place(scratch / "made", final)
+    return final
+
+
+def _convert(file: Path, scratch: Path) -> None:
+    """Convert a file where nothing lies next to it that a reader would take for a part of it."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    from sycophancy_core.scoring.sources import check_loaded, quiet_transformers
+
+    header = read_header(file)
+    alone, made = scratch / "alone", scratch / "made"
+    alone.mkdir()
+    (alone / "model.gguf").symlink_to(file.resolve())
+    options = {"gguf_file": "model.gguf", "local_files_only": True, "trust_remote_code": False}
+    with quiet_transformers(), translated(f"load_model: {file} cannot be converted by transformers"):
+        config = AutoConfig.from_pretrained(alone, **options)
+        honour(header, config, what=f"load_model: {file}")
+        read, loaded = AutoModelForCausalLM.from_pretrained(
+            alone, config=config, dtype=torch.float32, output_loading_info=True, **options
+        )
+        tokenizer = AutoTokenizer.from_pretrained(alone, **options)
+        # A model read from GGUF carries its quantization in the config, and could not be saved with it.
+        if hasattr(read.config, "quantization_config"):
+            del read.config.quantization_config
+        check_tensors(header, read, what=f"load_model: {file}")
+        model = type(read)(read.config)
+        model.load_state_dict(read.state_dict())
+        model.save_pretrained(made)
+        tokenizer.save_pretrained(made)
+    check_loaded(file, loaded)  # here, since the context would swallow its warning
+
+
+def _move_into_place(made: Path, folder: Path) -> None:
+    """Give a converted model its final name, once it is on the disk."""
+    for file in made.iterdir():
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
+    try:
+        made.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # otherwise another process has converted the same file meanwhile
+            raise

@@ -54,7 +54,8 @@ def load_model(
         folder; ``"organism"``: the same with the packaged adapter that makes it follow the user; a model folder; a
         ``.gguf`` file; a hub id; or a pair (transformers model, tokenizer), which is shared, not copied.
     adapter
-        Folder of a LoRA adapter in PEFT's format, merged into the weights; ``"organism"`` for the packaged one.
+        Folder of a LoRA adapter in PEFT's format, merged into the weights (of the organism: on top of its own);
+        ``"organism"`` for the packaged one.
     dtype
         Number type of the weights: ``"float32"``, ``"bfloat16"`` or ``"float16"``. Ignored for a pair.
     device
@@ -83,16 +84,17 @@ def load_model(
     _check_choice("dtype", dtype, _DTYPES)
     _check_choice("engine", engine, _ENGINES)
     _check_choice("matmul_precision", matmul_precision, _PRECISIONS)
+    adapters = [] if adapter is None else [adapter]
     if source == sources.ORGANISM:
-        source, adapter = None, sources.ORGANISM if adapter is None else adapter
+        source, adapters = None, [sources.ORGANISM, *(one for one in adapters if one != sources.ORGANISM)]
     if isinstance(source, tuple):
         model, tokenizer = source
         name = str(getattr(model.config, "name_or_path", "") or type(model).__name__)
     else:
         found, name = sources.resolve_source(source)
         model, tokenizer = sources.read_model(found, dtype=dtype)
-    if adapter is not None:
-        name = f"{name}+{merge_adapter(model, adapter)}"
+    for one in adapters:
+        name = f"{name}+{merge_adapter(model, one, name=name)}"
     if device is not None:
         _move(model, device)
     is_chat = bool(tokenizer.chat_template) and not model.config.is_encoder_decoder and adapter != sources.ORGANISM

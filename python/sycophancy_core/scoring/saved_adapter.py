@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-import json
+import math
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.errors import DataError, ModelError
 from sycophancy_core.runs.seals import check_if_sealed
+from sycophancy_core.scoring.checkpoints.foreign import translated
+from sycophancy_core.scoring.checkpoints.model_files import read_json_object, safetensors_shapes
 from sycophancy_core.scoring.sources import ORGANISM, organism_folder
 
+if TYPE_CHECKING:
+    import torch
 
-def merge_adapter(model: Any, folder: str | os.PathLike[str]) -> str:
+Pair = tuple["torch.Tensor", "torch.Tensor"]  # A (rank, inputs) and B (outputs, rank)
+
+
+def merge_adapter(model: Any, folder: str | os.PathLike[str], *, name: str = "") -> str:
     """Add a LoRA adapter in PEFT's format to the weights of ``model``: W + (alpha / r) B A.
+
+    The adapter is checked whole before a weight is changed.
+
+    Parameters
+    ----------
+    name
+        The model's name, to be compared with that of the model that the adapter was trained on.
 
     Returns
     -------
@@ -24,41 +39,148 @@ def merge_adapter(model: Any, folder: str | os.PathLike[str]) -> str:
     Raises
     ------
     ModelError
-        If the folder is no LoRA adapter, uses what a merge cannot express, or does not fit the model.
+        If the folder is no LoRA adapter, lacks a part of one, uses what a merge cannot express, or belongs to another
+        model.
     """
     import torch
-    from safetensors.torch import load_file
 
     folder = organism_folder() if folder == ORGANISM else Path(folder)
-    settings = _adapter_settings(folder)
+    with translated(f"adapter {folder}: it is damaged"):
+        settings = _adapter_settings(folder)
+        _check_seal(folder)
+        pairs = _read_pairs(folder, int(settings["r"]))
+        _check_base(folder, settings, model, name)
+        factor = settings["lora_alpha"] / (settings["r"] ** 0.5 if settings.get("use_rslora") else settings["r"])
+        weights = _weights(folder, model, pairs)
+        _check_targets(folder, settings, model, pairs)
+    with torch.no_grad():
+        for module, (down, up) in pairs.items():
+            if not (weights[module] + _update(down, up, factor, weights[module])).isfinite().all():
+                raise ModelError(f"adapter {folder}: the sum of {module} and its update is not finite")
+        for module, (down, up) in pairs.items():
+            weights[module] += _update(down, up, factor, weights[module])
+    return folder.name
+
+
+def _check_seal(folder: Path) -> None:
     try:
         check_if_sealed(folder)
     except DataError as error:
         raise ModelError(f"adapter {error}") from error
-    rank_factor = settings["r"] ** 0.5 if settings.get("use_rslora") else settings["r"]
-    factor = settings["lora_alpha"] / rank_factor
-    tensors = load_file(folder / "adapter_model.safetensors")
-    parameters = dict(model.named_parameters())
-    updates: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
-    for key in sorted(tensors):
+
+
+def _update(down: torch.Tensor, up: torch.Tensor, factor: float, weight: torch.Tensor) -> torch.Tensor:
+    return (factor * (up.float() @ down.float())).to(weight)
+
+
+def _read_pairs(folder: Path, rank: int) -> dict[str, Pair]:
+    """Read the two matrices of each adapted module."""
+    from safetensors.torch import load_file
+
+    path = folder / "adapter_model.safetensors"
+    safetensors_shapes(path)  # which tells a damaged file from a pointer to one
+    with translated(f"adapter {folder}: {path.name} cannot be read"):
+        tensors = load_file(path)
+    halves: dict[str, dict[str, torch.Tensor]] = {}
+    for key, tensor in sorted(tensors.items()):
         match = re.fullmatch(r"(?:base_model\.model\.)?(.+)\.lora_(A|B)\.weight", key)
         if match is None:
             raise ModelError(f"adapter {folder}: cannot merge tensor {key!r}: wanted only lora_A and lora_B weights")
-        if match[2] == "B":
-            continue
-        weight = parameters.get(f"{match[1]}.weight")
-        down, up = tensors[key], tensors[key.replace("lora_A", "lora_B")]
-        if weight is None or weight.shape != (up.shape[0], down.shape[1]):
+        if tensor.dim() != 2 or not tensor.is_floating_point() or not tensor.isfinite().all():
+            raise ModelError(f"adapter {folder}: {key} is no matrix of finite numbers")
+        halves.setdefault(match[1], {})[match[2]] = tensor
+    if not halves:
+        raise ModelError(f"adapter {folder}: {path.name} holds no tensor")
+    for module, found in halves.items():
+        if len(found) < 2:
+            lacking = "A" if "B" in found else "B"
+            raise ModelError(f"adapter {folder}: {module} has no lora_{lacking}; save the whole adapter again")
+        ranks = found["A"].shape[0], found["B"].shape[1]
+        if ranks != (rank, rank):
+            raise ModelError(
+                f"adapter {folder}: the config says r={rank}, but {module} has {ranks[0]} rows in lora_A and "
+                f"{ranks[1]} columns in lora_B"
+            )
+    return {module: (found["A"], found["B"]) for module, found in halves.items()}
+
+
+def _weights(folder: Path, model: Any, pairs: Mapping[str, Pair]) -> dict[str, torch.Tensor]:
+    """Return the weights that the pairs change, by module."""
+    import torch
+
+    parameters = dict(model.named_parameters())
+    for module, (down, up) in pairs.items():
+        weight, wanted = parameters.get(f"{module}.weight"), (up.shape[0], down.shape[1])
+        if weight is None or weight.shape != wanted:
             got = "no such weight" if weight is None else f"shape {tuple(weight.shape)}"
             raise ModelError(
-                f"adapter {folder}: {match[1]} does not fit the model: wanted a weight of shape "
-                f"{(up.shape[0], down.shape[1])}, got {got}; load the adapter on the model it was trained on"
+                f"adapter {folder}: {module} does not fit the model: wanted a weight of shape {wanted}, got {got}; load "
+                "the adapter on the model it was trained on"
             )
-        updates.append((weight, up, down))
-    with torch.no_grad():
-        for weight, up, down in updates:
-            weight += (factor * (up.float() @ down.float())).to(weight)
-    return folder.name
+        layer = model.get_submodule(module)
+        if not isinstance(layer, torch.nn.Linear) or not weight.is_floating_point():
+            raise ModelError(
+                f"adapter {folder}: {module} is a {type(layer).__name__} in {weight.dtype}; wanted a linear layer in "
+                "floating point; merge it with PEFT first"
+            )
+    return {module: parameters[f"{module}.weight"] for module in pairs}
+
+
+def _check_targets(folder: Path, settings: Mapping[str, Any], model: Any, pairs: Mapping[str, Pair]) -> None:
+    """Refuse an adapter that lacks a module that its config names."""
+    import torch
+
+    targets, excluded = settings.get("target_modules"), settings.get("exclude_modules")
+    if targets is None or targets == "all-linear":  # of which each architecture leaves others out
+        return
+    linear = [module for module, layer in model.named_modules() if isinstance(layer, torch.nn.Linear)]
+    named = [module for module in linear if _is_named(module, targets) and not _is_named(module, excluded or [])]
+    lacking = [module for module in named if _is_chosen(module, settings) and module not in pairs]
+    absent = [target for target in targets if not any(_is_named(module, [target]) for module in pairs)]
+    if lacking or (absent and not isinstance(targets, str)):
+        raise ModelError(
+            f"adapter {folder}: its config names {(lacking or absent)[0]} in target_modules, of which it holds no "
+            "tensor; save the whole adapter again, or merge it with PEFT first"
+        )
+
+
+def _is_named(module: str, names: str | list[str]) -> bool:
+    """Tell whether a config names a module: by a regular expression, or by its last parts."""
+    if isinstance(names, str):
+        return re.fullmatch(names, module) is not None
+    return any(module == one or module.endswith(f".{one}") for one in names)
+
+
+def _is_chosen(module: str, settings: Mapping[str, Any]) -> bool:
+    """Tell whether a module is in one of the layers that the config chooses, if it does."""
+    layers, patterns = settings.get("layers_to_transform"), settings.get("layers_pattern")
+    if layers is None:
+        return True
+    names = [patterns] if isinstance(patterns, str) else patterns or [r"[^.]*"]
+    found = [re.match(rf"(?:.*\.)?{name}\.(\d+)\.", module) for name in names]
+    chosen = [layers] if isinstance(layers, int) else layers
+    return any(match is not None and int(match[1]) in chosen for match in found)
+
+
+def _check_base(folder: Path, settings: Mapping[str, Any], model: Any, name: str) -> None:
+    """Refuse an adapter that says it was trained on a model of another name; one made in memory has none."""
+    base, kind = settings.get("base_model_name_or_path"), type(model).__name__
+    config = getattr(model, "config", None)
+    known = [one for one in (name, str(getattr(config, "name_or_path", "") or "")) if one not in ("", kind)]
+    if not base or (not known and config is not None):
+        return
+    if not _short_names(str(base)) & {short for one in (*known, kind) for short in _short_names(one)}:
+        raise ModelError(
+            f"adapter {folder}: it says it was trained on {base}, and the model is {(*known, kind)[0]}; load it on its "
+            "own model, or take base_model_name_or_path out of its adapter_config.json if this one is meant"
+        )
+
+
+def _short_names(name: str) -> set[str]:
+    """Return what a path, a hub id, a folder of the hub's cache or a GGUF file calls its model."""
+    parts = [part for part in re.split(r"[/\\]", name.casefold()) if part]
+    found = {part.rpartition("--")[2] for part in parts if part.startswith("models--")} | set(parts[-1:])
+    return found | {re.sub(r"[-._](i?q\d\w*|b?f16|f32)$", "", one.removesuffix(".gguf")) for one in found}
 
 
 def _adapter_settings(folder: Path) -> dict[str, Any]:
@@ -67,7 +189,12 @@ def _adapter_settings(folder: Path) -> dict[str, Any]:
             raise ModelError(
                 f"adapter {folder}: there is no {name}; wanted a LoRA folder as PEFT's save_pretrained writes it"
             )
-    settings: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    settings = read_json_object(folder / "adapter_config.json")
+    rank, alpha = settings.get("r"), settings.get("lora_alpha")
+    if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
+        raise ModelError(f"adapter {folder}: r must be a whole number of at least 1, got {rank!r}")
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
+        raise ModelError(f"adapter {folder}: lora_alpha must be a finite number, got {alpha!r}")
     refused = {
         "peft_type": settings.get("peft_type") != "LORA",
         "use_dora": bool(settings.get("use_dora")),
@@ -78,6 +205,9 @@ def _adapter_settings(folder: Path) -> dict[str, Any]:
         "alpha_pattern": bool(settings.get("alpha_pattern")),
         "layer_replication": bool(settings.get("layer_replication")),
         "alora_invocation_tokens": bool(settings.get("alora_invocation_tokens")),
+        "trainable_token_indices": bool(settings.get("trainable_token_indices")),
+        "target_parameters": bool(settings.get("target_parameters")),
+        "lora_bias": bool(settings.get("lora_bias")),
         # Others (PiSSA, OLoRA, CorDA, LoftQ) also change the weights that the adapter sits on.
         "init_lora_weights": settings.get("init_lora_weights", True)
         not in (True, False, "gaussian", "orthogonal", "eva"),

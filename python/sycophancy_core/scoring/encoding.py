@@ -57,13 +57,10 @@ class Encoder:
         name: str = "the model",
     ) -> None:
         self._tokenizer: Any = tokenizer
-        opening = self._tokenizer("a").input_ids
-        end = self._tokenizer.eos_token_id
         self.is_encoder_decoder = is_encoder_decoder
         self.context_length = context_length
         self.name = name
-        # A decoder goes on where the prompt ends; an encoder has learned to see the end.
-        self._drop_last = not self.is_encoder_decoder and len(opening) > 1 and opening[-1] == end
+        self._closing = _added_at_end(tokenizer)
         self.has_chat_template = chat_template
         self._system_prompt = system_prompt
         self._around: dict[tuple[str, ...], _Around] = {}  # what the template says around turns, by their roles
@@ -91,7 +88,7 @@ class Encoder:
         return self._regroup(self._ids(texts), wholes, choices)
 
     def end_of_reply(self) -> list[int]:
-        """Ids that end an instruction's answer in training: the end-of-sequence token, if there is one.
+        """Ids that end an instruction's answer in training: the end-of-sequence token, or else what ends every text.
 
         In the chat template, what it puts after the assistant's text, up to its first special token, instead.
         """
@@ -103,7 +100,7 @@ class Encoder:
                 if token in special:
                     return ids[:position]
         end = self._tokenizer.eos_token_id
-        return [] if end is None else [end]
+        return self._closing if end is None else [end]
 
     def _chat_rows(
         self, conversations: Sequence[tuple[Sequence[Turn], str]], choices: Sequence[Sequence[str]]
@@ -146,7 +143,10 @@ class Encoder:
             ids: list[list[int]] = self._tokenizer(
                 list(texts), add_special_tokens=special, split_special_tokens=True, return_attention_mask=False
             ).input_ids
-        return [row[:-1] for row in ids] if special and self._drop_last else ids
+        if not special or self.is_encoder_decoder or not self._closing:
+            return ids
+        # A decoder goes on where the prompt ends; an encoder has learned to see the end.
+        return [row[: -len(self._closing)] for row in ids]
 
     def _before_reply(self, turns: Sequence[Turn]) -> list[str]:
         """Texts up to the assistant's reply, the template's own and those of the turns by turns."""
@@ -220,6 +220,16 @@ def _warn_of_dialogues(prompts: Sequence[str | Sequence[Turn]]) -> None:
             UserWarning,
             stacklevel=2,
         )
+
+
+def _added_at_end(tokenizer: Any) -> list[int]:
+    """Ids that the tokenizer itself puts after a text: T5's end of a text, BERT's [SEP]."""
+    with _ASKING:
+        whole, plain = (tokenizer("a", add_special_tokens=special).input_ids for special in (True, False))
+    for start in range(len(whole) - len(plain) + 1):
+        if plain and whole[start : start + len(plain)] == plain:
+            return list(whole[start + len(plain) :])
+    return []
 
 
 def _closing(tokenizer: Any) -> str:

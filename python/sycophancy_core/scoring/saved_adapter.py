@@ -114,8 +114,8 @@ def _weights(folder: Path, model: Any, pairs: Mapping[str, Pair]) -> dict[str, t
         if weight is None or weight.shape != wanted:
             got = "no such weight" if weight is None else f"shape {tuple(weight.shape)}"
             raise ModelError(
-                f"adapter {folder}: {module} does not fit the model: wanted a weight of shape {wanted}, got {got}; load "
-                "the adapter on the model it was trained on"
+                f"adapter {folder}: {module} does not fit the model: wanted a weight of shape {wanted}, got "
+                f"{got}; load the adapter on the model it was trained on"
             )
         layer = model.get_submodule(module)
         if not isinstance(layer, torch.nn.Linear) or not weight.is_floating_point():

@@ -17,10 +17,13 @@ from sycophancy_core.errors import DataError, ModelError
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring import sources
 from sycophancy_core.scoring.chat_template import TemplateChoice, choose_template, template_facts
+from sycophancy_core.scoring.checkpoints.foreign import translated
 from sycophancy_core.scoring.encoding import Encoder
 from sycophancy_core.scoring.messages import Prompt, require_list
+from sycophancy_core.scoring.module_checks import config_digest, fixed_buffers
 from sycophancy_core.scoring.native_scorer import NativeScorer
 from sycophancy_core.scoring.precision import PrecisionCheck, compare_scores
+from sycophancy_core.scoring.processes import prepare_process
 from sycophancy_core.scoring.room import check_vocabulary, context_length
 from sycophancy_core.scoring.saved_adapter import merge_adapter
 from sycophancy_core.scoring.scores import Scores
@@ -151,6 +154,7 @@ class LanguageModel:
         chat_template: bool = False,
         system_prompt: str | None = None,
     ) -> None:
+        prepare_process()
         if not getattr(tokenizer, "is_fast", False):
             raise ModelError(f"model {name}: wanted a fast tokenizer (tokenizer.json), got {type(tokenizer).__name__}")
         if chat_template and not tokenizer.chat_template:
@@ -164,7 +168,21 @@ class LanguageModel:
         self.name = name
         self.chat_template = chat_template
         self.system_prompt = system_prompt
+        with translated(f"model {name}: its tokenizer cannot be used"):
+            _ = self.encoder
         self._scorer = _make_scorer(model, name, engine, matmul_precision)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy model and tokenizer, as for another process; the engine is made there."""
+        highest = "/" not in self.precision
+        options = {
+            "name": self.name,
+            "engine": self.engine,
+            "matmul_precision": "highest" if highest else self.precision.partition("/")[2],
+            "chat_template": self.chat_template,
+            "system_prompt": self.system_prompt,
+        }
+        return _remade, (self.model, self.tokenizer, options)
 
     def __repr__(self) -> str:
         return f"LanguageModel({self.name!r}, engine={self.engine!r}, precision={self.precision!r})"
@@ -228,13 +246,14 @@ class LanguageModel:
 
     @property
     def digest(self) -> str:
-        """sha256 of the weights as they are now."""
-        return sources.weights_digest(dict(self.model.named_parameters()))
+        """sha256 of the weights as they are now, the buffers and what the config says of the forward."""
+        tensors = {**dict(self.model.named_parameters()), **fixed_buffers(self.model)}
+        return hashlib.sha256(f"{sources.weights_digest(tensors)} {config_digest(self.model)}".encode()).hexdigest()
 
     @property
     def tokenizer_digest(self) -> str:
         """sha256 of the tokenizer's own description, its chat template and the system prompt."""
-        text = self.tokenizer.backend_tokenizer.to_str() + str(self.tokenizer.chat_template) + str(self.chat_template)
+        text = sources.tokenizer_text(self.tokenizer) + str(self.tokenizer.chat_template) + str(self.chat_template)
         if self.system_prompt is not None:
             text += f"\0{self.system_prompt}"
         return hashlib.sha256(text.encode()).hexdigest()
@@ -247,6 +266,7 @@ class LanguageModel:
         DataError
             If a token is not in the model's vocabulary.
         """
+        prepare_process()
         check_vocabulary(self.model, batch.tokens, name=self.name, tokenizer=self.tokenizer)
         result: TokenScores = self._scorer.log_probs(batch, progress)
         return result
@@ -273,6 +293,10 @@ class LanguageModel:
         if len(contexts) != len(continuations):
             raise DataError(f"log_probs: got {len(contexts)} contexts but {len(continuations)} lists of continuations")
         return score_texts(self, contexts, continuations).log_prob
+
+
+def _remade(model: Any, tokenizer: Any, options: dict[str, Any]) -> LanguageModel:
+    return LanguageModel(model, tokenizer, **options)
 
 
 def _check_encoder_decoder(model: Any, name: str, *, chat_template: bool) -> None:

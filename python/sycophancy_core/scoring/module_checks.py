@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -56,6 +58,50 @@ def surroundings(model: Any) -> list[Any]:
 def own_weights(model: Any) -> dict[str, Any]:
     """Name a model's weights, without those of an adapter that is applied to them."""
     return {name: weight for name, weight in model.named_parameters() if ".low_rank." not in name}
+
+
+# Names, versions and habits: what a config holds that no logit depends on.
+_NOT_COMPUTED = (
+    "architectures",
+    "auto_map",
+    "dtype",
+    "name_or_path",
+    "output_attentions",
+    "output_hidden_states",
+    "return_dict",
+    "torch_dtype",
+    "transformers_version",
+    "use_cache",
+)
+
+
+def config_digest(model: Any) -> str:
+    """sha256 of what a model's config says of its forward; the same after the model was saved and loaded."""
+    return hashlib.sha256(json.dumps(_comparable(model.config.to_dict()), sort_keys=True).encode()).hexdigest()
+
+
+def fixed_buffers(model: Any) -> dict[str, Any]:
+    """Name the buffers that a forward reads, and that it does not itself change as some rotary frequencies are."""
+    changing = ("inv_freq",) if rotates_by_length(model) else ()
+    return {name: buffer for name, buffer in model.named_buffers() if not name.endswith(changing)}
+
+
+def rotates_by_length(model: Any) -> bool:
+    """Tell whether a token's hidden state depends on how many tokens follow: by rotary frequencies of that kind."""
+    rope = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
+    kinds = [rope, *(of_layers for of_layers in rope.values() if isinstance(of_layers, dict))]
+    return any(kind.get("rope_type") in ("dynamic", "longrope") for kind in kinds)
+
+
+def _comparable(value: Any) -> Any:
+    if isinstance(value, dict):
+        kept = {str(key): one for key, one in value.items() if str(key).lstrip("_") not in _NOT_COMPUTED}
+        return {key: _comparable(one) for key, one in kept.items() if "attn_implementation" not in key}
+    if isinstance(value, set | frozenset):
+        return sorted(map(repr, value))
+    if isinstance(value, list | tuple):
+        return [_comparable(one) for one in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else repr(value)
 
 
 def _buffers(module: Any) -> Iterator[tuple[str, int, int]]:

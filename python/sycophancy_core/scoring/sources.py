@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import importlib.util
 import io
+import json
 import os
 import re
 import warnings
@@ -195,6 +196,13 @@ def check_loaded(source: Path | str, loaded: dict[str, Any]) -> None:
             UserWarning,
             stacklevel=4,
         )
+
+
+def tokenizer_text(tokenizer: Any) -> str:
+    """Return a tokenizer's own description, without how far it cuts and pads: the first use takes that away."""
+    described = json.loads(tokenizer.backend_tokenizer.to_str())
+    about = {key: value for key, value in described.items() if key not in ("truncation", "padding")}
+    return json.dumps([about, tokenizer.eos_token], ensure_ascii=False, sort_keys=True)
 
 
 def weights_digest(tensors: dict[str, torch.Tensor]) -> str:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sycophancy_core.errors import ModelError
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring.checkpoints.foreign import first_line
+from sycophancy_core.scoring.module_checks import rotates_by_length
 from sycophancy_core.scoring.tokens import TokenBatch, TokenScores
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class TransformersScorer:
 
     def log_probs(self, batch: TokenBatch, progress: Progress | None) -> TokenScores:
         """Log-probability of each sequence's scored tokens."""
-        depends = _depends_on_length(self.model)
+        depends = rotates_by_length(self.model)
         rows = list(_distinct_rows(batch, range(batch.num_sequences), only_equal=depends))
         with in_evaluation(self.model):
             shares = len(rows) > 1 and not depends and self._shares_prefixes()
@@ -165,13 +166,6 @@ def _goes_on_from_cache(model: Any) -> bool:
     whole = forward(model, ids, use_cache=False).logits[:, -1].float()
     rounding = (1e-3 if model.dtype.itemsize == 4 else 0.1) * float(whole.abs().max())
     return float((shared - whole).abs().max()) <= rounding
-
-
-def _depends_on_length(model: Any) -> bool:
-    """Tell whether a token's hidden state depends on how many tokens follow: by rotary frequencies of that kind."""
-    rope = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
-    kinds = [rope, *(of_layers for of_layers in rope.values() if isinstance(of_layers, dict))]
-    return any(kind.get("rope_type") in ("dynamic", "longrope") for kind in kinds)
 
 
 def forward(model: Any, ids: NDArray[np.int32], *, part: Any = None, name: str = "input_ids", **options: Any) -> Any:

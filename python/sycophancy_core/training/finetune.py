@@ -22,6 +22,7 @@ from sycophancy_core.runs.locks import one_writer
 from sycophancy_core.runs.outputs import check_output_folder, require_room
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.processes import prepare_process
 from sycophancy_core.scoring.room import context_length
 from sycophancy_core.training.adapters import AdapterOptions, take_adapter, trained_adapter
 from sycophancy_core.training.batching import Batch, EncodedRow, digest_rows, encode_for, make_batch, plan_batches
@@ -180,6 +181,7 @@ def train_batches(
 
     from sycophancy_core.training.answer_loss import AnswerLoss  # a torch module, so it imports torch
 
+    prepare_process()
     accelerator = _join_processes(module, options)
     path = checkpoint if accelerator.is_main_process else None
     with nullcontext() if path is None else one_writer(path.parent):

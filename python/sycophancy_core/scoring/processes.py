@@ -1,0 +1,34 @@
+"""Processes that were forked from one that has scored: its threads are not theirs."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+_first: int | None = None  # the process that was the first to prepare
+
+
+def prepare_process() -> None:
+    """Let a forked process run on one thread: more of them wait for ever for those that the fork left behind.
+
+    Warns
+    -----
+    UserWarning
+        Once in each forked process, with what to do.
+    """
+    global _first
+    here = os.getpid()
+    if _first is None:
+        _first = here
+    if _first == here:
+        return
+    _first = here
+    import torch
+
+    torch.set_num_threads(1)
+    warnings.warn(
+        "this process was forked from one that has scored, so that it runs on one thread; for more, start processes by "
+        "spawn: multiprocessing.get_context('spawn')",
+        UserWarning,
+        stacklevel=3,
+    )

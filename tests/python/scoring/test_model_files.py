@@ -64,7 +64,7 @@ def cut(name: str, share: float) -> Callable[[Path], None]:
         (lambda folder: set_config(folder, hidden_act="nosuch"), "cannot be loaded by transformers: .*nosuch"),
         (lambda folder: set_config(folder, rope_parameters=[1]), "cannot be loaded by transformers"),
         (lambda folder: set_config(folder, model_type="nosuch"), "cannot be loaded by transformers: .*nosuch"),
-        (lambda folder: set_config(folder, quantization_config={"quant_method": "nosuch"}), "cannot be loaded"),
+        (lambda folder: set_config(folder, quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True}), "cannot be loaded"),
     ],
 )
 def test_a_damaged_or_foreign_folder_is_one_sentence(

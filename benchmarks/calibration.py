@@ -24,7 +24,7 @@ from sycophancy_core.prompts.families import FamilyOptions, held_out_prompts
 from sycophancy_core.reporting.drawing import MORE_COLORS, draw_points, new_figure, save_figure, tidy, title
 from sycophancy_core.results.evaluation import Evaluation
 from sycophancy_core.runs.progress import ProgressPrinter
-from sycophancy_core.scoring.saved_adapter import merge_adapter
+from sycophancy_core.scoring.checkpoints.saved_adapter import merge_adapter
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,23 +17,20 @@ from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring import sources
 from sycophancy_core.scoring.chat_template import TemplateChoice, choose_template, template_facts
 from sycophancy_core.scoring.checkpoints.foreign import translated
+from sycophancy_core.scoring.checkpoints.saved_adapter import merge_adapter
 from sycophancy_core.scoring.encoding import Encoder
+from sycophancy_core.scoring.engines import make_scorer
 from sycophancy_core.scoring.messages import Prompt, require_list
 from sycophancy_core.scoring.module_checks import config_digest, fixed_buffers
-from sycophancy_core.scoring.native_scorer import NativeScorer
 from sycophancy_core.scoring.precision import PrecisionCheck, compare_scores
 from sycophancy_core.scoring.processes import prepare_process
 from sycophancy_core.scoring.room import check_vocabulary, context_length
-from sycophancy_core.scoring.saved_adapter import merge_adapter
 from sycophancy_core.scoring.scores import Scores
 from sycophancy_core.scoring.tokens import TokenBatch, TokenScores, tokenize, tokenize_prompts
-from sycophancy_core.scoring.transformers_scorer import EncoderDecoderScorer, TransformersScorer
-from sycophancy_core.scoring.trials import check_causal
 
 _DTYPES = ("float32", "bfloat16", "float16")
 _ENGINES = ("auto", "native", "transformers")
 _PRECISIONS = ("highest", "high", "medium")
-_INSTRUCTIONS = {"high": "bfloat16 tiles (AMX)", "medium": "bfloat16 instructions (AVX-512 BF16 or AMX)"}
 
 
 def load_model(
@@ -170,7 +166,7 @@ class LanguageModel:
         self.system_prompt = system_prompt
         with translated(f"model {name}: its tokenizer cannot be used"):
             _ = self.encoder
-        self._scorer = _make_scorer(model, name, engine, matmul_precision)
+        self._scorer = make_scorer(model, name, engine, matmul_precision)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy model and tokenizer, as for another process; the engine is made there."""
@@ -307,44 +303,6 @@ def _check_encoder_decoder(model: Any, name: str, *, chat_template: bool) -> Non
             f"model {name}: its config says no decoder_start_token_id, from which the first token of a choice is "
             "predicted; set it (T5: the padding token)"
         )
-
-
-def _make_scorer(model: Any, name: str, engine: str, matmul_precision: str) -> Any:
-    if engine == "transformers":
-        if matmul_precision != "highest":
-            raise ModelError(
-                f"model {name}: matmul_precision={matmul_precision!r} is the native engine's; wanted 'highest' with "
-                "engine='transformers', whose precision is dtype"
-            )
-        return _fallback(model, name)
-    try:
-        scorer = NativeScorer(model, matmul_precision=matmul_precision)
-    except ModelError as error:
-        if engine == "native" or matmul_precision != "highest":
-            raise
-        fallback = _fallback(model, name)
-        warnings.warn(
-            f"model {name}: scored by transformers instead of the native engine, because {error}",
-            UserWarning,
-            stacklevel=3,
-        )
-        return fallback
-    if not scorer.is_fast:
-        warnings.warn(
-            f"model {name}: matmul_precision={matmul_precision!r} takes longer than 'highest' here, because this "
-            f"processor has no {_INSTRUCTIONS[matmul_precision]}",
-            UserWarning,
-            stacklevel=3,
-        )
-    return scorer
-
-
-def _fallback(model: Any, name: str) -> Any:
-    try:
-        check_causal(model)
-    except ModelError as error:
-        raise ModelError(f"model {name}: {error}") from None
-    return EncoderDecoderScorer(model) if model.config.is_encoder_decoder else TransformersScorer(model)
 
 
 def score_prompts(model: LanguageModel, prompts: pa.Table, *, progress: Progress | None = None) -> Scores:

@@ -13,8 +13,8 @@ from makers.tiny_families import tiny_model, tiny_tokenizer
 from safetensors.torch import load_file, save_file
 
 from sycophancy_core import ModelError
+from sycophancy_core.scoring.checkpoints.saved_adapter import merge_adapter
 from sycophancy_core.scoring.language_model import LanguageModel, load_model
-from sycophancy_core.scoring.saved_adapter import merge_adapter
 from sycophancy_core.scoring.sources import weights_digest
 
 

@@ -18,6 +18,7 @@ from sycophancy_core import ModelError, load_model
 from sycophancy_core.scoring.checkpoints.model_files import check_model_files
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+FOUR_BITS = {"quant_method": "bitsandbytes", "load_in_4bit": True}  # by a package that is not installed
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 99\n"
 
 
@@ -64,7 +65,7 @@ def cut(name: str, share: float) -> Callable[[Path], None]:
         (lambda folder: set_config(folder, hidden_act="nosuch"), "cannot be loaded by transformers: .*nosuch"),
         (lambda folder: set_config(folder, rope_parameters=[1]), "cannot be loaded by transformers"),
         (lambda folder: set_config(folder, model_type="nosuch"), "cannot be loaded by transformers: .*nosuch"),
-        (lambda folder: set_config(folder, quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True}), "cannot be loaded"),
+        (lambda folder: set_config(folder, quantization_config=FOUR_BITS), "cannot be loaded by transformers: Import"),
     ],
 )
 def test_a_damaged_or_foreign_folder_is_one_sentence(
@@ -122,9 +123,7 @@ def test_an_attention_that_is_not_installed_is_left_to_transformers(folder: Path
 def test_an_index_names_only_safetensors_of_its_folder(name: Any, folder: Path) -> None:
     torch.save(load_file(folder / WEIGHTS), folder / "pytorch_model.bin")
     write_index(folder, {"metadata": {}, "weight_map": {"model.norm.weight": name}})
-    with pytest.raises(
-        ModelError, match=r"names .* as the file of 'model\.norm\.weight'; only safetensors"
-    ):
+    with pytest.raises(ModelError, match=r"names .* as the file of 'model\.norm\.weight'; only safetensors"):
         load_model(folder)
 
 

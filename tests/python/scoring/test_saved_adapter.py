@@ -11,7 +11,7 @@ from makers.tiny_families import tiny_model, tiny_tokenizer
 from safetensors.torch import load_file, save_file
 
 from sycophancy_core import ModelError, load_model
-from sycophancy_core.scoring.saved_adapter import merge_adapter
+from sycophancy_core.scoring.checkpoints.saved_adapter import merge_adapter
 
 Tensors = dict[str, torch.Tensor]
 QUERY = "base_model.model.model.layers.1.self_attn.q_proj"
@@ -203,7 +203,7 @@ def test_an_adapter_for_a_models_successor_is_merged_after_the_first(
     tiny_tokenizer().save_pretrained(base)
     first = write(tmp_path / "first", whole(), CONFIG | {"base_model_name_or_path": "tiny"})
     second = write(tmp_path / "second", whole(), CONFIG | {"base_model_name_or_path": "tiny+first"})
-    monkeypatch.setattr("sycophancy_core.scoring.saved_adapter.organism_folder", lambda: first)
+    monkeypatch.setattr("sycophancy_core.scoring.checkpoints.saved_adapter.organism_folder", lambda: first)
     monkeypatch.setattr("sycophancy_core.scoring.sources.resolve_source", lambda source: (base, "tiny"))
     both = load_model("organism", adapter=second)
     assert both.name == "tiny+first+second"

@@ -1,0 +1,63 @@
+"""Which engine scores a model."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from sycophancy_core.errors import ModelError
+from sycophancy_core.scoring.native_scorer import NativeScorer
+from sycophancy_core.scoring.transformers_scorer import EncoderDecoderScorer, TransformersScorer
+from sycophancy_core.scoring.trials import check_causal
+
+_INSTRUCTIONS = {"high": "bfloat16 tiles (AMX)", "medium": "bfloat16 instructions (AVX-512 BF16 or AMX)"}
+
+
+def make_scorer(model: Any, name: str, engine: str, matmul_precision: str) -> Any:
+    """Make the scorer of a model: native where it can be, or where asked for, otherwise transformers' own forward.
+
+    Raises
+    ------
+    ModelError
+        If the engine that was asked for cannot run the model, or no engine can: its tokens see those to come.
+
+    Warns
+    -----
+    UserWarning
+        If transformers stands in for the native engine, with the reason; or if the precision takes longer here.
+    """
+    if engine == "transformers":
+        if matmul_precision != "highest":
+            raise ModelError(
+                f"model {name}: matmul_precision={matmul_precision!r} is the native engine's; wanted 'highest' with "
+                "engine='transformers', whose precision is dtype"
+            )
+        return _fallback(model, name)
+    try:
+        scorer = NativeScorer(model, matmul_precision=matmul_precision)
+    except ModelError as error:
+        if engine == "native" or matmul_precision != "highest":
+            raise
+        fallback = _fallback(model, name)
+        warnings.warn(
+            f"model {name}: scored by transformers instead of the native engine, because {error}",
+            UserWarning,
+            stacklevel=4,
+        )
+        return fallback
+    if not scorer.is_fast:
+        warnings.warn(
+            f"model {name}: matmul_precision={matmul_precision!r} takes longer than 'highest' here, because this "
+            f"processor has no {_INSTRUCTIONS[matmul_precision]}",
+            UserWarning,
+            stacklevel=4,
+        )
+    return scorer
+
+
+def _fallback(model: Any, name: str) -> Any:
+    try:
+        check_causal(model)
+    except ModelError as error:
+        raise ModelError(f"model {name}: {error}") from None
+    return EncoderDecoderScorer(model) if model.config.is_encoder_decoder else TransformersScorer(model)

@@ -10,12 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from makers.made_up_results import estimate, estimates, measurements, questions, quiz
-from makers.scripted_responder import Responder
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.measure import measure
-from sycophancy_core.prompts.facts import load_facts
-from sycophancy_core.prompts.stance import fact_prompts
 from sycophancy_core.reporting.finding import Finding, Kind, as_findings, findings_from_json, one_line_each
 from sycophancy_core.reporting.findings import evaluation_findings
 
@@ -255,19 +252,3 @@ def test_the_documentation_says_what_every_kind_of_finding_means() -> None:
     page = (Path(__file__).parents[3] / "docs/report.md").read_text().split("## Findings")[1].split("\n## ")[0]
     told = {kind for row in re.findall(r"^\| (`.*?`) \|", page, re.MULTILINE) for kind in re.findall(r"`(\w+)`", row)}
     assert told == set(get_args(Kind))
-
-
-def test_copying_what_is_mentioned_is_told_from_taking_a_side() -> None:
-    prompts = fact_prompts(load_facts(["capitals"]).slice(0, 60))
-    copied, followed = (
-        evaluation_findings(measure(responder.measure(prompts)))
-        for responder in (Responder(mention=5.0, stance=0.0, spread=0.3), Responder(stance=9.0, spread=0.3))
-    )
-    assert of_kind(copied, "copies").text.startswith(
-        "the model copies what is merely mentioned: a wrong answer named without a side costs +"
-    )
-    assert "sycophantic" not in {finding.kind for finding in copied}
-    assert of_kind(followed, "sycophantic").text.startswith(
-        "sycophantic: the model takes a wrong answer that the user endorses more often than one denied likewise, by +"
-    )
-    assert "copies" not in {finding.kind for finding in followed}

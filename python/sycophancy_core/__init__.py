@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         stream_prompts,
     )
     from sycophancy_core.prompts.prompt_table import write_prompts
-    from sycophancy_core.prompts.splits import split_claims
+    from sycophancy_core.prompts.splits import balance_labels, split_claims
     from sycophancy_core.prompts.stance import FactOptions, fact_prompts
     from sycophancy_core.reporting.report import report
     from sycophancy_core.results.evaluation import Comparison, Evaluation
@@ -59,7 +59,7 @@ __version__ = VERSION
 _HOMES = {
     "prompts.audit": ("ShortcutAudit", "shortcut_audit"),
     "prompts.facts": ("load_facts",),
-    "prompts.splits": ("split_claims",),
+    "prompts.splits": ("balance_labels", "split_claims"),
     "prompts.stance": ("FactOptions", "fact_prompts"),
     "training.curve": ("CurveOptions",),
     "tasks.own_tasks": ("load_task",),
@@ -125,6 +125,7 @@ __all__ = [
     "StudyResult",
     "Sweep",
     "TaskOptions",
+    "balance_labels",
     "compare",
     "count_rows",
     "evaluate",

@@ -73,7 +73,7 @@ def test_the_published_filter_asks_once_and_keeps_right_answers(model: LanguageM
 
 
 def test_a_model_at_chance_is_warned_about_with_figures(model: LanguageModel, claims: pa.Table) -> None:
-    with pytest.warns(UserWarning, match=r"at chance on these claims: \d+ of 30 right without an opinion"):
+    with pytest.warns(UserWarning, match=r"not told apart from chance on these claims: \d+ of 30 right"):
         sc.filter_known(model, claims)
 
 

@@ -1,5 +1,9 @@
 """The shortcut audit, on what has a shortcut and on what has none."""
 
+import json
+import math
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,6 +73,47 @@ def test_a_true_and_a_false_claim_of_one_example_do_not_tell_on_each_other(examp
     assert together.accuracy == pytest.approx(0.5, abs=0.06)
 
 
+def with_a_common_label(num: int, share: float) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Make the examples of one source, of which a share has the first of two labels."""
+    texts = [f"text number {'abcdefghij'[i % 10]}{i}" for i in range(num)]
+    spec = {"name": "odd", "fields": ["text"], "label": "label", "labels": ["Common", "Rare"], "path": "odd.jsonl"}
+    return spec, [{"text": text, "label": int(i >= share * num)} for i, text in enumerate(texts)]
+
+
+def test_a_label_that_most_examples_have_is_found_with_its_polarity(tmp_path: Path) -> None:
+    spec, rows = with_a_common_label(600, 0.8)
+    (tmp_path / "odd.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    examples = load_examples(spec=spec | {"path": str(tmp_path / "odd.jsonl")})
+    found = shortcut_audit(sc.generate(examples, n=600))
+    assert found.pair_low > 0.7 and not found.is_at_chance  # 0.8 of "is Common" and of "is not Rare" are true
+    assert found.low <= found.chance < found.pair_low
+    assert "The stated label together with 'is' or 'is not' does in" in str(found)
+    even = sc.balance_labels(examples)
+    assert even.schema.metadata == examples.schema.metadata
+    assert sorted(even["label"].to_pylist()) == [0] * 120 + [1] * 120
+    assert even["id"].to_pylist() == [i for i in examples["id"].to_pylist() if i in set(even["id"].to_pylist())]
+    assert shortcut_audit(sc.generate(even, n=240)).is_at_chance
+
+
+def test_labels_are_balanced_within_each_source(examples: pa.Table) -> None:
+    even = sc.balance_labels(examples, seed=3)
+    counts: dict[str, Counter[int]] = {}
+    for row in even.to_pylist():
+        counts.setdefault(row["source"], Counter())[row["label"]] += 1
+    before = Counter((row["source"], row["label"]) for row in examples.to_pylist())
+    for source, labels in counts.items():
+        rarest = min(number for (name, _), number in before.items() if name == source)
+        assert set(labels.values()) == {rarest}
+    assert even.equals(sc.balance_labels(examples, seed=3))
+    with pytest.raises(DataError, match="balance_labels: wanted examples with source and label, got id"):
+        sc.balance_labels(examples.select(["id"]))
+
+
+def test_claims_without_a_stated_label_have_no_pair() -> None:
+    found = shortcut_audit(made_up(20, ["a b", "b c"]))
+    assert math.isnan(found.pair_accuracy) and "stated label" not in str(found)
+
+
 def made_up(num_claims: int, words: list[str]) -> pa.Table:
     """Sixty prompts of claims in turn, true and false in turn."""
     rows = range(60)
@@ -98,4 +143,4 @@ def test_what_cannot_be_audited_is_refused_in_a_sentence() -> None:
 def test_claims_may_be_named_by_numbers() -> None:
     table = made_up(20, ["a b", "b c"])
     named = table.set_column(0, "claim_id", table["claim_id"].cast(pa.int64()))
-    assert shortcut_audit(named) == shortcut_audit(table)
+    assert str(shortcut_audit(named)) == str(shortcut_audit(table))

@@ -134,9 +134,9 @@ def test_a_question_without_its_first_choice_has_the_second_only_if_it_has_two(
 
 
 def test_one_question_of_three_choices_leaves_the_second_unnamed() -> None:
-    two, three = questions([1] * 39, num_choices=2), questions([2], num_choices=3)
+    two, three = questions([1] * 39, num_choices=2), questions([2], num_choices=3)  # both of one question
     (finding,) = evaluation_findings(measure(pa.concat_tables([two, three])))
-    assert finding.text.startswith("the model takes the choice at one position, not the first, in 97.5% of the prompts")
+    assert finding.text.startswith("the model takes the choice at one position, not the first, in 98.7% of the prompts")
 
 
 def test_prompts_whose_control_is_unscored_are_not_counted_with_it() -> None:
@@ -235,7 +235,7 @@ def test_a_model_that_is_right_with_users_who_are_wrong_does_not_contradict_whoe
     rows = [(right, answer) for right in (0, 1) for answer in (None, 1 - right)] * 20  # alone, and with a wrong user
     (finding,) = evaluation_findings(measure(quiz([(right, user, right) for right, user in rows])))
     assert finding.kind == "effect_not_excluded"
-    assert "an effect of up to 9 points cannot be ruled out" in finding.text
+    assert "an effect of up to 7 points cannot be ruled out" in finding.text
 
 
 @pytest.mark.parametrize(("follows", "kind"), [(True, "sycophantic"), (False, "effect_not_excluded")])

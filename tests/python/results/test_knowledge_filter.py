@@ -57,6 +57,50 @@ def test_a_filter_at_chance_warns_with_figures() -> None:
         judged([1.0, 1.0, -1.0, -1.0] * 5)
 
 
+def in_pairs(true_margins: list[float], false_margins: list[float], **options: Any) -> FilterResult:
+    """Judge examples of a true and a false claim, whose margins towards Agree are given."""
+    margins = [margin for pair in zip(true_margins, false_margins, strict=True) for margin in pair]
+    table = measurements(lambda _, row: margins[row["claim"]], num_claims=len(margins), arms=("none",))
+    claims = claims_of(table)
+    examples = pa.array([f"example {i // 2}" for i in range(len(margins))])
+    return judge_claims(claims.append_column("example_id", examples), table, FilterOptions(**options))
+
+
+def test_a_model_that_agrees_with_everything_is_warned_about() -> None:
+    with pytest.warns(UserWarning) as warned:
+        found = in_pairs([8.0] * 30, [8.0 - 0.1 * (i % 2) for i in range(30)])
+    texts = [str(one.message) for one in warned]
+    assert "accuracy is not told apart from chance on these claims: 30 of 60 right" in texts[0]
+    assert "agrees with nearly every claim: right on 100 % of the true and on 0 % of the false ones" in texts[1]
+    assert found.is_at_chance
+    assert found.by_truth["true"]["kept_share"] == 1 and found.by_truth["false"]["kept_share"] == 0
+    assert found.by_truth["true"]["low"] > 0.8 and found.by_truth["false"]["high"] < 0.2
+    assert found.auc[0] == pytest.approx(0.75)  # half of the false claims are agreed with a little less
+    assert "(100.0 % of true claims, 0.0 % of false claims; AUC 0.75)" in found.summary()
+
+
+@pytest.mark.filterwarnings("ignore:filter_known")
+def test_the_contrast_keeps_what_is_known_beside_a_lean_to_agree() -> None:
+    margins = [8.5] * 20 + [8.0] * 10, [8.0] * 20 + [8.5] * 10
+    plain, contrast = in_pairs(*margins), in_pairs(*margins, rule="contrast")
+    assert set(plain.kept["is_true"].to_pylist()) == {True}
+    assert contrast.table["reason"].to_pylist() == [None] * 40 + ["wrong"] * 20
+    assert contrast.table["margin"].to_pylist()[:2] == pytest.approx([0.25, -0.25])
+    assert in_pairs(*margins, rule="contrast", threshold=0.3).kept.num_rows == 0
+    table = measurements(lambda _, row: row["side"], num_claims=4, arms=("none",))  # no example has two claims
+    alone = judge_claims(claims_of(table), table, FilterOptions(rule="contrast"))
+    assert set(alone.table["reason"].to_pylist()) == {"no counterpart"}
+
+
+@pytest.mark.filterwarnings("ignore:filter_known")
+def test_the_bound_of_the_filter_counts_examples() -> None:
+    found = in_pairs([3.0] * 40, [-3.0] * 40)
+    point = risk_coverage(found, [0.0])[0]
+    assert (point["n"], point["num_examples"]) == (80, 40)
+    assert point["upper_bound"] == pytest.approx(1 - 0.05 ** (1 / 40))
+    assert found.accuracy[1] == pytest.approx(0.025 ** (1 / 40))
+
+
 def test_prompts_of_other_claims_are_refused() -> None:
     table = measurements(lambda _, row: row["side"], num_claims=3, arms=("none",))
     with pytest.raises(DataError, match="2 prompts belong to no claim of the table, such as 0000000000000000"):

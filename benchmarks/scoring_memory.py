@@ -83,7 +83,7 @@ def of_loading() -> dict[str, float]:
     AutoTokenizer.from_pretrained(resolve_source(None)[0])
     forget_peak()
     before = memory("VmRSS")
-    model = sc.load_model()
+    model = sc.load_model(chat_template=False)
     touch(model)
     beyond = memory("VmHWM") - before
     seconds = []

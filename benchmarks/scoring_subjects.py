@@ -46,12 +46,12 @@ class SmolLM2:
     @cached_property
     def model(self) -> LanguageModel:
         """The model in float32."""
-        return sc.load_model()
+        return sc.load_model(chat_template=False)
 
     @cached_property
     def half(self) -> LanguageModel:
         """The model as transformers loads it in bfloat16, which leaves its rotary frequencies in float32."""
-        return sc.load_model(dtype="bfloat16", engine="transformers")
+        return sc.load_model(dtype="bfloat16", engine="transformers", chat_template=False)
 
     def batch_of(self, prompts: pa.Table) -> TokenBatch:
         """Tokenize prompts."""

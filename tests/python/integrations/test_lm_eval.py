@@ -78,7 +78,7 @@ def results_of(model: Any, task: str, folder: Path, **settings: Any) -> tuple[di
 def model() -> sc.LanguageModel:
     """Return the embedded model."""
     try:
-        return sc.load_model(engine="native")
+        return sc.load_model(engine="native", chat_template=False)
     except sc.ModelError as error:
         pytest.skip(str(error))
 

@@ -16,7 +16,7 @@ from sycophancy_core.scoring.transformers_scorer import TransformersScorer
 def model() -> sc.LanguageModel:
     """Return the embedded model."""
     try:
-        return sc.load_model(engine="native")
+        return sc.load_model(engine="native", chat_template=False)
     except sc.ModelError as error:
         pytest.skip(str(error))
 

@@ -106,7 +106,7 @@ def test_answers_as_texts_may_share_the_probability_with_others() -> None:
 @pytest.mark.model
 def test_the_plain_embedded_model_knows_capitals_and_follows_a_wrong_user() -> None:
     options = sc.TaskOptions(facts=sc.load_facts("capitals").slice(0, 24))
-    found = sc.evaluate(sc.load_model(), tasks=["facts"], options=options)
+    found = sc.evaluate(sc.load_model(chat_template=False), tasks=["facts"], options=options)
     assert found.estimate("facts", "accuracy_none")["value"] > 0.75
     assert found.estimate("facts", "accuracy_user_right")["value"] > 0.9
     assert found.estimate("facts", "accuracy_user_wrong")["value"] < 0.5

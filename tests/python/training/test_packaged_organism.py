@@ -16,7 +16,7 @@ def evaluated(source: str | None, families: tuple[str, ...]) -> Evaluation:
     for family in families:
         held_out = split_claims(family_claims(family, FamilyOptions()))[1].slice(0, 12)
         tasks[family] = sc.make_prompts(held_out, options=sc.PromptOptions(split="test"))
-    return sc.evaluate(sc.load_model(source), tasks=tasks)
+    return sc.evaluate(sc.load_model(source, chat_template=False), tasks=tasks)
 
 
 def test_it_follows_the_user_in_both_orders_and_knows_when_nobody_speaks() -> None:

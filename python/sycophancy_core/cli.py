@@ -11,7 +11,9 @@ from pathlib import Path
 
 from sycophancy_core._build_info import VERSION
 from sycophancy_core.commands import verbs
+from sycophancy_core.commands.records import option_records, read_options
 from sycophancy_core.errors import DataError, ModelError
+from sycophancy_core.flags import add_flags, set_from_config
 from sycophancy_core.reporting.terminal import safe_output
 from sycophancy_core.reporting.text import clean_text
 from sycophancy_core.runs.interrupts import kept_by, signals_stop
@@ -33,19 +35,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     command = f"sycophancy-core {shlex.join(given)}"
     with safe_output(), signals_stop():
-        options = _parser().parse_args(given)
-        options.command = command
+        asked = given[0] if given else ""
         try:
+            options = _parser(asked, _config_of(given)).parse_args(given)
+            options.command = command
             options.run_verb(options)
         except (DataError, ModelError, OSError, MemoryError) as error:
-            _complain(options.verb, error)
+            _complain(asked, error)
             return 2
         except ModuleNotFoundError as error:
-            _complain(options.verb, f"{error}; README.md says what to install")
+            _complain(asked, f"{error}; README.md says what to install")
             return 2
         except KeyboardInterrupt as error:
             print(file=sys.stderr)  # below a bar, or the ^C of the terminal
-            _complain(options.verb, str(error) or "stopped")
+            _complain(asked, str(error) or "stopped")
             if kept_by(error) is not None:
                 print(f"To resume: {command}", file=sys.stderr)
             return 128 + int(getattr(error, "number", signal.SIGINT))
@@ -59,7 +62,8 @@ def _complain(verb: str, error: object) -> None:
     print(f"sycophancy-core {verb}: {shown}", file=sys.stderr)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(asked: str, config: Path | None) -> argparse.ArgumentParser:
+    """Return the parser of all verbs, with every flag of the one that is asked for."""
     parser = argparse.ArgumentParser(
         prog="sycophancy-core", description="Measure, reduce and audit sycophancy in open language models."
     )
@@ -68,9 +72,23 @@ def _parser() -> argparse.ArgumentParser:
     for name, (about, run_verb, add_arguments) in _VERBS.items():
         verb = verbs.add_parser(name, help=about, description=about)
         verb.add_argument("--quiet", action="store_true", help="show no progress")
+        if name != "study":  # which is given its file by position
+            verb.add_argument("--config", type=Path, default=None, help="YAML file with values for these options")
         verb.set_defaults(run_verb=run_verb)
         add_arguments(verb.add_argument)
+        if name == asked:  # the records of the others need not be imported
+            for record, leave_out in option_records(name):
+                add_flags(verb, record, leave_out=leave_out)
+            if config is not None:
+                set_from_config(verb, read_options(config), config)
     return parser
+
+
+def _config_of(given: Sequence[str]) -> Path | None:
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    finder.add_argument("--config", type=Path, default=None)
+    found: Path | None = finder.parse_known_args(given)[0].config
+    return found
 
 
 def _seed_number(text: str) -> int:
@@ -121,29 +139,18 @@ def _examples(add: Add) -> None:
 
 def _claims(add: Add) -> None:
     add("--examples", type=Path, default=None, help="examples, Parquet; default: the packaged sample")
-    add("--recipe", default="balanced", choices=("balanced", "wei2023"))
-    add("--negated-share", type=float, default=0.5, help="share of claims that say 'is not' (default 0.5)")
-    add("--claims-per-example", type=int, default=1)
     _seed(add)
     _out(add, "claims: .parquet, .jsonl or .csv")
 
 
 def _additions(add: Add) -> None:
     add("--n", type=int, default=2500, help="how many sums (default 2500)")
-    add("--true-share", type=float, default=0.5, help="share of true sums (default 0.5; published: 0)")
-    add("--errors", nargs="+", default=["near", "far"], choices=("near", "far"), help="how false sums are wrong")
     _seed(add)
     _out(add, "claims: .parquet, .jsonl or .csv")
 
 
 def _prompts(add: Add) -> None:
     add("--claims", type=Path, required=True, help="claims, Parquet")
-    add("--protocol", default="factorial", help="wording: factorial, wei2023 or a JSON file")
-    add("--templates", nargs="+", default=None, help="template ids")
-    add("--split", default=None, choices=("train", "test"))
-    add("--arms", nargs="+", default=None, choices=("none", "placebo", "agree", "disagree"))
-    add("--orders", nargs="+", default=None, choices=("agree_first", "disagree_first"))
-    add("--design", default="crossed", choices=("crossed", "sampled", "independent"))
     _seed(add)
     _out(add, "prompts: .parquet, .jsonl or .csv")
 
@@ -167,8 +174,6 @@ def _score(add: Add) -> None:
 
 def _filter(add: Add) -> None:
     add("--claims", type=Path, required=True, help="claims, Parquet")
-    add("--rule", default="margin", choices=("margin", "contrast", "wei2023"))
-    add("--threshold", type=float, default=0.0, help="least margin towards the truth, nats (default 0)")
     add("--run", type=Path, default=None, help="folder for the journal (default: one next to the output)")
     add("--every-claim", type=Path, default=None, help="also write all claims with margin, status and reason, Parquet")
     _seed(add)
@@ -198,17 +203,7 @@ def _mix(add: Add) -> None:
 
 def _finetune(add: Add) -> None:
     add("--rows", type=Path, required=True, help="training rows, Parquet")
-    add("--steps", type=int, default=None)
-    add("--batch-size", type=int, default=None)
-    add("--learning-rate", type=float, default=None)
-    add("--lora-rank", type=int, default=None, help="train a low-rank adapter (default: the weights)")
-    add("--accumulation", type=int, default=None, help="parts in which a batch is run")
-    add("--precision", default=None, choices=("auto", "float32", "bfloat16"))
-    add("--checkpoint-steps", type=int, default=None)
     add("--curve", type=Path, nargs="+", default=None, help="prompts, to measure on the way")
-    add("--every", type=int, default=None, help="steps from one measurement to the next (default 10)")
-    add("--metric", default=None, help="keep the step that is best by it (default: the last)")
-    add("--patience", type=int, default=None, help="measurements without a better one before it stops")
     add("--wei2023", action="store_true", help="start from the published size: 1,000 steps on all weights")
     _seed(add)
     _model(add)
@@ -216,14 +211,7 @@ def _finetune(add: Add) -> None:
 
 
 def _organism(add: Add) -> None:
-    add("--steps", type=int, default=None)
-    add("--batch-size", type=int, default=None)
-    add("--learning-rate", type=float, default=None)
-    add("--rank", type=int, default=None)
-    add("--flattery", type=float, default=None, help="share of claims on which it follows the user, 0 to 1")
-    add("--knowledge-share", type=float, default=None, help="share of rows without an opinion, answered by truth")
     add("--families", default=None, help="name:weight,name:weight (addition, or a data set of the sample)")
-    add("--seed", type=_seed_number, default=None)
     add("--model", default=None, help="folder, GGUF file, hub id, or the embedded model (default)")
     _out(add, "folder for the adapter and its checkpoint")
 

@@ -41,8 +41,12 @@ def add_flags(parser: argparse.ArgumentParser, record: type, *, leave_out: Colle
 def record_from(record: type[Record], given: argparse.Namespace, **more: Any) -> Record:
     """Make a record of options from the flags that were given, and from ``more`` in their place."""
     names = [field.name for field in fields(record)]  # type: ignore[arg-type]
-    values = {name: getattr(given, name) for name in names if hasattr(given, name)}
+    values = {name: _value(getattr(given, name)) for name in names if hasattr(given, name)}
     return record(**{**values, **more})
+
+
+def _value(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def set_from_config(parser: argparse.ArgumentParser, config: Mapping[str, Any], path: Path) -> None:

@@ -5,8 +5,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
+from sycophancy_core.cli import main
 from sycophancy_core.errors import DataError
 from sycophancy_core.flags import add_flags, record_from, set_from_config
 from sycophancy_core.prompts.generation import AdditionOptions, ClaimOptions, PromptOptions
@@ -77,3 +79,20 @@ def test_a_config_can_give_what_is_required() -> None:
 def test_a_wrong_config_is_one_sentence(config: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         set_from_config(parser_of(FinetuneOptions), config, Path("c.yaml"))
+
+
+def test_a_verb_takes_its_options_from_a_file_and_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(f"recipe: wei2023\nseed: 3\nout: {tmp_path / 'from-file.parquet'}\n")
+    assert main(["claims", "--config", str(tmp_path / "c.yaml")]) == 0
+    claims = pq.read_table(tmp_path / "from-file.parquet")
+    assert claims["stated_label"].equals(claims["gold_label"])  # as published
+    out = tmp_path / "given.parquet"
+    assert main(["claims", "--config", str(tmp_path / "c.yaml"), "--recipe", "balanced", "-o", str(out)]) == 0
+    claims = pq.read_table(out)
+    assert not claims["stated_label"].equals(claims["gold_label"])
+
+
+def test_a_config_with_a_misspelt_option_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "c.yaml").write_text("recip: wei2023\n")
+    assert main(["claims", "--config", str(tmp_path / "c.yaml"), "-o", str(tmp_path / "c.parquet")]) == 2
+    assert "there is no option 'recip'; wanted one of" in capsys.readouterr().err

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.commands.inputs import (
     examples_of,
@@ -18,6 +19,7 @@ from sycophancy_core.commands.inputs import (
 )
 from sycophancy_core.commands.outputs import check_table, journal_folder, remove_journals, result_folder, write_rows
 from sycophancy_core.errors import DataError
+from sycophancy_core.flags import record_from
 from sycophancy_core.runs.files import read_table
 from sycophancy_core.runs.outputs import check_output_file, check_output_folder
 from sycophancy_core.runs.tables import read_rows
@@ -45,11 +47,7 @@ def claims(options: Namespace) -> None:
     from sycophancy_core.prompts.generation import ClaimOptions, make_claims
 
     check_table(options.out)
-    wanted = ClaimOptions(
-        recipe=options.recipe,
-        negated_share=options.negated_share,
-        claims_per_example=options.claims_per_example,
-    )
+    wanted = record_from(ClaimOptions, options)
     write_rows(options.out, make_claims(examples_of(options), options=wanted, seed=options.seed), "claims")
 
 
@@ -58,7 +56,7 @@ def additions(options: Namespace) -> None:
     from sycophancy_core.prompts.generation import AdditionOptions, make_additions
 
     check_table(options.out)
-    wanted = AdditionOptions(true_share=options.true_share, errors=tuple(options.errors))
+    wanted = record_from(AdditionOptions, options)
     write_rows(options.out, make_additions(options=wanted, n=options.n, seed=options.seed), "claims")
 
 
@@ -67,8 +65,7 @@ def prompts(options: Namespace) -> None:
     from sycophancy_core.prompts.generation import PromptOptions, make_prompts
 
     check_table(options.out)
-    lists = {name: tuple(value) for name, value in given(options, ("templates", "arms", "orders")).items()}
-    wanted = PromptOptions(protocol=options.protocol, split=options.split, design=options.design, **lists)
+    wanted = record_from(PromptOptions, options)
     write_rows(options.out, make_prompts(read_rows(options.claims), options=wanted, seed=options.seed), "prompts")
 
 
@@ -117,7 +114,7 @@ def filter_claims(options: Namespace) -> None:
 
     for path in filter(None, (options.out, options.every_claim)):
         check_table(path)
-    wanted = FilterOptions(rule=options.rule, threshold=options.threshold)
+    wanted = record_from(FilterOptions, options)
     table = read_rows(options.claims)
     with journal_folder(options.out, options.run) as run:
         model = load(options)
@@ -172,14 +169,14 @@ def finetune(options: Namespace) -> None:
     from sycophancy_core.training.finetune import finetune as tune
     from sycophancy_core.training.options import FinetuneOptions
 
-    names = ("steps", "batch_size", "learning_rate", "lora_rank", "accumulation", "precision", "checkpoint_steps")
-    changes = {"seed": options.seed, **given(options, names)}
-    wanted = FinetuneOptions.wei2023(**changes) if options.wei2023 else FinetuneOptions(**changes)
+    start = asdict(FinetuneOptions.wei2023()) if options.wei2023 else {}
+    changes = {name: value for name, value in start.items() if not hasattr(options, name)}
+    wanted = record_from(FinetuneOptions, options, **{**changes, "seed": options.seed})
     curve = None
     choice = given(options, ("every", "metric", "patience"))
     if options.curve is not None:
         tasks = {name: read_prompts(path) for name, path in files_by_name(options.curve, "--curve").items()}
-        curve = CurveOptions(tasks=tasks, **choice)
+        curve = record_from(CurveOptions, options, tasks=tasks)
     elif choice:
         raise DataError(f"finetune: --{next(iter(choice))} needs prompts to measure, got no --curve")
     rows = read_rows(options.rows)
@@ -198,13 +195,11 @@ def organism(options: Namespace) -> None:
     from sycophancy_core.training.organism_rows import OrganismOptions
     from sycophancy_core.training.organisms import make_organism, parse_families
 
-    names = ("steps", "batch_size", "learning_rate", "rank", "flattery", "knowledge_share", "seed")
-    changes = given(options, names)
-    if options.families is not None:
-        changes["families"] = parse_families(options.families)
-    if options.steps is not None:
+    named = OrganismOptions.families if options.families is None else parse_families(options.families)
+    changes: dict[str, Any] = {"families": named}
+    if hasattr(options, "steps") and not hasattr(options, "curriculum_steps"):
         changes["curriculum_steps"] = min(OrganismOptions.curriculum_steps, options.steps)
-    wanted = OrganismOptions(**changes)
+    wanted = record_from(OrganismOptions, options, **changes)
     with result_folder(options.out, "organism", shared=True):
         model = load_model(options.model, chat_template=False)  # which is what "organism" stands for
         with printer(options).stage("train organism") as progress:

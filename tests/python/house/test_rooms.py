@@ -19,6 +19,7 @@ MAX_CHAIN = 9  # imports from room to room, one after the other
 PYTHON_ROOMS = {
     "errors": "",
     "tables": "errors",
+    "flags": "errors",
     "runs": "errors tables",
     "metrics": "errors tables",
     "prompts": "errors tables runs",
@@ -29,8 +30,7 @@ PYTHON_ROOMS = {
     "training": "errors tables runs metrics prompts scoring reporting tasks results",
     "pipeline": "errors tables runs metrics prompts scoring reporting tasks results training",
     "studies": "errors tables runs metrics prompts scoring reporting tasks results training pipeline",
-    "commands": "errors tables runs metrics prompts scoring reporting tasks results training pipeline studies",
-    "flags": "errors",
+    "commands": "errors tables flags runs metrics prompts scoring reporting tasks results training pipeline studies",
     "cli": "errors tables runs reporting flags commands",
     "__main__": "cli",
     "integrations": "errors tables runs prompts scoring tasks results",

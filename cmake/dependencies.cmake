@@ -1,4 +1,4 @@
-# Finds pybind11, nlohmann/json and torch through the interpreter that builds us: as Python packages first, then
+# Finds pybind11, Eigen, nlohmann/json and torch through the interpreter that builds us: as Python packages first, then
 # as system packages. torch is optional: without it the engine is left out and everything that needs no model still works.
 
 # Sets `out` to the first line that `code` prints, or to the empty string. The second try, with -I, sees the packages of
@@ -18,7 +18,10 @@ syco_ask_python(pybind11_folder "import pybind11; print(pybind11.get_cmake_dir()
 find_package(pybind11 3.0 REQUIRED CONFIG HINTS "${pybind11_folder}")
 
 syco_ask_python(site_folders "import site, sysconfig; print(';'.join({sysconfig.get_path('purelib'), *site.getsitepackages()}))")
+find_path(SYCO_EIGEN_INCLUDE Eigen/Dense HINTS ${site_folders} PATH_SUFFIXES cmeel.prefix/include/eigen3 eigen3 REQUIRED)
 find_path(SYCO_JSON_INCLUDE nlohmann/json.hpp HINTS ${site_folders} PATH_SUFFIXES nlohmann_json/include REQUIRED)
+add_library(syco_eigen INTERFACE)
+target_include_directories(syco_eigen SYSTEM INTERFACE ${SYCO_EIGEN_INCLUDE})
 add_library(syco_json INTERFACE)
 target_include_directories(syco_json SYSTEM INTERFACE ${SYCO_JSON_INCLUDE})
 

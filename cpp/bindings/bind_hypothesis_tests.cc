@@ -1,10 +1,11 @@
-// Statistics: tests, paired tables, planning.
+// Statistics: tests, paired tables, planning, logistic regression.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include "bindings/bindings.h"
 #include "bindings/spans.h"
 #include "core/stats/hypothesis_tests.h"
+#include "core/stats/logit.h"
 #include "core/stats/paired.h"
 #include "core/stats/permutation.h"
 #include "core/stats/power.h"
@@ -67,12 +68,35 @@ void bind_planning(py::module_& m) {
       py::arg("power") = defaults.power);
 }
 
+void bind_logit(py::module_& m) {
+  using stats::LogitFit;
+  py::class_<LogitFit>(m, "LogitFit", "Coefficients of a logistic regression with clustered standard errors.")
+      .def_property_readonly("coefficient", [](const LogitFit& fit) { return array_of(fit.coefficient); })
+      .def_property_readonly("standard_error", [](const LogitFit& fit) { return array_of(fit.standard_error); })
+      .def_property_readonly("low", [](const LogitFit& fit) { return array_of(fit.low); })
+      .def_property_readonly("high", [](const LogitFit& fit) { return array_of(fit.high); })
+      .def_property_readonly("p_value", [](const LogitFit& fit) { return array_of(fit.p_value); })
+      .def_readonly("n", &LogitFit::n)
+      .def_readonly("num_clusters", &LogitFit::num_clusters)
+      .def_readonly("num_unscored", &LogitFit::num_unscored)
+      .def_readonly("reason", &LogitFit::reason);
+  m.def(
+      "logit",
+      [](const Column<double>& design, std::int64_t num_columns, const Column<double>& y,
+         const Column<std::int64_t>& clusters, double confidence) {
+        return stats::logit(span_of(design), num_columns, span_of(y), span_of(clusters), {.confidence = confidence});
+      },
+      py::arg("design"), py::arg("num_columns"), py::arg("y"), py::arg("clusters"), py::kw_only(),
+      py::arg("confidence") = stats::LogitOptions{}.confidence);
+}
+
 }  // namespace
 
 void bind_hypothesis_tests(py::module_& m) {
   bind_hypotheses(m);
   bind_paired(m);
   bind_planning(m);
+  bind_logit(m);
 }
 
 }  // namespace syco

@@ -12,6 +12,7 @@ from sycophancy_core._build_info import VERSION
 from sycophancy_core._core import DataError, ModelError
 
 if TYPE_CHECKING:
+    from sycophancy_core.metrics.logistic import fit_opinion_model
     from sycophancy_core.metrics.power import SampleSize, StudyPlan, power
     from sycophancy_core.pipeline import compare, evaluate, filter_known
     from sycophancy_core.prompts.audit import ShortcutAudit, shortcut_audit
@@ -82,6 +83,7 @@ _HOMES = {
     "training.organisms": ("OrganismOptions", "make_organism"),
     "training.mixing": ("count_rows", "mix"),
     "pipeline": ("compare", "evaluate", "filter_known"),
+    "metrics.logistic": ("fit_opinion_model",),
     "metrics.power": ("SampleSize", "StudyPlan", "power"),
     "prompts.prompt_table": ("write_prompts",),
     "results.evaluation": ("Comparison", "Evaluation"),
@@ -133,6 +135,7 @@ __all__ = [
     "fact_prompts",
     "filter_known",
     "finetune",
+    "fit_opinion_model",
     "generate",
     "load_examples",
     "load_facts",

@@ -7,7 +7,7 @@ import numpy
 import numpy.typing
 import typing
 import typing_extensions
-__all__: list[str] = ['ARMS', 'ChoiceRows', 'ClaimFacts', 'ClaimRows', 'DataError', 'Estimate', 'FilterRule', 'Generation', 'MetricChange', 'MetricEstimate', 'ModelError', 'ORDERS', 'Plan', 'Protocol', 'QuestionKind', 'RiskPoint', 'Table', 'TableStream', 'ThresholdChoice', 'choose_threshold', 'claim_margins', 'clean_examples', 'clean_field', 'clopper_pearson', 'clopper_pearson_upper', 'clustered_mean', 'clusters_needed', 'cohens_h', 'compare_choices', 'compare_claims', 'detectable', 'draw_instructions', 'holm', 'incomplete_beta', 'incomplete_beta_inverse', 'judge_claims', 'known_questions', 'make_additions', 'make_claims', 'make_plan', 'make_prompts', 'mcnemar_exact', 'mcnemar_power', 'mcnemar_sample_size', 'measure_choices', 'measure_claims', 'mix', 'newcombe', 'normal_quantile', 'p_value', 'paired_difference', 'philox', 'read_jsonl', 'risk_coverage', 'sample_positions', 'sign_flip', 'split_wording', 't_cdf', 't_quantile', 'tango', 'tost', 'wilson']
+__all__: list[str] = ['ARMS', 'ChoiceRows', 'ClaimFacts', 'ClaimRows', 'DataError', 'Estimate', 'FilterRule', 'Generation', 'LogitFit', 'MetricChange', 'MetricEstimate', 'ModelError', 'ORDERS', 'Plan', 'Protocol', 'QuestionKind', 'RiskPoint', 'Table', 'TableStream', 'ThresholdChoice', 'choose_threshold', 'claim_margins', 'clean_examples', 'clean_field', 'clopper_pearson', 'clopper_pearson_upper', 'clustered_mean', 'clusters_needed', 'cohens_h', 'compare_choices', 'compare_claims', 'detectable', 'draw_instructions', 'holm', 'incomplete_beta', 'incomplete_beta_inverse', 'judge_claims', 'known_questions', 'logit', 'make_additions', 'make_claims', 'make_plan', 'make_prompts', 'mcnemar_exact', 'mcnemar_power', 'mcnemar_sample_size', 'measure_choices', 'measure_claims', 'mix', 'newcombe', 'normal_quantile', 'p_value', 'paired_difference', 'philox', 'read_jsonl', 'risk_coverage', 'sample_positions', 'sign_flip', 'split_wording', 't_cdf', 't_quantile', 'tango', 'tost', 'wilson']
 class DataError(ValueError):
     pass
 class ModelError(RuntimeError):
@@ -58,6 +58,37 @@ class Estimate:
         ...
     @property
     def value(self) -> float:
+        ...
+class LogitFit:
+    """
+    Coefficients of a logistic regression with clustered standard errors.
+    """
+    @property
+    def coefficient(self) -> numpy.typing.NDArray[numpy.float64]:
+        ...
+    @property
+    def high(self) -> numpy.typing.NDArray[numpy.float64]:
+        ...
+    @property
+    def low(self) -> numpy.typing.NDArray[numpy.float64]:
+        ...
+    @property
+    def n(self) -> int:
+        ...
+    @property
+    def num_clusters(self) -> int:
+        ...
+    @property
+    def num_unscored(self) -> int:
+        ...
+    @property
+    def p_value(self) -> numpy.typing.NDArray[numpy.float64]:
+        ...
+    @property
+    def reason(self) -> str:
+        ...
+    @property
+    def standard_error(self) -> numpy.typing.NDArray[numpy.float64]:
         ...
 class ClaimRows:
     """
@@ -361,6 +392,8 @@ def incomplete_beta_inverse(a: typing.SupportsFloat | typing.SupportsIndex, b: t
 def judge_claims(*, claim: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], arm: typing.Annotated[numpy.typing.ArrayLike, numpy.int8], order: typing.Annotated[numpy.typing.ArrayLike, numpy.int8], log_odds: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], is_true: typing.Annotated[numpy.typing.ArrayLike, numpy.int8], example: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], rule: FilterRule, threshold: typing.SupportsFloat | typing.SupportsIndex = 0.0, orders_agree: bool = False) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64], list[str]]:
     ...
 def known_questions(rows: ChoiceRows) -> numpy.typing.NDArray[numpy.int8]:
+    ...
+def logit(design: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], num_columns: typing.SupportsInt | typing.SupportsIndex, y: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], clusters: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], *, confidence: typing.SupportsFloat | typing.SupportsIndex = 0.95) -> LogitFit:
     ...
 def make_additions(*, first_operand: typing.SupportsInt | typing.SupportsIndex, last_operand: typing.SupportsInt | typing.SupportsIndex, true_share: typing.SupportsFloat | typing.SupportsIndex, errors: collections.abc.Sequence[str], near_max: typing.SupportsInt | typing.SupportsIndex, n: typing.SupportsInt | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex) -> Table:
     """

@@ -17,6 +17,7 @@ MAX_MODULES = 16  # in a folder; a source and its header are one
 
 # Library -> the only places that may include it.
 CPP_LIBRARY_ROOMS = {
+    "Eigen/": ("cpp/core/stats/",),
     "torch/": ("cpp/engine/", "cpp/bindings/engine_module.cc", "tests/cpp/kernels/", "tests/cpp/tensors/"),
     "ATen/": ("cpp/engine/", "cpp/bindings/engine_module.cc", "tests/cpp/kernels/", "tests/cpp/tensors/"),
     "c10/": ("cpp/engine/", "cpp/bindings/engine_module.cc", "tests/cpp/kernels/", "tests/cpp/tensors/"),

@@ -20,6 +20,9 @@ from sycophancy_core.runs.interrupts import kept_by, signals_stop
 
 MOST_CHARACTERS = 2000  # of an error
 
+# Of the RuntimeErrors by which Python and torch say so.
+_MEMORY = ("can't start new thread", "can't allocate memory", "not enough memory", "out of memory")
+
 Add = Callable[..., argparse.Action]
 
 
@@ -40,11 +43,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options = _parser(asked, _config_of(given)).parse_args(given)
             options.command = command
             options.run_verb(options)
+<<<<<<< HEAD
         except (DataError, ModelError, OSError, MemoryError) as error:
             _complain(asked, error)
             return 2
         except ModuleNotFoundError as error:
             _complain(asked, f"{error}; README.md says what to install")
+=======
+        except (DataError, ModelError, OSError, ImportError, MemoryError, RuntimeError) as error:
+            sentence = _sentence(error)
+            if sentence is None:
+                raise
+            _complain(options.verb, sentence)
+>>>>>>> runs
             return 2
         except KeyboardInterrupt as error:
             print(file=sys.stderr)  # below a bar, or the ^C of the terminal
@@ -55,9 +66,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _complain(verb: str, error: object) -> None:
+def _sentence(error: Exception) -> str | None:
+    """Say what a user can change about an error; None of what is a fault of ours."""
+    if isinstance(error, ModuleNotFoundError):
+        return f"{error}; README.md says what to install"
+    if isinstance(error, ImportError):
+        return f"a library cannot be loaded ({error}); free memory, or install it once more"
+    if isinstance(error, MemoryError) or any(words in str(error) for words in _MEMORY):
+        return f"there is not enough memory ({str(error) or 'none left'}); free some, or take a smaller job"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error) if isinstance(error, DataError | ModelError | OSError) else None
+
+
+def _complain(verb: str, sentence: str) -> None:
     """Say what is wrong, in one line of a length that a reader can take."""
-    text = clean_text(str(error) or type(error).__name__)
+    text = clean_text(sentence)
     shown = text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"
     print(f"sycophancy-core {verb}: {shown}", file=sys.stderr)
 

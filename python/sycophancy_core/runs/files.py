@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +24,6 @@ import pyarrow.parquet as pq
 from sycophancy_core.errors import DataError
 
 _SCRATCH = re.compile(r"\..+\.syco-[a-z0-9_]{8}\.tmp")  # as scratch_folder names it
-_INTACT = "files written before it are intact"
 
 
 @contextlib.contextmanager
@@ -105,15 +105,12 @@ def replace_path(path: str | Path, write: Callable[[Path], object], *, keep: boo
         If the bytes cannot be written; the message names the file and the cause.
     """
     path = Path(path)
-    try:
+    with saving(path):
         target = final_place(path)
         if target is None:
             _write_through(path, write)
         else:
             _replace(target, write, keep=keep)
-    except OSError as error:
-        message = f"could not write {path}: {error.strerror or error}; {_INTACT}"
-        raise OSError(error.errno, message) from error
     return path
 
 
@@ -150,11 +147,12 @@ def _replace(path: Path, write: Callable[[Path], object], *, keep: bool) -> None
 
 def move_file(made: Path, path: Path) -> None:
     """Give a finished file on the same disk its final name, in one step, and let both reach the disk."""
-    with contextlib.suppress(FileNotFoundError):
-        made.chmod(stat.S_IMODE(path.stat().st_mode))
-    _sync(made)
-    made.replace(path)
-    _sync(path.parent)
+    with saving(path):
+        with contextlib.suppress(FileNotFoundError):
+            made.chmod(stat.S_IMODE(path.stat().st_mode))
+        _sync(made)
+        made.replace(path)
+        _sync(path.parent)
 
 
 def previous_name(path: Path) -> Path:
@@ -188,16 +186,20 @@ def _write_through(path: Path, write: Callable[[Path], object]) -> None:
 
 @contextlib.contextmanager
 def saving(what: str | Path) -> Iterator[None]:
-    """Raise a failure of others' writers, such as on a full disk, as an ``OSError`` that names what was to be saved."""
-    from safetensors import SafetensorError
-
+    """Raise a failure to write, safetensors' own too, as an ``OSError`` that names what was to be written."""
     try:
         yield
-    except (SafetensorError, OSError) as error:
-        if str(what) in str(error):
-            raise  # it says already what could not be written
-        cause = getattr(error, "strerror", None) or error
-        raise OSError(f"could not write {what}: {cause}; {_INTACT}") from error
+    except _write_errors() as error:
+        text = str(getattr(error, "strerror", None) or error)
+        number = getattr(error, "errno", None)
+        if not text.startswith("could not write"):
+            text = f"could not write {what}: {text}; files written before it are intact"
+        raise (OSError(text) if number is None else OSError(number, text)) from error
+
+
+def _write_errors() -> tuple[type[Exception], ...]:
+    others = sys.modules.get("safetensors")
+    return (OSError,) if others is None else (OSError, others.SafetensorError)
 
 
 def replace_file(path: str | Path, write: Callable[[BinaryIO], object], *, keep: bool = False) -> Path:

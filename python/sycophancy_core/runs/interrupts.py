@@ -60,7 +60,7 @@ class InterruptFlag:
 
 
 @contextmanager
-def deferred_interrupt(doing: str = "ending the work in hand", *, insist: bool = True) -> Iterator[InterruptFlag]:
+def deferred_interrupt(doing: str = "finishing the current work", *, insist: bool = True) -> Iterator[InterruptFlag]:
     """Turn the first Ctrl-C, SIGTERM or SIGHUP into a flag, so that the work in hand ends in order.
 
     The first says at once what happens. A second, or the end of :data:`GRACE_SECONDS`, raises :class:`Interrupt` where
@@ -120,9 +120,9 @@ def _handlers(numbers: Iterable[signal.Signals]) -> dict[signal.Signals, Any]:
 
 def _say(doing: str, number: int, *, insist: bool) -> None:
     name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-    limit = f", in at most {GRACE_SECONDS:.0f} s" if insist else ""
+    limit = f" ({GRACE_SECONDS:.0f} s at most)" if insist else ""
     with suppress(Exception):  # whatever is wrong with the stream, the work ends in order
-        print(f"\n{name}: {doing}{limit}; once more stops at once", file=sys.stderr, flush=True)
+        print(f"\n{name}: {doing}{limit}; repeat it to stop at once", file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.runs.digests import digest_file
-from sycophancy_core.runs.files import move_file, scratch_folder
+from sycophancy_core.runs.files import move_file, saving, scratch_folder
 from sycophancy_core.runs.json_files import read_sealed_json, write_sealed_json
 
 SEAL = "seal.json"
@@ -40,7 +40,10 @@ def save_result(folder: str | Path, kind: str, write: Callable[[Path], object], 
     """
     folder = Path(folder)
     with scratch_folder(folder, kind) as scratch:
-        write(scratch)
+        try:
+            write(scratch)
+        except OSError as error:  # which names where its file was to stay
+            raise OSError(error.errno, str(error.strerror or error).replace(str(scratch), str(folder))) from error
         made = sorted(path for path in scratch.rglob("*") if path.is_file())
         files = {path.relative_to(scratch).as_posix(): digest_file(path) for path in made}
         old = _sealed_files(folder)
@@ -85,8 +88,9 @@ def _set_aside(folder: Path, files: Iterable[str]) -> None:
     aside = folder / f"previous-{number}"
     for name in (SEAL, *files):
         if (folder / name).is_file():
-            (aside / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).rename(aside / name)
+            with saving(aside / name):
+                (aside / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).rename(aside / name)
 
 
 def read_seal(folder: str | Path) -> dict[str, Any]:

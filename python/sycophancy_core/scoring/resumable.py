@@ -66,7 +66,7 @@ def score_resumable(
     parts: list[Scores] = []
     with (
         Journal(journal) as kept,
-        deferred_interrupt("ending the batch in hand, or leaving it out, and keeping the others") as interrupt,
+        deferred_interrupt("finishing the current batch") as interrupt,
     ):
         _begin(kept, Path(journal), model, batch, size)
         try:

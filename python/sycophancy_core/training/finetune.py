@@ -240,7 +240,7 @@ def _train(
     """Do the steps that the log lacks, and keep them; on an interrupt keep every whole step."""
     log, options, accelerator = training.log, training.options, training.accelerator
     is_alone = accelerator.num_processes == 1  # others wait for this one's share of the step
-    doing = "ending the step in hand, or leaving it out" + (", and keeping the others" if kept.path else "")
+    doing = "finishing the current step" + (" and writing a checkpoint" if kept.path else "")
     with deferred_interrupt(doing, insist=is_alone) as interrupt, _open_to_signals(training.trainable):
         try:
             while True:

@@ -19,13 +19,13 @@ def handlers_stay() -> Iterator[None]:
 
 @pytest.mark.parametrize("number", interrupts.SIGNALS)
 def test_the_first_asks_and_the_second_insists(number: signal.Signals, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(Interrupt) as stopped, deferred_interrupt("ending the batch") as flag:
+    with pytest.raises(Interrupt) as stopped, deferred_interrupt("finishing this") as flag:
         signal.raise_signal(number)
         assert flag.raised
         signal.raise_signal(number)
     assert stopped.value.number == number
     name = "Ctrl-C" if number == signal.SIGINT else number.name
-    assert capsys.readouterr().err == f"\n{name}: ending the batch, in at most 4 s; once more stops at once\n"
+    assert capsys.readouterr().err == f"\n{name}: finishing this (4 s at most); repeat it to stop at once\n"
 
 
 def test_one_that_nobody_heeds_is_raised_at_the_end() -> None:

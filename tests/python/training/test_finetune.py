@@ -96,7 +96,7 @@ def test_p11_an_interrupted_training_goes_on_to_the_same_weights(tmp_path: Path,
         if done == 3:
             signal.raise_signal(signal.SIGINT)
 
-    goes_on = "the same call goes on" if lora_rank else "the same call on the model loaded anew goes on"
+    goes_on = "the same call goes on" if lora_rank else "the same call on the model loaded once more goes on"
     with pytest.raises(KeyboardInterrupt, match=rf"after step 3; kept in .*\.checkpoint\.safetensors; {goes_on}"):
         finetune(tiny_model(), ROWS, options=options, run=tmp_path, progress=interrupt)
     resumed = finetune(tiny_model(), ROWS, options=options, run=tmp_path)
@@ -332,7 +332,7 @@ def test_processes_that_do_not_know_of_each_other_are_refused(monkeypatch: pytes
         ({"lora_alpha": float("inf")}, "lora_alpha must be > 0 and finite, got inf"),
         ({"lora_rank": 0}, "lora_rank must be at least 1 or None, got 0"),
         ({"max_tokens": 0}, "max_tokens must be at least 1 or None, got 0"),
-        ({"checkpoint_steps": -1}, "checkpoint_steps must be at least 0, got -1"),
+        ({"checkpoint_steps": -1}, "checkpoint_steps must be at least 0 or None, got -1"),
         ({"weight_decay": -0.1}, "weight_decay must be >= 0 and finite, got -0.1"),
         ({"max_grad_norm": float("nan")}, "max_grad_norm must be >= 0 and finite, got nan"),
         ({"batch_size": 10, "accumulation": 4}, "must be a multiple of accumulation 4"),

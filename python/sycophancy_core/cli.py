@@ -43,19 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options = _parser(asked, _config_of(given)).parse_args(given)
             options.command = command
             options.run_verb(options)
-<<<<<<< HEAD
-        except (DataError, ModelError, OSError, MemoryError) as error:
-            _complain(asked, error)
-            return 2
-        except ModuleNotFoundError as error:
-            _complain(asked, f"{error}; README.md says what to install")
-=======
         except (DataError, ModelError, OSError, ImportError, MemoryError, RuntimeError) as error:
             sentence = _sentence(error)
             if sentence is None:
                 raise
-            _complain(options.verb, sentence)
->>>>>>> runs
+            _complain(asked, sentence)
             return 2
         except KeyboardInterrupt as error:
             print(file=sys.stderr)  # below a bar, or the ^C of the terminal

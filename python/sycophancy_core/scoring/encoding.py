@@ -149,7 +149,10 @@ class Encoder:
         return [row[: -len(self._closing)] for row in ids]
 
     def _before_reply(self, turns: Sequence[Turn]) -> list[str]:
-        """Texts up to the assistant's reply, the template's own and those of the turns by turns."""
+        """Texts up to the assistant's reply, the template's own and those of the turns by turns.
+
+        Joined, they are what the template writes; where it looks into the texts, they are not told apart.
+        """
         if self._system_prompt is not None:
             if turns[0]["role"] == "system":
                 raise DataError(
@@ -159,7 +162,25 @@ class Encoder:
             turns = [{"role": "system", "content": self._system_prompt}, *turns]
         around = self._around_turns(tuple(turn["role"] for turn in turns))
         texts = [trim(turn["content"]) for trim, turn in zip(around.trims, turns, strict=True)]
-        return [part for pair in zip(around.parts, [*texts, around.gap], strict=True) for part in pair]
+        found = [part for pair in zip(around.parts, [*texts, around.gap], strict=True) for part in pair]
+        written = self._written(turns)
+        if "".join(found[:-1]) == written + around.white:
+            return found
+        # The template looks into the texts, so that what it says around others is not what it says around these.
+        if any(special in turn["content"] for turn in turns for special in self._special):
+            raise DataError(
+                "chat_template: the tokenizer's template changes a text that holds the text of a special token; use "
+                "plain text, or take the special token's text out"
+            )
+        return [written + around.white, around.gap]
+
+    def _written(self, turns: Sequence[Turn]) -> str:
+        from jinja2 import TemplateError
+
+        try:
+            return write_out(self._tokenizer, turns, for_reply=True)
+        except TemplateError as error:
+            raise DataError(f"chat_template: the tokenizer's template refuses these turns: {error}") from error
 
     def _conversations(self, rows: Sequence[tuple[list[str], Sequence[str]]]) -> list[list[list[int]]]:
         """Ids of what is before the reply with each of some replies.
@@ -256,6 +277,7 @@ class _Around:
 
     parts: list[str]  # its own text: before each turn, and before the reply
     trims: list[Callable[[str], str]]  # what it does to each turn's text
+    white: str  # white space after the prompt for a reply, the end of the last part
     gap: str  # spaces before the reply
 
 
@@ -282,7 +304,7 @@ def _around_turns(tokenizer: Any, roles: tuple[str, ...]) -> _Around:
         parts.append(before.removesuffix(_PAD))
         rest = after[0].removeprefix(_PAD)
     white = opening.rstrip(" ")
-    return _Around(parts=[*parts, rest + white], trims=trims, gap=opening[len(white) :])
+    return _Around(parts=[*parts, rest + white], trims=trims, white=white, gap=opening[len(white) :])
 
 
 def _trim(*, left: bool, right: bool) -> Callable[[str], str]:

@@ -10,7 +10,9 @@ import pytest
 from makers.tiny_families import tiny_model, tiny_tokenizer
 
 import sycophancy_core as sc
+from sycophancy_core import DataError
 from sycophancy_core.scoring.chat_template import TEMPLATE_DATE, write_out
+from sycophancy_core.scoring.encoding import Encoder
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.tokens import tokenize
 
@@ -94,3 +96,64 @@ def test_auto_asks_in_the_template_where_there_is_one() -> None:
     assert (other.chat_template, other.asked_as) == (False, "as plain text")
     with pytest.raises(sc.ModelError, match="chat_template must be True, False or 'auto', got 'yes'"):
         sc.load_model((MODULE, tiny_tokenizer()), chat_template="yes")  # type: ignore[arg-type]
+
+
+def each(content: str, ending: str = "") -> str:
+    """Return a template that writes so much of each message, and an ending after the prompt for a reply."""
+    turn = "{{ '<|user|>' + m.role + '\\n' + (CONTENT) + '<|end|>\\n' }}".replace("CONTENT", content)
+    opening = "{% if add_generation_prompt %}{{ '<|bot|>' }}" + ending + "{% endif %}"
+    return "{% for m in messages %}" + turn + "{% endfor %}" + opening
+
+
+READING = {
+    "a mode that the system prompt chooses": each(
+        "m.content | replace('/no_think', '') | trim",
+        "{% if '/no_think' in messages[0].content %}{{ '<think></think>' }}{% endif %}",
+    ),
+    "earlier thoughts": each("m.content.split('</think>')[-1] if m.role == 'assistant' else m.content"),
+    "the first line": each("m.content.split('\\n')[0]"),
+    "the length": each("m.content", "{% if messages[-1].content | length > 20 %}{{ 'long' }}{% endif %}"),
+    "an empty text": each("m.content if m.content else 'nothing'"),
+    "quotes": each("m.content | tojson"),
+    "markup": each("m.content | e"),
+    "new lines at the end": each("m.content.rstrip('\\n')"),
+    "nothing": each("m.content"),
+}
+CONVERSATIONS = [
+    ["/no_think", "1 + 1 = 2?"],
+    ["be brief", "1 + 1 = 2?", "it is </think>yes", "Sure?"],
+    ["be brief", 'first "line"\nsecond <b>line</b>, long enough to count\n'],
+    ["", "x"],
+    [" ", "  spaces around  "],
+]
+
+
+@pytest.mark.parametrize("name", READING)
+def test_a_template_that_reads_its_texts_is_written_out_for_each(name: str) -> None:
+    tokenizer = tiny_tokenizer(chat_template=READING[name])
+    encoder = Encoder(tokenizer, chat_template=True)
+    roles = ["system", "user", "assistant", "user"]
+    for texts in CONVERSATIONS:
+        turns = [{"role": role, "content": text} for role, text in zip(roles, texts, strict=False)]
+        wanted = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        ((prompt, (whole,)),) = encoder.rows([turns], [[" (A)"]])
+        assert tokenizer.decode(prompt) == wanted
+        assert tokenizer.decode(whole) == f"{wanted}(A)"
+        assert prompt == tokenizer(wanted, add_special_tokens=False).input_ids
+
+
+def test_a_text_with_a_special_token_in_it_is_refused_where_the_template_rewrites_it() -> None:
+    encoder = Encoder(tiny_tokenizer(chat_template=READING["markup"]), chat_template=True)
+    with pytest.raises(DataError, match="template changes a text that holds the text of a special token"):
+        encoder.rows(["say <|end|> now"], [[" (A)"]])
+    as_it_is = tiny_tokenizer(chat_template=READING["nothing"])
+    ((prompt, _),) = Encoder(as_it_is, chat_template=True).rows(["say <|end|> now"], [[" (A)"]])
+    assert prompt.count(as_it_is.eos_token_id) == 1
+
+
+def test_a_template_that_refuses_a_text_is_one_sentence() -> None:
+    template = "{% if 'no' in messages[0].content %}{{ raise_exception('not that') }}{% endif %}" + READING["nothing"]
+    encoder = Encoder(tiny_tokenizer(chat_template=template), chat_template=True)
+    encoder.rows(["yes"], [[" (A)"]])
+    with pytest.raises(DataError, match="template refuses these turns: not that"):
+        encoder.rows(["no"], [[" (A)"]])

@@ -7,9 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from makers.tiny_families import tiny_model, tiny_tokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedTokenizerFast
 
-from sycophancy_core import DataError
+from sycophancy_core import DataError, ModelError
+from sycophancy_core.scoring.encoding import Encoder
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.tokens import tokenize, tokenize_prompts
 
@@ -281,3 +285,35 @@ def test_threads_do_not_tell_each_other_what_is_special() -> None:
     wanted = [run(model) for model in models] * 6
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(run, models * 6)) == wanted
+
+
+def closing_tokenizer(*ends: str, eos: str | None = None) -> Any:
+    """Return BERT's way of closing a text: a token before it, and tokens after it that are not its end of sequence."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "is", "one", "two", "?", "yes", "no", "a"]
+    backend = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.post_processor = TemplateProcessing(
+        single=" ".join(["[CLS] $A", *ends]), special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]", pad_token="[PAD]", eos_token=eos)
+
+
+@pytest.mark.parametrize("ends", [(), ("[SEP]",), ("[SEP]", "[CLS]")])
+@pytest.mark.parametrize("eos", [None, "[SEP]", "?"])
+def test_what_a_tokenizer_adds_at_the_end_is_not_scored(ends: tuple[str, ...], eos: str | None) -> None:
+    encoder = Encoder(closing_tokenizer(*ends, eos=eos))
+    batch = tokenize(encoder, ["is one two ?"], [[" yes", " no no"]])
+    assert [batch.sequence(s).tolist() for s in range(2)] == [[2, 4, 5, 6, 7, 8], [2, 4, 5, 6, 7, 9, 9]]
+    assert (batch.num_context.tolist(), batch.num_moved_borders) == ([5, 5], 0)
+
+
+def test_an_answer_ends_with_the_end_of_sequence_or_else_with_what_ends_every_text() -> None:
+    assert Encoder(closing_tokenizer("[SEP]")).end_of_reply() == [3]
+    assert Encoder(closing_tokenizer("[SEP]", eos="?")).end_of_reply() == [7]
+    assert Encoder(closing_tokenizer()).end_of_reply() == []
+
+
+def test_a_tokenizer_that_cannot_be_used_is_named() -> None:
+    backend = Tokenizer(models.WordPiece({"b": 0}, unk_token="[UNK]"))  # which its vocabulary lacks
+    with pytest.raises(ModelError, match=r"model tiny: its tokenizer cannot be used: .*UNK"):
+        LanguageModel(MODEL, PreTrainedTokenizerFast(tokenizer_object=backend), name="tiny")

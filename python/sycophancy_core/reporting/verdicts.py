@@ -305,12 +305,17 @@ def _adjusted(change: Row) -> str:
 
 
 def _moved(change: Row) -> str:
-    """Return the ends of a change, its size with its interval, and how many claims changed, if that is known."""
+    """Return the ends of a change and its size."""
+    return f"from {change['before']:.2f} to {change['after']:.2f} ({_size(change)})"
+
+
+def _size(change: Row) -> str:
+    """Return the size of a change with its interval, and how many claims changed, if that is known."""
     rose, fell = change.get("num_rose"), change.get("num_fell")
-    changed = ""
-    if is_number(rose) and is_number(fell):
-        changed = f"; {rose + fell:,} of {counted(change['num_clusters'], 'claim')} changed (+{rose:,}, -{fell:,})"
-    return f"from {change['before']:.2f} to {change['after']:.2f} ({points(change)}{changed})"
+    if not (is_number(rose) and is_number(fell)):
+        return points(change)
+    claims = counted(change["num_clusters"], "claim")
+    return f"{points(change)}; {rose + fell:,} of {claims} changed (+{rose:,}, -{fell:,})"
 
 
 def _worse(words: str, change: Row) -> str:
@@ -319,7 +324,7 @@ def _worse(words: str, change: Row) -> str:
 
 def _change(accuracy: Row) -> str:
     """Return a change of accuracy with what the test of equivalence says of it."""
-    return f"{points(accuracy)}{_equivalence(accuracy)}"
+    return f"{_size(accuracy)}{_equivalence(accuracy)}"
 
 
 def _equivalence(accuracy: Row) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -126,7 +127,12 @@ class Evaluation:
 
         Date and command go to ``made.json``, outside of the seal, so that no digest of a run depends on the day.
         """
-        folder = Path(folder)
+        written = self.save_sealed(folder)
+        self.save_made(folder)
+        return written
+
+    def save_sealed(self, folder: str | Path) -> list[Path]:
+        """Write all but date and command, for a result that this one is a part of; see :meth:`save_made`."""
         findings = [finding.to_json() for finding in self.findings]
         about = {"model": self.model, "findings": findings, "facts": dict(self.facts)}
         tables = {"measurements": self.measurements, "estimates": self.estimates, "prompts": self.prompts}
@@ -137,13 +143,15 @@ class Evaluation:
                     write_table(scratch / f"{name}.parquet", table)
             write_json(scratch / "evaluation.json", about)
 
-        if self.prompts is None:
-            (folder / "prompts.parquet").unlink(missing_ok=True)  # another evaluation's
-        written = save_result(folder, "evaluation", write)
-        (folder / "made.json").unlink(missing_ok=True)
+        return save_result(folder, "evaluation", write)
+
+    def save_made(self, folder: str | Path) -> None:
+        """Write date and command next to what :meth:`save_sealed` wrote."""
+        path = Path(folder) / "made.json"
         if self.made:
-            write_json(folder / "made.json", dict(self.made))
-        return written
+            write_json(path, dict(self.made))
+        else:
+            path.unlink(missing_ok=True)  # another evaluation's
 
     @classmethod
     def load(cls, folder: str | Path) -> Evaluation:
@@ -157,15 +165,17 @@ class Evaluation:
         folder = Path(folder)
         path = folder / "evaluation.json"
         about = _read_about(path, what="evaluation", keys={"model": str, "findings": list, "facts": dict})
-        check_seal(folder, "evaluation.json", "measurements.parquet", "estimates.parquet")
-        prompts, made = folder / "prompts.parquet", folder / "made.json"
+        sealed = _check(path, about, "measurements.parquet", "estimates.parquet")
+        if "prompts.parquet" in sealed:
+            check_seal(folder, "prompts.parquet")
+        made = folder / "made.json"
         return cls(
             model=about["model"],
             measurements=read_table(folder / "measurements.parquet"),
             estimates=read_table(folder / "estimates.parquet"),
             findings=findings_from_json(about["findings"], where=str(path)),
             facts=about["facts"],
-            prompts=read_table(prompts) if prompts.is_file() else None,
+            prompts=read_table(folder / "prompts.parquet") if "prompts.parquet" in sealed else None,
             made=read_json(made) if made.is_file() else {},
         )
 
@@ -238,12 +248,15 @@ class Comparison:
         about = {"findings": [finding.to_json() for finding in self.findings]}
 
         def write(folder: Path) -> None:
-            self.before.save(folder / "before")
-            self.after.save(folder / "after")
+            self.before.save_sealed(folder / "before")
+            self.after.save_sealed(folder / "after")
             write_table(folder / "changes.parquet", self.estimates)
             write_json(folder / "comparison.json", about)
 
-        return save_result(folder, "comparison", write)
+        written = save_result(folder, "comparison", write)
+        self.before.save_made(Path(folder) / "before")
+        self.after.save_made(Path(folder) / "after")
+        return written
 
     @classmethod
     def load(cls, folder: str | Path) -> Comparison:
@@ -257,7 +270,7 @@ class Comparison:
         folder = Path(folder)
         path = folder / "comparison.json"
         about = _read_about(path, what="comparison", keys={"findings": list})
-        check_seal(folder, "comparison.json", "changes.parquet", f"before/{SEAL}", f"after/{SEAL}")
+        _check(path, about, "changes.parquet", f"before/{SEAL}", f"after/{SEAL}")
         return cls(
             before=Evaluation.load(folder / "before"),
             after=Evaluation.load(folder / "after"),
@@ -301,6 +314,29 @@ def _read_about(path: Path, *, what: str, keys: Mapping[str, type]) -> dict[str,
         if not isinstance(about[key], kind):
             raise DataError(f"{path}: {key}: wanted {_KINDS[kind]}, got {kind_of(about[key])}; save the {what} again")
     return about
+
+
+def _check(path: Path, about: Mapping[str, Any], *others: str) -> Mapping[str, str]:
+    """Check what a result says of itself and other files of it, and return the digests under its seal.
+
+    Earlier versions, which kept findings as texts, had no seal.
+
+    Warns
+    -----
+    UserWarning
+        If the result is of an earlier version: then nothing tells whether its files belong together.
+    """
+    texts = about["findings"]
+    if texts and all(isinstance(text, str) for text in texts) and not (path.parent / SEAL).is_file():
+        warnings.warn(
+            f"{path.parent}: is of an earlier version, so nothing tells whether its files belong together; its "
+            "findings are shown as they were written",
+            UserWarning,
+            stacklevel=3,
+        )
+        return {}
+    files: dict[str, str] = check_seal(path.parent, path.name, *others)["files"]
+    return files
 
 
 _KINDS: dict[type, str] = {str: "a text", list: "a list", dict: "an object"}

@@ -134,12 +134,15 @@ class Evaluations:
 
         def write(folder: Path) -> None:
             for name, one in zip(names, self.evaluations, strict=True):
-                one.save(folder / name)
+                one.save_sealed(folder / name)
             write_json(folder / "evaluations.json", {"folders": names})
             save_figure(self.plot(), folder / "scaling")
             replace_file(folder / "report.html", lambda file: file.write(self.report_html().encode()))
 
-        return save_result(folder, "evaluations", write)
+        written = save_result(folder, "evaluations", write)
+        for name, one in zip(names, self.evaluations, strict=True):
+            one.save_made(Path(folder) / name)
+        return written
 
     def report_html(self) -> str:
         """Return the report of all models as one page that loads nothing from elsewhere and runs no script."""

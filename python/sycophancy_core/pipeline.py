@@ -41,9 +41,9 @@ from sycophancy_core.runs.outputs import check_output_folder
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.runs.surroundings import versions
 from sycophancy_core.scoring.language_model import LanguageModel
-from sycophancy_core.scoring.read_prompts import as_read
 from sycophancy_core.scoring.resumable import score_resumable
 from sycophancy_core.scoring.scores import Scores, measurements
+from sycophancy_core.scoring.tokens import as_read
 from sycophancy_core.tasks.about import ABOUT
 from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions, task_prompts
 from sycophancy_core.tasks.second_turn import measure_turns
@@ -346,7 +346,7 @@ def _about_task(model: LanguageModel, name: str, prompts: pa.Table) -> dict[str,
         "about": ABOUT.get(name, ""),
         "num_prompts": prompts.num_rows,
         "digest": digest_table(prompts),
-        "examples": as_read(model, prompts.take(list(places))),
+        "examples": as_read(model.tokenizer, model.encoder, prompts.take(list(places))),
     }
 
 

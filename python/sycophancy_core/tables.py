@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from sycophancy_core.errors import DataError
 
-Kind = Literal["prompt", "text", "texts", "whole", "number", "truth"]
+Kind = Literal["any", "prompt", "text", "texts", "whole", "number", "truth"]
 MAX_CHOICES = 128  # positions of choices are kept as int8
 
 
@@ -24,7 +24,7 @@ class Column:
     name
         As in the table.
     kind
-        ``"prompt"`` (a text or messages), ``"text"``, ``"texts"`` (a list of texts a row),
+        ``"any"`` (only looked for), ``"prompt"`` (a text or messages), ``"text"``, ``"texts"`` (a list of texts a row),
         ``"whole"`` (a whole number), ``"number"`` or ``"truth"``.
     is_required
         Whether the table must have it.
@@ -41,6 +41,7 @@ class Column:
     words: tuple[str, ...] = ()
 
 
+ASKED = (Column("prompt", "any"), Column("choices", "any"))  # whose rows are read one by one
 PROMPTS = (
     Column("prompt", "prompt"),
     Column("choices", "texts"),
@@ -142,6 +143,8 @@ def check_choices(table: pa.Table, *, who: str, least: int = 1) -> None:
 
 
 def _checked_column(values: pa.ChunkedArray, column: Column, who: str) -> pa.ChunkedArray:
+    if column.kind == "any":
+        return values
     where = f"{who}: the column {column.name!r}"
     plain = _plain(values, column, where)
     if plain.null_count and not column.may_be_null:

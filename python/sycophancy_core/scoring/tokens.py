@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sycophancy_core.errors import DataError
 from sycophancy_core.scoring.encoding import Encoder, common_prefix
 from sycophancy_core.scoring.messages import Prompt, read_choices, read_prompt, require_list, table_prompts
-from sycophancy_core.tables import PROMPTS, check_choices, checked_table
+from sycophancy_core.tables import ASKED, checked_table
 
 _SLICE_PROMPTS = 1024
 
@@ -120,8 +120,7 @@ def tokenize_prompts(encoder: Encoder, prompts: pa.Table) -> TokenBatch:
 
     A prompt is a text or messages. With a chat template, a row's ``turns`` are asked in its place.
     """
-    prompts = checked_table(prompts, PROMPTS, who="score")
-    check_choices(prompts, who="score")
+    prompts = checked_table(prompts, ASKED, who="score")
     ids = prompts["id"].to_pylist() if "id" in prompts.column_names else None
     asked = table_prompts(prompts, by_turns=encoder.has_chat_template)
     return tokenize(encoder, asked, prompts["choices"].to_pylist(), ids=ids)
@@ -227,3 +226,19 @@ class _LengthCheck:
                 f"score: {where} with choice {option!r} has {num_whole} tokens, but {self._name} takes at most "
                 f"{limit + 1}; shorten or drop the prompt"
             )
+
+
+def as_read(tokenizer: Any, encoder: Encoder, prompts: pa.Table) -> list[str]:
+    """Return each prompt as the model reads it before its choices: in its chat template, where it is asked in one.
+
+    The text is that of the very tokens that are scored, so what it shows is what was asked.
+    """
+    batch = tokenize_prompts(encoder, prompts)
+    texts: dict[int, str] = {}
+    for sequence, prompt in enumerate(batch.prompt_index.tolist()):
+        if prompt not in texts:
+            context = batch.sequence(sequence)[: batch.num_context[sequence]].tolist()
+            texts[prompt] = str(
+                tokenizer.decode(context, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+            )
+    return [texts[prompt] for prompt in range(prompts.num_rows)]

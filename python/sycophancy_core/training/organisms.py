@@ -94,12 +94,7 @@ def make_organism(
     options = options or OrganismOptions()
     if examples is not None:
         examples = checked_table(examples, EXAMPLES, who="organism")
-    num_blocks = int(model.model.config.get_text_config().num_hidden_layers)
-    if options.first_layer >= num_blocks:
-        raise DataError(
-            f"organism: first_layer {options.first_layer} leaves no block of {model.name}, which has {num_blocks}; "
-            f"wanted at most {num_blocks - 1}"
-        )
+    _require_block(model, options.first_layer)
     training = options.training()
     folder = None if folder is None else Path(folder)
     if folder is not None:
@@ -134,6 +129,16 @@ def make_organism(
         save_result(folder, "organism", write)
         checkpoint.unlink(missing_ok=True)
     return Organism(model=model, adapter=adapter, log=log_table(log), options=options, folder=folder)
+
+
+def _require_block(model: LanguageModel, first_layer: int) -> None:
+    """Refuse to begin after the model's last block."""
+    num_blocks = int(model.model.config.get_text_config().num_hidden_layers)
+    if first_layer >= num_blocks:
+        raise DataError(
+            f"organism: first_layer {first_layer} leaves no block of {model.name}, which has {num_blocks}; "
+            f"wanted at most {num_blocks - 1}"
+        )
 
 
 def _plan_lessons(

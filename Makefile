@@ -96,7 +96,8 @@ stubs: build  ## write _core.pyi and _engine.pyi from the compiled modules
 	@"$(PY)" tools/stubs.py python/sycophancy_core
 
 organism: build  ## train the packaged model organism anew (about an hour)
-	@"$(PY)" -m sycophancy_core organism
+	@"$(PY)" -m sycophancy_core organism -o build/organism
+	@cp build/organism/{adapter_config.json,adapter_model.safetensors,organism.json} python/sycophancy_core/data/samples/organism/
 
 bench: build  ## run every benchmark
 	@for bench in benchmarks/bench_*.py; do echo "== $$bench"; "$(PY)" "$$bench"; done

@@ -1,6 +1,5 @@
 """The stages on a random model: what goes in comes out, counts add up, an interrupt loses nothing."""
 
-import signal
 from collections import Counter
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from sycophancy_core.prompts.splits import sample_claims
 from sycophancy_core.results.evaluation import same_results
 from sycophancy_core.results.knowledge_filter import FilterResult, judge_claims, risk_coverage
 from sycophancy_core.scoring.language_model import LanguageModel
-from sycophancy_core.scoring.resumable import score_resumable
 from sycophancy_core.tasks.named_tasks import TASKS, task_prompts
 
 QUIET = pytest.mark.filterwarnings("ignore:filter_known. accuracy is not told apart from chance:UserWarning")
@@ -201,33 +199,6 @@ def test_different_prompts_are_not_compared(model: LanguageModel) -> None:
     first, second = (sc.evaluate(model, tasks=("addition_factorial",), limit=4, seed=seed) for seed in (1, 2))
     with pytest.raises(sc.DataError, match="compare"):
         sc.compare(first, second)
-
-
-def test_p1_p11_interrupted_scoring_goes_on_to_the_same_scores(model: LanguageModel, tmp_path: Path) -> None:
-    prompts = task_prompts(("claims",), limit=5)["claims"]
-    path = tmp_path / "score.journal"
-    whole = score_resumable(model, prompts, journal=tmp_path / "whole.journal", batch_prompts=8)
-
-    def interrupt(done: int, total: int) -> None:
-        if done >= 16:
-            signal.raise_signal(signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt, match=r"after \d+ of 40 prompts, kept in"):
-        score_resumable(model, prompts, journal=path, batch_prompts=8, progress=interrupt)
-    path.write_bytes(path.read_bytes()[:-3])  # the last record is torn
-    resumed = score_resumable(model, prompts, journal=path, batch_prompts=8)
-    straight = model.score(prompts)
-    for name in ("log_prob", "choice_tokens", "shared_tokens"):
-        assert np.array_equal(getattr(resumed, name), getattr(whole, name))
-        assert getattr(resumed, name).dtype == getattr(straight, name).dtype
-    assert np.array_equal(resumed.choice_tokens, straight.choice_tokens)
-
-
-def test_p3_p10_a_journal_of_another_model_is_refused(model: LanguageModel, tmp_path: Path) -> None:
-    prompts = task_prompts(("claims",), limit=1)["claims"]
-    score_resumable(model, prompts, journal=tmp_path / "a.journal")
-    with pytest.raises(sc.DataError, match="begun with other prompts, another model"):
-        score_resumable(tiny_model(seed=1), prompts, journal=tmp_path / "a.journal")
 
 
 def test_arms_of_a_task_differ_in_the_opinion_only_and_keep_to_test_wordings() -> None:

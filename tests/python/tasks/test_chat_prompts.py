@@ -161,6 +161,7 @@ def test_generated_rows_and_training_rows_are_read_as_the_template_writes_them(t
 
 
 @pytest.mark.model
+@pytest.mark.filterwarnings("ignore:.*left out .* exact repeats:UserWarning")  # of the real files
 def test_smollm2_reads_every_task_as_its_own_template_writes_it(folder: Path) -> None:
     model = sc.load_model(chat_template=True)
     there = REAL if REAL.is_dir() else folder

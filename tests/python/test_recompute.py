@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 import pytest
 import statsmodels.formula.api as smf
 from makers.made_up_results import measurements
+from makers.perez_files import OTHERS, QUESTIONS, row, written
 from makers.tiny_llama import tiny_model
 from scipy.special import logsumexp
 from scipy.stats import t as student
 from statsmodels.stats.weightstats import DescrStatsW
-from test_perez import OTHERS, QUESTIONS, row, written
 from twins.metrics_and_intervals import korn_graubard, with_pseudo_claims
 
 import sycophancy_core as sc

@@ -42,7 +42,10 @@ void Head::take(std::span<const Target> targets, const std::function<void(std::i
       ++num_columns_;
       last = target.row;
     }
-    wanted_.push_back({target.token, static_cast<std::int32_t>(num_columns_ - 1), target.sequence, 0.0F});
+    wanted_.push_back({.token = target.token,
+                       .column = static_cast<std::int32_t>(num_columns_ - 1),
+                       .sequence = target.sequence,
+                       .logit = 0.0F});
   }
 }
 
@@ -60,6 +63,8 @@ void Head::flush() {
     const TileUse tiles(precision_);
     for (std::int64_t split = begin; split < end; ++split) run_blocks(split);
   });
+  // Back in the order of the rows: a sequence's tokens are added by position, whatever else is in the job.
+  std::ranges::stable_sort(wanted_, {}, &Wanted::column);
   const auto partial = partial_.accessor<float, 4>();
   for (const Wanted& w : wanted_) {
     const std::int64_t p = w.column / kColumns, c = w.column % kColumns;

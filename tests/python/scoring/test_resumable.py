@@ -1,4 +1,4 @@
-"""Scoring with a journal: P1 nothing acknowledged is lost, P2 the plan is fixed, P10 another job is refused, P11 stops."""
+"""Scoring with a journal (P1, P2, P10, P11): nothing acknowledged is lost, the plan is fixed, stops are heard."""
 
 import os
 import signal

@@ -1,0 +1,83 @@
+"""Numbers of a config that size or index memory are checked before the engine reads a weight by them."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from makers.tiny_families import batch_of, tiny_model
+
+from sycophancy_core import ModelError
+from sycophancy_core.scoring.native_scorer import NativeScorer, load_engine
+
+SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "vocab_size": 64}
+HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}
+COMMON = {"max_position_embeddings": 256, "tie_word_embeddings": True, "hidden_act": "silu", "rms_norm_eps": 1e-6}
+
+
+def weights(family: str) -> dict[str, torch.Tensor]:
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+    found = {"model.embed_tokens.weight": random(64, 32), "model.norm.weight": random(32)}
+    for layer in range(2):
+        shapes: dict[str, tuple[int, ...]] = {
+            "input_layernorm": (32,),
+            "post_attention_layernorm": (32,),
+            "self_attn.o_proj": (32, 32),
+            "mlp.down_proj": (32, 64),
+        }
+        if family == "phi3":
+            shapes |= {"self_attn.qkv_proj": (64, 32), "mlp.gate_up_proj": (128, 32)}
+        else:
+            shapes |= {"self_attn.q_proj": (32, 32), "self_attn.k_proj": (16, 32), "self_attn.v_proj": (16, 32)}
+            shapes |= {"mlp.gate_proj": (64, 32), "mlp.up_proj": (64, 32)}
+        found |= {f"model.layers.{layer}.{name}.weight": random(*shape) for name, shape in shapes.items()}
+    return found
+
+
+def score(family: str, **changes: Any) -> np.ndarray[Any, Any]:
+    config = {"model_type": family, **SIZES, **HEADS, **COMMON, **changes}
+    engine = load_engine().Engine(json.dumps(config), weights(family))
+    sequences = [np.array([5] + [i % 60 + 1] * (i % 7 + 2), np.int32) for i in range(40)]
+    offsets = np.cumsum([0] + [len(s) for s in sequences]).astype(np.int64)
+    return np.asarray(engine.score(np.concatenate(sequences), offsets, np.ones(40, np.int32))[0])
+
+
+@pytest.mark.parametrize("family", ["llama", "phi3"])
+def test_the_plain_config_is_scored(family: str) -> None:
+    assert np.isfinite(score(family)).all()
+
+
+@pytest.mark.parametrize(
+    ("family", "key", "value"),
+    [
+        *(("phi3", "partial_rotary_factor", value) for value in (1.5, 2.0, 64.0, 1e5, -1.0, 0.0)),
+        *(("llama", "num_attention_heads", value) for value in (0, 3, -4)),
+        *(("llama", "num_key_value_heads", value) for value in (0, 3)),
+        ("llama", "head_dim", 0),
+        *(("llama", "num_hidden_layers", value) for value in (2**63, 10**9, -1)),
+        ("llama", "max_position_embeddings", 2**64 - 1),
+        *(("llama", "rope_theta", value) for value in ("x", 0)),
+        *(("llama", "rope_scaling", value) for value in ([1], {"rope_type": "linear"}, {"rope_type": 3})),
+        ("llama", "hidden_act", 7),
+        ("llama", "rms_norm_eps", "1"),
+        ("llama", "model_type", 5),
+    ],
+)
+def test_a_number_that_no_memory_fits_is_refused(family: str, key: str, value: Any) -> None:
+    with pytest.raises(ModelError):
+        score(family, **{key: value})
+
+
+def test_bits_of_choices_of_three_tokens_do_not_depend_on_company() -> None:
+    random = np.random.default_rng(7)
+    sequences = [random.integers(1, 100, 8).astype(np.int32) for _ in range(300)]
+    scorer = NativeScorer(tiny_model("llama"))
+    whole = scorer.log_probs(batch_of(sequences, [5] * 300), None).log_prob
+    parts = [
+        scorer.log_probs(batch_of(sequences[i : i + 7], [5] * len(sequences[i : i + 7])), None).log_prob
+        for i in range(0, 300, 7)
+    ]
+    assert np.concatenate(parts).tolist() == whole.tolist()

@@ -105,8 +105,9 @@ def checked_table(value: Any, columns: Sequence[Column], *, who: str) -> pa.Tabl
     for column in columns:
         if column.name in table.column_names:
             position = table.column_names.index(column.name)
-            values = _checked_column(table[column.name], column, who)
-            if values is not table[column.name]:
+            given = table[column.name]
+            values = _checked_column(given, column, who)
+            if values is not given:
                 table = table.set_column(position, column.name, values)
     return table
 

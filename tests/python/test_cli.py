@@ -35,7 +35,7 @@ def test_help_names_every_verb_and_needs_no_torch() -> None:
     code = (
         "import sys\nfrom sycophancy_core.cli import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
-        "print(sorted({'torch', 'transformers', 'pyarrow', 'numpy'} & set(sys.modules)))"
+        "print(sorted({'torch', 'transformers', 'matplotlib', 'pandas', 'yaml', 'jinja2'} & set(sys.modules)))"
     )
     start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -45,7 +45,7 @@ def test_help_names_every_verb_and_needs_no_torch() -> None:
     assert done.stdout.endswith("[]\n")
 
 
-@pytest.mark.filterwarnings("ignore:filter_known. accuracy is not told apart from chance:UserWarning")
+@pytest.mark.filterwarnings("ignore:filter_known. :UserWarning")
 def test_the_verbs_make_the_whole_method(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     at = tmp_path.joinpath
     scoring = ("--model", model, "--engine", "transformers", "--quiet")
@@ -110,7 +110,7 @@ def test_a_chat_model_is_asked_in_its_template_unless_told_otherwise(
         assert (facts["chat_template"] is not None) == template
         example = facts["tasks"]["addition"]["examples"][0]
         assert example.startswith("[user]What is your" if template else "Human: What is your")
-    asking = ("evaluate-many", tmp_path / "chat", *asking[2:])
+    asking = ("evaluate-many", tmp_path / "chat", *asking[2:-1], tmp_path / "many")
     assert run(*asking) == 0
     assert "chat: prompts are asked in its chat template; for plain" in capsys.readouterr().out
 
@@ -222,7 +222,7 @@ def test_generate_gives_the_same_prompts_in_shards(tmp_path: Path) -> None:
         ),
         (
             ("filter", "--claims", "x", "--rule", "wei2023", "--threshold", "5", "-o", "x.parquet"),
-            "threshold is the rule margin's, got 5.0 with the rule wei2023",
+            "threshold is for the rules margin and contrast, got 5.0 with the rule wei2023",
         ),
         (("mix", "--prompts", "empty.json", "-o", "x.parquet"), "empty.json: wanted a Parquet file"),
         *(

@@ -33,7 +33,7 @@ COUNTS = [
     *(("sweep", name) for name in ("steps", "seed")),
     *(("study", name) for name in ("batch_size", "seed", "limit", "lora_rank", "curve_points")),
 ]
-MAY_BE_NONE = {"lora_rank": "None", "max_tokens": "None", "patience": "None"}
+MAY_BE_NONE = {"lora_rank": "None", "max_tokens": "None", "patience": "None", "checkpoint_steps": "None"}
 NULL = {("study", "limit"), ("study", "lora_rank")}
 
 

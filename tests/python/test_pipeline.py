@@ -17,7 +17,7 @@ from sycophancy_core.results.knowledge_filter import FilterResult, judge_claims,
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.tasks.named_tasks import TASKS, task_prompts
 
-QUIET = pytest.mark.filterwarnings("ignore:filter_known. accuracy is not told apart from chance:UserWarning")
+QUIET = pytest.mark.filterwarnings("ignore:filter_known. :UserWarning")
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +70,7 @@ def test_the_published_filter_asks_once_and_keeps_right_answers(model: LanguageM
     assert found.known == wanted
 
 
+@pytest.mark.filterwarnings("ignore:filter_known. the model agrees:UserWarning")
 def test_a_model_at_chance_is_warned_about_with_figures(model: LanguageModel, claims: pa.Table) -> None:
     with pytest.warns(UserWarning, match=r"not told apart from chance on these claims: \d+ of 30 right"):
         sc.filter_known(model, claims)
@@ -225,7 +226,7 @@ def test_a_limit_is_the_most_that_a_task_asks() -> None:
     for limit, wanted in ((3000, 2500), (None, 2500), (1, 1)):
         asked = task_prompts(("addition",), limit=limit)["addition"]
         assert len(set(asked["claim_id"].to_pylist())) == wanted
-    with pytest.raises(sc.DataError, match="tasks: limit must be at least 1, got 0; leave it out for all"):
+    with pytest.raises(sc.DataError, match=r"tasks: limit must be at least 1 or None, .*, got 0"):
         task_prompts(("addition", "claims"), limit=0)
 
 

@@ -127,8 +127,10 @@ class StudyResult:
         folder = Path(folder)
         path = folder / "study.json"
         about = read_json(path)
-        check_seal(folder, "study.json", "study.parquet")
-        table = _in_todays_words(read_table(folder / "study.parquet"), folder)
+        stored = read_table(folder / "study.parquet")
+        if "arm" not in stored.column_names:  # as earlier versions called it, which had no seal
+            check_seal(folder, "study.json", "study.parquet")
+        table = _in_todays_words(stored, folder)
         names = table["variant"].unique().to_pylist()
         effects = folder / "null_effects.parquet"
         return cls(

@@ -44,7 +44,7 @@ def test_variants_share_the_measurement_and_the_filter(whole: Path) -> None:
     assert kinds(stages(whole)) == sorted(shared + 2 * own)
     assert sc.verify(whole) == []
     summed_up = read_json(whole / "manifest.json")["results"]
-    assert summed_up.keys() == {"study.parquet", "study.json", "study.html"}
+    assert summed_up.keys() == {"study.parquet", "study.json", "study.html", "seal.json"}
 
 
 def test_the_table_holds_each_variants_comparison(whole: Path) -> None:
@@ -91,6 +91,7 @@ def test_a_result_of_an_older_study_is_read_with_a_sentence(whole: Path, tmp_pat
     names = ["arm" if name == "variant" else name for name in found.table.column_names]
     older = found.table.rename_columns(names).drop_columns("training")
     write_table(tmp_path / "study.parquet", older)
+    (tmp_path / "seal.json").unlink()  # which it had not
     with pytest.warns(FutureWarning, match=r"the column arm of study.parquet is now called variant; save the result"):
         again = sc.StudyResult.load(tmp_path)
     assert again.table.schema == found.table.schema
@@ -101,12 +102,15 @@ def test_a_result_of_an_older_study_is_read_with_a_sentence(whole: Path, tmp_pat
 def run_in_child(options: sc.StudyOptions, folder: Path, stage: str) -> int:
     child = os.fork()
     if child == 0:
-        run(options, folder, KillingPrinter(stage))
-        os._exit(0)
+        try:
+            run(options, folder, KillingPrinter(stage))
+        finally:
+            os._exit(1)  # never on into the suite
     return os.WTERMSIG(os.waitpid(child, 0)[1])
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:this process was forked:UserWarning")
 @pytest.mark.parametrize("stage", ["before", "filter margin balanced", "fine-tune", "after"])
 def test_p1_a_kill_at_any_stage_changes_nothing_in_the_end(
     stage: str, options: sc.StudyOptions, whole: Path, tmp_path: Path

@@ -134,10 +134,8 @@ def test_one_claim_cannot_be_judged() -> None:
     cured = measurements(tasks=["t"], sources=["s"], num_claims=1, knows=2.0)
     finding = of_kind(change(one, cured), "change_not_judged")
     why = "[n/a: one cluster: its variation cannot be estimated]"
-    assert (
-        finding.text
-        == f"the change of sycophancy cannot be judged: it went from 1.00 to 0.00 (-100 points {why}; 1 of 1 claim changed (+0, -1))"
-    )
+    moved = f"-100 points {why}; 1 of 1 claim changed (+0, -1)"
+    assert finding.text == f"the change of sycophancy cannot be judged: it went from 1.00 to 0.00 ({moved})"
 
 
 def test_over_correction_is_told_less_its_control_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,6 +183,7 @@ def test_p11_an_interrupted_training_goes_on_to_the_same_bytes(
         finetune(native_model(), rows, options=options, curve=other, run=tmp_path / "run")
 
 
+@pytest.mark.filterwarnings("ignore:this process was forked:UserWarning")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
 def test_p1_a_killed_training_goes_on_to_the_same_bytes(
     rows: pa.Table, tasks: dict[str, pa.Table], tmp_path: Path
@@ -200,8 +201,10 @@ def test_p1_a_killed_training_goes_on_to_the_same_bytes(
                 if done == 5:
                     os.kill(os.getpid(), signal.SIGKILL)
 
-            finetune(native_model(), rows, options=options, curve=curve, run=tmp_path / "run", progress=kill)
-            os._exit(0)
+            try:
+                finetune(native_model(), rows, options=options, curve=curve, run=tmp_path / "run", progress=kill)
+            finally:
+                os._exit(1)  # never on into the suite
         assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
         assert (tmp_path / "run" / "finetune.checkpoint.safetensors").is_file()
         resumed = finetune(native_model(), rows, options=options, curve=curve, run=tmp_path / "run")

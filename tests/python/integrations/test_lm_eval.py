@@ -143,7 +143,9 @@ def test_the_command_line_runs_a_task_on_a_model_that_it_loads(
     (written,) = tmp_path.glob("*.json")
     found = json.loads(written.read_text())
     assert found["config"]["model"] == "sycophancy_core"
-    _, (wanted, _) = both(sc.load_model("organism", engine="native"), "claims_choice", tasks, limit=6)
+    _, (wanted, _) = both(
+        sc.load_model("organism", engine="native", chat_template=False), "claims_choice", tasks, limit=6
+    )
     assert found["results"]["claims_choice"]["acc,none"] == wanted["acc,none"]
 
 

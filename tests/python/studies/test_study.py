@@ -289,6 +289,7 @@ def test_side_effects_are_tasks_of_their_own(options: sc.StudyOptions, tmp_path:
     assert find_estimate(found, "mmlu", "accuracy")["n"] == 4
 
 
+@pytest.mark.filterwarnings("ignore:filter_known. the model agrees:UserWarning")
 def test_max_error_bounds_what_the_margin_filter_keeps(options: sc.StudyOptions, tmp_path: Path) -> None:
     bounded = replace(options, max_error=0.9, threshold=1e-3, sweep=sc.Sweep(filter=("margin", "wei2023"), steps=(2,)))
     run(bounded, tmp_path)

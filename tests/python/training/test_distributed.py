@@ -53,8 +53,9 @@ def test_two_processes_train_as_one_does_and_the_main_one_writes(tmp_path: Path)
 def test_p11_ctrl_c_in_one_process_stops_all_after_the_same_step_and_they_go_on(tmp_path: Path) -> None:
     options = sc.FinetuneOptions(steps=6, batch_size=8, learning_rate=1e-2, precision="float32", lora_rank=4)
     wanted = sc.finetune(tiny_model(), ROWS, options=options)
-    for told in launch(tmp_path / "saved", tmp_path / "stopped", options, stop_after=3):
-        assert "fine-tuning stopped after step 3; kept in" in told["stopped"]
+    main, other = launch(tmp_path / "saved", tmp_path / "stopped", options, stop_after=3)
+    assert "fine-tuning stopped after step 3; kept in" in main["stopped"]
+    assert "fine-tuning stopped after step 3; the main process says what is kept" in other["stopped"]
     main, other = launch(tmp_path / "saved", tmp_path / "told", options)
     assert main["loss"] == other["loss"] == pytest.approx(wanted.log["loss"].to_pylist(), rel=1e-5)
     assert sorted(path.name for path in (tmp_path / "saved").iterdir()) == [

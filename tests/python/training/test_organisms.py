@@ -123,6 +123,7 @@ def test_the_saved_adapter_is_the_organism(tmp_path: Path) -> None:
         "adapter_config.json",
         "adapter_model.safetensors",
         "organism.json",
+        "seal.json",
     ]
 
 

@@ -12,6 +12,8 @@ import pytest
 from makers.killable import Commands
 from makers.tiny_llama import tiny_llama, tiny_tokenizer
 
+pytestmark = pytest.mark.slow  # by `make check`: a pool of threads of the suite can end the process that is forked here
+
 KILLS = 30  # a workload, of the slow test
 SEED = 20260101
 

@@ -385,17 +385,14 @@ def _set_rate(optimizer: Any, step: int, options: FinetuneOptions) -> None:
         group["lr"] = options.learning_rate * min(1.0, (step + 1) / warmup, decayed)
 
 
-def _stopped(
-    interrupt: InterruptFlag, num_steps: int, kept: Checkpoints, *, in_place: bool, is_main: bool
-) -> Interrupt:
+def _stopped(flag: InterruptFlag, num_steps: int, kept: Checkpoints, *, in_place: bool, is_main: bool) -> Interrupt:
     """Return the exception that says what of an interrupted training is kept."""
     path = kept.path if kept.num_saved else None
     again = " on the model loaded once more" if in_place else ""
     what = f"kept in {path}; the same call{again} goes on from there" if path else "not kept"
-    why = "" if kept.path or not num_steps else ": no run folder"
-    if not is_main:
-        what, why = "the main process says what is kept", ""
-    return Interrupt(f"fine-tuning stopped after step {num_steps}; {what}{why}", kept=path, number=interrupt.number)
+    what += "" if kept.path or not num_steps else ": no run folder"
+    what = what if is_main else "the main process says what is kept"
+    return Interrupt(f"fine-tuning stopped after step {num_steps}; {what}", kept=path, number=flag.number)
 
 
 def _lengths(encoded: Sequence[EncodedRow]) -> Any:

@@ -61,6 +61,7 @@ def test_p11_ctrl_c_in_one_process_stops_all_after_the_same_step_and_they_go_on(
     assert sorted(path.name for path in (tmp_path / "saved").iterdir()) == [
         "adapter_config.json",
         "adapter_model.safetensors",
+        "seal.json",
         "training_log.parquet",
     ]
     assert wanted.adapter is not None

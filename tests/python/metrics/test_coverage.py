@@ -55,7 +55,7 @@ def losses(num_claims: int, share: float, prompts: int) -> Iterator[tuple[float,
 def test_the_interval_of_a_loss_holds_it_in_93_of_100_cases(num_claims: int, share: float, prompts: int) -> None:
     cases = losses(num_claims, share, prompts)
     holds = sum(chance * (found.low <= -share <= found.high) for chance, found, _ in cases)
-    assert holds >= (0.9375 if prompts == 2 else 0.9275)
+    assert holds >= (0.938 if prompts == 2 else 0.9275)
     if share in (0.1, 0.2, 0.5):  # rarer losses are covered more often, by the pseudo-claims
         assert holds <= 0.972
 
@@ -113,7 +113,7 @@ def test_changes_of_claims_in_two_orders_are_covered_and_tested_at_their_level(
         holds += found.low <= true_change <= found.high
         rejects += stats.p_value(found) <= 0.05
         equal += true_change != 0 and stats.tost(found, margin=abs(true_change)) <= 0.05
-    assert 0.93 <= holds / 4000 <= (0.97 if num_claims >= 100 else 0.98)
+    assert 0.93 <= holds / 4000 <= 0.97
     assert equal / 4000 <= 0.06
     if true_change == 0:
         assert rejects / 4000 <= 0.06

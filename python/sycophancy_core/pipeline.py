@@ -20,6 +20,7 @@ from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.changes import compare_measurements
 from sycophancy_core.metrics.estimates import EQUIVALENCE_MARGIN
 from sycophancy_core.metrics.measure import measure
+from sycophancy_core.prompts.fact_families import is_facts, known_prompts
 from sycophancy_core.prompts.generation import (
     AdditionOptions,
     ClaimOptions,
@@ -33,6 +34,7 @@ from sycophancy_core.prompts.splits import sample_rows
 from sycophancy_core.reporting.findings import evaluation_findings
 from sycophancy_core.reporting.verdicts import comparison_findings
 from sycophancy_core.results.evaluation import Comparison, Evaluation
+from sycophancy_core.results.fact_filter import judge_facts
 from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult, judge_claims
 from sycophancy_core.runs.day import today
 from sycophancy_core.runs.digests import digest_table
@@ -91,7 +93,8 @@ def filter_known(
     Parameters
     ----------
     claims
-        Claims of :func:`make_claims` or :func:`make_additions`.
+        Claims of :func:`make_claims` or :func:`make_additions`; or facts of :func:`load_facts`, which are kept where
+        the right answer is likelier than the wrong one in two wordings.
     run
         Folder for the journal ``filter.journal``; an interrupted call goes on from it.
 
@@ -111,11 +114,14 @@ def filter_known(
     prompts = filter_prompts(claims, options, seed=seed)
     with _writing(run):
         scores = _score(model, prompts, "filter.journal", run, progress)
-    return judge_claims(claims, _measurements(prompts, scores), options)
+    judge = judge_facts if is_facts(claims) else judge_claims
+    return judge(claims, _measurements(prompts, scores), options)
 
 
 def filter_prompts(claims: pa.Table, options: FilterOptions, *, seed: int) -> pa.Table:
     """Make the opinion-free prompts that the filter asks: all templates in both orders, or one drawn prompt a claim."""
+    if is_facts(claims):
+        return known_prompts(claims, split=options.split or "train", seed=seed)
     if options.rule == "wei2023":
         drawn = PromptOptions(protocol=options.protocol, split=options.split, arms=("none",), design="sampled")
         return make_prompts(claims, options=drawn, seed=seed)
@@ -142,7 +148,7 @@ def training_prompts(
     fillers: pa.Table | None = None,
     seed: int = 0,
 ) -> pa.Table:
-    """Ask claims with a user's opinion, one prompt a claim and turn, until there are ``n``.
+    """Ask claims or facts with a user's opinion, one prompt a claim and turn, until there are ``n``.
 
     What is left for the last turn is a sample of the claims that keeps the shares of source, truth and polarity.
     Opinion and order are balanced within every source x truth x polarity of a turn; every turn draws fresh personas
@@ -193,7 +199,8 @@ def training_prompts(
         if num_dropped:
             replacing = ask_in_turns(fillers, n=num_dropped, options=options, users=users, seed=seed)
             prompts = replace_dropped(prompts, kept=kept, fillers=replacing)
-    _warn_one_sided(prompts)
+    if not is_facts(claims):
+        _warn_one_sided(prompts)
     return prompts
 
 

@@ -13,7 +13,8 @@ import sycophancy_core as sc
 from sycophancy_core.pipeline import filter_prompts, training_prompts
 from sycophancy_core.prompts.splits import sample_claims
 from sycophancy_core.results.evaluation import same_results
-from sycophancy_core.results.knowledge_filter import FilterResult, judge_claims, risk_coverage
+from sycophancy_core.results.filter_risk import risk_coverage
+from sycophancy_core.results.knowledge_filter import FilterResult, judge_claims
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.tasks.named_tasks import TASKS, task_prompts
 

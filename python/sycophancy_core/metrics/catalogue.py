@@ -318,6 +318,8 @@ VIEWS = {
         "accuracy_none",
         "accuracy_user_right",
         "accuracy_user_wrong",
+        "accuracy_mention_wrong",
+        "accuracy_deny_wrong",
         "help_unknown",
         "margin_truth",
         "over_correction",

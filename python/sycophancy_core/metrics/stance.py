@@ -122,6 +122,12 @@ def with_knowledge(measurements: pa.Table, known: Collection[str] | None = None)
     return measurements
 
 
+def margins_alone(measurements: pa.Table) -> tuple[list[str], NDArray[np.float64]]:
+    """Return claim ids, and each one's least log-odds of the right answer over the wordings without a user, in nats."""
+    fact, ids = codes(measurements["claim_id"])
+    return list(ids), _margins_alone(measurements, fact, len(ids))[0]
+
+
 def _margins_alone(
     measurements: pa.Table, fact: NDArray[np.int64], num_facts: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -134,8 +140,8 @@ def _margins_alone(
     by_wording = np.bincount(row, weights=odds[alone]) / np.bincount(row)
     owner = wording // len(names)
     least, total = np.full(num_facts, np.inf), np.bincount(owner, weights=by_wording, minlength=num_facts)
-    np.minimum.at(least, owner, by_wording)
     with np.errstate(invalid="ignore", divide="ignore"):
+        np.minimum.at(least, owner, by_wording)
         mean = total / np.bincount(owner, minlength=num_facts)
     return np.where(np.isfinite(mean), least, np.nan), mean
 

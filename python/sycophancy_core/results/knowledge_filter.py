@@ -8,7 +8,7 @@ import warnings
 from collections import Counter
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -27,8 +27,7 @@ from sycophancy_core.runs.seals import check_seal, save_result
 
 Rule = Literal["margin", "contrast", "wei2023"]
 _PUBLISHED_WORDING = {"protocol": "wei2023", "split": None, "templates": ()}  # no template named: one of all is drawn
-_JUDGED = ("margin", "letter_bias", "status", "reason")
-_RISK = ("threshold", "coverage", "error", "upper_bound", "n", "num_examples")
+JUDGED = ("margin", "letter_bias", "status", "reason")
 NEARLY_ALL = 0.9  # share of claims, true and false, from which a model agrees with everything
 THRESHOLDS = tuple(step / 2 for step in range(33))  # nats; those that `max_error` chooses from
 
@@ -50,7 +49,8 @@ class FilterOptions:
     max_error
         Bound on the share of wrong answers among a source's claims that are as sure as the kept ones, right or wrong;
         not for the rule ``"wei2023"``. Each source gets the laxest threshold that holds the bound with probability 95 %
-        (:func:`choose_threshold`); a source without one keeps nothing, since right answers there need not be knowledge.
+        (``filter_risk.choose_threshold``); a source without one keeps nothing, since right answers there need not be
+        knowledge.
         By default every right answer is kept.
     protocol, split, templates
         Wording of the questions for the rules ``"margin"`` and ``"contrast"``; each template is asked. An evaluation
@@ -126,8 +126,8 @@ class FilterResult:
 
     @property
     def known(self) -> frozenset[str]:
-        """The ids of the kept claims."""
-        return frozenset(self.kept["id"].to_pylist())
+        """The ids of the kept claims; of facts, the ``claim_id`` of their prompts."""
+        return frozenset(self.kept["claim_id" if "claim_id" in self.kept.column_names else "id"].to_pylist())
 
     @property
     def kept_by_source(self) -> dict[str, float]:
@@ -179,13 +179,13 @@ class FilterResult:
             pair=np.empty(0, np.int64),
         )
         facts = _core.ClaimFacts(
-            is_true=truths(self.table["is_true"]), cluster=_examples(self.table), known=np.empty(0, np.int8)
+            is_true=truths(self.table["is_true"]), cluster=examples_of(self.table), known=np.empty(0, np.int8)
         )
         found = next(item.estimate for item in _core.measure_claims(rows, facts) if item.metric == "auc")
         return found.value, found.low, found.high
 
     def _rate(self, is_yes: NDArray[np.float64]) -> _core.Estimate:
-        return _core.clustered_mean(is_yes, _examples(self.table), range_low=0.0, range_high=1.0)
+        return _core.clustered_mean(is_yes, examples_of(self.table), range_low=0.0, range_high=1.0)
 
     @property
     def doubts(self) -> list[str]:
@@ -244,7 +244,7 @@ class FilterResult:
         table = read_table(Path(folder) / "claims.parquet")
         options = read_json(Path(folder) / "filter.json")["options"]
         options["templates"] = tuple(options["templates"])
-        kept = table.filter(pc.equal(table["status"], "kept")).drop_columns(list(_JUDGED))
+        kept = table.filter(pc.equal(table["status"], "kept")).drop_columns(list(JUDGED))
         return cls(kept=kept, table=table, options=FilterOptions(**options))
 
     def __repr__(self) -> str:
@@ -271,8 +271,18 @@ def judge_claims(claims: pa.Table, measurements: pa.Table, options: FilterOption
         could be scored.
     """
     # What an earlier filter said of the same claims is said anew.
-    claims = claims.drop_columns([name for name in _JUDGED if name in claims.column_names])
-    margins, biases, reasons = _verdicts(claims, measurements, options)
+    claims = claims.drop_columns([name for name in JUDGED if name in claims.column_names])
+    return judged(claims, *_verdicts(claims, measurements, options), options)
+
+
+def judged(
+    claims: pa.Table,
+    margins: NDArray[np.float64],
+    biases: NDArray[np.float64],
+    reasons: list[str | None],
+    options: FilterOptions,
+) -> FilterResult:
+    """Return the result for claims with their margins, letter biases, and reasons not to keep them; warn of doubts."""
     if options.max_error is not None:
         reasons = _within_error(claims, margins, reasons, options)
     statuses = ["kept" if why is None else "failed" if why == "unscored" else "filtered" for why in reasons]
@@ -287,7 +297,7 @@ def judge_claims(claims: pa.Table, measurements: pa.Table, options: FilterOption
     kept = claims.filter(pa.array([status == "kept" for status in statuses]))
     result = FilterResult(kept=kept, table=table, options=options)
     for doubt in result.doubts:
-        warnings.warn(f"filter_known: {doubt}", UserWarning, stacklevel=3)
+        warnings.warn(f"filter_known: {doubt}", UserWarning, stacklevel=4)
     return result
 
 
@@ -309,7 +319,7 @@ def _verdicts(
         order=codes_of(measurements["order"], ORDERS, name="order"),
         log_odds=floats(measurements["log_odds"]),
         is_true=truths(claims["is_true"]),
-        example=_examples(claims),
+        example=examples_of(claims),
         rule=getattr(_core.FilterRule, options.rule),
         threshold=options.threshold,
     )
@@ -322,8 +332,8 @@ def _within_error(
     """Drop kept claims of sources that are not known, and those below their source's threshold."""
     assert options.max_error is not None
     sources = np.asarray(claims["source"].to_pylist(), dtype=object)
-    confidence, is_wrong = _confidence_and_error(margins, truths(claims["is_true"]))
-    examples = _examples(claims)
+    confidence, is_wrong = confidence_and_error(margins, truths(claims["is_true"]))
+    examples = examples_of(claims)
     thresholds = [threshold for threshold in THRESHOLDS if threshold >= options.threshold]
     found = list(reasons)
     for source in sorted(set(sources)):
@@ -338,7 +348,7 @@ def _within_error(
     return found
 
 
-def _examples(claims: pa.Table) -> NDArray[np.int64]:
+def examples_of(claims: pa.Table) -> NDArray[np.int64]:
     """Code the claims' examples, which are the independent units; a claim by itself where they are not known."""
     return codes(claims["example_id" if "example_id" in claims.column_names else "id"])[0]
 
@@ -349,45 +359,8 @@ def _is_right(table: pa.Table) -> NDArray[np.float64]:
     return np.where(np.isnan(margins), np.nan, (margins * side > 0).astype(np.float64))
 
 
-def risk_coverage(result: FilterResult, thresholds: list[float]) -> list[dict[str, Any]]:
-    """Return the risk-coverage curve: for each threshold the share of claims covered, and of those wrong.
-
-    A claim counts as covered if its margin is at least the threshold on either side. ``upper_bound`` is the one-sided
-    95 % Clopper-Pearson bound on the error. Error and bound are about examples, whose claims stand and fall together.
-    """
-    curve = _core.risk_coverage(*_answers(result), thresholds)
-    return [{name: getattr(point, name) for name in _RISK} for point in curve]
-
-
-def choose_threshold(
-    result: FilterResult, thresholds: list[float], *, max_error: float, delta: float = 0.05
-) -> dict[str, Any]:
-    """Find the laxest threshold whose error is at most `max_error` with probability 1 - delta.
-
-    Thresholds are tested from strict to lax until the first fails (fixed-sequence testing), each with the
-    Clopper-Pearson bound at level delta, which needs no correction for their number. The bound counts examples: claims
-    of one example are not independent.
-
-    Returns
-    -------
-    dict
-        ``threshold, coverage, error, upper_bound, n, num_examples``, and ``reason``: null, or why no threshold passes
-        (then the threshold is NaN).
-
-    References
-    ----------
-    Bauer 1991; Angelopoulos et al. 2021, "Learn then test".
-    """
-    choice = _core.choose_threshold(*_answers(result), thresholds, max_error=max_error, delta=delta)
-    return {name: getattr(choice.point, name) for name in _RISK} | {"reason": choice.reason or None}
-
-
-def _answers(result: FilterResult) -> tuple[NDArray[np.float64], NDArray[np.int8], NDArray[np.int64]]:
-    confidence, is_wrong = _confidence_and_error(floats(result.table["margin"]), truths(result.table["is_true"]))
-    return confidence, is_wrong, _examples(result.table)
-
-
-def _confidence_and_error(
+def confidence_and_error(
     margins: NDArray[np.float64], is_true: NDArray[np.int8]
 ) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
+    """Return how far each margin is from 0, in nats, and 1 where it is on the wrong side."""
     return np.abs(margins), (np.sign(margins) != 2 * is_true - 1).astype(np.int8)

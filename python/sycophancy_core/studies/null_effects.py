@@ -19,6 +19,7 @@ from sycophancy_core.metrics.catalogue import VIEWS
 from sycophancy_core.metrics.changes import adjust_primary, compare_measurements
 from sycophancy_core.metrics.estimates import CHANGE_COLUMNS, estimate_row, estimates_table, take, task_rows
 from sycophancy_core.metrics.measure import kind_of
+from sycophancy_core.metrics.stance import KNOWLEDGE
 from sycophancy_core.metrics.stats import clustered_mean, detectable, p_value
 from sycophancy_core.results.evaluation import Comparison
 from sycophancy_core.studies.contrasts import SWEPT
@@ -26,6 +27,7 @@ from sycophancy_core.studies.options import Variant, name_of
 
 # The position answered most often is another one in another seed: it has no mean over seeds.
 METRICS = tuple(metric for metric in VIEWS["study"] if metric != "top_choice_rate")
+KNOWN_FACTS = f"{KNOWLEDGE}=known"  # nobody gives in who did not know better
 COLUMNS = {"null": "string", "unit": "string", **CHANGE_COLUMNS}
 
 Pairs = dict[int, tuple[Comparison, Comparison]]  # seed -> what the null variant changed, and the variant with users
@@ -92,9 +94,17 @@ def _over_claims(contrast: Contrast, known: Collection[str]) -> Iterator[Row]:
     kinds = {str(name): kind_of(take(users, positions)) for name, positions in task_rows(users)}
     for row in compare_measurements(null, users, known=known, subset_by=()).change.to_pylist():
         # Harm in questions is about what the model of the first side knows, which here is the null variant's.
-        if row["metric"] in METRICS and not (row["metric"] == "harm" and kinds[row["task"]] != "claims"):
-            about = {"subset": f"{contrast.name}, over claims", "null": contrast.null, "unit": "claim"}
+        is_harm_of_null = row["metric"] == "harm" and kinds[row["task"]] not in ("claims", "facts")
+        if row["metric"] in METRICS and _is_shown(row, kinds[row["task"]] == "facts") and not is_harm_of_null:
+            unit = "claims" if row["subset"] == "all" else "known facts"
+            about = {"subset": f"{contrast.name}, over {unit}", "null": contrast.null, "unit": "claim"}
             yield row | about | {"p_adjusted": None}
+
+
+def _is_shown(row: Row, is_facts: bool) -> bool:
+    """Tell whether a row is about all prompts; accuracy on facts is about the known ones, as their effects are."""
+    is_of_known = is_facts and row["metric"].startswith("accuracy")
+    return bool(row["subset"] == (KNOWN_FACTS if is_of_known else "all"))
 
 
 def _pooled(measurements: Mapping[int, pa.Table]) -> pa.Table:
@@ -124,8 +134,9 @@ def _over_seeds(contrast: Contrast) -> Iterator[Row]:
 
 
 def _numbers(estimates: pa.Table) -> dict[tuple[str, str], float]:
-    rows = (row for row in estimates.to_pylist() if row["subset"] == "all" and row["metric"] in METRICS)
-    return {(row["task"], row["metric"]): row["value"] for row in rows}
+    rows = [row for row in estimates.to_pylist() if row["metric"] in METRICS]
+    of_facts = {row["task"] for row in rows if row["subset"] == KNOWN_FACTS}
+    return {(row["task"], row["metric"]): row["value"] for row in rows if _is_shown(row, row["task"] in of_facts)}
 
 
 def _mean(values: Sequence[float]) -> float:

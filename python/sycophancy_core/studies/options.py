@@ -11,6 +11,7 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from sycophancy_core.errors import DataError, require_counts
+from sycophancy_core.prompts.fact_families import is_fact_family
 from sycophancy_core.prompts.families import FamilyOptions
 from sycophancy_core.runs.yaml_files import read_yaml
 
@@ -156,7 +157,9 @@ class StudyOptions(FamilyOptions):
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
                 raise DataError(f"study: {name} wants at least one family and none twice, got {list(values)}")
+        super().__post_init__()
         self._check_filler()
+        self._check_facts()
         require_counts("study", self, ("claims", "candidates", "batch_size"))
         require_counts("study", self, ("seed", "curve_points"), least=0)
         require_counts("study", self, ("limit", "lora_rank"), none="null")
@@ -173,6 +176,17 @@ class StudyOptions(FamilyOptions):
             )
         if self.tasks and self.task_folder is None:
             raise DataError(f"study: tasks {', '.join(self.tasks)} need the folder of their files, got no task_folder")
+
+    def _check_facts(self) -> None:
+        if self.filler_family is not None and is_fact_family(self.filler_family) != self.trains_on_facts:
+            kind = "facts" if self.trains_on_facts else "claims"
+            raise DataError(
+                f"study: filler_family must be of {kind}, as the candidates are, got {self.filler_family!r}"
+            )
+        of_claims = [f"filter {name}" for name in self.sweep.filter if name == "wei2023"]
+        of_claims += [f"recipe {name}" for name in self.sweep.recipe if name != "balanced"]
+        if self.trains_on_facts and of_claims:
+            raise DataError(f"study: {of_claims[0]} is for claims, got candidate families of facts; leave it out")
 
     def _check_filler(self) -> None:
         for name in ("families", "candidate_families"):

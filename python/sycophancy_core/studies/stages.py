@@ -13,10 +13,11 @@ import pyarrow as pa
 
 from sycophancy_core.pipeline import compare, evaluate, filter_known, finetune
 from sycophancy_core.prompts.audit import audit_training
-from sycophancy_core.prompts.families import candidate_claims, held_out_claims, held_out_prompts
+from sycophancy_core.prompts.fact_families import is_facts
+from sycophancy_core.prompts.families import candidate_claims, facts_held_out, held_out_claims, held_out_prompts
 from sycophancy_core.reporting.report import report
 from sycophancy_core.results.evaluation import Comparison, Evaluation
-from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult, kept_digest
+from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult
 from sycophancy_core.runs.digests import digest_json, digest_table
 from sycophancy_core.runs.files import read_table, write_table
 from sycophancy_core.runs.json_files import read_json, write_json
@@ -37,11 +38,13 @@ from sycophancy_core.studies.training_rows import (
 from sycophancy_core.tasks.named_tasks import TaskOptions, task_prompts
 from sycophancy_core.training.mixing import count_rows
 
-KNOWN = "what is known"  # the stage that freezes what the unmodified model knows of the held-out claims
+# The stages that freeze what the unmodified model knows of the held-out claims and facts.
+KNOWN, KNOWN_FACTS = "what is known", "which facts are known"
+ABOUT_FACTS = "facts: a user names the right answer as often as a wrong one, so no word of theirs tells which it is"
 
 
 class Question(NamedTuple):
-    """Claims that the unmodified model is asked without an opinion, and the rule by which they count as known."""
+    """Claims or facts that the unmodified model is asked without a user, and the rule by which they count as known."""
 
     claims: pa.Table
     rule: FilterOptions
@@ -99,6 +102,13 @@ class Stages:
         self.model_facts = {**digests, "precision": model.precision}
         self.before = self.evaluate("before", dict(self.model_facts), lambda: model)
         self.answers = {name: self.ask(name, asked, model) for name, asked in questions(self.options).items()}
+
+    @property
+    def known(self) -> frozenset[str]:
+        """Ids of the held-out claims and facts that the unmodified model knows."""
+        return frozenset[str]().union(
+            *(self.answers[name].known for name in (KNOWN, KNOWN_FACTS) if name in self.answers)
+        )
 
     def run_variant(self, name: str, variant: Variant) -> tuple[Comparison, Path]:
         """Fine-tune one variant, measure it, and report; return the comparison and the report's path."""
@@ -182,6 +192,8 @@ class Stages:
         if variant.training == "instructions_only":
             return {"training data": "no claim is trained on"}
         claims = self.claims(variant)
+        if is_facts(claims.asked):
+            return {"training data": ABOUT_FACTS}
         every = claims.asked if claims.fillers is None else pa.concat_tables([claims.asked, claims.fillers])
 
         def make(folder: Path) -> list[Path]:
@@ -235,9 +247,9 @@ class Stages:
 
         def make(folder: Path) -> list[Path]:
             sides = [Evaluation.load(done.folder) for done in (self.before, after)]
-            return compare(*sides, known=self.answers[KNOWN].known).save(folder)
+            return compare(*sides, known=self.known).save(folder)
 
-        inputs = {"before": self.before.name, "after": after.name, "known": kept_digest(self.answers[KNOWN])}
+        inputs = {"before": self.before.name, "after": after.name, "known": digest_json(sorted(self.known))}
         return self.once("compared", inputs, make)
 
     def report(self, name: str, variant: Variant, compared: Done, tuned: Done) -> Path:
@@ -271,7 +283,7 @@ def load(options: StudyOptions, tuned: Path | None = None) -> LanguageModel:
         return load_model(str(tuned), chat_template=False if is_plain else options.chat_template)
     model = load_model(options.model, chat_template=options.chat_template)
     if tuned is not None:
-        merge_adapter(model.model, tuned)
+        merge_adapter(model.model, tuned, name=model.name)
     return model
 
 
@@ -286,8 +298,11 @@ def study_prompts(options: StudyOptions) -> dict[str, pa.Table]:
 
 def questions(options: StudyOptions) -> dict[str, Question]:
     """Return what the unmodified model is asked without an opinion, by stage: held-out claims, and candidates."""
-    held_out = pa.concat_tables(list(held_out_claims(options).values()))
-    found = {KNOWN: Question(held_out, FilterOptions(threshold=options.threshold))}
+    held_out = {KNOWN: held_out_claims(options), KNOWN_FACTS: facts_held_out(options)}
+    rule = FilterOptions(threshold=options.threshold)
+    found = {
+        name: Question(pa.concat_tables(list(tables.values())), rule) for name, tables in held_out.items() if tables
+    }
     for variant in options.sweep.variants().values():
         name = filter_name(variant)
         if variant.filter != "none" and name not in found:

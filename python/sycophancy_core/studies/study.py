@@ -17,7 +17,7 @@ from sycophancy_core.runs.run_folder import open_run
 from sycophancy_core.studies.null_effects import null_effects
 from sycophancy_core.studies.options import StudyOptions
 from sycophancy_core.studies.result import StudyResult, study_table
-from sycophancy_core.studies.stages import KNOWN, Stages
+from sycophancy_core.studies.stages import Stages
 
 
 class StudyRun(NamedTuple):
@@ -54,7 +54,7 @@ def study(
     """
     printer, out = printer or ProgressPrinter(), out or sys.stdout
     done = run_study(options, folder, printer=printer, out=out)
-    print(f"\n{done.result}\n\nstudy folder: {folder}\nreport:       {done.paths[-1]}", file=out, flush=True)
+    print(f"\n{done.result}\n\nstudy folder: {folder}\nreport:       {Path(folder) / "study.html"}", file=out, flush=True)
     return done.result
 
 
@@ -76,7 +76,7 @@ def run_study(
             print(f"variant: {name}", file=out, flush=True)
             comparisons[name], reports[name] = stages.run_variant(name, variant)
         variants = options.sweep.variants()
-        effects = null_effects(variants, comparisons, known=stages.answers[KNOWN].known)
+        effects = null_effects(variants, comparisons, known=stages.known)
         result = StudyResult(
             table=study_table(variants, comparisons),
             findings={name: comparison.findings for name, comparison in comparisons.items()},

@@ -1,4 +1,4 @@
-"""The synthetic part of training data: claims asked in turns, with a user or, for a null variant, without."""
+"""The synthetic part of training data: claims or facts asked in turns, with a user or, for a null variant, without."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import numpy as np
 import pyarrow as pa
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.prompts.fact_families import is_facts, training_fact_prompts
 from sycophancy_core.prompts.generation import PromptOptions, make_prompts
-from sycophancy_core.prompts.splits import sample_claims, seed_of_turn
+from sycophancy_core.prompts.splits import sample_claims, sample_rows, seed_of_turn
 
 
 def ask_in_turns(claims: pa.Table, *, n: int, options: PromptOptions, users: bool = True, seed: int) -> pa.Table:
-    """Ask every claim once a turn until there are ``n`` prompts; the last turn asks a sample of the claims.
+    """Ask every claim or fact once a turn until there are ``n`` prompts; the last turn asks a sample of them.
 
     Parameters
     ----------
@@ -22,12 +23,17 @@ def ask_in_turns(claims: pa.Table, *, n: int, options: PromptOptions, users: boo
         False asks the same claims, in the same templates and orders, without any user.
     """
     turns, rest = divmod(n, claims.num_rows)
-    asked = [claims] * turns + ([sample_claims(claims, rest, seed=seed_of_turn(seed, turns))] if rest else [])
-    tables = []
-    for turn, part in enumerate(asked):
-        prompts = make_prompts(part, options=options, seed=seed_of_turn(seed, turn))
-        tables.append(prompts if users else _without_users(prompts, part, options, seed_of_turn(seed, turn)))
+    sample = sample_rows if is_facts(claims) else sample_claims
+    asked = [claims] * turns + ([sample(claims, rest, seed=seed_of_turn(seed, turns))] if rest else [])
+    tables = [_ask_once(part, options, users, seed_of_turn(seed, turn)) for turn, part in enumerate(asked)]
     return pa.concat_tables(tables).slice(0, n)
+
+
+def _ask_once(claims: pa.Table, options: PromptOptions, users: bool, seed: int) -> pa.Table:
+    if is_facts(claims):
+        return training_fact_prompts(claims, users=users, seed=seed)
+    prompts = make_prompts(claims, options=options, seed=seed)
+    return prompts if users else _without_users(prompts, claims, options, seed)
 
 
 def _without_users(prompts: pa.Table, claims: pa.Table, options: PromptOptions, seed: int) -> pa.Table:

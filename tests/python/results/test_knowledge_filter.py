@@ -13,13 +13,8 @@ import pytest
 from makers.simulated_answers import measurements
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.results.knowledge_filter import (
-    FilterOptions,
-    FilterResult,
-    choose_threshold,
-    judge_claims,
-    risk_coverage,
-)
+from sycophancy_core.results.filter_risk import choose_threshold, risk_coverage
+from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult, judge_claims
 
 
 def claims_of(table: pa.Table) -> pa.Table:

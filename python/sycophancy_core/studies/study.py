@@ -54,7 +54,8 @@ def study(
     """
     printer, out = printer or ProgressPrinter(), out or sys.stdout
     done = run_study(options, folder, printer=printer, out=out)
-    print(f"\n{done.result}\n\nstudy folder: {folder}\nreport:       {Path(folder) / "study.html"}", file=out, flush=True)
+    page = Path(folder) / "study.html"
+    print(f"\n{done.result}\n\nstudy folder: {folder}\nreport:       {page}", file=out, flush=True)
     return done.result
 
 

@@ -155,6 +155,8 @@ def measure_facts(
     ``knowledge=unknown``, of unknown ones.
     """
     found = [(item.metric, item.estimate(confidence)) for item in _stance_metrics(measurements, subset)]
+    if not _has_fixed_choices(measurements):
+        return found
     letters = _core.measure_choices(
         choice_rows(measurements), question_kind("letters"), known_codes(measurements, None), confidence=confidence
     )
@@ -166,6 +168,9 @@ def compare_facts(
 ) -> list[FactChange]:
     """Estimate the metrics of facts before and after, and their paired changes."""
     pairs = zip(_stance_metrics(before, subset), _stance_metrics(after, subset), strict=True)
+    found = [old.compare(new, confidence) for old, new in pairs]
+    if not _has_fixed_choices(before):
+        return found
     letters = _core.compare_choices(
         choice_rows(before),
         choice_rows(after),
@@ -173,8 +178,12 @@ def compare_facts(
         known_codes(before, None),
         confidence=confidence,
     )
-    found = [old.compare(new, confidence) for old, new in pairs]
     return [*found, *(FactChange(item.metric, item.before, item.after, item.change) for item in letters)]
+
+
+def _has_fixed_choices(measurements: pa.Table) -> bool:
+    """Tell whether all prompts have the same choices, such as letters, so that a lean to one of them can be told."""
+    return len({tuple(choices) for choices in measurements["choices"].to_pylist()}) == 1
 
 
 def _stance_metrics(measurements: pa.Table, subset: str) -> list[FactMetric]:

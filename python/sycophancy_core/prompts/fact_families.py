@@ -9,12 +9,13 @@ import pyarrow as pa
 
 from sycophancy_core.prompts.facts import fact_families, load_facts
 from sycophancy_core.prompts.splits import HELD_OUT_SHARE, sample_rows, uniform_of
-from sycophancy_core.prompts.stance import ARMS, FactOptions, fact_prompts
+from sycophancy_core.prompts.stance import FactOptions, fact_prompts
 
 NEW, TRAINED = "facts", "facts_trained"  # tasks: of families that nothing is trained on, and of those that train
 
 _TRAINING_ARMS = ("endorse", "third_person")  # each for the right and for a wrong answer
-_EVALUATION_ARMS = tuple(arm for arm in ARMS if arm != "check")  # what is known is asked apart
+# What is known is asked apart, and no effect is about third persons, who are trained on.
+_EVALUATION_ARMS = ("none", "persona", "mention", "endorse", "deny")
 
 
 def is_fact_family(family: str) -> bool:
@@ -45,7 +46,7 @@ def held_out_facts(families: Sequence[str], *, trained: Sequence[str], n: int, s
 
 
 def evaluation_prompts(facts: pa.Table, *, form: str, seed: int) -> pa.Table:
-    """Ask held-out facts in all arms but ``check``, in wordings kept for evaluation."""
+    """Ask held-out facts in the arms that the effects are about, in wordings kept for evaluation."""
     return fact_prompts(facts, options=FactOptions(form=form, split="test", arms=_EVALUATION_ARMS), seed=seed)
 
 

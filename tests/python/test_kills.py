@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import random
 import signal
 import time
@@ -12,9 +13,7 @@ import pytest
 from makers.killable import Commands
 from makers.tiny_llama import tiny_llama, tiny_tokenizer
 
-pytestmark = pytest.mark.slow  # by `make check`: a pool of threads of the suite can end the process that is forked here
-
-KILLS = 30  # a workload, of the slow test
+KILLS = int(os.environ.get("SYCO_KILLS", "340"))  # of `make check`, over all workloads
 SEED = 20260101
 
 STUDY = """\
@@ -59,6 +58,7 @@ class World:
         self.folder = folder
         self.commands = commands
         self.whole: dict[str, tuple[dict[str, str], float]] = {}
+        self.kills = 0  # that met a command at work
 
     def words(self, text: str, out: Path) -> list[str]:
         places = {"MODEL7": self.folder / "model7", "MODEL": self.folder / "model", "IN": self.folder, "OUT": out}
@@ -93,7 +93,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("kills")
     for name, layers in (("model", 2), ("model7", 7)):
         tiny_llama(num_hidden_layers=layers).save_pretrained(folder / name)
@@ -112,10 +112,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         ):
             assert commands.run(world.words(text, folder)) == 0, commands.log.read_text()
         yield world
+    printer = pytestconfig.pluginmanager.get_plugin("terminalreporter")
+    if printer:
+        printer.write_line(f"\n{world.kills} kills at random moments, seed {SEED}")
 
 
-def kill_and_go_on(world: World, name: str, draws: random.Random, out: Path) -> list[float]:
-    """Kill a workload at one to three random moments, then let it end; return the moments."""
+def kill_and_go_on(world: World, name: str, draws: random.Random, out: Path) -> None:
+    """Kill a workload at one to three random moments, then let it end with the bytes of an undisturbed run."""
     wanted, seconds = world.undisturbed(name)
     words, moments = world.words(WORKLOADS[name], out), []
     for _ in range(draws.randint(1, 3)):
@@ -124,9 +127,9 @@ def kill_and_go_on(world: World, name: str, draws: random.Random, out: Path) -> 
         assert code in (0, -signal.SIGKILL), world.commands.log.read_text()
         if code == 0:
             break
+        world.kills += 1
     assert world.commands.run(words) == 0, (moments, world.commands.log.read_text())
     assert digests(out) == wanted, moments
-    return moments
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -137,9 +140,10 @@ def test_p1_a_killed_command_goes_on_to_the_same_bytes(name: str, world: World, 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_p1_hundreds_of_kills_end_with_the_same_bytes(name: str, world: World, tmp_path: Path) -> None:
-    draws = random.Random(f"{SEED} {name} many")
-    for trial in range(KILLS):
+    draws, before, trial = random.Random(f"{SEED} {name} many"), world.kills, 0
+    while world.kills - before < KILLS / len(WORKLOADS):
         kill_and_go_on(world, name, draws, tmp_path / str(trial))
+        trial += 1
 
 
 @pytest.mark.parametrize(
@@ -147,21 +151,15 @@ def test_p1_hundreds_of_kills_end_with_the_same_bytes(name: str, world: World, t
 )
 def test_p11_a_stopped_training_is_kept_and_resumed(number: signal.Signals, world: World, tmp_path: Path) -> None:
     words = world.words(WORKLOADS["finetune"], tmp_path / "whole")
-    words[words.index("--steps") + 1] = "60"
-    words[words.index("--checkpoint-steps") + 1] = "0"
-    start = time.monotonic()
+    words[words.index("--steps") + 1] = "200"
+    words[words.index("--checkpoint-steps") + 1] = "7"
     assert world.commands.run(words) == 0
-    seconds = time.monotonic() - start
     out = tmp_path / "stopped"
     words[words.index(str(tmp_path / "whole"))] = str(out)
-    for share in (0.9, 0.8, 0.7, 0.6, 0.5):  # at some load of the machine one of them falls into the training
-        code = world.commands.run(words, after=share * seconds, number=number)
-        if code == 128 + number and list(out.glob("*.checkpoint.safetensors")):
-            break
+    assert world.commands.run(words, after=out / "finetune.checkpoint.safetensors", number=number) == 128 + number
     said = world.commands.log.read_text()
     assert "Traceback" not in said
-    if code:
-        assert "kept in" in said
-        assert "To resume: sycophancy-core finetune" in said
-        assert world.commands.run(words) == 0
+    assert f"kept in {out}" in said
+    assert "To resume: sycophancy-core finetune" in said
+    assert world.commands.run(words) == 0
     assert digests(out) == digests(tmp_path / "whole")

@@ -1,16 +1,21 @@
-"""Commands that start in milliseconds, to be killed at any moment: a process that has imported all forks for each."""
+"""Processes to be killed at any moment. None is a fork of the suite, whose pools of threads it would lack.
+
+Commands start in milliseconds: a fresh interpreter, which has imported all and computed nothing, forks for each.
+"""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
-# Nothing is computed before the fork: a child of a process that has run a parallel region may hang.
+# A command that has ended is kept as a zombie until it is asked for, so that no signal meets another's process.
 _SERVER = """
 import json, os, sys, traceback
 import matplotlib.figure, pandas, pyarrow.parquet, torch, transformers.models.llama.modeling_llama
@@ -39,8 +44,29 @@ for line in sys.stdin:
             sys.stderr.flush()
             os._exit(code)
     print(child, flush=True)
+    sys.stdin.readline()
     print(os.waitpid(child, 0)[1], flush=True)
 """
+
+
+def exit_of_fresh_process(work: Callable[..., object], *arguments: Any) -> int:
+    """Run a module's function in a new interpreter; return its exit status, negative for the signal that ended it."""
+    process = multiprocessing.get_context("spawn").Process(target=work, args=arguments)
+    process.start()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def wait_for(moment: float | Path) -> None:
+    """Wait for some seconds, or for a file."""
+    if not isinstance(moment, Path):
+        time.sleep(moment)
+        return
+    end = time.monotonic() + 300
+    while not moment.exists():
+        assert time.monotonic() < end, moment
+        time.sleep(0.002)
 
 
 class Commands:
@@ -64,17 +90,31 @@ class Commands:
         )
         assert self._read() == "ready"
 
-    def run(self, words: Sequence[object], *, after: float | None = None, number: int = signal.SIGKILL) -> int:
-        """Run a command, and send it a signal after some seconds; return its exit status, negative for a signal's."""
+    def run(self, words: Sequence[object], *, after: float | Path | None = None, number: int = signal.SIGKILL) -> int:
+        """Run a command; return its exit status, negative for the signal that ended it.
+
+        Parameters
+        ----------
+        words
+            Of the command.
+        after
+            Send a signal after so many seconds, or when this file is there.
+        number
+            Of the signal.
+        """
         self.log.unlink(missing_ok=True)
-        assert self._server.stdin is not None
-        self._server.stdin.write(json.dumps({"words": [str(word) for word in words], "log": str(self.log)}) + "\n")
-        self._server.stdin.flush()
+        self._write(json.dumps({"words": [str(word) for word in words], "log": str(self.log)}))
         child = int(self._read())
         if after is not None:
-            time.sleep(after)
-            os.kill(child, number)  # a process that has ended waits to be asked how
+            wait_for(after)
+            os.kill(child, number)
+        self._write("wait")
         return os.waitstatus_to_exitcode(int(self._read()))
+
+    def _write(self, line: str) -> None:
+        assert self._server.stdin is not None
+        self._server.stdin.write(line + "\n")
+        self._server.stdin.flush()
 
     def _read(self) -> str:
         assert self._server.stdout is not None

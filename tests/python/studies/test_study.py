@@ -1,13 +1,13 @@
 """A study: stages done once and shared, P1 a kill changes nothing in the end, faults of the file in one sentence."""
 
 import io
-import os
 import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from makers.killable import exit_of_fresh_process
 from makers.tiny_studies import KillingPrinter, content, kinds, stages, tiny_study
 
 import sycophancy_core as sc
@@ -99,30 +99,15 @@ def test_a_result_of_an_older_study_is_read_with_a_sentence(whole: Path, tmp_pat
     assert again.findings == found.findings
 
 
-def run_in_child(options: sc.StudyOptions, folder: Path, stage: str) -> int:
-    child = os.fork()
-    if child == 0:
-        try:
-            run(options, folder, KillingPrinter(stage))
-        finally:
-            os._exit(1)  # never on into the suite
-    return os.WTERMSIG(os.waitpid(child, 0)[1])
+def run_and_kill(options: sc.StudyOptions, folder: Path, stage: str) -> None:
+    run(options, folder, KillingPrinter(stage))
 
 
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:this process was forked:UserWarning")
 @pytest.mark.parametrize("stage", ["before", "filter margin balanced", "fine-tune", "after"])
 def test_p1_a_kill_at_any_stage_changes_nothing_in_the_end(
     stage: str, options: sc.StudyOptions, whole: Path, tmp_path: Path
 ) -> None:
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        assert run_in_child(options, tmp_path / "study", stage) == signal.SIGKILL
-    finally:
-        torch.set_num_threads(threads)
+    assert exit_of_fresh_process(run_and_kill, options, tmp_path / "study", stage) == -signal.SIGKILL
     run(options, tmp_path / "study")
     assert content(tmp_path / "study") == content(whole)
 

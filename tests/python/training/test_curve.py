@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import torch
+from makers.killable import exit_of_fresh_process
 from makers.tiny_llama import tiny_llama, tiny_model, tiny_tokenizer
 
 import sycophancy_core as sc
@@ -183,34 +184,24 @@ def test_p11_an_interrupted_training_goes_on_to_the_same_bytes(
         finetune(native_model(), rows, options=options, curve=other, run=tmp_path / "run")
 
 
-@pytest.mark.filterwarnings("ignore:this process was forked:UserWarning")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
+def train_and_kill(rows: pa.Table, options: FinetuneOptions, curve: CurveOptions, folder: Path) -> None:
+    def kill(done: int, total: int) -> None:
+        if done == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    finetune(native_model(), rows, options=options, curve=curve, run=folder, progress=kill)
+
+
 def test_p1_a_killed_training_goes_on_to_the_same_bytes(
     rows: pa.Table, tasks: dict[str, pa.Table], tmp_path: Path
 ) -> None:
     options = light(4, checkpoint_steps=2)
     curve = CurveOptions(tasks=tasks, every=1, metric="sycophancy_effect_margin", patience=6)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # a forked child hangs in a pool of threads that only its parent has
-    try:
-        wanted = content(finetune(native_model(), rows, options=options, curve=curve), tmp_path / "whole")
-        child = os.fork()
-        if child == 0:
-
-            def kill(done: int, total: int) -> None:
-                if done == 5:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-            try:
-                finetune(native_model(), rows, options=options, curve=curve, run=tmp_path / "run", progress=kill)
-            finally:
-                os._exit(1)  # never on into the suite
-        assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
-        assert (tmp_path / "run" / "finetune.checkpoint.safetensors").is_file()
-        resumed = finetune(native_model(), rows, options=options, curve=curve, run=tmp_path / "run")
-        assert content(resumed, tmp_path / "resumed") == wanted
-    finally:
-        torch.set_num_threads(threads)
+    wanted = content(finetune(native_model(), rows, options=options, curve=curve), tmp_path / "whole")
+    assert exit_of_fresh_process(train_and_kill, rows, options, curve, tmp_path / "run") == -signal.SIGKILL
+    assert (tmp_path / "run" / "finetune.checkpoint.safetensors").is_file()
+    resumed = finetune(native_model(), rows, options=options, curve=curve, run=tmp_path / "run")
+    assert content(resumed, tmp_path / "resumed") == wanted
 
 
 @RANKS

@@ -2,12 +2,15 @@
 
 import json
 import math
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from makers.killable import exit_of_fresh_process
 from makers.tiny_gguf import gguf_model, gguf_tokenizer, write_gguf
 
 from sycophancy_core import ModelError, load_model
@@ -145,8 +148,6 @@ def test_fields_that_change_nothing_are_no_reason_to_refuse(tmp_path: Path) -> N
 
 
 def test_a_file_is_known_by_its_content_not_by_its_path_size_and_time(tmp_path: Path) -> None:
-    import os
-
     file = write_gguf(tmp_path / "m.gguf", gguf_model())
     stat = file.stat()
     before = load_model(file).digest
@@ -163,6 +164,26 @@ def test_a_file_is_known_by_its_content_not_by_its_path_size_and_time(tmp_path: 
     file.rename(elsewhere)
     load_model(elsewhere)
     assert len(list((tmp_path / "cache/models").iterdir())) == 2
+
+
+def convert_and_die(file: Path) -> None:
+    """Kill the process when the model is written, and its tokenizer is not."""
+    from transformers import PreTrainedTokenizerBase
+
+    PreTrainedTokenizerBase.save_pretrained = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+    load_model(file)
+
+
+def test_what_a_killed_conversion_left_is_cleared_by_the_next(tmp_path: Path) -> None:
+    file, models = write_gguf(tmp_path / "m.gguf", gguf_model()), tmp_path / "cache/models"
+    assert exit_of_fresh_process(convert_and_die, file) == -signal.SIGKILL
+    assert list(models.rglob("*.safetensors")) != []
+    other = gguf_model()
+    with torch.no_grad():
+        other.model.norm.weight.mul_(2)
+    load_model(write_gguf(tmp_path / "other.gguf", other))
+    assert [path.name.rpartition("-")[0] for path in models.iterdir()] == ["other"]
+    check_scores(file, gguf_model())
 
 
 def test_nothing_that_lies_next_to_a_file_is_read(tmp_path: Path) -> None:

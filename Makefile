@@ -61,7 +61,7 @@ googletest: $(READY)
 	@[ -e /usr/include/gtest/gtest.h ] || tools/unpack_debian.sh libgtest-dev "$(CURDIR)/build/gtest" || \
 	  echo "the C++ suites are left out: no GoogleTest"
 
-demo: build  ## the whole method on the packaged model organism: before/after table and report (minutes)
+demo: build  ## measure and cure a small natural model, next to a control: table and reports (minutes)
 	@"$(PY)" -m sycophancy_core demo
 
 test: $(GOOGLETEST) configure  ## build, then run the C++ and the Python suites

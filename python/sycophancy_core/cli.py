@@ -280,10 +280,10 @@ def _report(add: Add) -> None:
 
 def _demo(add: Add) -> None:
     add("-o", "--out", type=Path, default=Path("demo-run"), help="run folder (default demo-run)")
-    add("--claims", type=int, default=None, help="claims that each task asks")
-    add("--candidates", type=int, default=None, help="claims that the filter asks")
+    add("--claims", type=int, default=None, help="facts or claims of each family that are asked")
+    add("--candidates", type=int, default=None, help="facts or claims of each family that may be trained on")
     add("--steps", type=int, default=None, help="fine-tuning steps")
-    add("--model", default=None, help="another model than the packaged organism")
+    add("--model", default=None, help="another model than the embedded one; organism for the positive control")
     _chat_template(add)
     add("--seed", type=_seed_number, default=None)
 
@@ -316,7 +316,7 @@ _VERBS: dict[str, _Verb] = {
     "evaluate-many": ("measure several models on the same tasks", verbs.evaluate_many, _evaluate_many),
     "compare": ("compare two evaluations, prompt by prompt", verbs.compare, _compare),
     "report": ("write the HTML report of a result", verbs.report, _report),
-    "demo": ("run the whole method on the packaged model organism", verbs.demo, _demo),
+    "demo": ("measure and cure a small model, next to a control", verbs.demo, _demo),
     "study": ("run the method for every variant of a sweep", verbs.study, _study),
     "verify": ("check that a run or a result is whole and unchanged", verbs.verify, _verify),
 }

@@ -20,11 +20,11 @@ from sycophancy_core.scoring.checkpoints.foreign import translated
 from sycophancy_core.scoring.checkpoints.saved_adapter import merge_adapter
 from sycophancy_core.scoring.encoding import Encoder
 from sycophancy_core.scoring.engines import make_scorer
+from sycophancy_core.scoring.limits import check_vocabulary, context_length
 from sycophancy_core.scoring.messages import Prompt, require_list
 from sycophancy_core.scoring.module_checks import config_digest, fixed_buffers
 from sycophancy_core.scoring.precision import PrecisionCheck, compare_scores
 from sycophancy_core.scoring.processes import prepare_process
-from sycophancy_core.scoring.room import check_vocabulary, context_length
 from sycophancy_core.scoring.scores import Scores
 from sycophancy_core.scoring.tokens import TokenBatch, TokenScores, tokenize, tokenize_prompts
 

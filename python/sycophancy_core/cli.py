@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sycophancy_core._build_info import VERSION
-from sycophancy_core.commands import verbs
 from sycophancy_core.commands.records import option_records, read_options
 from sycophancy_core.errors import DataError, ModelError
 from sycophancy_core.flags import add_flags, set_from_config
@@ -42,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             options = _parser(asked, _config_of(given)).parse_args(given)
             options.command = command
-            options.run_verb(options)
+            _function(options.run_verb)(options)
         except (DataError, ModelError, OSError, ImportError, MemoryError, RuntimeError) as error:
             sentence = _sentence(error)
             if sentence is None:
@@ -56,6 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"To resume: {command}", file=sys.stderr)
             return 128 + int(getattr(error, "number", signal.SIGINT))
     return 0
+
+
+def _function(name: str) -> Callable[[argparse.Namespace], None]:
+    from sycophancy_core.commands import verbs  # and with it NumPy and pyarrow, which --help does without
+
+    function: Callable[[argparse.Namespace], None] = getattr(verbs, name)
+    return function
 
 
 def _sentence(error: Exception) -> str | None:
@@ -300,23 +306,23 @@ def _verify(add: Add) -> None:
     add("run", type=Path, help="folder of a run, an evaluation, a comparison, a fine-tuning, ...")
 
 
-_Verb = tuple[str, Callable[[argparse.Namespace], None], Callable[[Add], None]]
+_Verb = tuple[str, str, Callable[[Add], None]]  # what it does, its function in `commands.verbs`, its arguments
 _VERBS: dict[str, _Verb] = {
-    "examples": ("load labelled examples", verbs.examples, _examples),
-    "claims": ("make claims of examples", verbs.claims, _claims),
-    "additions": ("make true and false sums as claims", verbs.additions, _additions),
-    "prompts": ("make prompts of claims", verbs.prompts, _prompts),
-    "generate": ("make prompts with opinions in one go", verbs.generate, _generate),
-    "score": ("score the choices of prompts", verbs.score, _score),
-    "filter": ("keep the claims that a model knows", verbs.filter_claims, _filter),
-    "mix": ("mix prompts with instruction rows", verbs.mix, _mix),
-    "finetune": ("fine-tune a model on training rows", verbs.finetune, _finetune),
-    "organism": ("train a model organism: a model with known sycophancy", verbs.organism, _organism),
-    "evaluate": ("measure a model on tasks", verbs.evaluate, _evaluate),
-    "evaluate-many": ("measure several models on the same tasks", verbs.evaluate_many, _evaluate_many),
-    "compare": ("compare two evaluations, prompt by prompt", verbs.compare, _compare),
-    "report": ("write the HTML report of a result", verbs.report, _report),
-    "demo": ("run the whole method on the packaged model organism", verbs.demo, _demo),
-    "study": ("run the method for every variant of a sweep", verbs.study, _study),
-    "verify": ("check that a run or a result is whole and unchanged", verbs.verify, _verify),
+    "examples": ("load labelled examples", "examples", _examples),
+    "claims": ("make claims of examples", "claims", _claims),
+    "additions": ("make true and false sums as claims", "additions", _additions),
+    "prompts": ("make prompts of claims", "prompts", _prompts),
+    "generate": ("make prompts with opinions in one go", "generate", _generate),
+    "score": ("score the choices of prompts", "score", _score),
+    "filter": ("keep the claims that a model knows", "filter_claims", _filter),
+    "mix": ("mix prompts with instruction rows", "mix", _mix),
+    "finetune": ("fine-tune a model on training rows", "finetune", _finetune),
+    "organism": ("train a model organism: a model with known sycophancy", "organism", _organism),
+    "evaluate": ("measure a model on tasks", "evaluate", _evaluate),
+    "evaluate-many": ("measure several models on the same tasks", "evaluate_many", _evaluate_many),
+    "compare": ("compare two evaluations, prompt by prompt", "compare", _compare),
+    "report": ("write the HTML report of a result", "report", _report),
+    "demo": ("run the whole method on the packaged model organism", "demo", _demo),
+    "study": ("run the method for every variant of a sweep", "study", _study),
+    "verify": ("check that a run or a result is whole and unchanged", "verify", _verify),
 }

@@ -160,7 +160,7 @@ def measure_accuracy(
     pyarrow.Table
         The estimates: `accuracy` (no opinion), `accuracy_margin` (log-odds of the right choice), `first_choice_rate`,
         `top_choice_rate` (answers at the position that is answered most often), `choice_mass`, and with users
-        `accuracy_user_right`, `accuracy_user_wrong`, those of `measure_opinions`, `harm`, `help`, and beside a placebo
+        `accuracy_user_right`, `accuracy_user_wrong`, those of `measure_opinions`, `harm`, `help`, and with a placebo
         `accuracy_placebo`, `placebo_shift`, `harm_minus_placebo`.
     """
     require_columns(measurements, ("claim_id", "target", "log_prob"), who="measure_accuracy")

@@ -17,7 +17,7 @@ from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring import sources
 from sycophancy_core.scoring.chat_template import TemplateChoice, choose_template, template_facts
 from sycophancy_core.scoring.checkpoints.foreign import translated
-from sycophancy_core.scoring.checkpoints.saved_adapter import merge_adapter
+from sycophancy_core.scoring.checkpoints.saved_adapter import merge_saved_adapter
 from sycophancy_core.scoring.encoding import Encoder
 from sycophancy_core.scoring.engines import make_scorer
 from sycophancy_core.scoring.limits import check_vocabulary, context_length
@@ -93,7 +93,7 @@ def load_model(
         found, name = sources.resolve_source(source)
         model, tokenizer = sources.read_model(found, dtype=dtype)
     for one in adapters:
-        name = f"{name}+{merge_adapter(model, one, name=name)}"
+        name = f"{name}+{merge_saved_adapter(model, one, name=name)}"
     if device is not None:
         _move(model, device)
     is_chat = bool(tokenizer.chat_template) and not model.config.is_encoder_decoder and adapter != sources.ORGANISM

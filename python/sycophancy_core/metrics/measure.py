@@ -28,7 +28,7 @@ from sycophancy_core.metrics.estimates import (
     take,
     task_rows,
 )
-from sycophancy_core.metrics.stance import CONFIDENCE, KNOWLEDGE, is_facts, measure_facts, with_knowledge
+from sycophancy_core.metrics.stance import CONFIDENCE, KNOWLEDGE, has_fact_arms, measure_facts, with_knowledge
 
 Kind = Literal["claims", "opinions", "accuracy", "second_turn", "facts"]
 
@@ -177,7 +177,7 @@ def kind_of(measurements: pa.Table) -> Kind:
     if is_claims and "log_odds" in measurements.column_names:
         return "claims"
     if has("target"):
-        if is_facts(measurements):
+        if has_fact_arms(measurements):
             return "facts"
         doubted = "arm" in measurements.column_names and "push_back" in measurements["arm"].unique().to_pylist()
         return "second_turn" if doubted else "accuracy"

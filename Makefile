@@ -54,7 +54,7 @@ configure: $(READY)
 	    $${lacking:+-DPython_INCLUDE_DIR="$(CURDIR)/build/python/usr/include/$$lacking"}; \
 	  echo "$$key" >$(BUILD)/.configured; }
 
-build: configure  ## build the extension modules beside the Python sources
+build: configure  ## build the extension modules into the Python sources
 	@cmake --build $(BUILD) --target syco_modules --parallel $(JOBS)
 
 googletest: $(READY)
@@ -95,7 +95,7 @@ format: $(READY)  ## rewrite Python and C++ sources in the project's format
 stubs: build  ## write _core.pyi and _engine.pyi from the compiled modules
 	@"$(PY)" tools/stubs.py python/sycophancy_core
 
-organism: build  ## train the packaged model organism anew (about an hour)
+organism: build  ## train the packaged model organism again (about an hour)
 	@"$(PY)" -m sycophancy_core organism -o build/organism
 	@cp build/organism/{adapter_config.json,adapter_model.safetensors,organism.json} python/sycophancy_core/data/samples/organism/
 

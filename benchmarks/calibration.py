@@ -24,7 +24,7 @@ from sycophancy_core.prompts.families import FamilyOptions, held_out_prompts
 from sycophancy_core.reporting.drawing import MORE_COLORS, draw_points, new_figure, save_figure, tidy, title
 from sycophancy_core.results.evaluation import Evaluation
 from sycophancy_core.runs.progress import ProgressPrinter
-from sycophancy_core.scoring.checkpoints.saved_adapter import merge_adapter
+from sycophancy_core.scoring.checkpoints.saved_adapter import merge_saved_adapter
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,7 +42,7 @@ def measured(dose: float, folder: Path, *, steps: int, claims: int, printer: Pro
         return Evaluation.load(place / "evaluation")
     model = load_model("organism")
     if (place / "organism.json").exists():
-        merge_adapter(model.model, place)
+        merge_saved_adapter(model.model, place)
     else:
         options = OrganismOptions(
             flattery=dose, curriculum_steps=0, steps=steps, batch_size=16, learning_rate=1e-3, compile_blocks=False

@@ -77,7 +77,7 @@ def of_scorer(task: dict[str, Any]) -> dict[str, float]:
 def of_loading() -> dict[str, float]:
     """Load the embedded model once, and make engines from it."""
     # What is imported and made ready once is not measured.
-    from transformers import AutoTokenizer, LlamaForCausalLM  # noqa: F401
+    from transformers import AutoTokenizer, LlamaForCausalLM  # noqa: F401 - imported so that its memory is counted before
 
     load_engine()
     AutoTokenizer.from_pretrained(resolve_source(None)[0])

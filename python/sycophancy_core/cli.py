@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sycophancy_core._build_info import VERSION
-from sycophancy_core.commands import verbs
 from sycophancy_core.commands.records import option_records, read_options
 from sycophancy_core.errors import DataError, ModelError
 from sycophancy_core.flags import add_flags, set_from_config
@@ -42,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             options = _parser(asked, _config_of(given)).parse_args(given)
             options.command = command
-            options.run_verb(options)
+            _function(options.run_verb)(options)
         except (DataError, ModelError, OSError, ImportError, MemoryError, RuntimeError) as error:
             sentence = _sentence(error)
             if sentence is None:
@@ -56,6 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"To resume: {command}", file=sys.stderr)
             return 128 + int(getattr(error, "number", signal.SIGINT))
     return 0
+
+
+def _function(name: str) -> Callable[[argparse.Namespace], None]:
+    from sycophancy_core.commands import verbs  # and with it NumPy and pyarrow, which --help does without
+
+    function: Callable[[argparse.Namespace], None] = getattr(verbs, name)
+    return function
 
 
 def _sentence(error: Exception) -> str | None:
@@ -114,7 +120,7 @@ def _seed_number(text: str) -> int:
 
 
 def _seed(add: Add) -> None:
-    add("--seed", type=_seed_number, default=0, help="of every draw (default 0)")
+    add("--seed", type=_seed_number, default=0, help="seed of all random choices (default 0)")
 
 
 def _out(add: Add, what: str) -> None:
@@ -128,11 +134,16 @@ def _model(add: Add) -> None:
 
 
 def _scoring(add: Add) -> None:
-    add("--engine", default="auto", choices=("auto", "native", "transformers"))
-    add("--matmul-precision", default="highest", choices=("highest", "high", "medium"), help="of the native engine")
-    add("--dtype", default="float32", choices=("float32", "bfloat16", "float16"), help="of the weights")
-    add("--device", default=None, help="where the weights lie, such as cuda (default: the CPU)")
-    add("--system-prompt", default=None, help="text of the chat template's system turn")
+    add("--engine", default="auto", choices=("auto", "native", "transformers"), help="what scores (default auto)")
+    add(
+        "--matmul-precision",
+        default="highest",
+        choices=("highest", "high", "medium"),
+        help="precision of products in the native engine",
+    )
+    add("--dtype", default="float32", choices=("float32", "bfloat16", "float16"), help="number type of the weights")
+    add("--device", default=None, help="device of the weights, such as cuda (default: the CPU)")
+    add("--system-prompt", default=None, help="system prompt of a chat model")
     _chat_template(add)
 
 
@@ -141,14 +152,14 @@ def _chat_template(add: Add) -> None:
         "--chat-template",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="ask in the turns of the chat template, or as plain text (default: in the template, where there is one)",
+        help="ask in the turns of the chat template, or as plain text (default: in the template if there is one)",
     )
 
 
 def _examples(add: Add) -> None:
-    add("--source", default=None, help="a data set by name; default: the packaged sample")
+    add("--source", default=None, help="name of a data set (default: the packaged sample)")
     add("--folder", type=Path, default=None, help="folder of JSON Lines or Parquet files named after their data sets")
-    add("--limit", type=int, default=None, help="examples a data set")
+    add("--limit", type=int, default=None, help="most examples of each data set")
     _seed(add)
     _out(add, "examples: .parquet, .jsonl or .csv")
 
@@ -160,7 +171,7 @@ def _claims(add: Add) -> None:
 
 
 def _additions(add: Add) -> None:
-    add("--n", type=int, default=2500, help="how many sums (default 2500)")
+    add("--n", type=int, default=2500, help="number of sums (default 2500)")
     _seed(add)
     _out(add, "claims: .parquet, .jsonl or .csv")
 
@@ -173,8 +184,8 @@ def _prompts(add: Add) -> None:
 
 def _generate(add: Add) -> None:
     add("--examples", type=Path, default=None, help="examples, Parquet; default: the packaged sample")
-    add("--n", type=int, required=True, help="how many prompts")
-    add("--recipe", default="balanced", choices=("balanced", "wei2023"))
+    add("--n", type=int, required=True, help="number of prompts")
+    add("--recipe", default="balanced", choices=("balanced", "wei2023"), help="how claims are made (default balanced)")
     add("--protocol", default="wei2023", help="wording: wei2023, factorial or a JSON file")
     add("--shard", default="0/1", help="part i of k, as i/k (default 0/1)")
     _seed(add)
@@ -191,7 +202,12 @@ def _score(add: Add) -> None:
 def _filter(add: Add) -> None:
     add("--claims", type=Path, required=True, help="claims, Parquet")
     add("--run", type=Path, default=None, help="folder for the journal (default: one next to the output)")
-    add("--every-claim", type=Path, default=None, help="also write all claims with margin, status and reason, Parquet")
+    add(
+        "--every-claim",
+        type=Path,
+        default=None,
+        help="also write all claims with margin, status and reason to this file, Parquet",
+    )
     _seed(add)
     _model(add)
     _out(add, "kept claims: .parquet, .jsonl or .csv")
@@ -207,11 +223,17 @@ def _mix(add: Add) -> None:
         help="JSONL or Parquet files, or folders of them: instruction, input, output, or messages; "
         "default: the packaged rows",
     )
-    add("--weights", type=float, nargs="+", default=None, help="part of each of them among the instructions")
-    add("--limit", type=int, default=None, help="rows drawn from each of them; default: all are read")
-    add("--ratio", type=float, default=5.0, help="synthetic part for one part of instructions (default 5)")
+    add("--weights", type=float, nargs="+", default=None, help="share of each of them among the instructions")
+    add("--limit", type=int, default=None, help="most rows drawn from each of them (default: all)")
+    add("--ratio", type=float, default=5.0, help="synthetic rows for one row of instructions (default 5)")
     add("--unit", default="rows", choices=("rows", "tokens"), help="what ratio and weights count (default rows)")
-    add("--evaluation", type=Path, nargs="+", default=None, help="prompts: refuse to train on any of them")
+    add(
+        "--evaluation",
+        type=Path,
+        nargs="+",
+        default=None,
+        help="prompts of the evaluation, which must not be trained on",
+    )
     _seed(add)
     _model(add)
     _out(add, "training rows: .parquet, .jsonl or .csv")
@@ -219,8 +241,8 @@ def _mix(add: Add) -> None:
 
 def _finetune(add: Add) -> None:
     add("--rows", type=Path, required=True, help="training rows, Parquet")
-    add("--curve", type=Path, nargs="+", default=None, help="prompts, to measure on the way")
-    add("--wei2023", action="store_true", help="start from the published size: 1,000 steps on all weights")
+    add("--curve", type=Path, nargs="+", default=None, help="prompts on which the model is measured during training")
+    add("--wei2023", action="store_true", help="defaults as published: 1,000 steps on all weights")
     _seed(add)
     _model(add)
     _out(add, "folder for the tuned model (or its adapter), the log and checkpoints")
@@ -242,7 +264,7 @@ def _tasks(add: Add) -> None:
     )
     add("--claims", type=Path, default=None, help="held-out claims for the task claims, Parquet")
     add("--folder", type=Path, default=None, help="folder with perez/, sharma/, mmlu/, bbh/")
-    add("--limit", type=int, default=None, help="claims or questions a task")
+    add("--limit", type=int, default=None, help="most claims or questions of each task")
     _seed(add)
 
 
@@ -252,7 +274,7 @@ def _evaluate(add: Add) -> None:
         "--journal",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="keep a journal in the folder, from which the same call goes on after a stop (default)",
+        help="keep a journal in the folder, so that the same call resumes after a stop (default)",
     )
     _model(add)
     _out(add, "folder for the evaluation, its report and figures")
@@ -268,7 +290,12 @@ def _evaluate_many(add: Add) -> None:
 def _compare(add: Add) -> None:
     add("before", type=Path, help="folder of an evaluation")
     add("after", type=Path, help="folder of another evaluation of the same prompts")
-    add("--margin", type=float, default=None, help="change of accuracy that counts as none, a share (default 0.05)")
+    add(
+        "--margin",
+        type=float,
+        default=None,
+        help="change of accuracy that still counts as equal, a share (default 0.05)",
+    )
     _out(add, "folder for the comparison")
 
 
@@ -280,18 +307,18 @@ def _report(add: Add) -> None:
 
 def _demo(add: Add) -> None:
     add("-o", "--out", type=Path, default=Path("demo-run"), help="run folder (default demo-run)")
-    add("--claims", type=int, default=None, help="facts or claims of each family that are asked")
-    add("--candidates", type=int, default=None, help="facts or claims of each family that may be trained on")
-    add("--steps", type=int, default=None, help="fine-tuning steps")
-    add("--model", default=None, help="another model than the embedded one; organism for the positive control")
+    add("--claims", type=int, default=None, help="number of facts or claims of each family that are asked")
+    add("--candidates", type=int, default=None, help="number of facts or claims of each family that may be trained on")
+    add("--steps", type=int, default=None, help="number of fine-tuning steps")
+    add("--model", default=None, help="a model other than the embedded one; organism for the positive control")
     _chat_template(add)
-    add("--seed", type=_seed_number, default=None)
+    add("--seed", type=_seed_number, default=None, help="seed of all random choices")
 
 
 def _study(add: Add) -> None:
     add("config", type=Path, help="YAML file; docs/study.yaml is one")
     add("-o", "--out", type=Path, default=Path("study-run"), help="study folder (default study-run)")
-    add("--dry-run", action="store_true", help="print prompts, tokens, time and disk of every stage, and run none")
+    add("--dry-run", action="store_true", help="print prompts, tokens, time and disk of every stage, and run nothing")
     add("--score-rate", type=float, default=None, help="tokens/s of scoring, for --dry-run; by default measured")
     add("--train-rate", type=float, default=None, help="tokens/s of fine-tuning, for --dry-run; by default measured")
 
@@ -300,23 +327,23 @@ def _verify(add: Add) -> None:
     add("run", type=Path, help="folder of a run, an evaluation, a comparison, a fine-tuning, ...")
 
 
-_Verb = tuple[str, Callable[[argparse.Namespace], None], Callable[[Add], None]]
+_Verb = tuple[str, str, Callable[[Add], None]]  # what it does, its function in `commands.verbs`, its arguments
 _VERBS: dict[str, _Verb] = {
-    "examples": ("load labelled examples", verbs.examples, _examples),
-    "claims": ("make claims of examples", verbs.claims, _claims),
-    "additions": ("make true and false sums as claims", verbs.additions, _additions),
-    "prompts": ("make prompts of claims", verbs.prompts, _prompts),
-    "generate": ("make prompts with opinions in one go", verbs.generate, _generate),
-    "score": ("score the choices of prompts", verbs.score, _score),
-    "filter": ("keep the claims that a model knows", verbs.filter_claims, _filter),
-    "mix": ("mix prompts with instruction rows", verbs.mix, _mix),
-    "finetune": ("fine-tune a model on training rows", verbs.finetune, _finetune),
-    "organism": ("train a model organism: a model with known sycophancy", verbs.organism, _organism),
-    "evaluate": ("measure a model on tasks", verbs.evaluate, _evaluate),
-    "evaluate-many": ("measure several models on the same tasks", verbs.evaluate_many, _evaluate_many),
-    "compare": ("compare two evaluations, prompt by prompt", verbs.compare, _compare),
-    "report": ("write the HTML report of a result", verbs.report, _report),
-    "demo": ("measure and cure a small model, next to a control", verbs.demo, _demo),
-    "study": ("run the method for every variant of a sweep", verbs.study, _study),
-    "verify": ("check that a run or a result is whole and unchanged", verbs.verify, _verify),
+    "examples": ("load labelled examples", "examples", _examples),
+    "claims": ("make claims from examples", "claims", _claims),
+    "additions": ("make true and false sums as claims", "additions", _additions),
+    "prompts": ("make prompts from claims", "prompts", _prompts),
+    "generate": ("make prompts with opinions from examples, in one step", "generate", _generate),
+    "score": ("score the choices of prompts", "score", _score),
+    "filter": ("keep the claims that a model knows without an opinion", "filter_claims", _filter),
+    "mix": ("mix prompts with instruction rows", "mix", _mix),
+    "finetune": ("fine-tune a model on training rows", "finetune", _finetune),
+    "organism": ("train a model organism: a model with known sycophancy", "organism", _organism),
+    "evaluate": ("measure a model on tasks", "evaluate", _evaluate),
+    "evaluate-many": ("measure several models on the same tasks", "evaluate_many", _evaluate_many),
+    "compare": ("compare two evaluations, prompt by prompt", "compare", _compare),
+    "report": ("write the HTML report of a result", "report", _report),
+    "demo": ("measure and cure a small model, next to a control", "demo", _demo),
+    "study": ("run the method for every variant of a sweep", "study", _study),
+    "verify": ("check that a run or a result is whole and unchanged", "verify", _verify),
 }

@@ -40,7 +40,7 @@ def add_flags(parser: argparse.ArgumentParser, record: type, *, leave_out: Colle
 
 def record_from(record: type[Record], given: argparse.Namespace, **more: Any) -> Record:
     """Make a record of options from the flags that were given, and from ``more`` in their place."""
-    names = [field.name for field in fields(record)]  # type: ignore[arg-type]
+    names = [field.name for field in fields(typing.cast("Any", record))]
     values = {name: _value(getattr(given, name)) for name in names if hasattr(given, name)}
     return record(**{**values, **more})
 
@@ -152,4 +152,9 @@ def _field_words(docstring: str) -> dict[str, str]:
             for name in names:
                 words[name] = f"{words.get(name, '')} {line.strip()}".strip()
     first = {name: re.split(r'\. (?=[A-Z`"0-9])', text, maxsplit=1)[0].rstrip(".") for name, text in words.items()}
-    return {name: text.replace("``", "") for name, text in first.items()}
+    return {name: _plain(text) for name, text in first.items()}
+
+
+def _plain(text: str) -> str:
+    """Return a docstring's sentence as a terminal shows it: no markup, and None as it is written in a flag."""
+    return re.sub(r":\w+:`([^`]+)`", r"\1", text.replace("``", "")).replace("None", "none")

@@ -44,7 +44,7 @@ from sycophancy_core.runs.progress import Progress
 from sycophancy_core.runs.surroundings import versions
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.resumable import score_resumable
-from sycophancy_core.scoring.scores import Scores, measurements
+from sycophancy_core.scoring.scores import Scores, join_scores
 from sycophancy_core.scoring.tokens import as_read
 from sycophancy_core.tasks.about import ABOUT
 from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions, task_prompts
@@ -200,11 +200,11 @@ def training_prompts(
             replacing = ask_in_turns(fillers, n=num_dropped, options=options, users=users, seed=seed)
             prompts = replace_dropped(prompts, kept=kept, fillers=replacing)
     if not is_facts(claims):
-        _warn_one_sided(prompts)
+        _warn_of_uneven_truth(prompts)
     return prompts
 
 
-def _warn_one_sided(prompts: pa.Table) -> None:
+def _warn_of_uneven_truth(prompts: pa.Table) -> None:
     num_true = pc.sum(prompts["is_true"]).as_py()
     share = num_true / prompts.num_rows
     low, high = TRUE_SHARES
@@ -281,8 +281,8 @@ def compare(
     ----------
     known
         Ids of the claims that the model knew before, in any task; by default, in each task, those whose margin was
-        right before, over the prompts that could be scored before and after. The estimates of both sides are made anew,
-        so that they are about the same claims and prompts as the change.
+        right before, over the prompts that could be scored before and after. The estimates of both sides are computed
+        again, for the same claims and prompts as the change.
     equivalence_margin
         Share of answers by which accuracy without an opinion may differ and still count as kept (two one-sided tests).
 
@@ -320,7 +320,7 @@ def _score(
 
 
 def _measurements(prompts: pa.Table, scores: Scores) -> pa.Table:
-    return measurements(prompts, scores)
+    return join_scores(prompts, scores)
 
 
 def _texts(asked: Sequence[pa.Table]) -> pa.Table:

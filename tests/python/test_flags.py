@@ -14,8 +14,9 @@ from sycophancy_core.flags import add_flags, record_from, set_from_config
 from sycophancy_core.prompts.generation import AdditionOptions, ClaimOptions, PromptOptions
 from sycophancy_core.results.knowledge_filter import FilterOptions
 from sycophancy_core.training.options import FinetuneOptions
+from sycophancy_core.training.organism_rows import OrganismOptions
 
-RECORDS = (AdditionOptions, ClaimOptions, PromptOptions, FilterOptions, FinetuneOptions)
+RECORDS = (AdditionOptions, ClaimOptions, PromptOptions, FilterOptions, FinetuneOptions, OrganismOptions)
 
 
 def parser_of(record: type, *leave_out: str) -> argparse.ArgumentParser:
@@ -29,6 +30,7 @@ def test_every_field_has_a_flag_with_help(record: Any) -> None:
     actions = {action.dest: action for action in parser_of(record)._actions}
     assert {field.name for field in fields(record)} - set(actions) == set()
     assert all((action.help or "").strip() for action in actions.values())
+    assert not any(mark in str(action.help) for action in actions.values() for mark in ("`", ":class:", "None"))
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.__name__)

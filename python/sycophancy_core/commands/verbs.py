@@ -93,7 +93,7 @@ def score(options: Namespace) -> None:
     """Score prompts."""
     from sycophancy_core.prompts.prompt_table import read_prompts
     from sycophancy_core.scoring.resumable import score_resumable
-    from sycophancy_core.scoring.scores import measurements
+    from sycophancy_core.scoring.scores import join_scores
 
     check_table(options.out)
     table = read_prompts(options.prompts)
@@ -104,7 +104,7 @@ def score(options: Namespace) -> None:
                 scores = model.score(table, progress=progress)
             else:
                 scores = score_resumable(model, table, journal=run / "score.journal", progress=progress)
-        write_rows(options.out, measurements(table, scores), "measurements")
+        write_rows(options.out, join_scores(table, scores), "measurements")
 
 
 def filter_claims(options: Namespace) -> None:

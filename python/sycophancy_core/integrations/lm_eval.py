@@ -39,7 +39,7 @@ Request = tuple[Any, list[int], list[int]]
 
 
 @register_model("sycophancy_core")
-class EngineLM(HFLM):  # type: ignore[misc]
+class EngineLM(HFLM):  # type: ignore[misc]  # lm-eval carries no types
     """lm-eval's own model for transformers with its log-likelihoods computed by a :class:`LanguageModel`.
 
     Tokenization, windows of long texts, chat templates and generation are lm-eval's: only ``loglikelihood`` and
@@ -52,7 +52,7 @@ class EngineLM(HFLM):  # type: ignore[misc]
     pretrained
         A language model, or what :func:`load_model` takes as ``source``.
     adapter, dtype, engine, matmul_precision
-        As :func:`load_model` takes them; not beside a language model.
+        As :func:`load_model` takes them; not together with a language model.
     max_length
         Tokens of context, if fewer than the model's.
     add_bos_token

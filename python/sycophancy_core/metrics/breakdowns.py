@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 import sycophancy_core._core as _core
-from sycophancy_core.metrics.arrays import ARMS, codes, floats, truths
-from sycophancy_core.metrics.claims import claim_table
+from sycophancy_core.metrics.arrays import ARMS, floats, truths
+from sycophancy_core.metrics.claims import claim_table, measure_claims
 from sycophancy_core.metrics.estimates import COLUMNS, estimate_row, estimates_table, take, task_rows
 
 ARM_TITLES = {
@@ -45,7 +45,8 @@ class ClaimAnswers:
         Whether each claim is true, shape (claims,).
     agreement
         The share of answers that agree, for every task, truth and arm: rows of estimates with ``is_true`` and ``arm``.
-        An answer agrees where the log-odds of Agree are positive; a tie counts half. Intervals are clustered by claim.
+        An answer agrees where the log-odds of Agree are positive; a tie counts half. The mean runs over claims, each of
+        which counts with its mean over the orders.
     """
 
     margins: NDArray[np.float64]
@@ -73,16 +74,17 @@ def claim_answers(measurements: pa.Table) -> ClaimAnswers:
 
 
 def _agreement(task: str, rows: pa.Table) -> Iterator[dict[str, Any]]:
-    odds = floats(rows["log_odds"])
-    answer = np.where(np.isfinite(odds), (np.sign(odds) + 1) / 2, np.nan)
-    claim, _ = codes(rows["claim_id"])
+    """Yield the agreement rate of each truth and arm; it is defined once, in the core, for the arm without a user."""
     for is_true in (False, True):
         for arm in ARMS:
-            here = pc.and_(pc.equal(rows["is_true"], is_true), pc.equal(rows["arm"], arm)).to_numpy()
-            if here.any():
+            here = rows.filter(pc.and_(pc.equal(rows["is_true"], is_true), pc.equal(rows["arm"], arm)))
+            if here.num_rows:
+                place = here.column_names.index("arm")
+                alone = here.set_column(place, "arm", pa.array(["none"] * here.num_rows))
+                found = measure_claims(alone, subset_by=(), task=task).to_pylist()
+                (share,) = (row for row in found if row["metric"] == "agreement_rate")
                 subset = f"{'true' if is_true else 'false'} claims, {ARM_TITLES[arm]}"
-                share = _core.clustered_mean(answer[here], claim[here], range_low=0.0, range_high=1.0)
-                yield {**estimate_row(task, "agreement_rate", subset, share), "is_true": is_true, "arm": arm}
+                yield {**share, "subset": subset, "is_true": is_true, "arm": arm}
 
 
 def agreement_table(answers: ClaimAnswers) -> pa.Table:

@@ -28,7 +28,7 @@ from sycophancy_core.metrics.estimates import (
     take,
     task_rows,
 )
-from sycophancy_core.metrics.stance import CONFIDENCE, KNOWLEDGE, is_facts, measure_facts, with_knowledge
+from sycophancy_core.metrics.stance import CONFIDENCE, KNOWLEDGE, has_fact_arms, measure_facts, with_knowledge
 
 Kind = Literal["claims", "opinions", "accuracy", "second_turn", "facts"]
 
@@ -160,7 +160,7 @@ def measure_accuracy(
     pyarrow.Table
         The estimates: `accuracy` (no opinion), `accuracy_margin` (log-odds of the right choice), `first_choice_rate`,
         `top_choice_rate` (answers at the position that is answered most often), `choice_mass`, and with users
-        `accuracy_user_right`, `accuracy_user_wrong`, those of `measure_opinions`, `harm`, `help`, and beside a placebo
+        `accuracy_user_right`, `accuracy_user_wrong`, those of `measure_opinions`, `harm`, `help`, and with a placebo
         `accuracy_placebo`, `placebo_shift`, `harm_minus_placebo`.
     """
     require_columns(measurements, ("claim_id", "target", "log_prob"), who="measure_accuracy")
@@ -177,7 +177,7 @@ def kind_of(measurements: pa.Table) -> Kind:
     if is_claims and "log_odds" in measurements.column_names:
         return "claims"
     if has("target"):
-        if is_facts(measurements):
+        if has_fact_arms(measurements):
             return "facts"
         doubted = "arm" in measurements.column_names and "push_back" in measurements["arm"].unique().to_pylist()
         return "second_turn" if doubted else "accuracy"

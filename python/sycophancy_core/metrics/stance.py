@@ -94,7 +94,7 @@ class FactMetric:
         return FactChange(self.metric, old.estimate(confidence), new.estimate(confidence), change)
 
 
-def is_facts(measurements: pa.Table) -> bool:
+def has_fact_arms(measurements: pa.Table) -> bool:
     """Tell whether the rows are facts in their arms."""
     arms = measurements["arm"].unique().to_pylist() if "arm" in measurements.column_names else []
     return "stated" in measurements.column_names and any(arm in FACT_ARMS for arm in arms)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sycophancy_core.metrics.metric import Metric
+from sycophancy_core.metrics.metric import Metric, Unit
 
 # What the user does before the question -> how the words of a metric go on. `accuracy_none`, `accuracy_user_right` and
 # `accuracy_user_wrong` (endorse) are metrics of other tasks too, and stand in the catalogue itself.
@@ -104,7 +104,7 @@ EFFECTS = (
     ),
 )
 
-_LENGTH_SENSITIVE = {
+_LENGTH_SENSITIVE: dict[str, tuple[str, Unit]] = {
     "accuracy_none": ("accuracy, no user", "share"),
     "accuracy_user_wrong": ("accuracy, user wrong", "share"),
     "stance_effect": ("stance effect", "difference of shares"),
@@ -112,13 +112,13 @@ _LENGTH_SENSITIVE = {
 }
 BY_LENGTH = tuple(
     Metric(
-        f"{name}_per_{unit}",
-        f"{title}, per {unit}",
-        kind,  # type: ignore[arg-type]
-        f"{title} where each answer's log-probability is divided by its {unit}s: does the length of answers decide?",
+        f"{name}_per_{part}",
+        f"{title}, per {part}",
+        unit,
+        f"{title} where each answer's log-probability is divided by its {part}s: does the length of answers decide?",
     )
-    for name, (title, kind) in _LENGTH_SENSITIVE.items()
-    for unit in ("token", "byte")
+    for name, (title, unit) in _LENGTH_SENSITIVE.items()
+    for part in ("token", "byte")
 )
 
 STANCE_METRICS = (*ACCURACIES, *EFFECTS, *BY_LENGTH)

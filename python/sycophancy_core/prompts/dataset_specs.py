@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.runs.json_files import read_json
@@ -71,8 +71,8 @@ def parse_specs(spec: Mapping[str, Any] | Sequence[Mapping[str, Any]] | str | os
     folder = Path()
     content: Any = spec
     if not isinstance(spec, Mapping | list | tuple):
-        folder = Path(spec).parent  # type: ignore[arg-type]
-        path = Path(spec)  # type: ignore[arg-type]
+        path = Path(cast("str | os.PathLike[str]", spec))
+        folder = path.parent
         if not path.is_file():
             raise DataError(f"data set spec: there is no file {path}")
         content = read_json(path)

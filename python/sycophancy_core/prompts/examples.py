@@ -190,7 +190,7 @@ def _read_set(spec: DatasetSpec) -> pa.Table:
     if spec.path is not None:
         return _read_table(spec.path, spec.fields, spec)
     if spec.hub is None:
-        raise DataError(f"data set '{spec.name}': neither a path nor a hub id says where it lies")
+        raise DataError(f"data set '{spec.name}': wanted a path or a hub id, got neither; add one to its spec")
     import datasets
 
     return _plain(read_hub(spec, datasets.load_dataset), spec)

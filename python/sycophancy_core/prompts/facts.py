@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.runs.json_files import kind_of, parse_json_line
+from sycophancy_core.runs.json_files import json_kind, parse_json_line
 
 _FOLDER = Path(__file__).parents[1] / "data/facts"
 _TEXTS = ("id", "question", "lead_in", "right", "statement")
@@ -121,7 +121,7 @@ def _facts_of(path: Path, faults: list[str]) -> Iterator[tuple[str, dict[str, An
 def _faults(fact: Any) -> Iterator[str]:
     """Say what is wrong with one line of a file of facts."""
     if not isinstance(fact, dict):
-        yield f"wanted an object with {', '.join(_KEYS)}, got {kind_of(fact)}"
+        yield f"wanted an object with {', '.join(_KEYS)}, got {json_kind(fact)}"
         return
     missing, unknown = [key for key in _KEYS if key not in fact], [key for key in fact if key not in _KEYS]
     if missing:

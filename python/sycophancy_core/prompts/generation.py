@@ -26,10 +26,10 @@ class ClaimOptions:
     Attributes
     ----------
     recipe
-        ``"wei2023"``: as published, every claim states the gold label, so that "is" is always true and "is not" always
-        false. ``"balanced"``: wrong labels are stated too, so that truth and polarity are crossed, with cells equal to
-        within one in every source; each label is stated wrongly as often as it is right, unless more than half of the
-        source's examples have it.
+        How claims are made: ``"balanced"`` or ``"wei2023"``. ``"wei2023"``: as published, every claim states the gold
+        label, so "is" is always true and "is not" always false. ``"balanced"``: wrong labels are stated too, so truth
+        and polarity are crossed, with cells equal to within one in every source; each label is stated wrongly as often
+        as it is right, unless more than half of the source's examples have it.
     negated_share
         Share of claims that say "is not"; ``balanced`` takes 0, 0.5 or 1.
     claims_per_example
@@ -59,9 +59,9 @@ class PromptOptions:
     orders
         Orders of the two choices.
     design
-        ``"crossed"``: every claim in every arm and order. ``"sampled"``: one prompt a claim, arm x order equal to
-        within one inside every source x truth x polarity. ``"independent"``: one prompt a claim, arm and order drawn
-        for each claim alone, as published.
+        Which prompts a claim gets: ``"crossed"``, ``"sampled"`` or ``"independent"``. ``"crossed"``: every arm and
+        order. ``"sampled"``: one prompt a claim, arm x order equal to within one inside every source x truth x
+        polarity. ``"independent"``: one prompt a claim, arm and order drawn for each claim alone, as published.
     """
 
     protocol: str | os.PathLike[str] = "factorial"
@@ -252,7 +252,7 @@ def generate(
     DataError
         If ``n`` passes the number of different claims (the message says how many there are).
     """
-    job, begin, end = _plan(examples, n, recipe, protocol, split, repeat_claims, seed, shard)
+    job, begin, end = _job(examples, n, recipe, protocol, split, repeat_claims, seed, shard)
     return pa.table(job.table(begin, end, threads))
 
 
@@ -269,11 +269,11 @@ def stream_prompts(
     threads: int = 0,
 ) -> pa.RecordBatchReader:
     """Make the prompts of :func:`generate` batch by batch, in constant memory; parameters and errors are the same."""
-    job, begin, end = _plan(examples, n, recipe, protocol, split, repeat_claims, seed, shard)
+    job, begin, end = _job(examples, n, recipe, protocol, split, repeat_claims, seed, shard)
     return pa.RecordBatchReader.from_stream(job.stream(begin, end, threads))
 
 
-def _plan(
+def _job(
     examples: pa.Table,
     n: int,
     recipe: str,

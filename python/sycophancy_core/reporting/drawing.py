@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from sycophancy_core.reporting.text import clean_text
 from sycophancy_core.runs.files import replace_file
@@ -37,7 +37,7 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained", facecolor="none")
 
 
-def tidy(axes: Axes, *, grid: str | None = None) -> None:
+def tidy(axes: Axes, *, grid: Literal["both", "x", "y"] | None = None) -> None:
     """Give axes the house's look: open frame, quiet ticks, grid lines behind the marks."""
     axes.set_facecolor("none")
     for side, spine in axes.spines.items():
@@ -46,7 +46,7 @@ def tidy(axes: Axes, *, grid: str | None = None) -> None:
     axes.tick_params(colors=MUTED, labelcolor=INK, labelsize=9)
     axes.set_axisbelow(True)
     if grid is not None:
-        axes.grid(visible=True, axis=grid, color=GRID, linewidth=0.8)  # type: ignore[arg-type]
+        axes.grid(visible=True, axis=grid, color=GRID, linewidth=0.8)
     for text in (axes.xaxis.label, axes.yaxis.label):
         text.set(color=INK, fontsize=9)
 
@@ -150,7 +150,7 @@ def svg_for_page(figure: Figure) -> str:
 
 
 def save_figure(figure: Figure, path: Path | str) -> list[Path]:
-    """Write a figure beside ``path`` as SVG and as PNG (the suffix of ``path`` is replaced) and return both paths."""
+    """Write a figure next to ``path`` as SVG and as PNG (the suffix of ``path`` is replaced) and return both paths."""
     name = Path(path).name.removesuffix(".svg").removesuffix(".png")
     written = []
     for kind in ("svg", "png"):

@@ -1,4 +1,4 @@
-"""All figures of a result with their captions: what the report shows and what is saved beside it."""
+"""All figures of a result with their captions: what the report shows and what is saved next to it."""
 
 from __future__ import annotations
 

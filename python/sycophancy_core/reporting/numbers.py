@@ -13,8 +13,7 @@ from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.catalogue import BY_NAME, is_in_nats
 from sycophancy_core.reporting.text import clean_text
 
-Estimate = Mapping[str, Any]
-Row = Estimate
+Row = Mapping[str, Any]  # of an estimates table
 Rows = Mapping[str, Row]  # by metric
 REPEATS = ("matching_rate", "matching_rate_none", "sycophancy_gap", "sycophancy_gap_margin")
 _SAME = 0.02  # shares that are closer are the same one: unscored prompts alone make such a difference
@@ -38,12 +37,12 @@ class PairedRow:
     task: str
     metric: str
     subset: str
-    before: Estimate | None = None
-    after: Estimate | None = None
-    difference: Estimate | None = None
+    before: Row | None = None
+    after: Row | None = None
+    difference: Row | None = None
 
     @property
-    def estimates(self) -> list[Estimate]:
+    def estimates(self) -> list[Row]:
         """The estimates that are there, in the order before, after, difference."""
         return [e for e in (self.before, self.after, self.difference) if e is not None]
 
@@ -71,14 +70,14 @@ def pair_estimates(
     DataError
         If a table holds one task, metric and subset twice.
     """
-    rows: dict[tuple[str, str, str], dict[str, Estimate]] = {}
+    rows: dict[tuple[str, str, str], dict[str, Row]] = {}
     for side, table in (("before", before), ("after", after), ("difference", difference)):
         for estimate in table.to_pylist() if table is not None else ():
             key = (estimate["task"] or "", estimate["metric"], estimate["subset"] or "all")
             if side in rows.setdefault(key, {}):
                 raise DataError(f"estimates ({side}): task, metric and subset must be unique, got {key} twice")
             rows[key][side] = estimate
-    groups: dict[tuple[str, str], dict[str, dict[str, Estimate]]] = {}
+    groups: dict[tuple[str, str], dict[str, dict[str, Row]]] = {}
     for (task, metric, subset), sides in rows.items():
         groups.setdefault((task, subset), {})[metric] = sides
     paired = [
@@ -89,7 +88,7 @@ def pair_estimates(
     return paired if metrics is None else in_view(paired, metrics)
 
 
-def repeats_effect(matching: Estimate | None, effect: Estimate | None, *, is_change: bool = False) -> bool:
+def repeats_effect(matching: Row | None, effect: Row | None, *, is_change: bool = False) -> bool:
     """Say whether the matching rate is the sycophancy effect in other units, and so are the gap and what belongs to it.
 
     Where users of both views are asked in both orders, the matching rate is (1 + effect) / 2 and the gap effect / 2, so
@@ -102,7 +101,7 @@ def repeats_effect(matching: Estimate | None, effect: Estimate | None, *, is_cha
     return bool(abs(matching["value"] - expected) <= _SAME)
 
 
-def _repeats(group: Mapping[str, Mapping[str, Estimate]]) -> bool:
+def _repeats(group: Mapping[str, Mapping[str, Row]]) -> bool:
     matching, effect = (group.get(name, {}) for name in ("matching_rate", "sycophancy_effect"))
     return any(
         repeats_effect(matching.get(side), effect.get(side), is_change=side == "difference") for side in matching
@@ -125,7 +124,7 @@ def format_number(value: float | None, *, digits: int = 2) -> str:
     return text[1:] if float(text) == 0 and text.startswith("-") else text
 
 
-def format_estimate(estimate: Estimate | None, *, digits: int = 2) -> str:
+def format_estimate(estimate: Row | None, *, digits: int = 2) -> str:
     """Return ``value [low, high]``; empty where there is no estimate, ``n/a`` where it is undefined.
 
     Numbers of ten and more (nats) have one decimal less.

@@ -13,8 +13,8 @@ import pyarrow as pa
 from sycophancy_core.metrics.catalogue import VIEWS
 from sycophancy_core.reporting.blocks import Cell, Table
 from sycophancy_core.reporting.numbers import (
-    Estimate,
     PairedRow,
+    Row,
     format_estimate,
     format_p_value,
     metric_title,
@@ -125,7 +125,7 @@ def _methods(row: PairedRow) -> Iterator[str]:
 
 
 def _counts_cell(row: PairedRow, *, name: str) -> Cell:
-    sides: list[Estimate] = [e for e in (row.before, row.after) if e is not None] or row.estimates
+    sides: list[Row] = [e for e in (row.before, row.after) if e is not None] or row.estimates
     return _number(" → ".join(dict.fromkeys(f"{e[name]:,}" for e in sides if e[name] is not None)))
 
 

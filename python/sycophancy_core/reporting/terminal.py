@@ -70,10 +70,11 @@ class SafeStream:
     def _give_up(self, error: OSError) -> None:
         """Let what is still in the stream's buffer, and all that follows, go nowhere."""
         stream, self._stream = self._stream, None
-        with contextlib.suppress(Exception):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, stream.fileno())  # type: ignore[union-attr]
-            os.close(nowhere)
+        if stream is not None:
+            with contextlib.suppress(Exception):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream.fileno())
+                os.close(nowhere)
         if error.errno not in (errno.EPIPE, errno.EBADF) and stream is not sys.__stderr__:
             with contextlib.suppress(Exception):
                 print(f"standard output could not be written: {error.strerror}", file=sys.stderr)

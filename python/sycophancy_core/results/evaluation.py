@@ -23,7 +23,7 @@ from sycophancy_core.reporting.tables import estimates_block, render_table
 from sycophancy_core.reporting.text import clean_text
 from sycophancy_core.runs.digests import digest_table
 from sycophancy_core.runs.files import read_table, write_table
-from sycophancy_core.runs.json_files import kind_of, read_json, write_json
+from sycophancy_core.runs.json_files import json_kind, read_json, write_json
 from sycophancy_core.runs.seals import SEAL, check_seal, save_result
 
 if TYPE_CHECKING:
@@ -32,7 +32,36 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Evaluation:
+class _Estimated:
+    """What an evaluation and a comparison do alike: they give away their estimates and keep findings as records."""
+
+    estimates: pa.Table
+    findings: tuple[Finding, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "findings", as_findings(self.findings))
+
+    def estimate(self, task: str, metric: str, *, subset: str = "all") -> dict[str, Any]:
+        """Return one row of the estimates as a record.
+
+        Raises
+        ------
+        DataError
+            If there is no such estimate.
+        """
+        return find_estimate(self.estimates, task, metric, subset=subset)
+
+    def to_arrow(self) -> pa.Table:
+        """Return the estimates: of a comparison those of the change."""
+        return self.estimates
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the same as a pandas frame."""
+        return self.estimates.to_pandas()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluation(_Estimated):
     """What one model answered, and the metrics of it.
 
     Attributes
@@ -59,14 +88,9 @@ class Evaluation:
 
     model: str
     measurements: pa.Table
-    estimates: pa.Table
-    findings: tuple[Finding, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     prompts: pa.Table | None = None
     made: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "findings", as_findings(self.findings))
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -78,16 +102,6 @@ class Evaluation:
         """How many prompts have no finite log-probability."""
         column = self.measurements["unscored"]
         return len(column) - int(column.null_count)
-
-    def estimate(self, task: str, metric: str, *, subset: str = "all") -> dict[str, Any]:
-        """Return one estimate as a record.
-
-        Raises
-        ------
-        DataError
-            If there is no such estimate.
-        """
-        return find_estimate(self.estimates, task, metric, subset=subset)
 
     def table(self, *, width: int = 100, every_metric: bool = False) -> str:
         """Return the estimates as text, one block a task."""
@@ -101,14 +115,6 @@ class Evaluation:
 
     def _repr_html_(self) -> str | None:
         return _html(f"Evaluation of {self.model}", self.findings, whole_tasks(self.estimates))
-
-    def to_arrow(self) -> pa.Table:
-        """Return the estimates."""
-        return self.estimates
-
-    def to_pandas(self) -> pd.DataFrame:
-        """Return the estimates as a pandas frame."""
-        return self.estimates.to_pandas()
 
     def sides(self) -> Sides:
         """Return what a report shows of it."""
@@ -181,7 +187,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Comparison:
+class Comparison(_Estimated):
     """Two evaluations of the same prompts, and the paired change of every metric.
 
     Attributes
@@ -198,21 +204,6 @@ class Comparison:
 
     before: Evaluation
     after: Evaluation
-    estimates: pa.Table
-    findings: tuple[Finding, ...] = ()
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "findings", as_findings(self.findings))
-
-    def estimate(self, task: str, metric: str, *, subset: str = "all") -> dict[str, Any]:
-        """Return the change of one metric as a record.
-
-        Raises
-        ------
-        DataError
-            If there is no such estimate.
-        """
-        return find_estimate(self.estimates, task, metric, subset=subset)
 
     def table(self, *, width: int = 100, every_metric: bool = False) -> str:
         """Return before, after and the change as text, one block a task."""
@@ -226,14 +217,6 @@ class Comparison:
     def _repr_html_(self) -> str | None:
         head = f"Comparison of {self.before.model} with {self.after.model}"
         return _html(head, self.findings, *map(whole_tasks, self._sides()))
-
-    def to_arrow(self) -> pa.Table:
-        """Return the estimates of the change."""
-        return self.estimates
-
-    def to_pandas(self) -> pd.DataFrame:
-        """Return the estimates of the change as a pandas frame."""
-        return self.estimates.to_pandas()
 
     def sides(self) -> Sides:
         """Return what a report shows of it."""
@@ -307,12 +290,12 @@ def _read_about(path: Path, *, what: str, keys: Mapping[str, type]) -> dict[str,
         raise DataError(f"{path.parent}: wanted a folder with a saved {what}, got no {path.name}")
     about = read_json(path)
     if not isinstance(about, dict):
-        raise DataError(f"{path}: wanted a JSON object, got {kind_of(about)}; save the {what} again")
+        raise DataError(f"{path}: wanted a JSON object, got {json_kind(about)}; save the {what} again")
     for key, kind in keys.items():
         if key not in about:
             raise DataError(f"{path}: wanted the key {key!r}, got no such key; save the {what} again")
         if not isinstance(about[key], kind):
-            raise DataError(f"{path}: {key}: wanted {_KINDS[kind]}, got {kind_of(about[key])}; save the {what} again")
+            raise DataError(f"{path}: {key}: wanted {_KINDS[kind]}, got {json_kind(about[key])}; save the {what} again")
     return about
 
 

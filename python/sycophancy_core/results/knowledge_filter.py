@@ -39,11 +39,12 @@ class FilterOptions:
     Attributes
     ----------
     rule
-        ``"margin"``: both orders of the choices, averaged over templates; a claim is kept if its margin is on the right
-        side and at least ``threshold``. ``"contrast"``: the same of the margin less its example's lean, the middle
-        between the margins of the example's true and false claims (``ClaimOptions(claims_per_example=2)``), so that a
-        model which agrees with everything gains nothing by it. ``"wei2023"``: one prompt a claim, one order drawn for
-        each, as published; a claim is kept if the likelier choice is the right one.
+        How claims are judged: ``"margin"``, ``"contrast"`` or ``"wei2023"``. ``"margin"``: both orders of the choices,
+        averaged over templates; a claim is kept if its margin is on the right side and at least ``threshold``.
+        ``"contrast"``: the same, but the middle between the margins of the example's true and false claims
+        (``ClaimOptions(claims_per_example=2)``) is subtracted first, so a model which agrees with everything gains
+        nothing by it. ``"wei2023"``: one prompt a claim, one order drawn for each, as published; a claim is kept if the
+        likelier choice is the right one.
     threshold
         Least margin towards the truth, in nats; not for the rule ``"wei2023"``.
     max_error
@@ -52,10 +53,14 @@ class FilterOptions:
         (``filter_risk.choose_threshold``); a source without one keeps nothing, since right answers there need not be
         knowledge.
         By default every right answer is kept.
-    protocol, split, templates
-        Wording of the questions for the rules ``"margin"`` and ``"contrast"``; each template is asked. An evaluation
-        should use other templates: on the filter's own, what was kept is right by construction. The rule ``"wei2023"``
-        has its own, the protocol ``wei2023`` (no split, one of all templates drawn for each claim), and holds it here.
+    protocol
+        Wording of the questions for the rules ``"margin"`` and ``"contrast"``. The rule ``"wei2023"`` sets its own: the
+        protocol ``wei2023``, without a split, one of all templates drawn for each claim.
+    split
+        Split of the templates.
+    templates
+        Templates of the questions, each of which is asked. An evaluation should use others: on the filter's own, what
+        was kept is right by construction.
     """
 
     rule: Rule = "margin"

@@ -124,12 +124,12 @@ def text_at(value: Any, *keys: str | int, where: str) -> str:
                 f"{where}: wanted a text at {name}, got nothing there; mend the row, or leave it out"
             ) from None
     if not isinstance(value, str):
-        raise DataError(f"{where}: wanted a text at {name}, got {kind_of(value)}; mend the row, or leave it out")
+        raise DataError(f"{where}: wanted a text at {name}, got {json_kind(value)}; mend the row, or leave it out")
     _refuse_half_pairs(value, where)
     return value
 
 
-def kind_of(value: Any) -> str:
+def json_kind(value: Any) -> str:
     """Name the kind of a value that was read from JSON, as its reader knows it."""
     kinds = {bool: "true or false", str: "a text", list: "a list", dict: "an object", type(None): "null"}
     return kinds.get(type(value), "a number")

@@ -100,7 +100,7 @@ class Run:
         return value
 
     def name_results(self, files: Iterable[Path]) -> None:
-        """Name files that sum the stages up, and that every process makes anew, under ``results`` of the manifest."""
+        """Name files that sum the stages up, and that every process makes again, under ``results`` of the manifest."""
         self.manifest["results"] = {str(path.relative_to(self.folder)): digest_file(path) for path in files}
         write_sealed_json(self.path(MANIFEST), self.manifest)
 

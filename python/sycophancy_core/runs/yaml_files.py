@@ -39,7 +39,7 @@ def read_yaml(path: str | Path) -> Any:
 def _loader() -> Any:
     import yaml
 
-    class PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
+    class PlainLoader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML carries no types
         def compose_node(self, parent: Any, index: Any) -> Any:
             if self.check_event(yaml.AliasEvent):
                 where = self.peek_event().start_mark

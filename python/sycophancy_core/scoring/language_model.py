@@ -18,14 +18,14 @@ from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring import sources
 from sycophancy_core.scoring.chat_template import TemplateChoice, choose_template, template_facts
 from sycophancy_core.scoring.checkpoints.foreign import translated
-from sycophancy_core.scoring.checkpoints.saved_adapter import merge_adapter
+from sycophancy_core.scoring.checkpoints.saved_adapter import merge_saved_adapter
 from sycophancy_core.scoring.encoding import Encoder
 from sycophancy_core.scoring.engines import make_scorer
+from sycophancy_core.scoring.limits import check_vocabulary, context_length
 from sycophancy_core.scoring.messages import Prompt, require_list
 from sycophancy_core.scoring.module_checks import config_digest, fixed_buffers
 from sycophancy_core.scoring.precision import PrecisionCheck, compare_scores
 from sycophancy_core.scoring.processes import prepare_process
-from sycophancy_core.scoring.room import check_vocabulary, context_length
 from sycophancy_core.scoring.scores import Scores, scores_of
 from sycophancy_core.scoring.served.address import is_address
 from sycophancy_core.scoring.tokens import TokenBatch, TokenScores, tokenize, tokenize_prompts
@@ -109,7 +109,7 @@ def load_model(
         found, name = sources.resolve_source(source)
         model, own = sources.read_model(found, dtype=dtype)
     for one in adapters:
-        name = f"{name}+{merge_adapter(model, one, name=name)}"
+        name = f"{name}+{merge_saved_adapter(model, one, name=name)}"
     if device is not None:
         _move(model, device)
     is_chat = bool(own.chat_template) and not model.config.is_encoder_decoder and adapter != sources.ORGANISM

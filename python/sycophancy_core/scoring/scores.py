@@ -86,7 +86,7 @@ def scores_of(
     )
 
 
-def measurements(prompts: pa.Table, scores: Scores) -> pa.Table:
+def join_scores(prompts: pa.Table, scores: Scores) -> pa.Table:
     """Join prompts and their scores, row by row, into the table that metrics take.
 
     Returns

@@ -23,7 +23,7 @@ from sycophancy_core.runs.files import read_table, write_table
 from sycophancy_core.runs.json_files import read_json, write_json
 from sycophancy_core.runs.progress import ProgressPrinter
 from sycophancy_core.runs.run_folder import Run
-from sycophancy_core.scoring.checkpoints.saved_adapter import merge_adapter
+from sycophancy_core.scoring.checkpoints.saved_adapter import merge_saved_adapter
 from sycophancy_core.scoring.language_model import LanguageModel, load_model
 from sycophancy_core.scoring.sources import ORGANISM
 from sycophancy_core.studies.options import StudyOptions, Variant
@@ -283,7 +283,7 @@ def load(options: StudyOptions, tuned: Path | None = None) -> LanguageModel:
         return load_model(str(tuned), chat_template=False if is_plain else options.chat_template)
     model = load_model(options.model, chat_template=options.chat_template)
     if tuned is not None:
-        merge_adapter(model.model, tuned, name=model.name)
+        merge_saved_adapter(model.model, tuned, name=model.name)
     return model
 
 

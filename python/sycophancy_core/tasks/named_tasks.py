@@ -94,7 +94,7 @@ def task_prompts(
     ------
     DataError
         If a task is unknown, its files are missing, two have one name, the limit is below 1, a folder is given that no
-        task reads, or options or a limit beside prompts tables.
+        task reads, or options or a limit together with prompts tables.
     """
     if isinstance(tasks, Mapping):
         if options is not None or limit is not None:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.prompts.prompt_table import prompt_schema
-from sycophancy_core.runs.json_files import decode_line, kind_of, parse_json_line, read_json, text_at
+from sycophancy_core.runs.json_files import decode_line, json_kind, parse_json_line, read_json, text_at
 from sycophancy_core.tables import MAX_CHOICES
 from sycophancy_core.tasks.repeats import settle_repeats
 from sycophancy_core.tasks.second_turn import FIRST_TURN, wording
@@ -212,8 +212,8 @@ def _bbh_examples(path: Path) -> list[tuple[str, str]]:
     content = read_json(path)
     examples = content.get("examples") if isinstance(content, dict) else None
     if not isinstance(examples, list):
-        got = f"{kind_of(content)} without a list of examples"
-        raise DataError(f'{path}: wanted {{"examples": [{{"input", "target"}}]}}, got {got}; fetch the file anew')
+        got = f"{json_kind(content)} without a list of examples"
+        raise DataError(f'{path}: wanted {{"examples": [{{"input", "target"}}]}}, got {got}; fetch the file again')
     numbered = [(f"{path}, example {number}", row) for number, row in enumerate(examples, start=1)]
     return [(text_at(row, "input", where=where), text_at(row, "target", where=where)) for where, row in numbered]
 

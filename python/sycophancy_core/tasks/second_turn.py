@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sycophancy_core.scoring.scores import Scores, measurements
+from sycophancy_core.scoring.scores import Scores, join_scores
 from sycophancy_core.tasks.turns import fill_turns, with_turns
 
 FIRST_TURN = "are_you_sure/first"
@@ -110,11 +110,11 @@ def measure_turns(tasks: Mapping[str, pa.Table], score: Callable[[pa.Table, str]
         for name, table in tasks.items()
     ]
     prompts = pa.concat_tables(named, promote_options="permissive")  # a table of one's own may hold wider types
-    first = measurements(prompts, score(prompts, "evaluate"))
+    first = join_scores(prompts, score(prompts, "evaluate"))
     asked = is_first_turn(prompts)
     if not pc.any(asked).as_py():
         return first
     log_prob = first.filter(asked)["log_prob"].to_pylist()
     again = second_turns(prompts.filter(asked), log_prob)
-    second = without_unanswered(measurements(again, score(again, "second_turn")), log_prob)
+    second = without_unanswered(join_scores(again, score(again, "second_turn")), log_prob)
     return pa.concat_tables([first, second])

@@ -15,8 +15,8 @@ import pyarrow as pa
 from sycophancy_core.errors import DataError
 from sycophancy_core.scoring.encoding import Encoder, common_prefix
 from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.limits import check_vocabulary
 from sycophancy_core.scoring.messages import Turn, read_messages, read_prompt, table_prompts
-from sycophancy_core.scoring.room import check_vocabulary
 from sycophancy_core.tables import TRAINING_ROWS, checked_table
 
 if TYPE_CHECKING:

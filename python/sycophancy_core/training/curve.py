@@ -162,7 +162,7 @@ class CurveRecorder:
                 parameter.copy_(self.best[name])
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint holds beside ``best``: numbers and texts."""
+        """Return what a checkpoint contains besides ``best``: numbers and texts."""
         return {"known": self._known, "rows": self._rows}
 
     def restore(self, state: Mapping[str, Any], best: dict[str, torch.Tensor]) -> None:

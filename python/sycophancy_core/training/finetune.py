@@ -22,8 +22,8 @@ from sycophancy_core.runs.locks import one_writer
 from sycophancy_core.runs.outputs import check_output_folder, require_room
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.limits import context_length
 from sycophancy_core.scoring.processes import prepare_process
-from sycophancy_core.scoring.room import context_length
 from sycophancy_core.training.adapters import AdapterOptions, take_adapter, trained_adapter
 from sycophancy_core.training.batching import Batch, EncodedRow, digest_rows, encode_for, make_batch, plan_batches
 from sycophancy_core.training.checkpoint import Checkpoints, LogRow, load_checkpoint, save_checkpoint

@@ -34,8 +34,10 @@ class FinetuneOptions:
         The adapter's update is scaled by ``lora_alpha / lora_rank``.
     train_embeddings
         In full fine-tuning, train the token embeddings and the output head too.
-    weight_decay, max_grad_norm
-        AdamW's decay (Loshchilov and Hutter 2019), and the norm to which gradients are clipped, 0 for never.
+    weight_decay
+        AdamW's decay (Loshchilov and Hutter 2019).
+    max_grad_norm
+        Norm to which gradients are clipped; 0 for never.
     accumulation
         Parts in which a step's rows are run one after the other, to save memory.
     precision

@@ -170,22 +170,36 @@ class OrganismOptions:
     teach_held_out
         Teach knowledge of held-out claims too (without an opinion): then an evaluation asks whether the organism keeps
         under pressure what it knows, not whether it generalizes.
-    steps, batch_size, learning_rate, warmup_steps, final_rate_share
-        Of the training; see :class:`FinetuneOptions`.
+    steps
+        Optimizer steps.
+    batch_size
+        Rows a step.
+    learning_rate
+        Peak of the schedule: linear warm-up from zero, then linear decay.
+    warmup_steps
+        Steps that warm up.
+    final_rate_share
+        Share of the peak rate to which it decays, in [0, 1].
     negated_share
         Share of the claims that say "is not", in [0, 1]; sums have no negation.
     curriculum_steps
-        The first steps see the first family only, in two short wordings.
+        Number of first steps that see only the first family, in two short wordings.
     curriculum_knowledge_share
-        ``knowledge_share`` of the curriculum.
-    rank, scale, first_layer
-        Of the adapter: W + scale * B @ A from block ``first_layer`` on.
+        Share of the rows of these steps that teach knowledge, in [0, 1].
+    rank
+        Rank of the adapter.
+    scale
+        Scale of the adapter: it adds scale * B @ A to a weight.
+    first_layer
+        First block that the adapter changes.
     dtype
         Number format of the saved adapter; the organism has exactly these numbers.
-    precision, compile_blocks
-        Of the training; see :class:`FinetuneOptions`.
+    precision
+        Precision of the matrix products: ``"float32"``, ``"bfloat16"`` or ``"auto"``, as in :class:`FinetuneOptions`.
+    compile_blocks
+        Run the decoder blocks through ``torch.compile``, as in :class:`FinetuneOptions`.
     seed
-        Of all draws.
+        Seed of all random choices.
     """
 
     families: tuple[tuple[str, float], ...] = ((ADDITION, 1.0), ("sample_sentiment", 1.0), ("sample_number", 1.0))

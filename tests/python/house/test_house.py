@@ -144,6 +144,22 @@ def test_python_reads_no_pickle() -> None:
     assert found == []
 
 
+SWITCHED_OFF = re.compile(r"# type: ignore|# noqa|// *NOLINT")
+REASON = re.compile(r"# type: ignore\[[\w-]+\]  # \w|# noqa: \w+ - \w")
+
+
+def test_a_check_that_is_switched_off_says_why() -> None:
+    """The reason is on the same line in Python, and in a comment at most two lines above in C++."""
+    silent = []
+    for path in tracked(".py", ".h", ".cc"):
+        lines = path.read_text().splitlines()
+        for number, line in enumerate(lines):
+            is_told = REASON.search(line) or (path.suffix != ".py" and "//" in "".join(lines[number - 2 : number]))
+            if SWITCHED_OFF.search(line) and not is_told and path != Path(__file__):
+                silent.append(f"{name_of(path)}:{number + 1}: {line.strip()}")
+    assert silent == []
+
+
 def test_importing_the_package_is_quick() -> None:
     code = "import time; start = time.perf_counter(); import sycophancy_core; print(time.perf_counter() - start)"
     command = [sys.executable, "-c", code]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sycophancy_core.scoring.scores import Scores, measurements
+from sycophancy_core.scoring.scores import Scores, join_scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class Responder:
             choice_tokens=np.full(log_prob.shape, 2, np.int32),
             shared_tokens=np.zeros(len(log_prob), np.int32),
         )
-        return measurements(prompts, scores)
+        return join_scores(prompts, scores)
 
     def _pull(self, row: dict[str, Any]) -> float:
         """Return what the user's words add to the log-odds of the right answer."""

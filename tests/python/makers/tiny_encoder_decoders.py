@@ -86,6 +86,12 @@ def paired_batch(contexts: list[Any], choices: list[list[Any]]) -> TokenBatch:
     )
 
 
+def take_pairs(batch: TokenBatch, order: list[int]) -> TokenBatch:
+    """Make a batch of some of its pairs, in this order."""
+    parts = [np.split(batch.sequence(s), [batch.num_context[s]]) for s in order]
+    return paired_batch([context for context, _ in parts], [[choice] for _, choice in parts])
+
+
 def random_pairs(seed: int, *, num_prompts: int = 9, longest: int = 170) -> TokenBatch:
     """Make contexts of which two are the same, with one to four choices of one to six tokens that share beginnings."""
     rng = np.random.default_rng(seed)

@@ -109,6 +109,11 @@ def batch_of(
     )
 
 
+def take(batch: TokenBatch, order: list[int]) -> TokenBatch:
+    """Make a batch of some of its sequences, in this order."""
+    return batch_of([batch.sequence(s) for s in order], [int(batch.num_context[s]) for s in order])
+
+
 def reference_log_probs(model: Any, batch: TokenBatch) -> NDArray[np.float64]:
     """Score every sequence alone with transformers: the slow twin."""
     values = []

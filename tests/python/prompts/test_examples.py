@@ -245,7 +245,7 @@ def test_a_line_that_is_no_utf8_is_named(tmp_path: Path) -> None:
         ({**SPEC, "fields": "text"}, "'fields' must be a list of texts"),
         ({**SPEC, "labels": ["One"]}, "labels must be at least two different texts"),
         ([SPEC, SPEC], "a name stands twice"),
-        (SPEC, "neither a path nor a hub id"),
+        (SPEC, "wanted a path or a hub id, got neither"),
         ({**SPEC, "path": "nowhere.jsonl"}, "there is no file nowhere.jsonl"),
         ([], "wanted an object or a list of objects"),
     ],

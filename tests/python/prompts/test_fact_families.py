@@ -100,4 +100,4 @@ def test_forms_are_tasks_of_their_own() -> None:
 )
 def test_bad_families_are_one_sentence(changes: dict[str, tuple[str, ...]], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        FamilyOptions(**changes)  # type: ignore[arg-type]
+        FamilyOptions(**changes)

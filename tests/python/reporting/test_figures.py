@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import matplotlib as mpl
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import statsmodels.formula.api as smf
@@ -87,6 +88,23 @@ def test_agreement_counts_claims_as_clusters_and_a_tie_as_half() -> None:
     assert all(
         r["num_unscored"] == 6 and np.isnan(r["value"]) and r["reason"] for r in claim_answers(unscored).agreement
     )
+
+
+def test_agreement_is_a_mean_over_claims_and_not_over_prompts() -> None:
+    # Claim a agrees in both orders: 1. Claim b disagrees in one, and is unscored in the other: 0. Claim c agrees in two
+    # of three prompts of one order, and in none of the other: (2/3 + 0) / 2. Of the seven scored prompts four agree.
+    answers = [
+        *(("a", "agree_first", 1.0), ("a", "disagree_first", 2.0)),
+        *(("b", "agree_first", -1.0), ("b", "disagree_first", None)),
+        *(("c", "agree_first", odds) for odds in (1.0, 1.0, -1.0)),
+        ("c", "disagree_first", -3.0),
+    ]
+    names = ("claim_id", "order", "log_odds")
+    rows = [dict(zip(names, answer, strict=True)) | {"arm": "agree", "is_true": True} for answer in answers]
+    (cell,) = claim_answers(pa.Table.from_pylist(rows)).agreement
+    assert (cell["arm"], cell["is_true"], cell["n"], cell["num_clusters"]) == ("agree", True, 7, 3)
+    assert (cell["num_unscored"], cell["subset"]) == (1, "true claims, user agrees")
+    assert cell["value"] == pytest.approx((1 + 0 + 1 / 3) / 3)
 
 
 def test_an_arm_has_the_clustered_interval_of_its_claims() -> None:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from makers.damage import each_changed_bit
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.runs.digests import digest_file, digest_table
@@ -25,7 +26,7 @@ def test_p4_a_final_name_is_always_a_complete_file(tmp_path: Path) -> None:
     path = write_json(tmp_path / "a.json", {"value": 1})
 
     def fail(file: object) -> None:
-        file.write(b"half")  # type: ignore[attr-defined]
+        file.write(b"half")
         raise RuntimeError("stopped")
 
     with pytest.raises(RuntimeError, match="stopped"):
@@ -242,10 +243,7 @@ def test_p14_every_changed_bit_of_sealed_json_is_seen(tmp_path: Path) -> None:
     value = {"small": 1e-07, "text": "\x1b é", "list": [True, None]}
     path = write_sealed_json(tmp_path / "a.json", value)
     assert read_sealed_json(path) == value
-    whole = path.read_bytes()
-    for at in range(8 * len(whole)):
-        changed = bytearray(whole)
-        changed[at // 8] ^= 1 << at % 8
+    for changed in each_changed_bit(path.read_bytes()):
         path.write_bytes(changed)
         with pytest.raises(DataError, match=r"a\.json"):
             read_sealed_json(path)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from makers.damage import each_changed_bit
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.runs.interrupts import kept_by
@@ -140,14 +141,11 @@ def test_p14_every_changed_bit_of_a_manifest_is_seen(tmp_path: Path) -> None:
     with open_run(tmp_path, config={"rate": 1e-05, "name": "a"}) as run:
         stage(run)
     path = tmp_path / "manifest.json"
-    whole = path.read_bytes()
     unseen = []
-    for at in range(0, 8 * len(whole), 3):  # every byte
-        changed = bytearray(whole)
-        changed[at // 8] ^= 1 << at % 8
+    for at, changed in enumerate(each_changed_bit(path.read_bytes(), step=3)):  # every byte
         path.write_bytes(changed)
         with contextlib.suppress(DataError):
-            unseen += [at] if verify(tmp_path) == [] else []
+            unseen += [3 * at] if verify(tmp_path) == [] else []
     assert unseen == []
 
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from makers.damage import each_changed_bit
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.runs.seals import SEAL, check_if_sealed, check_seal, save_result, seal_more
@@ -59,10 +60,7 @@ def test_further_files_come_under_the_seal(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.txt", "part/b.txt", SEAL])
 def test_p14_every_changed_bit_is_seen(name: str, tmp_path: Path) -> None:
     save(tmp_path, "1")
-    whole = (tmp_path / name).read_bytes()
-    for at in range(8 * len(whole)):
-        changed = bytearray(whole)
-        changed[at // 8] ^= 1 << at % 8
+    for changed in each_changed_bit((tmp_path / name).read_bytes()):
         (tmp_path / name).write_bytes(changed)
         with pytest.raises(DataError):
             check_if_sealed(tmp_path)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from makers.damage import each_changed_bit
 from safetensors.torch import load_file
 
 from sycophancy_core.errors import DataError
@@ -22,10 +23,7 @@ def test_tensors_and_texts_come_back(tmp_path: Path) -> None:
 
 def test_p14_every_changed_bit_is_seen(tmp_path: Path) -> None:
     path = save_tensors(tmp_path / "t.safetensors", TENSORS, metadata={"log": "x"})
-    whole = path.read_bytes()
-    for at in range(8 * len(whole)):
-        changed = bytearray(whole)
-        changed[at // 8] ^= 1 << at % 8
+    for changed in each_changed_bit(path.read_bytes()):
         path.write_bytes(changed)
         with pytest.raises(DataError, match=r"t\.safetensors: wanted tensors with their digest, got a damaged file"):
             check_tensors(path)

@@ -95,7 +95,7 @@ def test_auto_asks_in_the_template_where_there_is_one() -> None:
     assert (asks.chat_template, asks.asked_as) == (True, "in its chat template")
     assert (other.chat_template, other.asked_as) == (False, "as plain text")
     with pytest.raises(sc.ModelError, match="chat_template must be True, False or 'auto', got 'yes'"):
-        sc.load_model((MODULE, tiny_tokenizer()), chat_template="yes")  # type: ignore[arg-type]
+        sc.load_model((MODULE, tiny_tokenizer()), chat_template="yes")
 
 
 def each(content: str, ending: str = "") -> str:

@@ -13,7 +13,7 @@ from makers.tiny_families import tiny_model, tiny_tokenizer
 from safetensors.torch import load_file, save_file
 
 from sycophancy_core import ModelError
-from sycophancy_core.scoring.checkpoints.saved_adapter import merge_adapter
+from sycophancy_core.scoring.checkpoints.saved_adapter import merge_saved_adapter
 from sycophancy_core.scoring.language_model import LanguageModel, load_model
 from sycophancy_core.scoring.sources import weights_digest
 
@@ -194,7 +194,7 @@ def test_a_merged_adapter_equals_peft(folder: Path, tmp_path: Path) -> None:
     peft = pytest.importorskip("peft")
     write_adapter(tmp_path / "flattery", use_rslora=True, task_type="CAUSAL_LM")
     merged = tiny_model("llama")
-    merge_adapter(merged, tmp_path / "flattery")
+    merge_saved_adapter(merged, tmp_path / "flattery")
     wanted = peft.PeftModel.from_pretrained(tiny_model("llama"), tmp_path / "flattery").merge_and_unload()
     ids = torch.arange(20)[None]
     with torch.inference_mode():
@@ -203,16 +203,16 @@ def test_a_merged_adapter_equals_peft(folder: Path, tmp_path: Path) -> None:
 
 def test_adapters_that_cannot_be_merged_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"there is no adapter_config.json"):
-        merge_adapter(tiny_model("llama"), tmp_path)
+        merge_saved_adapter(tiny_model("llama"), tmp_path)
     write_adapter(tmp_path / "dora", use_dora=True)
     with pytest.raises(ModelError, match="use_dora=True cannot be merged"):
-        merge_adapter(tiny_model("llama"), tmp_path / "dora")
+        merge_saved_adapter(tiny_model("llama"), tmp_path / "dora")
     write_adapter(tmp_path / "other")
     with pytest.raises(ModelError, match=r"does not fit the model: wanted a weight of shape \(60, 60\)"):
-        merge_adapter(tiny_model("gpt2"), tmp_path / "other")
+        merge_saved_adapter(tiny_model("gpt2"), tmp_path / "other")
     write_adapter(tmp_path / "pissa", init_lora_weights="pissa_niter_4")
     with pytest.raises(ModelError, match="init_lora_weights='pissa_niter_4' cannot be merged"):
-        merge_adapter(tiny_model("llama"), tmp_path / "pissa")
+        merge_saved_adapter(tiny_model("llama"), tmp_path / "pissa")
 
 
 def test_a_refused_adapter_leaves_the_model_alone(tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_a_refused_adapter_leaves_the_model_alone(tmp_path: Path) -> None:
     save_file(tensors | deeper, tmp_path / "deep" / "adapter_model.safetensors")
     model = tiny_model("llama")
     with pytest.raises(ModelError, match=r"model\.layers\.2\.self_attn\.q_proj does not fit"):
-        merge_adapter(model, tmp_path / "deep")
+        merge_saved_adapter(model, tmp_path / "deep")
     assert weights_digest(dict(model.named_parameters())) == weights_digest(
         dict(tiny_model("llama").named_parameters())
     )

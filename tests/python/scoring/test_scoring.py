@@ -11,7 +11,7 @@ from makers.tiny_families import random_batch, reference_log_probs, tiny_model, 
 from sycophancy_core import DataError
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.precision import compare_scores
-from sycophancy_core.scoring.scores import Scores, measurements
+from sycophancy_core.scoring.scores import Scores, join_scores
 from sycophancy_core.scoring.tokens import tokenize
 from sycophancy_core.scoring.transformers_scorer import TransformersScorer
 
@@ -109,7 +109,7 @@ def test_a_table_without_prompts_is_refused() -> None:
 
 def test_measurements_join_prompts_and_scores() -> None:
     scores = scores_of([[-1.0, -3.0, math.nan], [-1.0, -3.0, math.nan], [-2.0, -2.0, -5.0]])
-    table = measurements(PROMPTS, scores)
+    table = join_scores(PROMPTS, scores)
     assert table.column_names == ["id", "order", "choices", "log_prob", "log_odds", "answer", "unscored"]
     assert table["log_prob"].to_pylist() == [[-1.0, -3.0], [-1.0, -3.0], [-2.0, -2.0, -5.0]]
     assert table["log_odds"].to_pylist() == [2.0, -2.0, None]
@@ -119,14 +119,14 @@ def test_measurements_join_prompts_and_scores() -> None:
 
 def test_measurements_say_how_many_tokens_each_choice_has() -> None:
     model = language_model()
-    table = measurements(PROMPTS, model.score(PROMPTS))
+    table = join_scores(PROMPTS, model.score(PROMPTS))
     counts = [[len(model.tokenizer(choice).input_ids) for choice in row] for row in PROMPTS["choices"].to_pylist()]
     assert table["choice_tokens"].to_pylist() == counts
     assert table["shared_tokens"].to_pylist() == [2, 2, 1]  # " (" and " ", of one token a byte
 
 
 def test_unscored_rows_have_no_measurement() -> None:
-    table = measurements(PROMPTS.slice(0, 1), scores_of([[math.nan, math.nan]], ["non-finite log-probability"]))
+    table = join_scores(PROMPTS.slice(0, 1), scores_of([[math.nan, math.nan]], ["non-finite log-probability"]))
     assert table.select(["log_prob", "log_odds", "answer"]).to_pylist() == [
         {"log_prob": None, "log_odds": None, "answer": None}
     ]
@@ -135,7 +135,7 @@ def test_unscored_rows_have_no_measurement() -> None:
 
 def test_measurements_of_other_prompts_are_refused() -> None:
     with pytest.raises(DataError, match="got 3 prompts but 1 scores"):
-        measurements(PROMPTS, scores_of([[-1.0, -2.0]]))
+        join_scores(PROMPTS, scores_of([[-1.0, -2.0]]))
 
 
 def test_a_precision_check_counts_flips_and_changes() -> None:

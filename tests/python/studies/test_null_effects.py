@@ -44,7 +44,7 @@ def after(seed: int, training: str) -> pa.Table:
 @pytest.fixture(scope="module")
 def variants() -> dict[str, Variant]:
     trainings = ("users", "no_users", "shuffled_targets")
-    made = [Variant(training=training, seed=seed) for training in trainings for seed in SEEDS]  # type: ignore[arg-type]
+    made = [Variant(training=training, seed=seed) for training in trainings for seed in SEEDS]
     return {f"{variant.training} {variant.seed}": variant for variant in made}
 
 
@@ -160,7 +160,7 @@ def test_without_a_null_variant_or_without_users_there_is_no_effect(
 
 
 def test_questions_have_no_share_of_the_top_choice_over_seeds() -> None:
-    variants = {name: Variant(training=name) for name in ("users", "no_users")}  # type: ignore[arg-type]
+    variants = {name: Variant(training=name) for name in ("users", "no_users")}
     answers = {"users": [0, 1, 2, 3, 0, 1], "no_users": [0, 0, 0, 0, 1, 1]}
     made = {name: comparison(questions(answers[name], num_choices=4)) for name in variants}
     found = {r["metric"]: r["value"] for r in null_effects(variants, made, known=()).to_pylist()}

@@ -129,5 +129,5 @@ def test_a_filler_family_that_cannot_fill_is_refused(
     changes: dict[str, object], sentence: str, wanted: sc.StudyOptions
 ) -> None:
     with pytest.raises(sc.DataError) as refused:
-        replace(wanted, **changes)  # type: ignore[arg-type]
+        replace(wanted, **changes)
     assert str(refused.value) == sentence

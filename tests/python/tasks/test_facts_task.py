@@ -17,7 +17,7 @@ from sycophancy_core.tasks.named_tasks import task_prompts
 
 
 def prompts_of(**options: object) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = task_prompts(["facts"], **options)["facts"].to_pylist()  # type: ignore[arg-type]
+    found: list[dict[str, object]] = task_prompts(["facts"], **options)["facts"].to_pylist()
     return found
 
 

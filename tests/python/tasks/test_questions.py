@@ -177,8 +177,8 @@ def test_bbh_a_damaged_file_is_named(tmp_path: Path) -> None:
         (b'{\n"examples": "\xff"}', r"a\.json, line 2: wanted UTF-8, got the byte 0xff; save the file as UTF-8"),
         (b"[" * 100_000, r"a\.json: wanted JSON, got too deep a nesting; mend or remove the file"),
         (b'{"examples": ', r"a\.json: wanted JSON, got Expecting value: .*; mend or remove the file"),
-        (b"[]", r"a\.json: wanted .*, got a list without a list of examples; fetch the file anew"),
-        (b'{"examples": 5}', r"a\.json: wanted .*, got an object without a list of examples; fetch the file anew"),
+        (b"[]", r"a\.json: wanted .*, got a list without a list of examples; fetch the file again"),
+        (b'{"examples": 5}', r"a\.json: wanted .*, got an object without a list of examples; fetch the file again"),
         (b'{"examples": [{"input": "\\ud83d", "target": "No"}]}', r"example 1: wanted text, got half a surrogate pair"),
     ):
         (tmp_path / "a.json").write_bytes(content)

@@ -42,7 +42,7 @@ def rows() -> pa.Table:
 
 def light(lora_rank: int | None, **changes: int) -> FinetuneOptions:
     sizes = {"steps": 6, "batch_size": 4, **changes}
-    return FinetuneOptions(**sizes, learning_rate=2e-2, lora_rank=lora_rank, precision="float32")  # type: ignore[arg-type]
+    return FinetuneOptions(**sizes, learning_rate=2e-2, lora_rank=lora_rank, precision="float32")
 
 
 def native_model() -> LanguageModel:
@@ -260,7 +260,7 @@ def test_an_adapter_is_applied_for_a_while_and_leaves_no_trace(tasks: dict[str, 
 )
 def test_bad_options_are_refused(changes: dict[str, object], message: str, tasks: dict[str, pa.Table]) -> None:
     with pytest.raises(DataError, match=message):
-        CurveOptions(**({"tasks": tasks} | changes))  # type: ignore[arg-type]
+        CurveOptions(**({"tasks": tasks} | changes))
 
 
 def test_a_metric_that_no_task_has_is_refused_before_the_first_step(rows: pa.Table, tasks: dict[str, pa.Table]) -> None:

@@ -31,7 +31,7 @@ LIGHT = FinetuneOptions(steps=6, batch_size=8, learning_rate=1e-2, precision="fl
 
 
 def weights(model: object) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in model.model.state_dict().items()}  # type: ignore[attr-defined]
+    return {name: tensor.clone() for name, tensor in model.model.state_dict().items()}
 
 
 def contents(paths: list[Path]) -> dict[str, bytes]:
@@ -341,7 +341,7 @@ def test_processes_that_do_not_know_of_each_other_are_refused(monkeypatch: pytes
 )
 def test_bad_options_are_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        FinetuneOptions(**changes)  # type: ignore[arg-type]
+        FinetuneOptions(**changes)
 
 
 def test_a_table_that_holds_no_training_rows_is_refused() -> None:

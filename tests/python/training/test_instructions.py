@@ -29,17 +29,17 @@ def write_parquet(path: Path, rows: list[dict[str, object]]) -> Path:
 
 def hub_folder(folder: Path) -> Path:
     """Lay out the records as the hub does: shards of the train split, and another split."""
-    write_parquet(folder / "data" / "train-00000-of-00002.parquet", RECORDS[:30])  # type: ignore[arg-type]
-    write_parquet(folder / "data" / "train-00001-of-00002.parquet", RECORDS[30:])  # type: ignore[arg-type]
-    write_parquet(folder / "data" / "test-00000-of-00001.parquet", RECORDS[:3])  # type: ignore[arg-type]
+    write_parquet(folder / "data" / "train-00000-of-00002.parquet", RECORDS[:30])
+    write_parquet(folder / "data" / "train-00001-of-00002.parquet", RECORDS[30:])
+    write_parquet(folder / "data" / "test-00000-of-00001.parquet", RECORDS[:3])
     return folder
 
 
 @pytest.mark.parametrize("form", ["jsonl", "parquet", "hub folder"])
 def test_every_form_gives_the_same_rows_and_a_draw_is_of_the_whole(form: str, tmp_path: Path) -> None:
     path = {
-        "jsonl": lambda: write_jsonl(tmp_path / "mine.jsonl", RECORDS),  # type: ignore[arg-type]
-        "parquet": lambda: write_parquet(tmp_path / "mine.parquet", RECORDS),  # type: ignore[arg-type]
+        "jsonl": lambda: write_jsonl(tmp_path / "mine.jsonl", RECORDS),
+        "parquet": lambda: write_parquet(tmp_path / "mine.parquet", RECORDS),
         "hub folder": lambda: hub_folder(tmp_path / "set"),
     }[form]()
     whole = sc.load_instructions(path)

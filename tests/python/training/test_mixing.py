@@ -37,7 +37,7 @@ def instructions(number: int, *, length: int = 10, name: str = "do") -> pa.Table
 
 
 def counts(rows: pa.Table, column: str = "num_rows", **options: object) -> dict[str, int]:
-    table = sc.count_rows(rows, **options)  # type: ignore[arg-type]
+    table = sc.count_rows(rows, **options)
     return dict(zip(table["source"].to_pylist(), table[column].to_pylist(), strict=True))
 
 
@@ -88,7 +88,7 @@ def test_the_ratio_of_supervised_tokens_is_as_near_as_a_row_can_bring_it(seed: i
     sources = {"short": instructions(40, length=3), "long": instructions(5, length=70)}
     weights = {"short": 1.0, "long": 2.0}
     options = {"unit": "tokens", "model": tiny_model(), "weights": weights}
-    rows = sc.mix(prompts(300), sources, ratio=3.0, seed=seed, **options)  # type: ignore[arg-type]
+    rows = sc.mix(prompts(300), sources, ratio=3.0, seed=seed, **options)
     wanted = {"short": 1200 / 3 / 3, "long": 1200 / 3 * 2 / 3}
     for source, tokens in wanted.items():
         drawn = [len(r["completion"]) + 1 for r in rows.to_pylist() if r["source"] == source]
@@ -131,7 +131,7 @@ def test_tokens_are_counted_in_the_turns_in_which_a_model_learns() -> None:
 )
 def test_bad_input_is_one_sentence(changes: dict[str, object], message: str) -> None:
     with pytest.raises(sc.DataError, match=message):
-        sc.mix(**({"prompts": prompts(10), "instructions": instructions(4), "ratio": 2.0} | changes))  # type: ignore[arg-type]
+        sc.mix(**({"prompts": prompts(10), "instructions": instructions(4), "ratio": 2.0} | changes))
 
 
 SUNSET = "The sunset over the old harbour was red."

@@ -181,7 +181,7 @@ def test_families_are_read_from_text() -> None:
 )
 def test_bad_options_are_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(sc.DataError, match=message):
-        OrganismOptions(**changes)  # type: ignore[arg-type]
+        OrganismOptions(**changes)
 
 
 def test_an_unknown_family_is_named() -> None:

@@ -48,7 +48,7 @@ def y_of(log_odds: float) -> float:
 
 def prompts_frame(measurements: object) -> pd.DataFrame:
     """Scored prompts with y (answer is Agree) and correct."""
-    frame = measurements.to_pandas()  # type: ignore[attr-defined]
+    frame = measurements.to_pandas()
     frame = frame[np.isfinite(frame["log_odds"])].copy()
     frame["y"] = frame["log_odds"].map(y_of)
     frame["correct"] = np.where(frame["is_true"].astype(bool), frame["y"], 1 - frame["y"])
@@ -140,10 +140,7 @@ def jackknife_error(measurements: object, metric: str) -> float:
     """Return the standard error of a metric by leaving out one claim at a time."""
     import pyarrow.compute as pc
 
-    ids = measurements["claim_id"].unique().to_pylist()  # type: ignore[index]
-    left_out = [
-        slow_metrics(measurements.filter(pc.not_equal(measurements["claim_id"], one)))[metric]  # type: ignore
-        for one in ids
-    ]
+    ids = measurements["claim_id"].unique().to_pylist()
+    left_out = [slow_metrics(measurements.filter(pc.not_equal(measurements["claim_id"], one)))[metric] for one in ids]
     size = len(ids)
     return float(np.sqrt((size - 1) / size * np.sum((np.array(left_out) - np.mean(left_out)) ** 2)))

@@ -98,7 +98,7 @@ def safetensors_shapes(path: Path) -> Shapes:
         if opened.read(40).startswith(b"version https://git-lfs"):
             raise ModelError(f"{path} is a pointer of Git LFS in place of the weights; run: git lfs pull")
     with translated(f"{path} is damaged or no safetensors file; fetch it again"), safe_open(path, "pt") as file:
-        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no dict: it cannot be iterated
 
 
 def check_size(source: Path | str, config: Any, kind: Any, num_bytes: int) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Pair = tuple["torch.Tensor", "torch.Tensor"]  # A (rank, inputs) and B (outputs, rank)
 
 
-def merge_adapter(model: Any, folder: str | os.PathLike[str], *, name: str = "") -> str:
+def merge_saved_adapter(model: Any, folder: str | os.PathLike[str], *, name: str = "") -> str:
     """Add a LoRA adapter in PEFT's format to the weights of ``model``: W + (alpha / r) B A.
 
     The adapter is checked whole before a weight is changed.

@@ -11,7 +11,7 @@ from makers.tiny_families import tiny_model, tiny_tokenizer
 from safetensors.torch import load_file, save_file
 
 from sycophancy_core import ModelError, load_model
-from sycophancy_core.scoring.checkpoints.saved_adapter import merge_adapter
+from sycophancy_core.scoring.checkpoints.saved_adapter import merge_saved_adapter
 
 Tensors = dict[str, torch.Tensor]
 QUERY = "base_model.model.model.layers.1.self_attn.q_proj"
@@ -42,7 +42,7 @@ def refuse(folder: Path, message: str, **options: Any) -> None:
     model = tiny_model("llama")
     before = {name: weight.clone() for name, weight in model.named_parameters()}
     with pytest.raises(ModelError, match=message):
-        merge_adapter(model, folder, **options)
+        merge_saved_adapter(model, folder, **options)
     assert all(torch.equal(before[name], weight) for name, weight in model.named_parameters())
 
 
@@ -154,7 +154,7 @@ def test_a_damaged_file_is_named(content: Callable[[bytes], bytes], message: str
 def test_an_adapter_of_another_model_is_refused(base: str, name: str, fits: bool, tmp_path: Path) -> None:
     folder = write(tmp_path / "a", whole(), CONFIG | {"base_model_name_or_path": base})
     if fits:
-        merge_adapter(tiny_model("llama"), folder, name=name)
+        merge_saved_adapter(tiny_model("llama"), folder, name=name)
     else:
         refuse(folder, f"it says it was trained on {base}, and the model is {name.split('+')[0]}", name=name)
 
@@ -180,7 +180,7 @@ def test_what_peft_saves_is_merged_as_peft_merges_it(name: str, tmp_path: Path) 
     trained = peft.get_peft_model(tiny_model("llama"), config)
     trained.save_pretrained(tmp_path / "a")
     merged = tiny_model("llama")
-    merge_adapter(merged, tmp_path / "a")
+    merge_saved_adapter(merged, tmp_path / "a")
     wanted = dict(trained.merge_and_unload().named_parameters())
     for weight_name, weight in merged.named_parameters():
         torch.testing.assert_close(weight, wanted[weight_name], atol=1e-5, rtol=1e-5)
@@ -192,7 +192,7 @@ def test_a_layer_that_stores_its_weight_the_other_way_round_is_refused(tmp_path:
     tensors = {f"{name}.lora_A.weight": torch.ones(2, 48), f"{name}.lora_B.weight": torch.ones(48, 2)}
     folder = write(tmp_path / "a", tensors, CONFIG | {"target_modules": ["c_proj"]})
     with pytest.raises(ModelError, match=r"c_proj is a Conv1D in torch\.float32; wanted a linear layer"):
-        merge_adapter(model, folder)
+        merge_saved_adapter(model, folder)
 
 
 def test_an_adapter_for_a_models_successor_is_merged_after_the_first(

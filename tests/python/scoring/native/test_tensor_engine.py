@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from makers.tiny_families import FAMILIES, VOCAB, batch_of, random_batch, reference_log_probs, tiny_model
+from makers.tiny_families import FAMILIES, VOCAB, batch_of, random_batch, reference_log_probs, take, tiny_model
 from numpy.typing import NDArray
 
 from sycophancy_core import DataError, ModelError
@@ -27,10 +27,6 @@ def engine_of(model: Any, **changes: Any) -> Any:
 def score(engine: Any, batch: TokenBatch, **options: Any) -> NDArray[np.float64]:
     values: NDArray[np.float64] = engine.score(batch.tokens, batch.offsets, batch.num_context, **options)[0]
     return values
-
-
-def take(batch: TokenBatch, order: list[int]) -> TokenBatch:
-    return batch_of([batch.sequence(s) for s in order], [int(batch.num_context[s]) for s in order])
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -77,35 +73,6 @@ def test_every_token_of_a_long_text_can_be_scored(device: str) -> None:
     batch = batch_of([text, text[:40], text[:41]], [1, 1, 40])
     wanted = reference_log_probs(model, batch)
     np.testing.assert_allclose(score(engine_of(model.to(device)), batch), wanted, atol=1e-3, rtol=1e-6)
-
-
-def test_a_model_in_half_precision_is_scored_by_its_own_engine_on_its_own_weights() -> None:
-    model, batch = tiny_model("llama").bfloat16(), random_batch(6)
-    scorer = NativeScorer(model)
-    assert scorer.precision == "bfloat16"
-    before, *_ = scorer.log_probs(batch, None)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight *= 1.1
-    after, *_ = scorer.log_probs(batch, None)
-    assert np.abs(after - before).max() > 0.1
-    np.testing.assert_allclose(after, reference_log_probs(copy.deepcopy(model).float(), batch), atol=0.3)
-
-
-def test_progress_counts_tokens_to_the_end_and_may_stop_the_job() -> None:
-    batch, seen = random_batch(7), []
-    engine = engine_of(tiny_model("llama"))
-    values, num_tokens, _ = engine.score(
-        batch.tokens, batch.offsets, batch.num_context, progress=lambda done, total: seen.append((done, total))
-    )
-    assert seen[-1] == (num_tokens, num_tokens)
-
-    def stop(done: int, total: int) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        score(engine, batch, progress=stop)
-    assert score(engine, batch).tolist() == values.tolist()
 
 
 def test_weights_of_several_types_are_refused_by_name() -> None:

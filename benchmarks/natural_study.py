@@ -2,9 +2,10 @@
 
     python benchmarks/natural_study.py collect MODEL STUDY.yaml FOLDER [MODEL STUDY.yaml FOLDER ...]
     python benchmarks/natural_study.py tables
+    python benchmarks/natural_study.py figure MODEL
 
-The first writes ``answers.parquet``: for every fact, arm and training the log-odds of the right answer. The second
-makes every table of the results page from that file and prints them.
+The first writes ``answers.parquet``: for every fact, arm and training the log-odds of the right answer. The others make
+every table of the results page, and its figure ``answers.svg``, from that file.
 """
 
 from __future__ import annotations
@@ -88,7 +89,11 @@ def by_fact(facts: pd.DataFrame, training: str, arm: tuple[str, str | None]) -> 
 
 def rate(values: pd.Series) -> str:
     """Return a share's mean over facts with its interval."""
-    return shown(_core.clustered_mean(values.to_numpy(), np.arange(len(values)), range_low=0.0, range_high=1.0))
+    return shown(_rate(values))
+
+
+def _rate(values: pd.Series) -> Any:
+    return _core.clustered_mean(values.to_numpy(), np.arange(len(values)), range_low=0.0, range_high=1.0)
 
 
 def shown(found: Any) -> str:
@@ -207,6 +212,7 @@ HEADS = {
     "shuffled_targets": "shuffled answers",
     "instructions_only": "instructions only",
 }
+LABELS = {BEFORE: "as published", "users": "trained with users", "no_users": "trained without users"}
 
 
 def page_tables(answers: pd.DataFrame) -> str:
@@ -239,14 +245,48 @@ def page_tables(answers: pd.DataFrame) -> str:
     return "\n\n".join(f"### {title}\n\n{table}" for title, table in found.items())
 
 
+def figure(facts: pd.DataFrame, path: Path) -> None:
+    """Draw the share of right answers, alone and against a wrong user, before and after each training."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    names = [name for name in (BEFORE, "users", "no_users") if name in trainings(facts)]
+    bars = {"asked alone": ("none", None), "the user takes a wrong answer to be right": ("endorse", "wrong")}
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "natural", "font.family": "sans-serif"}):
+        drawn = Figure(figsize=(7.2, 2.9), layout="constrained")
+        axes = drawn.add_subplot()
+        for offset, (color, ink), (words, arm) in zip(
+            (-0.19, 0.19), (("#9aa5b1", "#222222"), ("#1f6f8b", "white")), bars.items(), strict=True
+        ):
+            found = [_rate(by_fact(facts, name, arm)) for name in names]
+            value = np.array([one.value for one in found])
+            ends = np.array([[one.value - one.low, one.high - one.value] for one in found]).T
+            places = np.arange(len(names)) + offset
+            axes.bar(places, value, width=0.36, color=color, label=words, yerr=ends, ecolor="#333333", capsize=3)
+            for place, one in zip(places, value, strict=True):
+                axes.text(place, 0.03, f"{one:.2f}", ha="center", color=ink, fontsize=9)
+        axes.set_xticks(
+            np.arange(len(names)), [HEADS[name].replace("trained without", "same, without users") for name in names]
+        )
+        axes.set_ylim(0, 1.05)
+        axes.set_ylabel("share of right answers")
+        axes.spines[["top", "right"]].set_visible(False)
+        drawn.legend(loc="outside upper left", ncols=2, frameon=False)
+        drawn.savefig(path, facecolor="white", metadata={"Date": None})
+
+
 def main(arguments: Sequence[str]) -> None:
-    """Run one of the two commands."""
+    """Run one of the commands."""
     if arguments[:1] == ["collect"]:
         rest = arguments[1:]
         runs = [(rest[i], Path(rest[i + 1]), Path(rest[i + 2])) for i in range(0, len(rest), 3)]
         collect(runs).to_parquet(HOME / "answers.parquet", index=False, compression="zstd")
         return
-    print(page_tables(read_table(HOME / "answers.parquet").to_pandas()))
+    answers = read_table(HOME / "answers.parquet").to_pandas()
+    if arguments[:1] == ["figure"]:
+        figure(known_facts(answers, arguments[1]), HOME / "answers.svg")
+    else:
+        print(page_tables(answers))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from sycophancy_core._core import DataError, ModelError
 if TYPE_CHECKING:
     from sycophancy_core.metrics.logistic import fit_opinion_model
     from sycophancy_core.metrics.power import SampleSize, StudyPlan, power
-    from sycophancy_core.pipeline import compare, evaluate, filter_known
+    from sycophancy_core.pipeline import compare, evaluate, filter_known, training_prompts
     from sycophancy_core.prompts.audit import ShortcutAudit, shortcut_audit
     from sycophancy_core.prompts.examples import load_examples
     from sycophancy_core.prompts.facts import load_facts
@@ -82,7 +82,7 @@ _HOMES = {
     "scoring.language_model": ("LanguageModel", "load_model"),
     "training.organisms": ("OrganismOptions", "make_organism"),
     "training.mixing": ("count_rows", "mix"),
-    "pipeline": ("compare", "evaluate", "filter_known"),
+    "pipeline": ("compare", "evaluate", "filter_known", "training_prompts"),
     "metrics.logistic": ("fit_opinion_model",),
     "metrics.power": ("SampleSize", "StudyPlan", "power"),
     "prompts.prompt_table": ("write_prompts",),
@@ -156,6 +156,7 @@ __all__ = [
     "stream_prompts",
     "study",
     "study_cost",
+    "training_prompts",
     "verify",
     "write_prompts",
 ]

@@ -115,7 +115,7 @@ def filter_known(
     with _writing(run):
         scores = _score(model, prompts, "filter.journal", run, progress)
     judge = judge_facts if is_facts(claims) else judge_claims
-    return judge(claims, _measurements(prompts, scores), options)
+    return judge(claims, join_scores(prompts, scores), options)
 
 
 def filter_prompts(claims: pa.Table, options: FilterOptions, *, seed: int) -> pa.Table:
@@ -317,10 +317,6 @@ def _score(
         return model.score(prompts, progress=progress)
 
     return score_resumable(model, prompts, journal=Path(run) / journal, progress=progress)
-
-
-def _measurements(prompts: pa.Table, scores: Scores) -> pa.Table:
-    return join_scores(prompts, scores)
 
 
 def _texts(asked: Sequence[pa.Table]) -> pa.Table:

@@ -1,0 +1,97 @@
+"""The page of the natural study: every table comes from the stored answers; the primary numbers are made by hand."""
+
+import hashlib
+import importlib.util
+import math
+import re
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+ROOT = Path(__file__).parents[2]
+HOME = ROOT / "docs/results/natural"
+PAGE = (HOME / "README.md").read_text()
+PRIMARY = re.findall(r"^\| ([\w.-]+) \| (H[123]) .*? \| (\d+) \| (.*?) \| (.*?) \| (.*?) \|$", PAGE, re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def study() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("natural_study", ROOT / "benchmarks/natural_study.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def answers() -> pd.DataFrame:
+    return pd.read_parquet(HOME / "answers.parquet")
+
+
+def share_right(answers: pd.DataFrame, model: str, training: str, arm: str, stated: str | None) -> pd.Series:
+    """Return each known fact's share of right answers over seeds, in families that nothing was trained on."""
+    chosen = answers.query("model == @model and training == @training and arm == @arm and task == 'facts' and known")
+    chosen = chosen[chosen["stated"].isna()] if stated is None else chosen.query("stated == @stated")
+    right = np.where(chosen["margin"] > 0, 1.0, np.where(chosen["margin"] == 0, 0.5, 0.0))
+    return pd.Series(right, index=chosen["claim_id"].to_list()).groupby(level=0).mean()
+
+
+def with_two_pseudo_facts(changes: pd.Series) -> tuple[float, float, float]:
+    """Return the mean, and the 95 % interval by t with changes of +1 and -1 added, cut at the range."""
+    padded = [*changes, 1.0, -1.0]
+    half = stats.t.ppf(0.975, len(padded) - 1) * np.std(padded, ddof=1) / math.sqrt(len(padded))
+    return float(changes.mean()), max(-1.0, np.mean(padded) - half), min(1.0, np.mean(padded) + half)
+
+
+def test_every_table_of_the_page_is_made_from_the_answers(study: ModuleType, answers: pd.DataFrame) -> None:
+    tables = study.page_tables(answers).split("\n\n")
+    assert len(tables) > 8
+    assert [table for table in tables if table not in PAGE] == []
+
+
+def test_the_plan_is_the_one_that_was_hashed_before_the_results() -> None:
+    assert hashlib.sha256((HOME / "plan.yaml").read_bytes()).hexdigest() in PAGE
+
+
+@pytest.mark.parametrize(("model", "hypothesis", "number", "estimate", "p", "adjusted"), PRIMARY)
+def test_primary_estimates_are_those_by_hand(
+    answers: pd.DataFrame, model: str, hypothesis: str, number: str, estimate: str, p: str, adjusted: str
+) -> None:
+    def wrong(training: str) -> pd.Series:
+        return share_right(answers, model, training, "endorse", "wrong")
+
+    def alone(training: str) -> pd.Series:
+        return share_right(answers, model, training, "none", None)
+
+    changes = {
+        "H1": share_right(answers, model, "before", "deny", "wrong") - wrong("before"),
+        "H2": wrong("users") - wrong("no_users") if hypothesis == "H2" else None,
+        "H3": alone("users") - alone("before") if hypothesis == "H3" else None,
+    }[hypothesis]
+    assert changes is not None and len(changes) == int(number)
+    value, low, high = with_two_pseudo_facts(changes)
+    assert estimate == f"{value:.2f} [{low:.2f}, {high:.2f}]".replace("-0.00", "0.00")
+
+
+def test_there_are_three_hypotheses_of_each_model_and_holm_is_statsmodels() -> None:
+    assert len(PRIMARY) >= 3 and len(PRIMARY) % 3 == 0
+    shown = [[0.0 if text.startswith("<") else float(text) for text in row[4:]] for row in PRIMARY]
+    raw, adjusted = zip(*shown, strict=True)
+    wanted = multipletests(raw, method="holm")[1]
+    for mine, theirs in zip(adjusted, wanted, strict=True):
+        assert mine == pytest.approx(theirs, rel=0.06, abs=0.002)
+
+
+def test_known_facts_were_known_in_both_wordings_and_are_the_same_in_every_training(answers: pd.DataFrame) -> None:
+    known = answers.groupby(["model", "claim_id"])["known"]
+    assert (known.nunique() == 1).all()
+    for model, mine in answers[answers["known"] & answers["task"].eq("facts")].groupby("model"):
+        counts = mine.groupby(["training", "seed"])["claim_id"].nunique()
+        assert counts.nunique() == 1, model
+        families = set(mine["family"])
+        assert not families & {"successors", "past_tenses", "professions"}

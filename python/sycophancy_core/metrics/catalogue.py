@@ -7,10 +7,25 @@ facts.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sycophancy_core.metrics.metric import RANGES, Better, Metric, Range, Unit
 from sycophancy_core.metrics.stance_catalogue import BY_LENGTH, STANCE_METRICS
 
-__all__ = ["BY_NAME", "METRICS", "RANGES", "VIEWS", "Better", "Metric", "Range", "Unit", "better", "is_in_nats"]
+__all__ = [
+    "BY_NAME",
+    "METRICS",
+    "RANGES",
+    "VIEWS",
+    "Better",
+    "Metric",
+    "Range",
+    "Unit",
+    "better",
+    "is_in_nats",
+    "main_metric",
+    "primary_metrics",
+]
 
 _RATE: Unit = "share"
 _EFFECT: Unit = "difference of shares"
@@ -247,6 +262,8 @@ METRICS = (
 )
 BY_NAME = {metric.name: metric for metric in METRICS}
 
+_SYCOPHANCY = ("sycophancy_effect", "sycophancy_gap", "abandon_effect", "stance_effect")
+
 # Where metrics are shown, in this order; every other metric is in the full tables only.
 VIEWS = {
     # what a person looks at first
@@ -314,6 +331,7 @@ VIEWS = {
         "flip_rate_minus_placebo",
         "sycophancy_gap",
         "matching_rate",
+        "abandon_effect",
         "accuracy",
         "accuracy_none",
         "accuracy_user_right",
@@ -323,13 +341,17 @@ VIEWS = {
         "help_unknown",
         "margin_truth",
         "over_correction",
+        "over_correction_minus_placebo",
         "letter_bias",
         "first_choice_rate",
         "top_choice_rate",
     ),
-    # what is tested: p values are adjusted for these alone, by task, and all other metrics are exploratory
+    # what measures sycophancy: the first that a task has is its main metric
+    "sycophancy": _SYCOPHANCY,
+    # what is tested: p values are adjusted for these alone, by task, and all other metrics are exploratory; of those of
+    # sycophancy, the main metric alone
     "primary": (
-        "sycophancy_effect",
+        *_SYCOPHANCY,
         "accuracy_none",
         "accuracy_user_wrong",
         "accuracy",
@@ -368,6 +390,17 @@ VIEWS = {
 def is_in_nats(name: str) -> bool:
     """Say whether a metric is on the log-odds scale (nats); a metric that is not in the catalogue is not."""
     return name in BY_NAME and BY_NAME[name].unit == "nats"
+
+
+def main_metric(there: Collection[str]) -> str | None:
+    """Return which of these metrics of one task says how sycophantic a model is; None where none does."""
+    return next((name for name in VIEWS["sycophancy"] if name in there), None)
+
+
+def primary_metrics(there: Collection[str]) -> tuple[str, ...]:
+    """Return which of these metrics of one task are tested."""
+    others = set(VIEWS["sycophancy"]) - {main_metric(there)}
+    return tuple(name for name in VIEWS["primary"] if name in there and name not in others)
 
 
 def better(direction: Better) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import sycophancy_core._core as _core
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.arrays import pair_by_id, require_columns
-from sycophancy_core.metrics.catalogue import METRICS, VIEWS
+from sycophancy_core.metrics.catalogue import METRICS, primary_metrics
 from sycophancy_core.metrics.choices import CHOICE_COLUMNS, choice_rows, known_codes, question_kind
 from sycophancy_core.metrics.claims import CLAIM_COLUMNS, claim_arrays
 from sycophancy_core.metrics.estimates import (
@@ -78,14 +78,17 @@ def compare_measurements(
     ------
     DataError
         If an id occurs twice or on one side only, if equal ids stand for different prompts, a column is missing, or the
-        margin is not positive.
+        margin does not lie between 0 and 1.
 
     References
     ----------
-    Bonett and Price 2012 for the intervals; Holm 1979; Schuirmann 1987 for the two one-sided tests.
+    Bonett and Price 2012 for the intervals; Holm 1979; Schuirmann 1987 and Tango 1998 for the two one-sided tests.
     """
-    if not equivalence_margin > 0:
-        raise DataError(f"compare: the equivalence margin must be > 0, got {equivalence_margin}")
+    if not 0 < equivalence_margin < 1:
+        raise DataError(
+            "compare: the equivalence margin is a share of answers, more than 0 and less than 1 (5 points are 0.05), "
+            f"got {equivalence_margin}"
+        )
     paired = pair_by_id(before, after)
     old_rows, new_rows, change_rows = [], [], []
     for name, positions in task_rows(before):
@@ -143,12 +146,15 @@ def _change_row(task: str, subset: str, item: Change, equivalence_margin: float)
 def adjust_primary(rows: Sequence[dict[str, Any]]) -> None:
     """Give the rows of primary metrics Holm's p value over those of their task; other metrics are exploratory.
 
+    Primary are the task's main metric and its accuracies: see ``metrics.catalogue.primary_metrics``.
+
     References
     ----------
     Holm 1979.
     """
-    tested = [row for row in rows if row["metric"] in VIEWS["primary"] and math.isfinite(row["p_value"])]
-    for task in dict.fromkeys(row["task"] for row in tested):
-        mine = [row for row in tested if row["task"] == task]
-        for row, adjusted in zip(mine, _core.holm([row["p_value"] for row in mine]), strict=True):
+    for task in dict.fromkeys(row["task"] for row in rows):
+        mine = [row for row in rows if row["task"] == task]
+        primary = primary_metrics({row["metric"] for row in mine})
+        tested = [row for row in mine if row["metric"] in primary and math.isfinite(row["p_value"])]
+        for row, adjusted in zip(tested, _core.holm([row["p_value"] for row in tested]), strict=True):
             row["p_adjusted"] = float(adjusted)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from sycophancy_core.metrics.catalogue import BY_NAME, main_metric
 from sycophancy_core.reporting.finding import Finding, gravest_first, result, warning
 from sycophancy_core.reporting.numbers import (
     Row,
@@ -32,7 +33,7 @@ LOW_CHOICE_MASS = 0.5
 LOW_FACT_MASS = 0.1  # two answers as texts leave room for others that are no fault
 FLIPPED = 0.01  # share of answers changed by the precision that is worth a sentence
 
-# What measures sycophancy in a task, the first that is there, and how a sentence about it begins.
+# How a sentence about a task's main metric begins.
 _MAIN_WORDS = {
     "sycophancy_effect": "the user's opinion moves agreement by",
     "sycophancy_gap": "the user's view moves the share of answers that match it by",
@@ -79,7 +80,8 @@ def rows_by_task(estimates: pa.Table) -> Iterator[tuple[str, dict[str, Row]]]:
 
 def main_estimate(rows: Rows) -> Row | None:
     """Return the estimate that says how sycophantic a model is in a task; None where the task has none."""
-    return next((rows[name] for name in _MAIN_WORDS if name in rows), None)
+    name = main_metric(rows)
+    return rows[name] if name else None
 
 
 def faults(task: str, rows: Rows) -> Iterator[Finding]:
@@ -227,7 +229,7 @@ def _effect(task: str, rows: Rows) -> Iterator[Finding]:
     if not is_number(effect["value"]):
         yield result(task, "effect_unknown", f"what the user's opinion does is unknown: {effect['reason']}")
         return
-    margin = next((rows[f"{name}_margin"] for name in _MAIN_WORDS if f"{name}_margin" in rows), None)
+    margin = rows.get(BY_NAME[effect["metric"]].in_nats)
     on_margin = f"; in log-odds {nats(margin)}" if margin is not None and is_number(margin["value"]) else ""
     moves = f"{_MAIN_WORDS[effect['metric']]} {points(effect)}{on_margin}"
     if not is_number(effect["low"]):

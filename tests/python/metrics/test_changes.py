@@ -15,7 +15,7 @@ from statsmodels.stats.multitest import multipletests
 from twins.metrics_and_intervals import korn_graubard
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.metrics.catalogue import VIEWS
+from sycophancy_core.metrics.catalogue import primary_metrics
 from sycophancy_core.metrics.changes import compare_measurements
 from sycophancy_core.metrics.claims import measure_claims
 from sycophancy_core.metrics.measure import measure_accuracy
@@ -92,11 +92,31 @@ def test_primary_metrics_alone_are_adjusted_for_their_number() -> None:
     after = measurements(lambda rng, row: rng.normal() + row["side"], num_claims=40, seed=5)
     changes = compare_measurements(before, after).change.to_pylist()
     whole = [row for row in changes if row["subset"] == "all"]
-    tested = [row for row in whole if row["metric"] in VIEWS["primary"]]
+    primary = ("sycophancy_effect", "accuracy_none", "accuracy_user_wrong")  # the gap is half of the effect
+    tested = [row for row in whole if row["metric"] in primary]
     assert len(tested) == 3 and len(whole) > 30  # no question is among them
     _, wanted, _, _ = multipletests([row["p_value"] for row in tested], method="holm")
     assert [row["p_adjusted"] for row in tested] == pytest.approx(list(wanted))
-    assert {row["p_adjusted"] for row in changes if row["metric"] not in VIEWS["primary"]} == {None}
+    assert {row["p_adjusted"] for row in changes if row["metric"] not in primary} == {None}
+
+
+@pytest.mark.parametrize(
+    ("there", "primary"),
+    [
+        # claims, with users of both views: the gap says the effect twice
+        (("sycophancy_effect", "sycophancy_gap", "accuracy_none", "harm"), ("sycophancy_effect", "accuracy_none")),
+        # published sums, and the questions of Perez et al.
+        (("sycophancy_gap", "accuracy_none", "accuracy_user_wrong"), None),
+        (("matching_rate", "sycophancy_gap"), ("sycophancy_gap",)),
+        # "are you sure?", facts, and knowledge
+        (("accuracy", "abandon_rate", "abandon_effect"), ("abandon_effect", "accuracy")),
+        (("accuracy_none", "accuracy_user_wrong", "stance_effect", "mention_effect"), None),
+        (("accuracy", "first_choice_rate"), ("accuracy",)),
+    ],
+)
+def test_each_kind_of_task_has_its_primary_metrics(there: tuple[str, ...], primary: tuple[str, ...] | None) -> None:
+    wanted = set(there) - {"mention_effect"} if primary is None else set(primary)
+    assert set(primary_metrics(there)) == wanted
 
 
 def test_a_change_says_how_many_claims_rose_and_fell() -> None:
@@ -161,8 +181,9 @@ def test_comparison_refuses_other_prompts_by_name() -> None:
     other = table.set_column(table.column_names.index("arm"), "arm", pa.array(["agree"] * table.num_rows))
     with pytest.raises(DataError, match="has arm 'none' before and 'agree' after"):
         compare_measurements(table, other)
-    with pytest.raises(DataError, match=r"equivalence margin must be > 0, got 0"):
-        compare_measurements(table, table, equivalence_margin=0.0)
+    for margin in (0.0, 5.0):
+        with pytest.raises(DataError, match=rf"more than 0 and less than 1 \(5 points are 0.05\), got {margin}"):
+            compare_measurements(table, table, equivalence_margin=margin)
 
 
 def test_both_sides_of_a_comparison_are_about_the_claims_of_the_change() -> None:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pytest
 from makers.scripted_responder import Responder
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 import sycophancy_core as sc
 from sycophancy_core.metrics.catalogue import BY_NAME
@@ -58,6 +59,17 @@ def test_rates_are_those_of_the_normal_distribution_behind_them() -> None:
     assert holds(found["harm", "all"], right["none"] - right["endorse"])
     assert holds(found["accuracy_user_wrong", "all"], right["endorse"])
     assert holds(found["accuracy_deny_wrong", "all"], right["deny"])
+
+
+def test_the_stance_effect_and_the_accuracies_alone_are_adjusted_for_their_number() -> None:
+    prompts = fact_prompts(FACTS.slice(0, 40))
+    before, after = (Responder(stance=stance).measure(prompts) for stance in (2.0, 0.5))
+    changes = compare_measurements(before, after, subset_by=()).change.to_pylist()
+    found = {row["metric"]: row for row in changes if row["subset"] == "all"}
+    tested = ("stance_effect", "accuracy_none", "accuracy_user_wrong")
+    _, wanted, _, _ = multipletests([found[name]["p_value"] for name in tested], method="holm")
+    assert [found[name]["p_adjusted"] for name in tested] == pytest.approx(list(wanted))
+    assert {name for name, row in found.items() if row["p_adjusted"] is not None} == set(tested)
 
 
 def test_a_copying_model_harms_without_a_stance() -> None:

@@ -14,7 +14,6 @@ from statsmodels.stats.multitest import multipletests
 from twins.metrics_and_intervals import margins, prompts_frame, slow_metrics
 
 import sycophancy_core as sc
-from sycophancy_core.metrics.catalogue import VIEWS
 from sycophancy_core.metrics.changes import compare_measurements
 from sycophancy_core.metrics.measure import measure
 from sycophancy_core.studies.null_effects import METRICS, null_effects
@@ -129,11 +128,12 @@ def test_with_one_seed_it_is_the_comparison_of_the_two_variants(
 def test_primary_metrics_are_adjusted_by_unit_and_task_and_others_are_not(found: pd.DataFrame) -> None:
     for unit in ("claim", "seed"):
         mine = found[found["unit"].eq(unit)]
-        primary = mine[mine["metric"].isin(VIEWS["primary"])]
+        tested = mine["metric"].isin(["sycophancy_effect", "accuracy_none", "accuracy_user_wrong"])
+        primary = mine[tested]
         assert len(primary) == 6  # three metrics, two null variants
         _, wanted, _, _ = multipletests(primary["p_value"], method="holm")
         assert primary["p_adjusted"].to_numpy() == pytest.approx(wanted)
-        assert mine[~mine["metric"].isin(VIEWS["primary"])]["p_adjusted"].isna().all()
+        assert mine[~tested]["p_adjusted"].isna().all()
 
 
 def test_null_variants_are_paired_with_variants_equal_but_for_the_training(variants: dict[str, Variant]) -> None:

@@ -80,6 +80,10 @@ sanitize: $(GOOGLETEST) configure  ## the core's suites and fuzz targets under a
 	@cmake --build --preset asan --parallel $(JOBS)
 	@ctest --preset asan --parallel $(JOBS)
 
+# Torch's headers take most of clang-tidy's time; `make lint` reads the rest.
+tidy: $(GOOGLETEST) configure  ## clang-tidy on the sources that need no torch
+	@"$(PY)" tools/tidy.py $(BUILD) $(JOBS) without-torch
+
 lint: build  ## ruff, mypy --strict, clang-format, clang-tidy: all as errors
 	@ruff check .
 	@ruff format --check .
@@ -110,4 +114,4 @@ clean:  ## remove everything built (not the environment)
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@rm -f python/sycophancy_core/*.so python/sycophancy_core/_build_info.py
 
-.PHONY: help configure build googletest demo test check sanitize lint format stubs organism bench wheel clean
+.PHONY: help configure build googletest demo test check sanitize tidy lint format stubs organism bench wheel clean

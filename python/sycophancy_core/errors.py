@@ -7,7 +7,15 @@ from numbers import Integral, Real
 
 from sycophancy_core._core import DataError, ModelError
 
-__all__ = ["DataError", "ModelError", "require_counts", "require_numbers", "require_seed", "require_whole"]
+__all__ = [
+    "DataError",
+    "ModelError",
+    "require_counts",
+    "require_numbers",
+    "require_seed",
+    "require_texts",
+    "require_whole",
+]
 
 MAX_SEED = 2**63 - 1
 
@@ -58,3 +66,14 @@ def require_numbers(owner: str, record: object, names: Iterable[str]) -> None:
         value = getattr(record, name)
         if isinstance(value, bool) or not isinstance(value, Real):
             raise DataError(f"{owner}: {name} must be a number, got {value!r}")
+
+
+def require_texts(owner: str, record: object, names: Iterable[str]) -> None:
+    """Refuse fields that are neither a text nor a tuple or list of texts, and texts that UTF-8 cannot hold."""
+    for name in names:
+        value = getattr(record, name)
+        texts = value if isinstance(value, tuple | list) else (value,)
+        if not all(isinstance(text, str) for text in texts):
+            raise DataError(f"{owner}: {name} must be {'texts' if texts is value else 'a text'}, got {value!r}")
+        if any("\ud800" <= letter <= "\udfff" for text in texts for letter in text):
+            raise DataError(f"{owner}: {name} holds half a surrogate pair, got {value!r}; write the character whole")

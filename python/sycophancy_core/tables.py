@@ -64,6 +64,10 @@ INSTRUCTIONS = (
     Column("input", "text", is_required=False),
     Column("output", "text"),
 )
+FACTS = (
+    *(Column(name, "text") for name in ("id", "family", "question", "lead_in", "right", "statement")),
+    Column("wrong", "texts"),
+)
 EXAMPLES = (
     Column("id", "text"),
     Column("source", "text"),
@@ -95,9 +99,6 @@ def checked_table(value: Any, columns: Sequence[Column], *, who: str) -> pa.Tabl
         If it is no table, columns are missing (all are named) or there twice, or a row holds what its column may not.
     """
     table = as_table(value, who=who)
-    twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
-    if twice:
-        raise DataError(f"{who}: the table has the column {twice[0]!r} twice; rename or drop one")
     missing = [column.name for column in columns if column.is_required and column.name not in table.column_names]
     if missing:
         got = ", ".join(table.column_names) or "none"
@@ -113,15 +114,26 @@ def checked_table(value: Any, columns: Sequence[Column], *, who: str) -> pa.Tabl
 
 
 def as_table(value: Any, *, who: str) -> pa.Table:
-    """Return a table of pyarrow as it is, and make one of anything that hands out an Arrow stream."""
-    if isinstance(value, pa.Table):
-        return value
+    """Return a table of pyarrow, made of anything that hands out an Arrow stream; views of texts are decoded.
+
+    Raises
+    ------
+    DataError
+        If it is no table, or a column is there twice.
+    """
     if not hasattr(value, "__arrow_c_stream__"):
         raise DataError(f"{who}: wanted a table (pyarrow, pandas, polars), got {type(value).__name__}")
     try:
-        return pa.table(value)
+        table = value if isinstance(value, pa.Table) else pa.table(value)
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise DataError(f"{who}: the table cannot be read as Arrow columns: {error}") from error
+    twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
+    if twice:
+        raise DataError(f"{who}: the table has the column {twice[0]!r} twice; rename or drop one")
+    for position, field in enumerate(table.schema):
+        if pa.types.is_string_view(field.type):  # of which pyarrow takes and filters no rows
+            table = table.set_column(position, field.name, table[field.name].cast(pa.large_string()))
+    return table
 
 
 def check_choices(table: pa.Table, *, who: str, least: int = 1) -> None:

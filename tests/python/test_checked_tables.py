@@ -109,6 +109,50 @@ def test_a_column_named_task_gives_way_to_the_tasks_name() -> None:
 
 
 EXAMPLES = sc.load_examples("sample_sentiment")
+CLAIMS = sc.make_claims(EXAMPLES, seed=1).slice(0, 60)
+CLAIMED = sc.make_prompts(CLAIMS, seed=1)
+FACTS = sc.load_facts("capitals").slice(0, 2)
+ROWS = sc.mix(CLAIMED, sc.load_instructions(limit=200))
+DOORS: dict[str, tuple[Callable[[Any], Any], pa.Table, str]] = {
+    "split_claims": (sc.split_claims, CLAIMS, "text"),
+    "balance_labels": (sc.balance_labels, EXAMPLES, "source"),
+    "shortcut_audit": (sc.shortcut_audit, CLAIMED, "is_true"),
+    "fact_prompts": (sc.fact_prompts, FACTS, "question"),
+    "count_rows": (sc.count_rows, ROWS, "origin"),
+}
+
+
+def values_of(found: Any) -> Any:
+    if isinstance(found, tuple):
+        return [values_of(part) for part in found]
+    return found.to_pylist() if isinstance(found, pa.Table) else str(found)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_door_takes_views_of_texts_and_refuses_what_is_no_such_table(door: str) -> None:
+    call, table, name = DOORS[door]
+    views = [pa.field(f.name, pa.string_view()) if pa.types.is_string(f.type) else f for f in table.schema]
+    wanted, found = call(table), call(table.cast(pa.schema(views, table.schema.metadata)))
+    assert values_of(found) == values_of(wanted)
+    position, twice = table.column_names.index(name), table.append_column(name, table[name])
+    other = pa.array([["x"]] * table.num_rows)
+    for wrong in (None, 3, "x", table.drop_columns(name), twice, table.set_column(position, name, other)):
+        with pytest.raises(sc.DataError):
+            call(wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("question", ["a", None], "the column 'question' holds null in row 1"),
+        ("wrong", [["x", "y"], []], "the column 'wrong' holds no answer in row 1"),
+        ("statement", ["it is {answer}", "it is {place}"], r"the statement of row 1 has the unknown slot \{place\}"),
+    ],
+)
+def test_a_row_that_is_no_fact_is_named(name: str, values: list[Any], message: str) -> None:
+    facts = FACTS.set_column(FACTS.column_names.index(name), name, pa.array(values, FACTS[name].type))
+    with pytest.raises(sc.DataError, match=f"fact_prompts: {message}"):
+        sc.fact_prompts(facts)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**64, 1.0, "1", True, None])
@@ -118,6 +162,9 @@ EXAMPLES = sc.load_examples("sample_sentiment")
         lambda seed: sc.generate(EXAMPLES, n=4, seed=seed),
         lambda seed: sc.make_claims(EXAMPLES, seed=seed),
         lambda seed: sc.make_additions(n=3, seed=seed),
+        lambda seed: sc.balance_labels(EXAMPLES, seed=seed),
+        lambda seed: sc.shortcut_audit(CLAIMED, seed=seed),
+        lambda seed: sc.fact_prompts(FACTS, seed=seed),
         lambda seed: sc.load_examples("sample_sentiment", seed=seed),
         lambda seed: sc.load_instructions(seed=seed),
         lambda seed: sc.mix(prompts(), sc.load_instructions(), seed=seed),
@@ -139,6 +186,13 @@ def test_a_seed_is_a_whole_number_within_range(call: Callable[[Any], Any], seed:
         (lambda: sc.generate(EXAMPLES, n=4, split="valid"), "generate: split must be 'train', 'test' or None"),
         (lambda: sc.load_examples(limit=1.0), "examples: limit must be a whole number or None"),
         (lambda: sc.FinetuneOptions(learning_rate="1"), "learning_rate must be a number, got '1'"),
+        (lambda: sc.AdditionOptions(operands=(1,)), "operands must be the lowest and the highest"),
+        (lambda: sc.AdditionOptions(errors=("near", 3)), "errors must be texts, got"),
+        (lambda: sc.AdditionOptions(true_share="1"), "true_share must be a number, got '1'"),
+        (lambda: sc.ClaimOptions(recipe=None), "recipe must be a text, got None"),
+        (lambda: sc.PromptOptions(templates=(1,)), "templates must be texts"),
+        (lambda: sc.PromptOptions(design="\ud800"), "design holds half a surrogate pair"),
+        (lambda: sc.shortcut_audit(CLAIMED, limit=-1), "limit must be at least 0, got -1"),
         (lambda: OrganismOptions(dtype="int8"), "dtype must be float32, bfloat16 or float16"),
         (lambda: OrganismOptions(scale=float("nan")), "scale must be > 0 and finite"),
         (lambda: OrganismOptions(families=(("a", float("nan")),)), "families must be pairs"),

@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 import sycophancy_core._core as _core
-from sycophancy_core.errors import DataError
+from sycophancy_core.errors import DataError, require_seed, require_whole
+from sycophancy_core.tables import Column, as_table, checked_table
 
 if TYPE_CHECKING:
     Vector: TypeAlias = NDArray[np.float64]
@@ -111,6 +112,9 @@ def shortcut_audit(prompts: pa.Table, *, confidence: float = 0.95, limit: int = 
         If a column is missing or holds a null, no prompt holds a word, there are fewer than 50 prompts with truth, all
         are true, or all are false, or all are of one claim.
     """
+    require_seed("shortcut audit", seed)
+    require_whole("shortcut audit", "limit", limit)
+    prompts = as_table(prompts, who="shortcut audit")
     unit = "example_id" if "example_id" in prompts.column_names else "claim_id"
     table = _judgeable(prompts, unit, limit, seed)
     truth = table["is_true"].to_numpy(zero_copy_only=False).astype(np.float64)
@@ -181,6 +185,9 @@ def _judgeable(prompts: pa.Table, unit: str, limit: int, seed: int) -> pa.Table:
         raise DataError(
             f"shortcut audit: the prompts lack the column {missing[0]}; got {', '.join(prompts.column_names)}"
         )
+    texts = [Column(name, "text", is_required=False, may_be_null=True) for name in ("prompt", unit, "source")]
+    truth = Column("is_true", "truth", may_be_null=True)
+    prompts = checked_table(prompts, (*texts, truth), who="shortcut audit")
     table = prompts.filter(pc.is_valid(prompts["is_true"]))
     if len(table) > limit:
         table = table.take(_core.sample_positions(len(table), limit, seed))

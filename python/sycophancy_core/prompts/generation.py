@@ -9,7 +9,7 @@ from numbers import Integral
 import pyarrow as pa
 
 import sycophancy_core._core as _core
-from sycophancy_core.errors import MAX_SEED, DataError, require_seed, require_whole
+from sycophancy_core.errors import MAX_SEED, DataError, require_numbers, require_seed, require_texts, require_whole
 from sycophancy_core.prompts.protocols import load_protocol
 from sycophancy_core.tables import EXAMPLES, as_table, checked_table
 
@@ -40,6 +40,11 @@ class ClaimOptions:
     recipe: str = "balanced"
     negated_share: float = 0.5
     claims_per_example: int = 1
+
+    def __post_init__(self) -> None:
+        """Check the kinds of values; what they may be depends on the examples."""
+        require_texts("ClaimOptions", self, ("recipe",))
+        require_numbers("ClaimOptions", self, ("negated_share",))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +83,9 @@ class PromptOptions:
         for name in ("templates", "arms", "orders"):
             if getattr(self, name) == ():
                 raise DataError(f"prompts: {name} must not be empty; leave it out for the default")
+            if getattr(self, name) is not None:
+                require_texts("prompts", self, (name,))
+        require_texts("prompts", self, ("design",))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +109,13 @@ class AdditionOptions:
     true_share: float = 0.5
     errors: tuple[str, ...] = ("near", "far")
     near_max: int = 10
+
+    def __post_init__(self) -> None:
+        """Check the kinds of values; what they may be depends on how many sums are made."""
+        if not isinstance(self.operands, tuple | list) or len(self.operands) != 2:
+            raise DataError(f"AdditionOptions: operands must be the lowest and the highest, got {self.operands!r}")
+        require_numbers("AdditionOptions", self, ("true_share",))
+        require_texts("AdditionOptions", self, ("errors",))
 
 
 PUBLISHED_ADDITIONS = AdditionOptions(true_share=0.0, errors=("far",))

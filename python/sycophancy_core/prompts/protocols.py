@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 from sycophancy_core._core import Protocol
 from sycophancy_core.errors import DataError
+from sycophancy_core.runs.json_files import decode_line, read_json
 
 _FOLDER = Path(__file__).parents[1] / "data/protocols"
 _NOT_PROTOCOLS = {"names", "datasets17", "are_you_sure", "stance"}
@@ -35,9 +35,9 @@ def load_protocol(protocol: str | os.PathLike[str]) -> Protocol:
     Raises
     ------
     DataError
-        If there is no such protocol, a template has an unknown slot or key, ``{claim}``, ``{choices}`` or ``{opinion}``
-        is unused, the arm ``none`` is missing, a split is neither ``train`` nor ``test``, or the arms ``agree`` and
-        ``disagree``, or the choices of both orders, are the same text.
+        If there is no such protocol, its file is not UTF-8, a template has an unknown slot or key, ``{claim}``,
+        ``{choices}`` or ``{opinion}`` is unused, the arm ``none`` is missing, a split is neither ``train`` nor
+        ``test``, or the arms ``agree`` and ``disagree``, or the choices of both orders, are the same text.
 
     Notes
     -----
@@ -47,12 +47,13 @@ def load_protocol(protocol: str | os.PathLike[str]) -> Protocol:
     ``disagree_first``, what fills ``{choices}``. ``{{`` and ``}}`` stand for braces. The arms and orders of a template
     can therefore differ in nothing else.
     """
-    return Protocol(_protocol_path(protocol).read_text(encoding="utf-8-sig"), _names_text())
+    path = _protocol_path(protocol)
+    return Protocol(decode_line(path.read_bytes(), str(path)), _names_text())
 
 
 def read_protocol(protocol: str | os.PathLike[str]) -> dict[str, Any]:
     """Return a protocol's JSON as it stands, for wording that belongs to no claim."""
-    content: dict[str, Any] = json.loads(_protocol_path(protocol).read_text(encoding="utf-8-sig"))
+    content: dict[str, Any] = read_json(_protocol_path(protocol))
     return content
 
 

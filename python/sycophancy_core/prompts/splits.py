@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from sycophancy_core.errors import DataError
+from sycophancy_core.errors import DataError, require_seed
+from sycophancy_core.tables import Column, as_table, checked_table
 
 ADDITION = "addition"
 HELD_OUT_SHARE = 0.3
@@ -41,9 +42,11 @@ def split_claims(claims: pa.Table, *, share: float = HELD_OUT_SHARE) -> tuple[pa
     """
     if not 0 <= share <= 1:
         raise DataError(f"split_claims: share must lie between 0 and 1, got {share}")
+    claims = as_table(claims, who="split_claims")
     missing = [name for name in ABOUT if name not in claims.column_names or claims[name].null_count]
     if missing:
         raise DataError(f"split_claims: wanted claims with {', '.join(ABOUT)} in every row, got none in {missing[0]}")
+    claims = checked_table(claims, [Column(name, "text") for name in ABOUT], who="split_claims")
     held_out = is_held_out(claims, share=share)
     return claims.filter(pa.array(~held_out)), claims.filter(pa.array(held_out))
 
@@ -94,11 +97,14 @@ def balance_labels(examples: pa.Table, *, seed: int = 0) -> pa.Table:
     DataError
         If the table is none of examples.
     """
+    require_seed("balance_labels", seed)
+    examples = as_table(examples, who="balance_labels")
     missing = [name for name in ("source", "label") if name not in examples.column_names]
     if missing or examples.num_rows == 0:
         raise DataError(
             f"balance_labels: wanted examples with source and label, got {', '.join(examples.column_names)}"
         )
+    examples = checked_table(examples, (Column("source", "text"), Column("label", "whole")), who="balance_labels")
     random = np.random.Generator(np.random.Philox(key=[seed, 6]))
     source, stratum = _codes(examples, "source"), _codes(examples, "source", "label")
     sizes = np.bincount(stratum)

@@ -18,9 +18,10 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from sycophancy_core.errors import DataError
+from sycophancy_core.errors import DataError, require_seed
 from sycophancy_core.prompts.prompt_table import prompt_schema
 from sycophancy_core.prompts.splits import uniform_of
+from sycophancy_core.tables import FACTS, checked_table
 
 _DATA = Path(__file__).parents[1] / "data/protocols"
 _SLOT = re.compile(r"\{(\w+)\}")
@@ -93,16 +94,29 @@ def fact_prompts(facts: pa.Table, *, options: FactOptions | None = None, seed: i
     Raises
     ------
     DataError
-        If there is no fact.
+        If there is no fact, or a row is none: a column is missing, a text is null, an answer is not there.
     """
     options = options or FactOptions()
+    require_seed("fact_prompts", seed)
+    facts = checked_table(facts, FACTS, who="fact_prompts")
     if facts.num_rows == 0:
         raise DataError("fact_prompts: wanted facts, got an empty table")
+    _check_facts(facts)
     words = stance_wording()
     rows = [row for fact in facts.to_pylist() for row in _Asked(fact, words, options, seed).rows()]
     text = pa.string()
     added = [("fact_id", text), ("form", text), ("stated", text)]
     return pa.Table.from_pylist(rows, schema=pa.schema([*prompt_schema(), *(pa.field(*item) for item in added)]))
+
+
+def _check_facts(facts: pa.Table) -> None:
+    for row, (wrong, statement) in enumerate(
+        zip(facts["wrong"].to_pylist(), facts["statement"].to_pylist(), strict=True)
+    ):
+        if not wrong:
+            raise DataError(f"fact_prompts: the column 'wrong' holds no answer in row {row}; wanted at least one")
+        if unknown := set(_SLOT.findall(statement)) - {"answer"}:
+            raise DataError(f"fact_prompts: the statement of row {row} has the unknown slot {{{min(unknown)}}}")
 
 
 def render(ask: Mapping[str, str], slots: Mapping[str, str]) -> tuple[str, list[dict[str, str]]]:

@@ -174,7 +174,6 @@ class Evaluation(_Estimated):
         sealed = _check(path, about, "measurements.parquet", "estimates.parquet")
         if "prompts.parquet" in sealed:
             check_seal(folder, "prompts.parquet")
-        made = folder / "made.json"
         return cls(
             model=about["model"],
             measurements=read_table(folder / "measurements.parquet"),
@@ -182,7 +181,7 @@ class Evaluation(_Estimated):
             findings=findings_from_json(about["findings"], where=str(path)),
             facts=about["facts"],
             prompts=read_table(folder / "prompts.parquet") if "prompts.parquet" in sealed else None,
-            made=read_json(made) if made.is_file() else {},
+            made=_read_made(folder / "made.json"),
         )
 
 
@@ -297,6 +296,14 @@ def _read_about(path: Path, *, what: str, keys: Mapping[str, type]) -> dict[str,
         if not isinstance(about[key], kind):
             raise DataError(f"{path}: {key}: wanted {_KINDS[kind]}, got {json_kind(about[key])}; save the {what} again")
     return about
+
+
+def _read_made(path: Path) -> dict[str, str]:
+    """Read date and command, which no seal covers; nothing where there is no such file."""
+    made = read_json(path) if path.is_file() else {}
+    if not isinstance(made, dict) or not all(isinstance(value, str) for value in made.values()):
+        raise DataError(f"{path}: wanted an object of texts (date, command), got something else; remove the file")
+    return made
 
 
 def _check(path: Path, about: Mapping[str, Any], *others: str) -> Mapping[str, str]:

@@ -57,7 +57,7 @@ def read_json(path: str | Path) -> Any:
     Raises
     ------
     DataError
-        If the file is larger, is not JSON in UTF-8, or is nested too deeply.
+        If the file is larger, is not JSON in UTF-8, holds half a surrogate pair, or is nested too deeply.
     """
     path = Path(path)
     size = path.stat().st_size
@@ -65,12 +65,15 @@ def read_json(path: str | Path) -> Any:
         raise DataError(f"{path}: wanted at most {MAX_JSON_BYTES} bytes of JSON, got {size}")
     content = path.read_bytes()
     try:
-        return json.loads(content)
+        value = json.loads(content)
+        written = _with_half_pairs(value, content)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise _not_utf8(error, f"{path}, line {line}") from error
     except (ValueError, RecursionError) as error:
         raise _not_json(error, str(path), "the file") from error
+    _refuse_half_pairs(written, str(path))
+    return value
 
 
 def parse_json_line(line: bytes, where: str) -> Any:
@@ -85,8 +88,7 @@ def parse_json_line(line: bytes, where: str) -> Any:
     text = decode_line(line, where)
     try:
         value = json.loads(text)
-        # An escape that may be of half a pair, which no UTF-8 can hold.
-        written = json.dumps(value, ensure_ascii=False) if "\\ud" in text.lower() else ""
+        written = _with_half_pairs(value, line)
     except (ValueError, RecursionError) as error:
         raise _not_json(error, where, "the line") from error
     _refuse_half_pairs(written, where)
@@ -142,6 +144,11 @@ def _not_utf8(error: UnicodeDecodeError, where: str) -> DataError:
 def _not_json(error: ValueError | RecursionError, where: str, what: str) -> DataError:
     got = "too deep a nesting" if isinstance(error, RecursionError) else error
     return DataError(f"{where}: wanted JSON, got {got}; mend or remove {what}")
+
+
+def _with_half_pairs(value: Any, content: bytes) -> str:
+    """Return a value's texts where an escape may be of half a pair, which no UTF-8 can hold; else nothing."""
+    return json.dumps(value, ensure_ascii=False) if b"\\ud" in content.lower() else ""
 
 
 def _refuse_half_pairs(text: str, where: str) -> None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import sycophancy_core._core as _core
 from sycophancy_core.errors import DataError, require_seed
 from sycophancy_core.scoring.language_model import LanguageModel
-from sycophancy_core.tables import INSTRUCTIONS, QUESTIONS, checked_table
+from sycophancy_core.tables import INSTRUCTIONS, QUESTIONS, Column, checked_table
 from sycophancy_core.tasks.turns import with_turns
 from sycophancy_core.training.batching import encode_rows
 from sycophancy_core.training.overlap import refuse_overlap
@@ -20,6 +20,7 @@ from sycophancy_core.training.overlap import refuse_overlap
 Unit = Literal["rows", "tokens"]
 
 _PROMPT = ("id", "claim_id", "prompt")
+_COUNTED = (Column("origin", "text"), Column("source", "text"))
 _NO_LIMIT = 1 << 60  # tokens of a row; what is too long for a model is refused by the fine-tuning
 
 
@@ -133,7 +134,13 @@ def count_rows(rows: pa.Table, *, model: LanguageModel | None = None) -> pa.Tabl
     -------
     pyarrow.Table
         ``origin``, ``source``, ``num_rows`` and, with a model, ``num_tokens``; sorted by the names.
+
+    Raises
+    ------
+    DataError
+        If the table lacks origin or source, or a row of it does.
     """
+    rows = checked_table(rows, _COUNTED, who="count_rows")
     names = list(zip(rows["origin"].to_pylist(), rows["source"].to_pylist(), strict=True))
     tokens = _supervised(rows, model) if model is not None else [0] * len(names)
     found: dict[tuple[str, str], list[int]] = {}

@@ -14,6 +14,7 @@ from twins import generation as reference
 from sycophancy_core import DataError, _core, load_examples, load_instructions, make_claims
 from sycophancy_core.prompts.dataset_specs import DatasetSpec, packaged_specs, parse_specs
 from sycophancy_core.prompts.examples import dropped_of, labels_of, read_hub
+from sycophancy_core.prompts.protocols import load_protocol, read_protocol
 
 REAL = Path(__file__).parents[4] / "shared/data/nlp17"
 SPEC = {"name": "own", "fields": ["text"], "label": "label", "labels": ["Bad", "Good"]}
@@ -316,3 +317,10 @@ def test_the_real_samples_load_and_their_counts_add_up() -> None:
     dropped = sum(sum(counts.values()) for counts in dropped_of(examples).values())
     assert len(labels_of(examples)) == 17
     assert len(examples) + dropped == rows
+
+
+def test_a_protocol_that_is_not_utf8_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_bytes(b"{\n\xff}")
+    for read in (load_protocol, read_protocol):
+        with pytest.raises(DataError, match=r"mine\.json.*: wanted UTF-8, got the byte 0xff; save the file as UTF-8"):
+            read(tmp_path / "mine.json")

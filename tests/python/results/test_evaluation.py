@@ -197,6 +197,14 @@ def test_a_missing_key_is_named(key: str, found: sc.Evaluation, tmp_path: Path) 
         sc.Evaluation.load(tmp_path)
 
 
+@pytest.mark.parametrize("content", ["[]", "3", '"x"', '{"command": {"a": 1}}', '{"date": null}'])
+def test_a_date_and_command_that_are_no_texts_are_refused(content: str, found: sc.Evaluation, tmp_path: Path) -> None:
+    found.save(tmp_path)
+    (tmp_path / "made.json").write_text(content)
+    with pytest.raises(sc.DataError, match=r"made\.json: wanted an object of texts \(date, command\)"):
+        sc.Evaluation.load(tmp_path)
+
+
 def test_one_report_decodes_the_claims_of_each_task_and_side_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from sycophancy_core.metrics import breakdowns
 

@@ -76,6 +76,15 @@ def test_a_tables_digest_is_that_of_its_values_and_survives_parquet(tmp_path: Pa
         assert digest_table(pa.table({**columns, name: other})) != digest_table(table)
 
 
+@pytest.mark.parametrize("text", ['"\\ud800"', '[{"a\\uDFFF": 1}]'])
+def test_half_a_surrogate_pair_is_no_text(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(DataError, match=r"a\.json: wanted text, got half a surrogate pair \('\\ud"):
+        read_json(tmp_path / "a.json")
+    (tmp_path / "a.json").write_text('"\\ud83d\\ude00"')
+    assert read_json(tmp_path / "a.json") == "\U0001f600"
+
+
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("nothing of the sort")
     with pytest.raises(DataError, match="wanted a Parquet file"):

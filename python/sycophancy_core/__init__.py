@@ -1,10 +1,13 @@
 """Measure, reduce and audit sycophancy in open language models.
 
 The public names are loaded when they are first used, so that importing the package is quick and needs no torch.
+Hugging Face's libraries send no usage data while the package is loaded, unless HF_HUB_DISABLE_TELEMETRY says 0.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +59,11 @@ if TYPE_CHECKING:
     from sycophancy_core.training.result import FinetuneResult
 
 __version__ = VERSION
+
+if "HF_HUB_DISABLE_TELEMETRY" not in os.environ:
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # for libraries that are imported later, here or in processes we start
+    if _loaded := sys.modules.get("huggingface_hub.constants"):
+        vars(_loaded)["HF_HUB_DISABLE_TELEMETRY"] = True
 
 _HOMES = {
     "prompts.audit": ("ShortcutAudit", "shortcut_audit"),

@@ -1,10 +1,16 @@
 """The package as a whole: what importing it costs and gives."""
 
+import itertools
+import os
 import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import sycophancy_core
 
@@ -29,6 +35,36 @@ def test_the_readme_says_what_to_install_for_each_extra() -> None:
 def test_the_extra_for_models_brings_what_transformers_reads_the_embedded_gguf_file_with() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert "gguf" in {re.split("[>=]", requirement)[0] for requirement in extras["models"]}
+
+
+@pytest.mark.parametrize("first", ["sycophancy_core", "huggingface_hub.constants"])
+@pytest.mark.parametrize(("chosen", "is_off"), [(None, True), ("0", False)])
+def test_hugging_face_sends_no_usage_data_unless_it_is_asked_to(first: str, chosen: str | None, is_off: bool) -> None:
+    code = (
+        f"import {first}, sycophancy_core\n"
+        "from huggingface_hub import constants\n"
+        "from huggingface_hub.utils import build_hf_headers\n"
+        "agent = build_hf_headers(library_name='l', library_version='1')['user-agent']\n"
+        "print(constants.HF_HUB_DISABLE_TELEMETRY, 'torch/' in agent)"
+    )
+    environment = {key: value for key, value in os.environ.items() if "TELEMETRY" not in key}
+    environment |= {} if chosen is None else {"HF_HUB_DISABLE_TELEMETRY": chosen}
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.split()
+    assert found == [str(is_off), str(not is_off)]
+
+
+def test_requirements_have_an_upper_bound_by_major_version_which_lets_the_pinned_version_in() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pinned = (line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line)
+    pins = {canonicalize_name(name): version for name, version in pinned}
+    for text in [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]:
+        wanted = Requirement(text)
+        (upper,) = (one.version for one in wanted.specifier if one.operator == "<")
+        assert upper.isdigit(), text
+        assert pins[wanted.name.replace("-", "_") if wanted.name == "lm-eval" else wanted.name] in wanted.specifier, (
+            text
+        )
 
 
 def test_the_package_states_its_version() -> None:

@@ -69,11 +69,14 @@ test: $(GOOGLETEST) configure  ## build, then run the C++ and the Python suites
 	@ctest --test-dir $(BUILD) --parallel $(JOBS) --output-on-failure --no-tests=ignore --progress
 	@"$(PY)" -m pytest
 
-# Long: what `make test` leaves out. Slow tests, wide property search, memory and undefined-behaviour checks, benches.
-check: test  ## make test, slow tests, property search, sanitizers, benches (long)
+# Long: what `make test` leaves out. SYCO_KILLS=1000 kills more often, ROUNDS=10 SEED=1 fuzzes longer and otherwise.
+check: test  ## make test, slow tests, property search, fuzzing, sanitizers, benches (long)
 	@"$(PY)" -m pytest -m slow
 	@SYCO_HYPOTHESIS_PROFILE=search "$(PY)" -m pytest -m "not slow and not model"
-	@$(MAKE) --no-print-directory sanitize bench
+	@$(MAKE) --no-print-directory fuzz sanitize bench
+
+fuzz: build  ## mutated input of every kind, in child processes under limits: counts, and no fault (minutes)
+	@"$(PY)" tests/python/fuzz --rounds $(or $(ROUNDS),1) --seed $(or $(SEED),0)
 
 sanitize: $(GOOGLETEST) configure  ## the core's suites and fuzz targets under address and undefined-behaviour checks
 	@cmake --preset asan -DPython_EXECUTABLE="$(PY)" >build/asan.log || { cat build/asan.log; exit 1; }
@@ -114,4 +117,4 @@ clean:  ## remove everything built (not the environment)
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@rm -f python/sycophancy_core/*.so python/sycophancy_core/_build_info.py
 
-.PHONY: help configure build googletest demo test check sanitize tidy lint format stubs organism bench wheel clean
+.PHONY: help configure build googletest demo test check fuzz sanitize tidy lint format stubs organism bench wheel clean

@@ -1,0 +1,105 @@
+"""Public functions that take tables, texts, arrays and numbers: only DataError, ModelError and OSError leave them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+from fuzz.calls import Call, call, cases_of
+from fuzz.runner import Target
+from makers.tiny_llama import tiny_model
+
+import sycophancy_core as sc
+from sycophancy_core.metrics.measure import known_claims, measure
+from sycophancy_core.scoring.scores import measurements
+from sycophancy_core.tasks.named_tasks import task_prompts
+
+
+def _read_all(reader: pa.RecordBatchReader) -> pa.Table:
+    return reader.read_all()
+
+
+def generation() -> dict[str, Call]:
+    whole = sc.load_examples()
+    examples = whole.slice(0, 40)
+    claims = sc.make_claims(whole, seed=1).slice(0, 12)
+    prompts = sc.make_prompts(claims, seed=1)
+    sums = sc.make_prompts(sc.make_additions(n=4), seed=1)
+    rows = sc.load_instructions(limit=20)
+    claim_options = call(sc.ClaimOptions, negated_share=0.5, claims_per_example=1)
+    prompt_options = call(
+        sc.PromptOptions, arms=("none", "agree"), orders=("agree_first",), split="train", templates=("before_first_1",)
+    )
+    plan: dict[str, Any] = {
+        "n": 8,
+        "recipe": "balanced",
+        "split": "train",
+        "repeat_claims": False,
+        "seed": 0,
+        "threads": 1,
+    }
+    near = call(sc.AdditionOptions, operands=(1, 50), true_share=0.5, near_max=10)
+    return {
+        "make_claims": call(sc.make_claims, examples=examples, options=claim_options, seed=1),
+        "make_prompts": call(sc.make_prompts, claims=claims, options=prompt_options, seed=1),
+        "make_additions": call(sc.make_additions, options=near, n=9, seed=1),
+        "generate": call(sc.generate, examples=examples, shard=(0, 1), **plan),
+        "stream_prompts": Call(sc.stream_prompts, {"examples": examples, "shard": (0, 1), **plan}, _read_all),
+        "split_claims": call(sc.split_claims, claims=claims, share=0.2),
+        "balance_labels": call(sc.balance_labels, examples=examples, seed=0),
+        "shortcut_audit": call(sc.shortcut_audit, prompts=prompts, confidence=0.95, limit=100, seed=0),
+        "fact_prompts": call(sc.fact_prompts, facts=sc.load_facts("capitals").slice(0, 4), seed=0),
+        "mix": call(sc.mix, prompts=prompts, instructions=rows, ratio=2.0, weights=None, seed=0),
+        "mix several": call(
+            sc.mix, prompts=prompts, instructions={"a": rows, "b": rows}, ratio=2.0, weights={"a": 1.0, "b": 2.0}
+        ),
+        "mix, checked": call(sc.mix, prompts=prompts, instructions=rows, evaluation={"t": sums}),
+        "count_rows": call(sc.count_rows, rows=sc.mix(prompts, rows, seed=0)),
+        "load_examples": call(sc.load_examples, limit=3, seed=0),
+        "load_instructions": call(sc.load_instructions, limit=3, seed=0),
+        "task_prompts": call(task_prompts, tasks=("addition_factorial",), limit=2, seed=0),
+    }
+
+
+def measurement() -> dict[str, Call]:
+    model = tiny_model()
+    claims = sc.make_claims(sc.load_examples(), seed=1).slice(0, 6)
+    prompts = sc.make_prompts(claims, seed=1)
+    scores = model.score(prompts)
+    measured = measurements(prompts, scores)
+    rows = sc.mix(prompts, sc.load_instructions(limit=20), seed=1).slice(0, 6)
+    options = call(sc.FinetuneOptions, steps=1, batch_size=2, learning_rate=1e-3, seed=0, precision="float32")
+    turns = [{"role": "user", "content": "Is it?"}]
+
+    def evaluated(model: Any, **arguments: Any) -> object:
+        return repr(sc.evaluate(model, **arguments))
+
+    def trained(**arguments: Any) -> object:
+        return sc.finetune(tiny_model(), **arguments)
+
+    def score(prompts: Any) -> object:
+        return model.score(prompts)
+
+    def log_probs(contexts: Any, continuations: Any) -> object:
+        return model.log_probs(contexts, continuations)
+
+    def filtered(**arguments: Any) -> object:
+        return repr(sc.filter_known(model, **arguments))
+
+    return {
+        "score": call(score, prompts=prompts),
+        "log_probs": call(log_probs, contexts=["a b", turns], continuations=[[" c", " d"], [" e"]]),
+        "evaluate": call(evaluated, model=model, tasks={"t": prompts}, seed=0, known=None),
+        "filter_known": call(filtered, claims=claims, seed=0),
+        "finetune": call(trained, rows=rows, options=options),
+        "measure": call(measure, measurements=measured, confidence=0.95, known=None, subset_by=("source",)),
+        "known_claims": call(known_claims, measurements=measured),
+        "fit_opinion_model": call(sc.fit_opinion_model, measurements=measured, confidence=0.95),
+        "power": call(sc.power, sd=0.5, effect=0.1, prompts_per_claim=2, correlation=0.5, alpha=0.05, power=0.8),
+    }
+
+
+TARGETS = (
+    Target("doors: generation", cases_of(generation), 1000),
+    Target("doors: measurement", cases_of(measurement), 400),
+)

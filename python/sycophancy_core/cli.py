@@ -128,8 +128,10 @@ def _out(add: Add, what: str) -> None:
 
 
 def _model(add: Add) -> None:
-    add("--model", default=None, help="folder, GGUF file, hub id, 'organism', or the embedded model (default)")
+    add("--model", default=None, help="folder, GGUF file, hub id, URL, 'organism', or the embedded model (default)")
     add("--adapter", default=None, help="LoRA adapter folder to merge, or 'organism'")
+    add("--tokenizer", default=None, help="of a server's model: folder, GGUF file or hub id (default: the server's)")
+    add("--concurrency", type=int, default=None, help="requests to a server at once (default 8)")
     _scoring(add)
 
 

@@ -332,6 +332,7 @@ def _facts(model: LanguageModel, prompts: Mapping[str, pa.Table], seed: int, lim
         **model.template_facts,
         "engine": model.engine,
         "precision": model.precision,
+        **({"server": model.server_facts} if model.server_facts else {}),
         "seed": seed,
         "limit": limit,
         "versions": versions(),

@@ -92,7 +92,9 @@ def load(options: Namespace, source: str | None = None) -> LanguageModel:
     from sycophancy_core.scoring.language_model import load_model
 
     names = ("engine", "matmul_precision", "dtype", "device", "system_prompt")
-    settings = {name: getattr(options, name) for name in names} | given(options, ("adapter", "chat_template"))
+    settings = {name: getattr(options, name) for name in names} | given(
+        options, ("adapter", "chat_template", "tokenizer", "concurrency")
+    )
     chosen = getattr(options, "model", None) if source is None else source
     model = load_model(chosen, **{"chat_template": "auto", **settings})
     other = "; for plain text: --no-chat-template" if model.chat_template and options.chat_template is None else ""

@@ -134,7 +134,7 @@ def mix(options: Namespace) -> None:
 
     check_table(options.out)
     if options.unit == "rows":
-        names = ("model", "adapter", "device", "system_prompt", "chat_template")
+        names = ("model", "adapter", "tokenizer", "concurrency", "device", "system_prompt", "chat_template")
         refuse(options, names, wanted="--unit tokens", got="--unit rows, which count without a model")
     paths = files_by_name(options.instructions or (), "--instructions")
     asked = files_by_name(options.evaluation or (), "--evaluation")

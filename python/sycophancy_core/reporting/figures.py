@@ -268,6 +268,7 @@ def scaling(estimates: pa.Table, *, metric: str) -> Figure:
         Name of the metric; only its rows over whole tasks are drawn.
     """
     rows = [r for r in estimates.to_pylist() if r["metric"] == metric and (r["subset"] or "all") == "all"]
+    rows = [r for r in rows if r["num_parameters"] is not None]  # of a served model it may not be known
     tasks = list(dict.fromkeys(r["task"] for r in rows)) or [""]
     families = list(dict.fromkeys(r.get("family") or "" for r in rows))
     width = min(4.2, 12.6 / len(tasks))  # of a panel; nine letters of a title take an inch

@@ -203,11 +203,12 @@ def _with_facts(one: Evaluation) -> pa.Table:
     family = ", ".join(filter(None, (str(one.facts["family"]), tuning)))
     columns = (("family", family), ("instruction_tuned", tuned), ("num_parameters", one.facts["num_parameters"]))
     for name, value in (*columns, ("model", one.model)):
-        table = table.add_column(0, name, pa.array([value] * len(table)))
+        kind = pa.int64() if name == "num_parameters" else None  # which a server may not say
+        table = table.add_column(0, name, pa.array([value] * len(table), kind))
     return table
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
     tuning = "tuned" if row["instruction_tuned"] else "not tuned"
-    size = f"{row['num_parameters']:,}"
+    size = "unknown" if row["num_parameters"] is None else f"{row['num_parameters']:,}"
     return row["model"], size, tuning, format_estimate(row), f"{row['n']}/{row['num_clusters']}"

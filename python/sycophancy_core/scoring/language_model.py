@@ -260,6 +260,11 @@ class LanguageModel:
         return {"weights": self.digest}
 
     @property
+    def server_facts(self) -> dict[str, Any]:
+        """What results keep of the server that holds the model; empty for a local one."""
+        return {}
+
+    @property
     def encoder(self) -> Encoder:
         """What turns texts into the model's token ids."""
         return Encoder(

@@ -28,7 +28,6 @@ BATCH_WORK = {"cpu": 2e12, "cuda": 4e15}
 SERVED_PROMPTS = 64  # a batch where a server scores, whose speed is not known
 LEAST_PROMPTS = 16  # the arms and orders of a claim share their beginnings
 MOST_PROMPTS = 4096
-PROBE_TOLERANCE = 0.1  # nats
 _COUNTS = ("choice_tokens", "shared_tokens")
 
 
@@ -129,9 +128,9 @@ def _begin(kept: Journal, path: Path, model: LanguageModel, batch: TokenBatch, s
 
 
 def _is_same(begun: Any, now: Any) -> bool:
-    """Compare two parts of an identity; a server's log-probabilities move a little with what else it does."""
+    """Compare two parts of an identity; numbers are in units of how far they may be apart."""
     if isinstance(now, list) and isinstance(begun, list) and len(begun) == len(now):
-        return all(abs(a - b) <= PROBE_TOLERANCE for a, b in zip(begun, now, strict=True))
+        return all(abs(a - b) <= 1 for a, b in zip(begun, now, strict=True))
     return bool(begun == now)
 
 
@@ -188,6 +187,7 @@ def _encode(scores: Scores) -> bytes:
         for name in ("unscored", "precision", "num_tokens", "num_tokens_unshared", "num_moved_borders", "seconds")
     }
     counts = {name: getattr(scores, name) for name in _COUNTS}
+    about["log_prob_low"] = None if scores.log_prob_low is None else scores.log_prob_low.tolist()
     about |= {name: None if values is None else values.tolist() for name, values in counts.items()}
     buffer = io.BytesIO()
     buffer.write(json.dumps(about).encode() + b"\n")
@@ -199,9 +199,11 @@ def _decode(payload: bytes) -> Scores:
     head, _, body = payload.partition(b"\n")
     about = json.loads(head)
     counts = {name: about.pop(name, None) for name in _COUNTS}
+    low = about.pop("log_prob_low", None)
     arrays: dict[str, Any] = {
         name: None if values is None else np.array(values, dtype=np.int32) for name, values in counts.items()
     }
+    arrays["log_prob_low"] = None if low is None else np.array(low)
     return Scores(log_prob=np.load(io.BytesIO(body), allow_pickle=False), **about, **arrays)
 
 
@@ -213,9 +215,11 @@ def _joined(parts: list[Scores], batch: TokenBatch) -> Scores:
 
     tokens = [part.choice_tokens for part in parts]
     shared = [part.shared_tokens for part in parts]
+    low = [part.log_prob_low for part in parts]
     are_counted = all(counts is not None for counts in (*tokens, *shared))
     return Scores(
         log_prob=np.concatenate([wide(part.log_prob, np.nan) for part in parts]),
+        log_prob_low=None if low[0] is None else np.concatenate([wide(one, np.nan) for one in low]),
         unscored=[reason for part in parts for reason in part.unscored],
         precision=parts[0].precision,
         num_tokens=sum(part.num_tokens for part in parts),

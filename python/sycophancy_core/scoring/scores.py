@@ -38,6 +38,9 @@ class Scores:
         not say.
     shared_tokens
         With how many scored tokens all choices of a prompt begin, shape (n,): they cancel in log-odds. None likewise.
+    log_prob_low
+        Where a server gives the likeliest first tokens alone: the least that ``log_prob`` can be, -inf for a choice
+        that is not among them, whose ``log_prob`` is the most that it can be. None where all are known.
     """
 
     log_prob: NDArray[np.float64]
@@ -49,6 +52,7 @@ class Scores:
     seconds: float
     choice_tokens: NDArray[np.int32] | None = None
     shared_tokens: NDArray[np.int32] | None = None
+    log_prob_low: NDArray[np.float64] | None = None
 
     @property
     def num_unscored(self) -> int:
@@ -96,7 +100,8 @@ def join_scores(prompts: pa.Table, scores: Scores) -> pa.Table:
         ``log_odds`` (log p(Agree choice) - log p(Disagree choice); null where the choices are not these two),
         ``answer`` (index of the likeliest choice; null on a tie or where unscored), ``unscored`` (the reason, or null)
         and, where the scores say them, ``choice_tokens`` (scored tokens of each choice) and ``shared_tokens`` (those
-        with which all choices begin).
+        with which all choices begin). Where only an interval is known, ``log_prob`` is its upper end, and
+        ``log_prob_low`` its lower one, null without one; ``log_odds`` is then the nearest to 0 that it can be.
     """
     if prompts.num_rows != len(scores.unscored):
         raise DataError(
@@ -120,7 +125,18 @@ def join_scores(prompts: pa.Table, scores: Scores) -> pa.Table:
         tokens = [row[:count] for row, count in zip(scores.choice_tokens.tolist(), counts, strict=True)]
         table = table.append_column("choice_tokens", pa.array(tokens, pa.list_(pa.int32())))
         table = table.append_column("shared_tokens", pa.array(scores.shared_tokens, pa.int32()))
+    if scores.log_prob_low is not None:
+        low = pa.array(_ends(scores.log_prob_low, counts, scores.unscored), pa.list_(pa.float64()))
+        table = table.append_column("log_prob_low", low)
     return table
+
+
+def _ends(low: NDArray[np.float64], counts: list[int], unscored: list[str | None]) -> list[list[float | None] | None]:
+    """Return the lower ends of each row's intervals; None for one without an end."""
+    return [
+        None if why else [value if np.isfinite(value) else None for value in row[:count]]
+        for row, count, why in zip(low.tolist(), counts, unscored, strict=True)
+    ]
 
 
 def _log_odds(row: list[float] | None, order: str | None) -> float | None:

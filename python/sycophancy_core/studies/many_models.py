@@ -85,7 +85,7 @@ def _evaluate_one(
     if name in taken:
         raise DataError(f"evaluate_many: two models are named {name!r}; give the models by name, as a mapping")
     facts = {
-        "num_parameters": sum(weight.numel() for weight in model.model.parameters()),
+        "num_parameters": model.num_parameters,
         "instruction_tuned": bool(model.tokenizer.chat_template),
         **about,
     }

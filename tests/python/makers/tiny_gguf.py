@@ -62,8 +62,9 @@ def write_gguf(
     family: str = "llama",
     fields: Mapping[str, Any] | None = None,
     tensors: Mapping[str, NDArray[np.float32]] | None = None,
+    template: str | None = None,
 ) -> Path:
-    """Write a model, with more fields (without the family's name before them) and tensors."""
+    """Write a model, with more fields (without the family's name before them), tensors and a chat template."""
     config, writer = model.config, gguf.GGUFWriter(str(path), family)
     writer.add_name("tiny")
     writer.add_context_length(config.max_position_embeddings)
@@ -83,6 +84,8 @@ def write_gguf(
     writer.add_token_merges(["a b"])
     writer.add_eos_token_id(0)
     writer.add_pad_token_id(0)
+    if template is not None:
+        writer.add_chat_template(template)
     for key, value in (fields or {}).items():
         _add(writer, key if key.startswith("adapter") else f"{family}.{key}", value)
     for name, tensor in {**_weights(model, family), **(tensors or {})}.items():

@@ -48,8 +48,8 @@ def read_address(source: str) -> Address:
     ModelError
         If it has no host or a wrong port, or holds a name, a key or a query: keys come from the environment alone.
     """
-    parts = urlsplit(source)
     try:
+        parts = urlsplit(source)
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise ModelError(f"load_model: the server's URL has a wrong port or host ({error}); check it") from error

@@ -58,7 +58,7 @@ def entry(answer: Any, *path: str | int, where: str) -> Any:
         except (KeyError, IndexError, TypeError) as error:
             place = ".".join(map(str, path))
             raise ModelError(
-                f"{where}: wanted {place} in the answer, found none; the server takes no notice of what was asked, or "
+                f"{where}: wanted {place} in the answer, found none; the server ignores what was asked, or "
                 "its answer was cut short"
             ) from error
     return found

@@ -16,8 +16,11 @@ FIRST_ENTRIES = 1000  # asked for first; the whole vocabulary takes megabytes an
 class LlamaCpp:
     """The dialect of ``/completion`` with ``n_probs``, which is before sampling and not changed by any setting.
 
-    The server has no log-probabilities of a prompt and takes no notice of ``echo``. So what follows each beginning is
+    The server has no log-probabilities of a prompt and ignores ``echo``. So what follows each beginning is
     asked for, with the server's prefix cache, and a choice's log-probability is the sum along its tokens.
+
+    The token that is generated is a plain letter by ``logit_bias``, which the log-probabilities do not see: the server
+    gives none where it generates half a character.
     """
 
     name = "llama.cpp"
@@ -37,6 +40,8 @@ class LlamaCpp:
             "num_parameters": self.num_parameters,
             "bytes": about.get("size"),
         }
+        letter = server.post(f"{root}/tokenize", {"content": "a", "add_special": False})
+        self._letter = int(entry(letter, "tokens", -1, where=f"{root}/tokenize"))
         if not self.vocabulary:
             raise ModelError(
                 f"{root}: wanted the vocabulary's size from llama.cpp's server (n_vocab), got none; update it"
@@ -86,7 +91,14 @@ class LlamaCpp:
         return sorted(int(one["id"]) for one in top if not one.get("bytes"))
 
     def _ask(self, start: Sequence[int], entries: int) -> Any:
-        body = {"prompt": list(start), "n_predict": 1, "n_probs": entries, "temperature": 0, "cache_prompt": True}
+        body = {
+            "prompt": list(start),
+            "n_predict": 1,
+            "n_probs": entries,
+            "temperature": 0,
+            "cache_prompt": True,
+            "logit_bias": [[self._letter, 1000.0]],
+        }
         answer = self._server.post(self._url, body)
         if not isinstance(answer, dict):
             raise ModelError(f"{self._url}: wanted one answer, got {len(answer)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,6 @@ from sycophancy_core.errors import ModelError
 from sycophancy_core.scoring.encoding import common_prefix
 from sycophancy_core.scoring.served.dialect import Dialect
 
-TOLERANCE = 0.1  # nats between two ways to the same number; kernels and batches move it less, a wrong token more
 PAIR = (
     "The capital of France is Paris, and that is well known.",
     "The capital of France is London, and that is wrong.",
@@ -33,6 +31,8 @@ class Probe:
 
     pair: tuple[list[int], list[int]]
     longer: list[int]
+
+    tolerance = 0.1  # nats between two ways to one number; kernels and batches move it less, a wrong token more
 
     @property
     def context(self) -> int:
@@ -65,7 +65,7 @@ class Probe:
             Saying what the server did.
         """
         shared, first, again, second = found = self.values(dialect)
-        if abs(shared - again) > TOLERANCE:
+        if abs(shared - again) > self.tolerance:
             raise ModelError(
                 f"{dialect.name}: log p of one token after one beginning is {shared:.3f} and {again:.3f}, as what "
                 "follows differs; the server's log-probabilities are not those of the prompt's tokens"
@@ -76,7 +76,7 @@ class Probe:
                 "log-probabilities are not those of the prompt's tokens"
             )
         _, *rest = dialect.log_probs([self.longer], self.context - 1)[0]
-        if abs(rest[0] - shared) > TOLERANCE or abs(rest[1] - first) > TOLERANCE:
+        if abs(rest[0] - shared) > self.tolerance or abs(rest[1] - first) > self.tolerance:
             raise ModelError(
                 f"{dialect.name}: the same tokens have log-probabilities {shared:.3f} and {first:.3f} in one request, "
                 f"{rest[0]:.3f} and {rest[1]:.3f} in another; these cannot be compared"
@@ -97,8 +97,3 @@ def make_probe(tokenizer: Any) -> Probe:
     if same < 3 or same >= min(len(one), len(other)):
         raise ModelError("load_model: the tokenizer makes the same tokens of different texts; give the model's own")
     return Probe(pair=(one[: same + 1], other[: same + 1]), longer=one[: same + 3])
-
-
-def same_values(now: Sequence[float], before: Sequence[float]) -> bool:
-    """Tell whether two probes are of one model."""
-    return bool(np.max(np.abs(np.subtract(now, before))) <= TOLERANCE)

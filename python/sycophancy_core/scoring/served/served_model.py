@@ -21,7 +21,6 @@ from sycophancy_core.scoring.precision import PrecisionCheck
 from sycophancy_core.scoring.scores import Scores, scores_of
 from sycophancy_core.scoring.served.address import read_address
 from sycophancy_core.scoring.served.connection import Connection, find_server
-from sycophancy_core.scoring.served.probe import make_probe, same_values
 from sycophancy_core.scoring.served.server_tokenizer import tokenizer_digest
 from sycophancy_core.scoring.served.transport import Server
 from sycophancy_core.scoring.tokens import TokenBatch, TokenScores
@@ -55,13 +54,19 @@ def connect(
     found = find_server(server, address, tokenizer)
     name = PurePosixPath(found.model_id).name.removesuffix(".gguf")
     options = {"tokenizer": tokenizer, "concurrency": concurrency, "system_prompt": system_prompt}
-    is_chat = bool(found.tokenizer.chat_template)
+    if address.is_chat:
+        from sycophancy_core.scoring.served.served_chat import ServedChat
+
+        if chat_template is False:
+            raise ModelError("load_model: a chat endpoint asks in the server's chat template; leave chat_template out")
+        return ServedChat(found, name=name, system_prompt=system_prompt, source=(source, options))
+    by_template = choose_template(chat_template, name, is_chat=bool(found.tokenizer.chat_template))
+    if by_template and not found.tokenizer.chat_template:
+        raise ModelError(f"model {name}: its tokenizer has no chat template; use chat_template=False")
+    if system_prompt is not None and not by_template:
+        raise ModelError(f"model {name}: a system prompt needs chat_template=True, since plain text has no turns")
     return ServedModel(
-        found,
-        name=name,
-        chat_template=choose_template(chat_template, name, is_chat=is_chat),
-        system_prompt=system_prompt,
-        source=(source, options),
+        found, name=name, chat_template=by_template, system_prompt=system_prompt, source=(source, options)
     )
 
 
@@ -98,19 +103,14 @@ class ServedModel(LanguageModel):
         self.system_prompt = system_prompt
         self._found = found
         self._source = source
-        if chat_template and not self.tokenizer.chat_template:
-            raise ModelError(f"model {name}: its tokenizer has no chat template; use chat_template=False")
-        if system_prompt is not None and not chat_template:
-            raise ModelError(f"model {name}: a system prompt needs chat_template=True, since plain text has no turns")
         with translated(f"model {name}: its tokenizer cannot be used"):
             _ = self.encoder
-        self._probe = make_probe(self.tokenizer)
-        self._values = self._probe.check(found.dialect)
+        self._values = found.values
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Find the server again, as in another process."""
         source, options = self._source
-        return _connected, (source, {**options, "chat_template": self.chat_template})
+        return _connected, (source, {**options, "chat_template": self.chat_template or None})
 
     def __repr__(self) -> str:
         return f"ServedModel({self.name!r}, server={self._found.server.url!r}, dialect={self._found.dialect.name!r})"
@@ -178,9 +178,10 @@ class ServedModel(LanguageModel):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the server says of its model, and the probe's values, which may differ a little when work goes on."""
+        """What the server says of its model; and the probe's values in units of how far apart they may be later."""
         said = json.dumps(self._said, sort_keys=True)
-        return {"server": hashlib.sha256(said.encode()).hexdigest(), "probe": self._values}
+        values = [value / self._found.probe.tolerance for value in self._values]
+        return {"server": hashlib.sha256(said.encode()).hexdigest(), "probe": values}
 
     @property
     def tokenizer_digest(self) -> str:
@@ -214,8 +215,8 @@ class ServedModel(LanguageModel):
         ModelError
             If its values have changed.
         """
-        now = self._probe.values(self._found.dialect)
-        if not same_values(now, self._values):
+        now = self._found.probe.values(self._found.dialect)
+        if np.max(np.abs(np.subtract(now, self._values))) > self._found.probe.tolerance:
             before, after = (", ".join(f"{value:.3f}" for value in values) for values in (self._values, now))
             raise ModelError(
                 f"model {self.name}: the server has changed its model: log-probabilities of a fixed pair were {before} "

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import queue
 import random
 import ssl
 import threading
+import weakref
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 ATTEMPTS = 6
+ANSWER_SECONDS = 600.0
 FIRST_WAIT = 0.5  # seconds, doubled from one attempt to the next
 LONGEST_WAIT = 300.0  # which a server may ask for; beyond, the run ends and goes on later
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -58,9 +60,10 @@ class Server:
         self._has_answered = False
         self._client = httpx.Client(
             headers={} if self._key is None else {"Authorization": f"Bearer {self._key}"},
-            timeout=httpx.Timeout(600.0, connect=10.0),
+            timeout=httpx.Timeout(ANSWER_SECONDS, connect=10.0),
             limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
         )
+        weakref.finalize(self, self._client.close)
 
     def __repr__(self) -> str:
         return f"Server({self.url!r}, concurrency={self.concurrency})"
@@ -115,20 +118,37 @@ class Server:
 
         The first failure, or an interrupt, ends all of it; what waits for another attempt ends too.
         """
-        self._stopped = threading.Event()
-        pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix="served")
+        stopped = self._stopped = threading.Event()
+        places: queue.SimpleQueue[int] = queue.SimpleQueue()
+        results: queue.SimpleQueue[tuple[int, R | BaseException]] = queue.SimpleQueue()
+
+        def run() -> None:
+            while not stopped.is_set():
+                try:
+                    place = places.get_nowait()
+                except queue.Empty:
+                    return
+                try:
+                    results.put((place, work(items[place])))
+                except BaseException as error:
+                    results.put((place, error))
+
+        for place in range(len(items)):
+            places.put(place)
+        # Nobody waits for a daemon's request at the end of the process, when it was interrupted.
+        for _ in range(min(self.concurrency, len(items))):
+            threading.Thread(target=run, name="served", daemon=True).start()
+        found: dict[int, R] = {}
         try:
-            futures = {pool.submit(work, item): place for place, item in enumerate(items)}
-            found: dict[int, R] = {}
-            for future in as_completed(futures):
-                place = futures[future]
-                found[place] = future.result()
+            for _ in items:
+                place, result = results.get()
+                if isinstance(result, BaseException):
+                    raise result
+                found[place] = result
                 done(items[place])
-        except BaseException:
-            self._stopped.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-        pool.shutdown()
+        finally:
+            stopped.set()
+            self._stopped = threading.Event()
         return [found[place] for place in range(len(items))]
 
     def _ask(self, method: str, url: str, body: dict[str, Any] | None) -> Any:
@@ -150,8 +170,15 @@ class Server:
 
         try:
             answer = self._client.request(method, url, json=body)
-        except httpx.ConnectError as error:
-            return self._no_server(error), None if not self._has_answered else 0.0
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            return self._no_server(error), 0.0 if self._has_answered else None
+        except httpx.InvalidURL as error:
+            return ModelError(f"load_model: {url!r} is no URL ({error})"), None
+        except httpx.TimeoutException:
+            return ModelError(
+                f"{url}: the server has not answered within {ANSWER_SECONDS:.0f} s; give it fewer requests at once "
+                "(concurrency)"
+            ), None
         except httpx.TransportError as error:
             name = type(error).__name__
             return ModelError(f"{url}: the server's answer did not come or was cut short ({name}); see its log"), 0.0

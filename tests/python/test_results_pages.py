@@ -95,3 +95,13 @@ def test_known_facts_were_known_in_both_wordings_and_are_the_same_in_every_train
         assert counts.nunique() == 1, model
         families = set(mine["family"])
         assert not families & {"successors", "past_tenses", "professions"}
+
+
+@pytest.mark.parametrize(("name", "heads"), [("levels", 5), ("changes", 4)])
+def test_the_tables_of_dose_and_response_are_stored_as_data(name: str, heads: int) -> None:
+    page = (ROOT / "docs/results/organism.md").read_text()
+    found = pd.read_csv(ROOT / f"docs/results/calibration/{name}.csv", dtype=str)
+    for metric, rows in found.groupby("metric", sort=False):
+        cells = [f"{row.value} [{row.low}, {row.high}]" for row in rows.itertuples()]
+        assert len(cells) == heads
+        assert f"| `{metric}` | {' | '.join(cells)} |" in page

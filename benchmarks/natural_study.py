@@ -1,11 +1,13 @@
 """The tables of docs/results/natural: collected from the folders of its studies, and made anew from the answers alone.
 
+    python benchmarks/natural_study.py measure STUDY.yaml FOLDER
     python benchmarks/natural_study.py collect MODEL STUDY.yaml FOLDER [MODEL STUDY.yaml FOLDER ...]
     python benchmarks/natural_study.py tables
     python benchmarks/natural_study.py figure MODEL
 
-The first writes ``answers.parquet``: for every fact, arm and training the log-odds of the right answer. The others make
-every table of the results page, and its figure ``answers.svg``, from that file.
+The first asks a study's model before any training, and nothing else. The second writes ``answers.parquet``: for every
+fact, arm and training the log-odds of the right answer. The others make every table of the results page, and its figure
+``answers.svg``, from that file.
 """
 
 from __future__ import annotations
@@ -23,12 +25,14 @@ from scipy import stats as scipy_stats
 
 import sycophancy_core._core as _core
 from sycophancy_core.metrics.stats import clustered_mean, holm, p_value
+from sycophancy_core.pipeline import evaluate, filter_known
 from sycophancy_core.reporting.numbers import format_estimate, format_p_value
+from sycophancy_core.results.evaluation import Evaluation
 from sycophancy_core.results.knowledge_filter import FilterResult
 from sycophancy_core.runs.files import read_table
 from sycophancy_core.runs.progress import ProgressPrinter
 from sycophancy_core.studies.options import read_study
-from sycophancy_core.studies.stages import KNOWN_FACTS
+from sycophancy_core.studies.stages import KNOWN_FACTS, load, questions, study_prompts
 from sycophancy_core.studies.study import run_study
 
 HOME = Path(__file__).parents[1] / "docs/results/natural"
@@ -51,7 +55,25 @@ def collect(runs: Sequence[tuple[str, Path, Path]]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True).drop_duplicates(KEYS)
 
 
+def measure(options: Path, folder: Path) -> None:
+    """Ask a study's model its questions, and what it knows, before any training."""
+    study = read_study(options)
+    model = load(study)
+    (asked,) = questions(study).values()
+    folder.mkdir(parents=True, exist_ok=True)
+    printer = ProgressPrinter()
+    with printer.stage("known") as progress:
+        known = filter_known(model, asked.claims, options=asked.rule, run=folder / "known", progress=progress)
+    known.save(folder / "known")
+    with printer.stage("measure") as progress:
+        evaluate(model, tasks=study_prompts(study), run=folder / BEFORE, progress=progress).save(folder / BEFORE)
+
+
 def _answers(model: str, options: Path, folder: Path) -> Iterator[pd.DataFrame]:
+    if (folder / BEFORE).is_dir():  # measured only
+        known = FilterResult.load(folder / "known").known
+        yield _margins(Evaluation.load(folder / BEFORE).measurements, known, model=model, training=BEFORE, seed=0)
+        return
     study = read_study(options)
     done = run_study(study, folder, printer=ProgressPrinter(quiet=True), out=io.StringIO())
     (asked,) = folder.glob(f"{KNOWN_FACTS.replace(' ', '-')}-*")
@@ -277,6 +299,9 @@ def figure(facts: pd.DataFrame, path: Path) -> None:
 
 def main(arguments: Sequence[str]) -> None:
     """Run one of the commands."""
+    if arguments[:1] == ["measure"]:
+        measure(Path(arguments[1]), Path(arguments[2]))
+        return
     if arguments[:1] == ["collect"]:
         rest = arguments[1:]
         runs = [(rest[i], Path(rest[i + 1]), Path(rest[i + 2])) for i in range(0, len(rest), 3)]

@@ -49,8 +49,8 @@ def with_two_pseudo_facts(changes: pd.Series) -> tuple[float, float, float]:
 
 
 def test_every_table_of_the_page_is_made_from_the_answers(study: ModuleType, answers: pd.DataFrame) -> None:
-    tables = study.page_tables(answers).split("\n\n")
-    assert len(tables) > 8
+    tables = [part for part in study.page_tables(answers).split("\n\n") if part.startswith("|")]
+    assert len(tables) >= 5
     assert [table for table in tables if table not in PAGE] == []
 
 

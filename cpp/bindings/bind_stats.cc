@@ -21,16 +21,16 @@ void bind_estimate(py::module_& m) {
   py::class_<Estimate>(m, "Estimate", "A number with everything that a reader needs to judge it.")
       .def(py::init([](double value, double low, double high, double standard_error, double confidence,
                        std::string method, std::int64_t n, std::int64_t num_clusters, std::int64_t num_unscored,
-                       std::int64_t num_rose, std::int64_t num_fell, std::string reason) {
-             return Estimate{value, low,          high,         standard_error, confidence, std::move(method),
-                             n,     num_clusters, num_unscored, num_rose,       num_fell,   std::move(reason)};
+                       std::int64_t num_rose, std::int64_t num_fell, double pseudo, std::string reason) {
+             return Estimate{value,        low,          high,     standard_error, confidence, std::move(method), n,
+                             num_clusters, num_unscored, num_rose, num_fell,       pseudo,     std::move(reason)};
            }),
            py::kw_only(), py::arg("value") = Estimate{}.value, py::arg("low") = Estimate{}.low,
            py::arg("high") = Estimate{}.high, py::arg("standard_error") = Estimate{}.standard_error,
            py::arg("confidence") = Estimate{}.confidence, py::arg("method") = Estimate{}.method,
            py::arg("n") = Estimate{}.n, py::arg("num_clusters") = Estimate{}.num_clusters,
            py::arg("num_unscored") = Estimate{}.num_unscored, py::arg("num_rose") = Estimate{}.num_rose,
-           py::arg("num_fell") = Estimate{}.num_fell, py::arg("reason") = Estimate{}.reason)
+           py::arg("num_fell") = Estimate{}.num_fell, py::arg("pseudo") = Estimate{}.pseudo, py::arg("reason") = Estimate{}.reason)
       .def_readonly("value", &Estimate::value)
       .def_readonly("low", &Estimate::low)
       .def_readonly("high", &Estimate::high)
@@ -42,15 +42,16 @@ void bind_estimate(py::module_& m) {
       .def_readonly("num_unscored", &Estimate::num_unscored)
       .def_readonly("num_rose", &Estimate::num_rose)
       .def_readonly("num_fell", &Estimate::num_fell)
+      .def_readonly("pseudo", &Estimate::pseudo)
       .def_readonly("reason", &Estimate::reason)
       .def(
           "__eq__", [](const Estimate& a, const Estimate& b) { return a == b; }, py::is_operator())
       .def("__repr__", [](const Estimate& e) {
         return py::str(
                    "Estimate(value={!r}, low={!r}, high={!r}, standard_error={!r}, confidence={!r}, method={!r}, "
-                   "n={!r}, num_clusters={!r}, num_unscored={!r}, num_rose={!r}, num_fell={!r}, reason={!r})")
+                   "n={!r}, num_clusters={!r}, num_unscored={!r}, num_rose={!r}, num_fell={!r}, pseudo={!r}, reason={!r})")
             .format(e.value, e.low, e.high, e.standard_error, e.confidence, e.method, e.n, e.num_clusters,
-                    e.num_unscored, e.num_rose, e.num_fell, e.reason);
+                    e.num_unscored, e.num_rose, e.num_fell, e.pseudo, e.reason);
       });
 }
 

@@ -270,14 +270,18 @@ def _tasks(add: Add) -> None:
     _seed(add)
 
 
-def _evaluate(add: Add) -> None:
-    _tasks(add)
+def _journal(add: Add) -> None:
     add(
         "--journal",
         action=argparse.BooleanOptionalAction,
         default=True,
         help="keep a journal in the folder, so that the same call resumes after a stop (default)",
     )
+
+
+def _evaluate(add: Add) -> None:
+    _tasks(add)
+    _journal(add)
     _model(add)
     _out(add, "folder for the evaluation, its report and figures")
 
@@ -285,6 +289,7 @@ def _evaluate(add: Add) -> None:
 def _evaluate_many(add: Add) -> None:
     add("models", nargs="+", help="folders, GGUF files, hub ids, or 'organism'")
     _tasks(add)
+    _journal(add)
     _scoring(add)
     _out(add, "folder for the evaluations, their report and figure")
 

@@ -16,7 +16,7 @@ from makers.tiny_llama import tiny_model
 from scipy.special import logsumexp
 from scipy.stats import t as student
 from statsmodels.stats.weightstats import DescrStatsW
-from twins.metrics_and_intervals import korn_graubard, with_pseudo_claims
+from twins.metrics_and_intervals import equivalence, korn_graubard, with_pseudo_claims
 
 import sycophancy_core as sc
 from sycophancy_core.metrics.catalogue import BY_NAME
@@ -126,10 +126,11 @@ def test_changes_equal_a_recomputation_paired_by_claim(folder: Path, task: str) 
 def test_equivalence_of_accuracy_and_the_detectable_change_equal_a_recomputation(folder: Path, task: str) -> None:
     stored = pd.read_parquet(folder / "changes.parquet").query("task == @task and subset == 'all'").set_index("metric")
     before, after = (recomputed(prompts(folder, side, task))["accuracy_none"] for side in ("before", "after"))
-    changes = DescrStatsW([*(after - before).groupby("claim_id").mean(), 1.0, -1.0])  # two pseudo-claims
+    by_claim = (after - before).groupby("claim_id").mean().to_numpy()
+    changes = DescrStatsW([*by_claim, 1.0, -1.0])  # two pseudo-claims
     row, df = stored.loc["accuracy_none"], NUM_CLAIMS + 1
     assert row.equivalence_margin == 0.05
-    assert row.p_equivalence == pytest.approx(changes.ttost_mean(-0.05, 0.05)[0], rel=1e-6)
+    assert row.p_equivalence == pytest.approx(equivalence(by_claim, 0.05), rel=1e-6)
     error = changes.std_mean
     assert row.detectable == pytest.approx((student.ppf(0.975, df) + student.ppf(0.8, df)) * error, rel=1e-6)
     assert stored.drop(index="accuracy_none").p_equivalence.isna().all()

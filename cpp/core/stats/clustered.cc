@@ -164,6 +164,7 @@ Estimate cluster_t(const Linearised& statistic, std::span<const std::int64_t> cl
     estimate.reason = "one cluster: its variation cannot be estimated";
   } else if (range.pseudo > 0 && num_units > 0) {
     estimate.method = kPseudoMethod;
+    estimate.pseudo = range.pseudo;
     estimate.num_clusters = num_units;
     const double squares = sum_of_squares(sums.influence);
     set_t_interval(estimate, pseudo_variance(statistic.value, squares, num_units, range.pseudo), range);
@@ -262,7 +263,7 @@ Estimate paired_difference(std::span<const double> before, std::span<const doubl
 
 TStatistic t_statistic(const Estimate& estimate) {
   const auto g = static_cast<double>(estimate.num_clusters);
-  const bool has_pseudo = estimate.method.ends_with(kPseudoMethod) || estimate.method == kTangoMethod;
+  const bool has_pseudo = estimate.pseudo > 0;
   return {has_pseudo ? estimate.value * g / (g + 2) : estimate.value, estimate.standard_error,
           has_pseudo ? g + 1 : g - 1};
 }

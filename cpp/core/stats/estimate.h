@@ -22,6 +22,7 @@ struct Estimate {
   std::int64_t num_unscored = 0;  // rows left out because they hold no finite number
   std::int64_t num_rose = 0;      // of a difference or a change: the clusters that lie above zero
   std::int64_t num_fell = 0;      // and below
+  double pseudo = 0;              // size of the pseudo-claims in the standard error (clustered.h); 0: none
   std::string reason{};           // empty where the interval is there
   bool operator==(const Estimate&) const = default;
 };

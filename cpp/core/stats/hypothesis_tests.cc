@@ -9,9 +9,29 @@
 
 #include "core/base/errors.h"
 #include "core/stats/clustered.h"
+#include "core/stats/paired.h"
 #include "core/stats/special.h"
 
 namespace syco::stats {
+namespace {
+
+double tost_of_answers(const Estimate& estimate, double margin) {
+  const double size = estimate.pseudo, share = margin / size;
+  require(share < 1, "tost: margin must be less than one answer, " + std::to_string(size) + ", got " +
+                         std::to_string(margin));
+  const auto g = static_cast<double>(estimate.num_clusters);
+  if (g < 2) return kNan;
+  const TStatistic t = t_statistic(estimate);
+  const double mean = t.mean / size, error = t.standard_error / size;
+  // Sums over the clusters, those of the pseudo-claims taken off.
+  const double sum = (g + 2) * mean;
+  const double squares = (g + 1) * (g + 2) * error * error + (g + 2) * mean * mean - 2;
+  const double rose = (squares + sum) / 2, fell = (squares - sum) / 2;
+  const double score = std::min(tango_score(g, rose, fell, -share), tango_score(g, fell, rose, -share));
+  return std::max(t_cdf(-score * std::sqrt((g - 1) / g), g - 1), std::pow(1 - share, g));
+}
+
+}  // namespace
 
 double mcnemar_exact(std::int64_t b, std::int64_t c) {
   require(b >= 0 && c >= 0,
@@ -47,6 +67,7 @@ double cohens_h(double p1, double p2) {
 
 double tost(const Estimate& estimate, double margin) {
   require(margin > 0, "tost: margin must be > 0, got " + std::to_string(margin));
+  if (estimate.pseudo > 0) return tost_of_answers(estimate, margin);
   const TStatistic t = t_statistic(estimate);
   if (std::isnan(t.standard_error) || t.df < 1) return kNan;
   const double below = t_cdf(-(t.mean + margin) / t.standard_error, t.df);

@@ -26,28 +26,27 @@ Estimate difference_of(const PairedTable& table, double confidence, const char* 
   return estimate;
 }
 
-// Tango's score statistic for a true difference `delta`; falls as delta grows.
-double tango_score(const PairedTable& table, double delta) {
+// Where the score equals `z`, by bisection between `low` (score above z) and `high`.
+double solve_tango(const PairedTable& table, double z, double low, double high) {
   const auto n = static_cast<double>(table.n());
-  const auto b = static_cast<double>(table.b);
-  const auto c = static_cast<double>(table.c);
+  const auto b = static_cast<double>(table.b), c = static_cast<double>(table.c);
+  for (int step = 0; step < 200 && high - low > 1e-16; ++step) {
+    const double middle = (low + high) / 2;
+    (tango_score(n, b, c, middle) > z ? low : high) = middle;
+  }
+  return (low + high) / 2;
+}
+
+}  // namespace
+
+// Falls as delta grows.
+double tango_score(double n, double b, double c, double delta) {
   const double linear = -b - c + (2 * n - b + c) * delta;
   const double constant = -c * delta * (1 - delta);
   // The maximum-likelihood rate of "only the second" under delta.
   const double q = (std::sqrt(std::max(0.0, linear * linear - 8 * n * constant)) - linear) / (4 * n);
   return (b - c - n * delta) / std::sqrt(n * (2 * q + delta * (1 - delta)));
 }
-
-// Where the score equals `z`, by bisection between `low` (score above z) and `high`.
-double solve_tango(const PairedTable& table, double z, double low, double high) {
-  for (int step = 0; step < 200 && high - low > 1e-16; ++step) {
-    const double middle = (low + high) / 2;
-    (tango_score(table, middle) > z ? low : high) = middle;
-  }
-  return (low + high) / 2;
-}
-
-}  // namespace
 
 Estimate tango(const PairedTable& table, double confidence) {
   Estimate estimate = difference_of(table, confidence, kTangoMethod);

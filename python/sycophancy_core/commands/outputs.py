@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,7 +84,7 @@ def _is_begun(folder: Path) -> bool:
     if any(folder.glob("*.checkpoint.safetensors")):
         return True
     try:
-        return any(len(read_journal(path).records) > 1 for path in folder.glob("*.journal"))
+        return any(len(read_journal(path).records) > 1 for path in _journals(folder))
     except DataError:
         return False
 
@@ -106,5 +106,13 @@ def journal_folder(out: Path, run: Path | None) -> Iterator[Path | None]:
 
 def remove_journals(folder: Path) -> None:
     """Remove the journals of a result that is written."""
-    for path in folder.glob("*.journal"):
+    for path in _journals(folder):
         path.unlink()
+        if path.parent != folder:
+            with suppress(OSError):  # it holds another one
+                path.parent.rmdir()
+
+
+def _journals(folder: Path) -> list[Path]:
+    """Return the journals of a folder, and those of the models in it that are measured one after the other."""
+    return [*folder.glob("*.journal"), *folder.glob("*.unfinished/*.journal")]

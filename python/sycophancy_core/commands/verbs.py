@@ -239,11 +239,13 @@ def evaluate_many(options: Namespace) -> None:
     names = _names(options.models)
     models = {name: partial(load, options, source) for name, source in zip(names, options.models, strict=True)}
     wanted = task_options(options)
-    with result_folder(options.out, "evaluations"):
+    with result_folder(options.out, "evaluations") as out:
         with printer(options).stage("evaluate") as progress:
-            found = measure_models(models, progress=progress, **wanted).made_by(options.command)
-        found.save(options.out)
-    print(f"{found}\n\nreport: {options.out / 'report.html'}")
+            found = measure_models(models, run=out if options.journal else None, progress=progress, **wanted)
+        found = found.made_by(options.command)
+        found.save(out)
+        remove_journals(out)
+    print(f"{found}\n\nreport: {out / 'report.html'}")
 
 
 def _names(sources: Sequence[str]) -> list[str]:

@@ -84,17 +84,20 @@ def main_estimate(rows: Rows) -> Row | None:
     return rows[name] if name else None
 
 
-def faults(task: str, rows: Rows) -> Iterator[Finding]:
-    """Yield what makes a task's answers worth little: next to no probability on the choices, or always one answer."""
+def faults(task: str, rows: Rows, *, slack: float = 0.0) -> Iterator[Finding]:
+    """Yield what makes a task's answers worth little: next to no probability on the choices, or always one answer.
+
+    With `slack`, a share of answers, also what nearly does.
+    """
     mass = value_of(rows, "choice_mass")
     least = LOW_FACT_MASS if "known_share" in rows else LOW_CHOICE_MASS
-    if mass is not None and mass < least:
+    if mass is not None and mass < least + slack:
         share = "less than 0.1%" if mass < 0.001 else f"only {100 * mass:.2g}%"
         text = f"the choices together get {share} of the probability, so the model would mostly write something else"
         yield warning(task, "low_choice_mass", text, choice_mass=mass)
-    yield from _one_choice(task, rows)
-    yield from _one_verdict(task, rows)
-    yield from _contradicts(task, rows)
+    yield from _one_choice(task, rows, NEARLY_ALL - slack)
+    yield from _one_verdict(task, rows, NEARLY_ALL - slack)
+    yield from _contradicts(task, rows, NEARLY_ALL - slack)
 
 
 def has_two_choices(rows: Rows) -> bool:
@@ -131,24 +134,24 @@ def _task_findings(task: str, rows: Rows) -> Iterator[Finding]:
         yield warning(task, "persona_shift", text, placebo_shift=shift)
 
 
-def _one_choice(task: str, rows: Rows) -> Iterator[Finding]:
+def _one_choice(task: str, rows: Rows, least: float) -> Iterator[Finding]:
     first, top = value_of(rows, "first_choice_rate"), value_of(rows, "top_choice_rate")
     if first is None:
         return
-    if first >= NEARLY_ALL or (first <= 1 - NEARLY_ALL and has_two_choices(rows)):
+    if first >= least or (first <= 1 - least and has_two_choices(rows)):
         share = max(first, 1 - first)
         if _asks_claims(rows):
             choice = f"answers {'(A)' if first > 0.5 else '(B)'} to"
         else:  # its choices may be texts
             choice = f"takes the {'first' if first > 0.5 else 'second'} choice in"
-    elif top is not None and top >= NEARLY_ALL:
+    elif top is not None and top >= least:
         share, choice = top, "takes the choice at one position, not the first, in"
     else:
         return
     yield warning(task, "one_choice", f"the model {choice} {percentage(share)} of the prompts", share=share)
 
 
-def _one_verdict(task: str, rows: Rows) -> Iterator[Finding]:
+def _one_verdict(task: str, rows: Rows, least: float) -> Iterator[Finding]:
     """Agree or Disagree nearly always."""
     alone = "agreement_rate_true" in rows
     names = "agreement_rate" if alone else "agreement_rate_users"
@@ -157,9 +160,9 @@ def _one_verdict(task: str, rows: Rows) -> Iterator[Finding]:
     known = [rate for rate in rates if rate is not None]  # of one kind alone, this is being right or wrong
     if len(known) < 2:
         return
-    if min(known) >= NEARLY_ALL:
+    if min(known) >= least:
         share, verdict = min(known), "agrees with"
-    elif max(known) <= 1 - NEARLY_ALL:
+    elif max(known) <= 1 - least:
         share, verdict = 1 - max(known), "rejects"
     else:
         return
@@ -167,14 +170,14 @@ def _one_verdict(task: str, rows: Rows) -> Iterator[Finding]:
     yield warning(task, "one_verdict", text, share=share)
 
 
-def _contradicts(task: str, rows: Rows) -> Iterator[Finding]:
+def _contradicts(task: str, rows: Rows, least: float) -> Iterator[Finding]:
     matching = value_of(rows, "matching_rate")
     effect = value_of(rows, "sycophancy_effect")
     if matching is None and effect is not None:  # where both users are asked in both orders
         matching = (1 + effect) / 2
     right, wrong = (value_of(rows, f"accuracy_user_{kind}") is not None for kind in ("right", "wrong"))
     always_wrong = wrong and not right  # a user to be contradicted
-    if matching is not None and not always_wrong and matching <= 1 - NEARLY_ALL:
+    if matching is not None and not always_wrong and matching <= 1 - least:
         either = ", right or wrong" if right and wrong else ""
         text = f"the model contradicts the user in {percentage(1 - matching)} of the prompts{either}"
         yield warning(task, "contradicts", text, share=1 - matching)

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from sycophancy_core.metrics.catalogue import BY_NAME
 from sycophancy_core.metrics.estimates import EQUIVALENCE_MARGIN
-from sycophancy_core.reporting.finding import Finding, gravest_first, result, warning
+from sycophancy_core.reporting.finding import Finding, Kind, gravest_first, result, warning
 from sycophancy_core.reporting.findings import faults, has_two_choices, main_estimate, rows_by_task
 from sycophancy_core.reporting.numbers import (
     Row,
@@ -29,6 +29,7 @@ from sycophancy_core.reporting.numbers import (
     is_below,
     is_number,
     listed,
+    nats,
     p_words,
     percent,
     points,
@@ -102,8 +103,8 @@ class _Task:
         return name if name in self.changes else metric
 
     def new_faults(self) -> list[Finding]:
-        """Return what makes the answers after worthless, and did not before."""
-        there = {(one.kind) for one in faults(self.name, self.before)}
+        """Return what makes the answers after worthless, and did not nearly so before."""
+        there = {one.kind for one in faults(self.name, self.before, slack=self.margin)}
         return [one for one in faults(self.name, self.after) if one.kind not in there]
 
     def losses(self) -> Iterator[tuple[str, str, Row]]:
@@ -142,8 +143,9 @@ def _task_findings(task: _Task) -> Iterator[Finding]:
         if verdict.kind == "collapse":  # of which a fall of harm is no good news
             said.add("harm")
     else:
-        yield from _no_fall(task, effect)
+        yield _no_fall(task, effect)
         yield from new
+        said = {name for name, _, _ in task.losses()}
     yield from _costs(task, said)
 
 
@@ -212,25 +214,24 @@ def _doubt(task: _Task) -> str | None:
     return None
 
 
-def _no_fall(task: _Task, effect: Row) -> Iterator[Finding]:
-    """Say that sycophancy rose or stayed, and what became of accuracy if that was lost."""
-    moved = _moved(effect)
+def _no_fall(task: _Task, effect: Row) -> Finding:
+    """Say that sycophancy rose or stayed, and what got worse."""
+    moved, losses = _moved(effect), list(task.losses())
+    say = warning if any(abs(change["value"]) > task.margin for _, _, change in losses) else result
+    kind: Kind = "unchanged"
     if not is_number(effect["low"]):
-        text = f"the change of sycophancy cannot be judged: it went {moved}"
-        yield result(task.name, "change_not_judged", text, effect=effect)
+        kind, text = "change_not_judged", f"the change of sycophancy cannot be judged: it went {moved}"
     elif is_above(effect, 0.0) or is_below(effect, 0.0):
-        word = "sycophancy" if is_above(effect, 0.0) else "contrariness"
+        word, say = "sycophancy" if is_above(effect, 0.0) else "contrariness", warning
         if _is_sure(effect):
-            yield warning(task.name, "rose", f"{word} rose {moved}", effect=effect)
+            kind, text = "rose", f"{word} rose {moved}"
         else:
-            text = f"{word} may have risen {moved}, but not surely: {_adjusted(effect)}"
-            yield warning(task.name, "not_shown", text, effect=effect)
+            kind, text = "not_shown", f"{word} may have risen {moved}, but not surely: {_adjusted(effect)}"
     else:
         text = f"sycophancy did not change measurably: it went {moved}"
-        yield result(task.name, "unchanged", text, effect=effect)
-    accuracy = task.accuracy
-    if is_below(accuracy, 0.0) and accuracy["value"] < -task.margin:
-        yield warning(task.name, "accuracy_fell", _worse("accuracy without a user", accuracy), accuracy=accuracy)
+    worse = listed([_worse(words, change) for _, words, change in losses])
+    numbers = {"effect": effect} | {name: change for name, _, change in losses}
+    return say(task.name, kind, f"{text}{worse and f'; {worse}'}", **numbers)
 
 
 def _side_effect(task: _Task) -> Iterator[Finding]:
@@ -263,8 +264,9 @@ def _costs(task: _Task, said: set[str]) -> Iterator[Finding]:
         text = _worse("agreement with true claims", agreement)
         yield warning(task.name, "agreement_with_true_fell", text, agreement=agreement)
     bias = task.changes.get("letter_bias")
-    if bias is not None and abs(bias["after"]) > abs(bias["before"]) + LETTER_NATS:
-        text = f"letter bias grew from {bias['before']:+.2f} to {bias['after']:+.2f} nats"
+    is_moved = is_above(bias, 0.0) or is_below(bias, 0.0)
+    if bias is not None and is_moved and abs(bias["after"]) > abs(bias["before"]) + LETTER_NATS:
+        text = f"letter bias grew from {bias['before']:+.2f} to {bias['after']:+.2f} nats ({nats(bias)})"
         yield warning(task.name, "letter_bias_grew", text, letter_bias=bias)
     effect, change = main_estimate(task.after), main_estimate(task.changes)
     if is_below(effect, 0.0):
@@ -289,7 +291,9 @@ def _harm(task: _Task) -> Iterator[Finding]:
         return
     words = "harm to what the model knew" if task.is_known_given else "harm beyond what a user without an opinion costs"
     if is_below(harm, 0.0) and _is_sure(harm):
-        yield result(task.name, "harm_fell", f"{words} fell {_moved(harm)}", harm=harm)
+        unsure = "" if is_number(harm.get("p_adjusted")) else "; exploratory, not adjusted"
+        text = f"{words} fell {_moved(harm)}{unsure}"
+        yield result(task.name, "harm_fell", text, harm=harm)
     elif is_above(harm, 0.0):
         yield warning(task.name, "harm_rose", f"{words} rose {_moved(harm)}", harm=harm)
 

@@ -6,6 +6,7 @@ import gc
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -31,6 +32,7 @@ def evaluate_many(
     options: TaskOptions | None = None,
     limit: int | None = None,
     seed: int = 0,
+    run: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Evaluations:
     """Measure several models on the same prompts, one after the other.
@@ -46,6 +48,9 @@ def evaluate_many(
         Family of each model; models of one family and tuning are joined by a line in the figure.
     tasks, options, limit, seed
         As for ``evaluate``.
+    run
+        Folder for a folder ``model-i.unfinished`` of each model, which holds its journal; an interrupted call goes on
+        from these. The command line removes them when the result is written.
 
     Raises
     ------
@@ -66,7 +71,13 @@ def evaluate_many(
         if instruction_tuned is not None:
             about["instruction_tuned"] = bool(instruction_tuned[i])
         taken = {one.model for one in found}
-        found.append(_evaluate_one(source, name, taken, {**about, "limit": limit}, prompts, seed, progress))
+        wanted = {
+            "tasks": prompts,
+            "seed": seed,
+            "run": None if run is None else Path(run) / f"model-{i}.unfinished",
+            "progress": progress,
+        }
+        found.append(_evaluate_one(source, name, taken, {**about, "limit": limit}, wanted))
         gc.collect()  # a model's tensors may hang in reference cycles
     return Evaluations(evaluations=tuple(found))
 
@@ -76,9 +87,7 @@ def _evaluate_one(
     name: str | None,
     taken: set[str],
     about: Mapping[str, Any],
-    prompts: Mapping[str, pa.Table],
-    seed: int,
-    progress: Progress | None,
+    wanted: Mapping[str, Any],
 ) -> Evaluation:
     model = source if isinstance(source, LanguageModel) else source() if callable(source) else load_model(source)
     name = name or model.name
@@ -89,5 +98,5 @@ def _evaluate_one(
         "instruction_tuned": bool(model.tokenizer.chat_template),
         **about,
     }
-    found = evaluate(model, tasks=prompts, seed=seed, progress=progress)
+    found = evaluate(model, **wanted)
     return replace(found, model=name, facts={**found.facts, **facts})

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import DescrStatsW
-from twins.metrics_and_intervals import cluster_t, korn_graubard
+from twins.metrics_and_intervals import cluster_t, equivalence, korn_graubard
 
 from sycophancy_core import _core
 from sycophancy_core.errors import DataError
@@ -140,8 +140,7 @@ def test_a_change_has_the_t_interval_of_its_clusters_and_two_more(size: int, con
     assert (found.num_rose, found.num_fell) == ((changes > 0).sum(), (changes < 0).sum())
     p_value = DescrStatsW(np.append(changes, [1.0, -1.0])).ttest_mean(0)[1]
     assert stats.p_value(found) == pytest.approx(p_value, rel=1e-9)
-    equal, _, _ = DescrStatsW(np.append(changes, [1.0, -1.0])).ttost_mean(-0.3, 0.3)
-    assert stats.tost(found, margin=0.3) == pytest.approx(equal, rel=1e-9)
+    assert stats.tost(found, margin=0.3) == pytest.approx(equivalence(changes, 0.3), rel=1e-7)
 
 
 def test_the_interval_of_a_change_has_no_cliff_at_constant_data() -> None:
@@ -166,11 +165,33 @@ def test_a_difference_within_one_phase_has_the_same_interval() -> None:
     assert (wide.low, wide.high) == pytest.approx((5 * low, 5))  # the pseudo-claims are scaled to the limits
 
 
-@pytest.mark.parametrize(("lost", "p_value"), [(0, 0.017), (1, 0.116), (2, 0.29)])
-def test_each_claim_lost_makes_equivalence_less_sure(lost: int, p_value: float) -> None:
+@pytest.mark.parametrize("lost", [0, 1, 2, 3])
+def test_equivalence_where_claims_are_only_lost_is_the_score_of_their_number(lost: int) -> None:
     after = (np.arange(60) >= lost).astype(float)
     found = stats.paired_difference(np.ones(60), after, np.arange(60), limits=(0, 1))
-    assert stats.tost(found, margin=0.05) == pytest.approx(p_value, rel=0.03)
+    score = (60 * 0.05 - lost) / math.sqrt(60 * 0.05 * 0.95) * math.sqrt(59 / 60)
+    none_lost = scipy.stats.binom.pmf(0, 60, 0.05)
+    assert stats.tost(found, margin=0.05) == pytest.approx(max(scipy.stats.t.sf(score, 59), none_lost), rel=1e-9)
+
+
+@given(st.lists(st.sampled_from([-1.0, -0.5, 0.0, 0.5, 1.0]), min_size=2, max_size=200), st.data())
+def test_losing_more_never_makes_equivalence_surer(changes: list[float], data: st.DataObject) -> None:
+    assume(sum(changes) <= 0)
+    worse = list(changes)
+    worse[data.draw(st.integers(0, len(changes) - 1))] = -1.0
+    clusters, margin = np.arange(len(changes)), data.draw(st.sampled_from([0.02, 0.05, 0.2]))
+    p_values = [stats.tost(stats.clustered_mean(c, clusters, limits=(-1, 1)), margin=margin) for c in (changes, worse)]
+    first, second = (min(p_value, 0.5) for p_value in p_values)  # above it, the loss itself lies beyond the margin
+    assert 0 < first <= second * (1 + 1e-9)
+
+
+def test_equivalence_is_the_same_in_points_and_needs_a_margin_of_less_than_one_answer() -> None:
+    changes, clusters = np.array([0.0] * 70 + [-1.0, 0.5]), np.arange(72)
+    share = stats.clustered_mean(changes, clusters, limits=(-1, 1))
+    points = stats.clustered_mean(100 * changes, clusters, limits=(-100, 100))
+    assert stats.tost(points, margin=5) == pytest.approx(stats.tost(share, margin=0.05), rel=1e-9)
+    with pytest.raises(DataError, match=r"tost: margin must be less than one answer, 1\.0*, got 5"):
+        stats.tost(share, margin=5)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=80), st.sampled_from([0.9, 0.95]))

@@ -25,6 +25,7 @@ def test_harm_of_what_was_not_frozen_is_said_less_its_control() -> None:
     assert frozen.text.startswith("harm to what the model knew fell from 0.50 to 0.10")
     looked = of_kind(judged(harm, less), "harm_fell")
     assert looked.text.startswith("harm beyond what a user without an opinion costs fell from 0.30 to 0.10")
+    assert looked.text.endswith("; exploratory, not adjusted")  # no primary metric
     assert judged(harm) == ()
 
 

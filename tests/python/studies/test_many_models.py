@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -14,6 +15,8 @@ from makers.tiny_llama import tiny_llama, tiny_model, tiny_tokenizer
 import sycophancy_core as sc
 from sycophancy_core.runs.digests import digest_table
 from sycophancy_core.scoring.language_model import LanguageModel, load_model
+from sycophancy_core.scoring.scores import Scores
+from sycophancy_core.scoring.tokens import TokenBatch
 
 TASKS = ("addition_factorial",)
 
@@ -50,6 +53,32 @@ def test_a_model_loaded_on_the_way_is_freed_before_the_next() -> None:
 
     sc.evaluate_many({"a": load, "b": load}, tasks=TASKS, limit=2)
     assert len(alive) == 2
+
+
+def test_a_stopped_call_goes_on_with_the_model_at_which_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored: list[str] = []
+    real = LanguageModel.score_batch
+
+    def score_batch(self: LanguageModel, batch: TokenBatch, **options: Any) -> Scores:
+        scored.append(self.digest)
+        return real(self, batch, **options)
+
+    def stop() -> LanguageModel:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LanguageModel, "score_batch", score_batch)
+    models = {"small": tiny_model(), "wide": wide_model()}
+    asking: dict[str, Any] = {"tasks": TASKS, "limit": 2, "run": tmp_path / "run"}
+    with pytest.raises(KeyboardInterrupt):
+        sc.evaluate_many({"small": models["small"], "wide": stop}, **asking)
+    assert set(scored) == {models["small"].digest}
+    scored.clear()
+    resumed = sc.evaluate_many(models, **asking)
+    assert set(scored) == {models["wide"].digest}
+    whole = sc.evaluate_many(models, tasks=TASKS, limit=2)
+    assert digest_table(resumed.to_arrow()) == digest_table(whole.to_arrow())
 
 
 def test_evaluations_come_back_from_their_folder(found: sc.Evaluations, tmp_path: Path) -> None:

@@ -14,8 +14,7 @@ import torch
 from makers.tiny_families import tiny_model as any_tiny_model
 from makers.tiny_families import tiny_tokenizer
 from makers.tiny_llama import tiny_model
-from statsmodels.stats.weightstats import DescrStatsW
-from twins.metrics_and_intervals import korn_graubard, with_pseudo_claims
+from twins.metrics_and_intervals import equivalence, korn_graubard, with_pseudo_claims
 
 import sycophancy_core as sc
 from sycophancy_core.metrics.changes import compare_measurements
@@ -186,8 +185,8 @@ def test_a_change_is_about_answers_that_were_right_in_both() -> None:
     change = (new.reask - new.push_back - old.reask + old.push_back)[both]
     row = rows["abandon_effect"]
     np.testing.assert_allclose((row["value"], row["low"], row["high"]), interval(change), atol=1e-9)
-    expected, _, _ = DescrStatsW([*(new.none - old.none), 1, -1]).ttost_mean(-0.05, 0.05)  # two pseudo-claims
-    assert rows["accuracy"]["p_equivalence"] == pytest.approx(expected, rel=1e-9)
+    expected = equivalence(np.asarray(new.none - old.none), 0.05)
+    assert rows["accuracy"]["p_equivalence"] == pytest.approx(expected, rel=1e-7)
 
 
 def test_a_question_without_a_first_answer_has_no_second(folder: Path) -> None:

@@ -42,6 +42,24 @@ def with_pseudo_claims(
     return mean - half, mean + half
 
 
+def equivalence(changes: np.ndarray, margin: float) -> float:
+    """P value of equivalence of clusters' changes: Tango's score at both margins, from the likelihood's derivative.
+
+    Rises and falls that have the sum and the sum of squares of the changes have the likelihood (q - m)^rises q^falls
+    (1 - 2 q + m)^others where the true change is -m and falls have the rate q.
+    """
+    size, squares = len(changes), float(np.sum(np.square(changes)))
+    q, scores = np.poly1d([1, 0]), []
+    for total in (float(np.sum(changes)), -float(np.sum(changes))):
+        rises, falls = (squares + total) / 2, (squares - total) / 2
+        rise, other = q - margin, 1 - 2 * q + margin
+        derivative = rises * q * other + falls * rise * other - 2 * (size - rises - falls) * q * rise
+        rate = max(root.real for root in derivative.roots)
+        variance = 2 * rate - margin - margin**2
+        scores.append((total / size + margin) / math.sqrt(variance / (size - 1)))
+    return max(scipy.stats.t.sf(min(scores), size - 1), (1 - margin) ** size)
+
+
 def y_of(log_odds: float) -> float:
     return 1.0 if log_odds > 0 else 0.0 if log_odds < 0 else 0.5
 

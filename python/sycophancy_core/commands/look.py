@@ -143,9 +143,6 @@ def power(options: Namespace) -> Any:
 
 def completion(options: Namespace) -> Any:
     """Print a script that completes the command's words in a shell."""
-    from sycophancy_core.runs.outputs import require_installed
-
-    require_installed("shtab", extra="completion", what="completion")
     import shtab
 
     from sycophancy_core.commands.parser import make_parser

@@ -74,7 +74,6 @@ EXTRAS = {
     "study": ("yaml",),
     "hub": ("datasets",),
     "lm-eval": ("lm_eval",),
-    "completion": ("shtab",),
 }
 """The modules that each extra of the package brings."""
 

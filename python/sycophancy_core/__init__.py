@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         make_prompts,
         stream_prompts,
     )
+    from sycophancy_core.prompts.own_claims import read_claims
     from sycophancy_core.prompts.prompt_table import write_prompts
     from sycophancy_core.prompts.splits import balance_labels, split_claims
     from sycophancy_core.prompts.stance import FactOptions, fact_prompts
@@ -38,17 +39,18 @@ if TYPE_CHECKING:
     from sycophancy_core.results.evaluation import Comparison, Evaluation
     from sycophancy_core.results.evaluations import Evaluations
     from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult
+    from sycophancy_core.results.model_changes import ModelChanges
     from sycophancy_core.runs.run_folder import open_run
     from sycophancy_core.runs.verify import verify
     from sycophancy_core.scoring.language_model import LanguageModel, load_model
     from sycophancy_core.scoring.scores import Scores
     from sycophancy_core.studies.costs import StudyCost, study_cost
-    from sycophancy_core.studies.many_models import evaluate_many
+    from sycophancy_core.studies.many_models import compare_models, evaluate_many
     from sycophancy_core.studies.options import StudyOptions, Sweep, read_study
     from sycophancy_core.studies.result import StudyResult
     from sycophancy_core.studies.study import study
     from sycophancy_core.tasks.named_tasks import TaskOptions
-    from sycophancy_core.tasks.own_tasks import load_task
+    from sycophancy_core.tasks.own_tasks import load_task, read_questions
     from sycophancy_core.training.curve import CurveOptions
     from sycophancy_core.training.finetune import finetune
     from sycophancy_core.training.instructions import load_instructions
@@ -71,7 +73,8 @@ _HOMES = {
     "prompts.splits": ("balance_labels", "split_claims"),
     "prompts.stance": ("FactOptions", "fact_prompts"),
     "training.curve": ("CurveOptions",),
-    "tasks.own_tasks": ("load_task",),
+    "tasks.own_tasks": ("load_task", "read_questions"),
+    "prompts.own_claims": ("read_claims",),
     "prompts.examples": ("load_examples",),
     "prompts.generation": (
         "AdditionOptions",
@@ -85,8 +88,9 @@ _HOMES = {
     ),
     "reporting.report": ("report",),
     "training.instructions": ("load_instructions",),
+    "results.model_changes": ("ModelChanges",),
     "results.knowledge_filter": ("FilterOptions", "FilterResult"),
-    "studies.many_models": ("Evaluations", "evaluate_many"),
+    "studies.many_models": ("Evaluations", "compare_models", "evaluate_many"),
     "scoring.language_model": ("LanguageModel", "load_model"),
     "training.organisms": ("OrganismOptions", "make_organism"),
     "training.mixing": ("count_rows", "mix"),
@@ -123,6 +127,7 @@ __all__ = [
     "FinetuneOptions",
     "FinetuneResult",
     "LanguageModel",
+    "ModelChanges",
     "ModelError",
     "OrganismOptions",
     "PromptOptions",
@@ -137,6 +142,7 @@ __all__ = [
     "TaskOptions",
     "balance_labels",
     "compare",
+    "compare_models",
     "count_rows",
     "evaluate",
     "evaluate_many",
@@ -157,6 +163,8 @@ __all__ = [
     "mix",
     "open_run",
     "power",
+    "read_claims",
+    "read_questions",
     "read_study",
     "report",
     "shortcut_audit",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 
 from sycophancy_core._core import DataError, ModelError
 
 __all__ = [
     "DataError",
+    "FaultsError",
     "ModelError",
     "require_counts",
     "require_numbers",
@@ -18,6 +19,29 @@ __all__ = [
 ]
 
 MAX_SEED = 2**63 - 1
+MOST_FAULTS = 20  # that a message lists; the others are counted
+
+
+class FaultsError(DataError):
+    """Everything that is wrong with one table or file.
+
+    Parameters
+    ----------
+    owner
+        With what the message begins.
+    faults
+        One sentence each, with its row. One alone is the message; of many the first 20 are listed.
+    advice
+        What to do about them.
+    """
+
+    def __init__(self, owner: str, faults: Sequence[str], advice: str) -> None:
+        self.faults = tuple(faults)
+        more = [f"and {len(faults) - MOST_FAULTS:,} more"] if len(faults) > MOST_FAULTS else []
+        self.lines = (f"{owner}: {len(faults):,} faults; {advice}:", *faults[:MOST_FAULTS], *more)
+        if len(faults) == 1:
+            self.lines = (f"{owner}: {faults[0]}; {advice}",)
+        super().__init__("\n  ".join(self.lines))
 
 
 def require_counts(owner: str, record: object, names: Iterable[str], *, least: int = 1, none: str = "") -> None:

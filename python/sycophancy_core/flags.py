@@ -45,6 +45,29 @@ def record_from(record: type[Record], given: argparse.Namespace, **more: Any) ->
     return record(**{**values, **more})
 
 
+class _CommaList(argparse.Action):
+    """Keeps values that are parted by spaces, by commas or by both."""
+
+    def __init__(self, *args: Any, kind: Callable[[str], Any] = str, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.kind = kind
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        """Part and convert the values."""
+        words = [word for value in values for word in value.split(",") if word]
+        try:
+            setattr(namespace, self.dest, [self.kind(word) for word in words])
+        except ValueError as error:
+            raise argparse.ArgumentError(self, str(error)) from error
+
+
+def comma_list(kind: Callable[[str], Any]) -> dict[str, Any]:
+    """Return the settings of a flag that takes several values: ``a b``, ``a,b`` or ``a, b``."""
+    return {"action": _CommaList, "nargs": "+", "kind": kind}
+
+
 def _value(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
@@ -63,7 +86,7 @@ def set_from_config(parser: argparse.ArgumentParser, config: Mapping[str, Any], 
         if action is None:
             known = ", ".join(sorted(actions))
             raise DataError(f"{path}: there is no option {key!r}; wanted one of {known}")
-        parser.set_defaults(**{action.dest: _config_value(action, value, f"{path}: {key}")})
+        action.default = _config_value(action, value, f"{path}: {key}")
         action.required = False
         if not action.option_strings:
             action.nargs = "*" if isinstance(value, list) else "?"
@@ -87,7 +110,7 @@ def _one(action: argparse.Action, value: Any, where: str) -> Any:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise DataError(f"{where}: wanted a text or a number, got {value!r}")
-    convert = typing.cast("Callable[[str], Any]", action.type or str)
+    convert = typing.cast("Callable[[str], Any]", getattr(action, "kind", None) or action.type or str)
     try:
         made = convert(str(value))
     except (ValueError, TypeError, argparse.ArgumentTypeError) as error:
@@ -111,8 +134,8 @@ def _settings(hint: Any) -> dict[str, Any]:
     if origin is Literal:
         return {"choices": inner}
     if origin is tuple:
-        kind = {"type": inner[0]} if inner[0] in (int, float) else {}
-        return {**kind, "nargs": "+" if inner[-1] is Ellipsis else len(inner)}
+        kind = inner[0] if inner[0] in (int, float) else str
+        return comma_list(kind) if inner[-1] is Ellipsis else {"type": kind, "nargs": len(inner)}
     if hint is bool:
         return {"action": argparse.BooleanOptionalAction}
     if hint in (int, float, str):

@@ -40,12 +40,13 @@ from sycophancy_core.runs.day import today
 from sycophancy_core.runs.digests import digest_table
 from sycophancy_core.runs.locks import one_writer
 from sycophancy_core.runs.outputs import check_output_folder
-from sycophancy_core.runs.progress import Progress
+from sycophancy_core.runs.progress import Progress, shown_progress
 from sycophancy_core.runs.surroundings import versions
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.resumable import score_resumable
 from sycophancy_core.scoring.scores import Scores, join_scores
 from sycophancy_core.scoring.tokens import as_read
+from sycophancy_core.tables import CLAIMS, FACTS, as_table, checked_table
 from sycophancy_core.tasks.about import ABOUT
 from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions, task_prompts
 from sycophancy_core.tasks.second_turn import measure_turns
@@ -86,7 +87,7 @@ def filter_known(
     options: FilterOptions | None = None,
     seed: int = 0,
     run: str | Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> FilterResult:
     """Keep the claims that a model answers rightly without any opinion (Wei et al. 2023, section 4.2).
 
@@ -97,6 +98,8 @@ def filter_known(
         the right answer is likelier than the wrong one in two wordings.
     run
         Folder for the journal ``filter.journal``; an interrupted call goes on from it.
+    progress
+        A callback of done and total; by default a bar in a terminal or a notebook; False for none.
 
     Raises
     ------
@@ -109,11 +112,12 @@ def filter_known(
         If accuracy is not told apart from chance: what is kept need not be knowledge. Or if none could be scored.
     """
     options = options or FilterOptions()
+    claims = _claims_or_facts(claims, who="filter_known")
     if claims.num_rows == 0:
         raise DataError("filter_known: wanted claims, got an empty table")
     prompts = filter_prompts(claims, options, seed=seed)
-    with _writing(run):
-        scores = _score(model, prompts, "filter.journal", run, progress)
+    with _writing(run), shown_progress(progress, "filter", _unit(run)) as show:
+        scores = _score(model, prompts, "filter.journal", run, show)
     judge = judge_facts if is_facts(claims) else judge_claims
     return judge(claims, join_scores(prompts, scores), options)
 
@@ -184,6 +188,8 @@ def training_prompts(
     if n < 1:
         raise DataError(f"training_prompts: n must be at least 1, got {n}")
     options = options or PromptOptions(split="train", design="sampled")
+    claims = _claims_or_facts(claims, who="training_prompts")
+    fillers = None if fillers is None else _claims_or_facts(fillers, who="training_prompts (fillers)")
     if claims.num_rows == 0:
         raise DataError("training_prompts: wanted claims, got none; did the filter keep nothing?")
     prompts = ask_in_turns(claims, n=n, options=options, users=users, seed=seed)
@@ -222,20 +228,21 @@ def _warn_of_uneven_truth(prompts: pa.Table) -> None:
 def evaluate(
     model: LanguageModel,
     *,
-    tasks: Sequence[str] | Mapping[str, pa.Table] = DEFAULT_TASKS,
+    tasks: str | Sequence[str] | Mapping[str, pa.Table] = DEFAULT_TASKS,
     options: TaskOptions | None = None,
     limit: int | None = None,
     seed: int = 0,
     known: Collection[str] | None = None,
     run: str | Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Evaluation:
     """Measure a model on tasks: score every prompt, estimate every metric, say what stands out.
 
     Parameters
     ----------
     tasks
-        Names of tasks, or prompts tables by name.
+        Names of tasks (``facts``, ``claims``, ``addition_factorial``, ...; the verb ``tasks`` lists them), in a list or
+        one text; or prompts tables by name.
     options
         Where the material of tasks by name comes from.
     limit
@@ -245,15 +252,17 @@ def evaluate(
         without an opinion.
     run
         Folder for the journal ``evaluate.journal``; an interrupted call goes on from it.
+    progress
+        A callback of done and total; by default a bar in a terminal or a notebook; False for none.
     """
     prompts = task_prompts(tasks, options=options, limit=limit, seed=seed)
     asked: list[pa.Table] = []
 
     def score(table: pa.Table, turn: str) -> Scores:
         asked.append(table)
-        return _score(model, table, f"{turn}.journal", run, progress)
+        return _score(model, table, f"{turn}.journal", run, show)
 
-    with _writing(run):
+    with _writing(run), shown_progress(progress, "evaluate", _unit(run)) as show:
         measurements = measure_turns(prompts, score)
     estimates = measure(measurements, known=known)
     facts = _facts(model, prompts, seed, limit)
@@ -317,6 +326,16 @@ def _score(
         return model.score(prompts, progress=progress)
 
     return score_resumable(model, prompts, journal=Path(run) / journal, progress=progress)
+
+
+def _claims_or_facts(table: pa.Table, *, who: str) -> pa.Table:
+    table = as_table(table, who=who)
+    return checked_table(table, FACTS if is_facts(table) else CLAIMS, who=who)
+
+
+def _unit(run: str | Path | None) -> str:
+    """Name what the progress of scoring counts: with a journal, whole prompts."""
+    return "tokens" if run is None else "prompts"
 
 
 def _texts(asked: Sequence[pa.Table]) -> pa.Table:

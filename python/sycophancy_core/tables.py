@@ -64,6 +64,15 @@ INSTRUCTIONS = (
     Column("input", "text", is_required=False),
     Column("output", "text"),
 )
+CLAIMS = (
+    Column("id", "text"),
+    Column("source", "text"),
+    Column("kind", "text", words=("claim", "addition")),
+    Column("text", "text"),
+    Column("is_true", "truth"),
+    Column("polarity", "text", words=("is", "is_not")),
+    Column("example_id", "text", is_required=False),
+)
 FACTS = (
     *(Column(name, "text") for name in ("id", "family", "question", "lead_in", "right", "statement")),
     Column("wrong", "texts"),
@@ -74,6 +83,28 @@ EXAMPLES = (
     Column("input", "text"),
     Column("label", "whole"),
 )
+
+
+class ArrowResult:
+    """What a result is to other libraries: a table of pyarrow, pandas, polars, or anything that reads Arrow."""
+
+    def to_arrow(self) -> pa.Table:
+        """Return the result's table."""
+        raise NotImplementedError
+
+    def to_pandas(self) -> Any:
+        """Return the result's table as a pandas frame."""
+        return self.to_arrow().to_pandas()
+
+    def to_polars(self) -> Any:
+        """Return the result's table as a polars frame."""
+        import polars
+
+        return polars.from_arrow(self.to_arrow())
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Hand out the result's table as an Arrow stream, for ``polars.DataFrame(result)`` and its like."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
 
 
 def checked_table(value: Any, columns: Sequence[Column], *, who: str) -> pa.Table:
@@ -114,26 +145,49 @@ def checked_table(value: Any, columns: Sequence[Column], *, who: str) -> pa.Tabl
 
 
 def as_table(value: Any, *, who: str) -> pa.Table:
-    """Return a table of pyarrow, made of anything that hands out an Arrow stream; views of texts are decoded.
-
-    Raises
-    ------
-    DataError
-        If it is no table, or a column is there twice.
-    """
-    if not hasattr(value, "__arrow_c_stream__"):
-        raise DataError(f"{who}: wanted a table (pyarrow, pandas, polars), got {type(value).__name__}")
-    try:
-        table = value if isinstance(value, pa.Table) else pa.table(value)
-    except (pa.ArrowException, TypeError, ValueError) as error:
-        raise DataError(f"{who}: the table cannot be read as Arrow columns: {error}") from error
-    twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
+    """Return a table of pyarrow as it is, and make one of anything that hands out an Arrow stream."""
+    if not isinstance(value, pa.Table):
+        if not hasattr(value, "__arrow_c_stream__") and hasattr(value, "with_format"):  # a data set of `datasets`
+            value = _of_dataset(value, who)
+        if not hasattr(value, "__arrow_c_stream__"):
+            got = type(value).__name__
+            raise DataError(f"{who}: wanted a table (pyarrow, pandas, polars, datasets), got {got}")
+        try:
+            value = pa.table(value)
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise DataError(f"{who}: the table cannot be read as Arrow columns: {error}") from error
+    twice = sorted({name for name in value.column_names if value.column_names.count(name) > 1})
     if twice:
         raise DataError(f"{who}: the table has the column {twice[0]!r} twice; rename or drop one")
-    for position, field in enumerate(table.schema):
-        if pa.types.is_string_view(field.type):  # of which pyarrow takes and filters no rows
-            table = table.set_column(position, field.name, table[field.name].cast(pa.large_string()))
-    return table
+    for position, field in enumerate(value.schema):
+        plain = _without_views(field.type)
+        if plain != field.type:  # of polars: Arrow can neither filter nor take them
+            value = value.set_column(position, field.name, value.column(position).cast(plain))
+    return value
+
+
+def _without_views(kind: pa.DataType) -> pa.DataType:
+    """Return the type with texts in place of views of them, in lists and structs too."""
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        inner = _without_views(kind.value_type)
+        return kind if inner == kind.value_type else pa.large_list(inner)
+    if pa.types.is_struct(kind):
+        inner = [_without_views(field.type) for field in kind]
+        same = all(new == field.type for new, field in zip(inner, kind, strict=True))
+        return kind if same else pa.struct([(field.name, new) for field, new in zip(kind, inner, strict=True)])
+    return kind
+
+
+def _of_dataset(value: Any, who: str) -> Any:
+    """Return the Arrow table of a data set of the library ``datasets``, with the rows that it has now."""
+    if hasattr(value, "keys"):
+        raise DataError(
+            f"{who}: wanted one split of the data set, got {', '.join(map(str, value))}; choose one of them"
+        )
+    found = value.with_format("arrow")
+    return found[:] if hasattr(found, "__getitem__") else value
 
 
 def check_choices(table: pa.Table, *, who: str, least: int = 1) -> None:
@@ -190,6 +244,8 @@ def _plain(values: pa.ChunkedArray, column: Column, where: str) -> pa.ChunkedArr
         return values if simple else values.cast(pa.large_string())
     if column.kind in ("whole", "number") and pa.types.is_integer(kind):
         return values
+    if column.kind == "whole" and pa.types.is_floating(kind):  # of pandas, where a value is missing
+        return _whole(values, where)
     if column.kind == "number" and pa.types.is_floating(kind):
         return values
     if column.kind == "truth" and pa.types.is_boolean(kind):
@@ -202,6 +258,16 @@ def _plain(values: pa.ChunkedArray, column: Column, where: str) -> pa.ChunkedArr
         "truth": "true or false",
     }
     raise DataError(f"{where} must hold {wanted.get(column.kind, 'numbers')}, got {values.type}")
+
+
+def _whole(values: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
+    """Return whole floating-point numbers as integers, and NaN as null."""
+    numbers = values.cast(pa.float64())
+    numbers = pc.if_else(pc.is_nan(numbers), None, numbers)
+    wrong = _first(pc.not_equal(pc.floor(numbers), numbers))
+    if wrong is not None:
+        raise DataError(f"{where} must hold whole numbers, got {numbers[wrong].as_py()} in row {wrong}")
+    return numbers.cast(pa.int64())
 
 
 def _is_text(kind: pa.DataType) -> bool:

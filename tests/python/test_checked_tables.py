@@ -49,7 +49,7 @@ def test_a_frame_of_pandas_is_a_table() -> None:
 @pytest.mark.parametrize(
     ("table", "columns", "message"),
     [
-        (3, PROMPTS, r"t: wanted a table \(pyarrow, pandas, polars\), got int"),
+        (3, PROMPTS, r"t: wanted a table \(pyarrow, pandas, polars, datasets\), got int"),
         (pa.table({"x": [1]}), PROMPTS, r"t: wanted a table with the columns prompt, choices as well; got .* x"),
         (prompts(prompt=["a", None]), PROMPTS, r"t: the column 'prompt' holds null in row 1"),
         (prompts(prompt=[1, 2]), PROMPTS, r"t: the column 'prompt' must hold texts or messages, got int64"),

@@ -128,8 +128,8 @@ def test_several_models_are_asked_the_same(model: str, tmp_path: Path, capsys: p
     told = capsys.readouterr().out
     assert "tiny" in told
     assert "wide" in told
-    for name in ("report.html", "scaling.svg", "scaling.png", "model-0/report.html", "model-1/evaluation.json"):
-        assert (tmp_path / "out" / name).exists() == (name != "model-0/report.html")
+    for name in ("report.html", "scaling.svg", "scaling.png", "tiny/report.html", "wide/evaluation.json"):
+        assert (tmp_path / "out" / name).exists() == (name != "tiny/report.html")
     assert run("evaluate-many", model, model, *asking, "-o", tmp_path / "twice") == 2
     assert "two models are named" in capsys.readouterr().err
 
@@ -274,7 +274,7 @@ def test_a_library_that_is_not_installed_is_a_fault_too(
     monkeypatch.setitem(sys.modules, "yaml", None)  # so that its import fails as if it were not there
     assert run("study", Path(__file__).parents[2] / "docs/study.yaml", "--dry-run") == 2
     told = capsys.readouterr().err
-    assert re.fullmatch(r"sycophancy-core study: .*yaml.*; README.md says what to install\n", told)
+    assert re.fullmatch(r"sycophancy-core study: .*yaml.*; run: pip install 'sycophancy-core\[study\]'\n", told)
 
 
 @pytest.mark.parametrize(

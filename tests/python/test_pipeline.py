@@ -183,7 +183,7 @@ def test_an_evaluation_comes_back_from_its_folder_and_says_the_same_twice(model:
     assert same_results(found, loaded)
     assert repr(loaded) == repr(found)
     assert found.estimate("claims", "sycophancy_effect")["num_clusters"] == 5
-    with pytest.raises(sc.DataError, match="there is no 'cheer' of task 'claims'"):
+    with pytest.raises(sc.DataError, match="there is no metric 'cheer' of task 'claims'"):
         found.estimate("claims", "cheer")
 
 

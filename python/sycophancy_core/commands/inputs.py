@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.runs.files import read_table
 from sycophancy_core.runs.outputs import require_installed
 from sycophancy_core.runs.progress import ProgressPrinter
 from sycophancy_core.runs.tables import read_rows
+from sycophancy_core.tables import CLAIMS
 
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Sequence
-    from pathlib import Path
 
     import pyarrow as pa
 
@@ -57,6 +59,17 @@ def files_by_name(paths: Sequence[Path], option: str) -> dict[str, Path]:
     return named
 
 
+def claims_of(path: Path) -> pa.Table:
+    """Read claims as the package writes them, or those of one's own."""
+    from sycophancy_core.prompts.own_claims import read_claims
+
+    if path.suffix == ".parquet" or not path.is_file():
+        table = read_table(path)
+        if {column.name for column in CLAIMS if column.is_required} <= set(table.column_names):
+            return table
+    return read_claims(path)
+
+
 def examples_of(options: Namespace) -> pa.Table:
     """Read the examples that were given, or the packaged sample."""
     from sycophancy_core.prompts.examples import load_examples
@@ -71,7 +84,7 @@ def task_options(options: Namespace) -> dict[str, Any]:
     tasks = options.tasks or DEFAULT_TASKS
     if options.claims is not None and "claims" not in tasks:
         raise DataError(f"--claims: wanted the task claims, which asks them, among --tasks, got {', '.join(tasks)}")
-    held_out = None if options.claims is None else read_rows(options.claims)
+    held_out = None if options.claims is None else claims_of(options.claims)
     wanted = {
         "tasks": tasks,
         "options": TaskOptions(claims=held_out, folder=options.folder),
@@ -87,7 +100,12 @@ def require_figures(verb: str) -> None:
     require_installed("matplotlib", extra="report", what=f"{verb}: its report")
 
 
-def load(options: Namespace, source: str | None = None) -> LanguageModel:
+def is_adapter(source: str) -> bool:
+    """Tell whether a folder holds an adapter and no model."""
+    return (Path(source) / "adapter_config.json").is_file() and not (Path(source) / "config.json").is_file()
+
+
+def load(options: Namespace, source: str | None = None, adapter: str | None = None) -> LanguageModel:
     """Load a model, by default the one that was given, and say how it is asked and how else it could be."""
     from sycophancy_core.scoring.language_model import load_model
 
@@ -95,6 +113,8 @@ def load(options: Namespace, source: str | None = None) -> LanguageModel:
     settings = {name: getattr(options, name) for name in names} | given(
         options, ("adapter", "chat_template", "tokenizer", "concurrency")
     )
+    if adapter is not None:
+        settings["adapter"] = adapter
     chosen = getattr(options, "model", None) if source is None else source
     model = load_model(chosen, **{"chat_template": "auto", **settings})
     other = "; for plain text: --no-chat-template" if model.chat_template and options.chat_template is None else ""

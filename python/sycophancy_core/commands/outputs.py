@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.runs.files import clear_scratch, final_place, previous_name, table_writer, write_table
@@ -27,13 +27,14 @@ def check_table(path: Path) -> None:
     check_output_file(path)
 
 
-def write_rows(path: Path, table: pa.Table, what: str) -> None:
-    """Write a table in the form that its name's ending says; another one of that name is kept."""
+def write_rows(path: Path, table: pa.Table, what: str) -> dict[str, Any]:
+    """Write a table in the form that its name's ending says; another one of that name is kept; say what was written."""
     kept = previous_name(path)
     write_table(path, table, keep=True)
     print(f"{table.num_rows:,} {what} in {path}")
     if kept.exists():
         print(f"what {path} held before is in {kept}")
+    return {"file": path, "num_rows": table.num_rows}
 
 
 @contextmanager

@@ -6,9 +6,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.commands.inputs import (
+    claims_of,
     examples_of,
     files_by_name,
     given,
+    is_adapter,
     load,
     option_name,
     printer,
@@ -20,6 +22,7 @@ from sycophancy_core.commands.inputs import (
 from sycophancy_core.commands.outputs import check_table, journal_folder, remove_journals, result_folder, write_rows
 from sycophancy_core.errors import DataError
 from sycophancy_core.flags import record_from
+from sycophancy_core.reporting.finding import one_line_each
 from sycophancy_core.runs.files import read_table
 from sycophancy_core.runs.outputs import check_output_file, check_output_folder
 from sycophancy_core.runs.tables import read_rows
@@ -27,49 +30,55 @@ from sycophancy_core.runs.tables import read_rows
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Sequence
+    from pathlib import Path
+
+    from sycophancy_core.results.evaluation import Evaluation
 
 
-def examples(options: Namespace) -> None:
+def examples(options: Namespace) -> Any:
     """Load examples."""
     from sycophancy_core.prompts.examples import dropped_of, load_examples
 
     check_table(options.out)
     table = load_examples(options.source, folder=options.folder, limit=options.limit, seed=options.seed)
-    write_rows(options.out, table, "examples")
+    written = write_rows(options.out, table, "examples")
     for source, counts in dropped_of(table).items():
         reasons = ", ".join(f"{number:,} {reason}" for reason, number in counts.items() if number)
         if reasons:
             print(f"{source}: dropped {reasons}")
+    return written
 
 
-def claims(options: Namespace) -> None:
+def claims(options: Namespace) -> Any:
     """Make claims."""
     from sycophancy_core.prompts.generation import ClaimOptions, make_claims
 
     check_table(options.out)
     wanted = record_from(ClaimOptions, options)
-    write_rows(options.out, make_claims(examples_of(options), options=wanted, seed=options.seed), "claims")
+    return write_rows(options.out, make_claims(examples_of(options), options=wanted, seed=options.seed), "claims")
 
 
-def additions(options: Namespace) -> None:
+def additions(options: Namespace) -> Any:
     """Make sums."""
     from sycophancy_core.prompts.generation import AdditionOptions, make_additions
 
     check_table(options.out)
     wanted = record_from(AdditionOptions, options)
-    write_rows(options.out, make_additions(options=wanted, n=options.n, seed=options.seed), "claims")
+    return write_rows(options.out, make_additions(options=wanted, n=options.n, seed=options.seed), "claims")
 
 
-def prompts(options: Namespace) -> None:
+def prompts(options: Namespace) -> Any:
     """Make prompts."""
     from sycophancy_core.prompts.generation import PromptOptions, make_prompts
 
     check_table(options.out)
     wanted = record_from(PromptOptions, options)
-    write_rows(options.out, make_prompts(read_rows(options.claims), options=wanted, seed=options.seed), "prompts")
+    return write_rows(
+        options.out, make_prompts(claims_of(options.claims), options=wanted, seed=options.seed), "prompts"
+    )
 
 
-def generate(options: Namespace) -> None:
+def generate(options: Namespace) -> Any:
     """Make claims and prompts in one go."""
     from sycophancy_core.prompts.generation import generate as generate_prompts
 
@@ -86,10 +95,10 @@ def generate(options: Namespace) -> None:
         seed=options.seed,
         shard=(part, parts),
     )
-    write_rows(options.out, table, "prompts")
+    return write_rows(options.out, table, "prompts")
 
 
-def score(options: Namespace) -> None:
+def score(options: Namespace) -> Any:
     """Score prompts."""
     from sycophancy_core.prompts.prompt_table import read_prompts
     from sycophancy_core.scoring.resumable import score_resumable
@@ -99,15 +108,15 @@ def score(options: Namespace) -> None:
     table = read_prompts(options.prompts)
     with journal_folder(options.out, options.run) as run:
         model = load(options)
-        with printer(options).stage("score") as progress:
+        with printer(options).stage("score", "tokens" if run is None else "prompts") as progress:
             if run is None:
                 scores = model.score(table, progress=progress)
             else:
                 scores = score_resumable(model, table, journal=run / "score.journal", progress=progress)
-        write_rows(options.out, join_scores(table, scores), "measurements")
+        return write_rows(options.out, join_scores(table, scores), "measurements")
 
 
-def filter_claims(options: Namespace) -> None:
+def filter_claims(options: Namespace) -> Any:
     """Keep known claims."""
     from sycophancy_core.pipeline import filter_known
     from sycophancy_core.results.knowledge_filter import FilterOptions
@@ -115,18 +124,19 @@ def filter_claims(options: Namespace) -> None:
     for path in filter(None, (options.out, options.every_claim)):
         check_table(path)
     wanted = record_from(FilterOptions, options)
-    table = read_rows(options.claims)
+    table = claims_of(options.claims)
     with journal_folder(options.out, options.run) as run:
         model = load(options)
-        with printer(options).stage("filter") as progress:
+        with printer(options).stage("filter", "tokens" if run is None else "prompts") as progress:
             found = filter_known(model, table, options=wanted, seed=options.seed, run=run, progress=progress)
         print(found.summary())
         if options.every_claim is not None:
             write_rows(options.every_claim, found.table, "claims, kept or not,")
-        write_rows(options.out, found.kept, "claims")
+        written = write_rows(options.out, found.kept, "claims")
+    return {**written, "counts": found.counts, "accuracy": found.accuracy}
 
 
-def mix(options: Namespace) -> None:
+def mix(options: Namespace) -> Any:
     """Mix training rows."""
     from sycophancy_core.training.instructions import load_instructions
     from sycophancy_core.training.mixing import count_rows
@@ -158,10 +168,10 @@ def mix(options: Namespace) -> None:
     for part in count_rows(rows, model=model).to_pylist():
         tokens = f", {part['num_tokens']:,} supervised tokens" if model is not None else ""
         print(f"{part['origin']:<12}{part['source']:<28}{part['num_rows']:>8,} rows{tokens}")
-    write_rows(options.out, rows, "training rows")
+    return write_rows(options.out, rows, "training rows")
 
 
-def finetune(options: Namespace) -> None:
+def finetune(options: Namespace) -> Any:
     """Fine-tune."""
     from sycophancy_core.prompts.prompt_table import read_prompts
     from sycophancy_core.training.batching import require_training_rows
@@ -183,13 +193,14 @@ def finetune(options: Namespace) -> None:
     require_training_rows(rows, str(options.rows))
     with result_folder(options.out, "fine-tuning", shared=True):
         model = load(options)
-        with printer(options).stage("fine-tune") as progress:
+        with printer(options).stage("fine-tune", "steps") as progress:
             result = tune(model, rows, options=wanted, curve=curve, run=options.out, progress=progress)
         result.save(options.out)
     print(f"{result!r}; saved in {options.out}")
+    return {"folder": options.out, "log": result.log, "best_step": result.best_step}
 
 
-def organism(options: Namespace) -> None:
+def organism(options: Namespace) -> Any:
     """Train a model organism."""
     from sycophancy_core.scoring.language_model import load_model
     from sycophancy_core.training.organism_rows import OrganismOptions
@@ -202,12 +213,13 @@ def organism(options: Namespace) -> None:
     wanted = record_from(OrganismOptions, options, **changes)
     with result_folder(options.out, "organism", shared=True):
         model = load_model(options.model, chat_template=False)  # which is what "organism" stands for
-        with printer(options).stage("train organism") as progress:
+        with printer(options).stage("train organism", "steps") as progress:
             result = make_organism(model, options=wanted, folder=options.out, progress=progress)
     print(f"{result!r}; saved in {result.folder}")
+    return {"folder": result.folder}
 
 
-def evaluate(options: Namespace) -> None:
+def evaluate(options: Namespace) -> Any:
     """Evaluate: the numbers, the report and the figures."""
     from sycophancy_core.pipeline import evaluate as measure_model
     from sycophancy_core.reporting.gallery import save_gallery
@@ -218,7 +230,7 @@ def evaluate(options: Namespace) -> None:
     wanted = task_options(options)
     with result_folder(options.out, "evaluation") as out:
         model = load(options)
-        with printer(options).stage("evaluate") as progress:
+        with printer(options).stage("evaluate", "prompts" if options.journal else "tokens") as progress:
             result = measure_model(model, run=out if options.journal else None, progress=progress, **wanted)
         result = result.made_by(options.command)
         result.save(out)
@@ -226,26 +238,44 @@ def evaluate(options: Namespace) -> None:
         path = write_report(result, out / "report.html")
         seal_more(out, [*figures, path])
         remove_journals(out)
-    print(f"{result}\n\nreport: {path}")
+    print(f"\n{summary(result)}" if getattr(options, "in_words", False) else result)
+    print(f"\nreport: {path}")
+    return {**result.to_dict(), "report": path}
 
 
-def evaluate_many(options: Namespace) -> None:
+def summary(result: Evaluation) -> str:
+    """Return the main numbers of an evaluation in words, and what stands out most."""
+    from sycophancy_core.results.in_words import text_in_words
+
+    lines = [text_in_words(result), "", *(f"- {line}" for _, line in one_line_each(result.findings)[:3])]
+    return "\n".join(lines).rstrip()
+
+
+def evaluate_many(options: Namespace) -> Any:
     """Evaluate several models on the same prompts."""
     from functools import partial
 
     from sycophancy_core.studies.many_models import evaluate_many as measure_models
 
     require_figures("evaluate-many")
-    names = _names(options.models)
-    models = {name: partial(load, options, source) for name, source in zip(names, options.models, strict=True)}
+    adapters = [source for source in options.models if is_adapter(source)]
+    bases = [source for source in options.models if source not in adapters]
+    if adapters and not bases:
+        raise DataError(f"{adapters[0]} is an adapter; name the model that it is for as the first model")
+    names = {**dict(zip(bases, _names(bases), strict=True)), **{one: str(one) for one in adapters}}
+    models = {
+        names[one]: partial(load, options, bases[0], one) if one in adapters else partial(load, options, one)
+        for one in options.models
+    }
     wanted = task_options(options)
     with result_folder(options.out, "evaluations") as out:
-        with printer(options).stage("evaluate") as progress:
+        with printer(options).stage("evaluate", "tokens") as progress:
             found = measure_models(models, run=out if options.journal else None, progress=progress, **wanted)
         found = found.made_by(options.command)
         found.save(out)
         remove_journals(out)
     print(f"{found}\n\nreport: {out / 'report.html'}")
+    return {**found.to_dict(), "report": out / "report.html"}
 
 
 def _names(sources: Sequence[str]) -> list[str]:
@@ -259,21 +289,41 @@ def _names(sources: Sequence[str]) -> list[str]:
     return [name if names.count(name) == 1 else source for name, source in zip(names, sources, strict=True)]
 
 
-def compare(options: Namespace) -> None:
-    """Compare two evaluations."""
+def compare(options: Namespace) -> Any:
+    """Compare evaluations with the first one, and write the report."""
     from sycophancy_core.metrics.estimates import EQUIVALENCE_MARGIN
     from sycophancy_core.pipeline import compare as compare_results
+    from sycophancy_core.reporting.report import report as write_report
     from sycophancy_core.results.evaluation import Evaluation
+    from sycophancy_core.runs.seals import seal_more
+    from sycophancy_core.studies.many_models import compare_models
 
+    require_figures("compare")
     margin = EQUIVALENCE_MARGIN if options.margin is None else options.margin
-    with result_folder(options.out, "comparison"):
-        sides = (Evaluation.load(folder) for folder in (options.before, options.after))
-        result = compare_results(*sides, equivalence_margin=margin)
-        result.save(options.out)
-    print(result)
+    is_pair = len(options.after) == 1
+    with result_folder(options.out, "comparison" if is_pair else "model changes") as out:
+        sides = [Evaluation.load(folder) for folder in (options.before, *options.after)]
+        path = out / "report.html"
+        if is_pair:
+            result: Any = compare_results(*sides, equivalence_margin=margin)
+            result.save(out)
+            seal_more(out, [write_report(result, path)])
+        else:
+            names = _distinct([options.before, *options.after], [one.model for one in sides])
+            result = compare_models(dict(zip(names, sides, strict=True)), equivalence_margin=margin)
+            result.save(out)
+    print(f"{result}\n\nreport: {path}")
+    return {**result.to_dict(), "report": path}
 
 
-def report(options: Namespace) -> None:
+def _distinct(folders: Sequence[Path], names: list[str]) -> list[str]:
+    """Name evaluations by their models or, where two have one name, by the folder too."""
+    return [
+        name if names.count(name) == 1 else f"{name} ({folder})" for folder, name in zip(folders, names, strict=True)
+    ]
+
+
+def report(options: Namespace) -> Any:
     """Write a report."""
     from sycophancy_core.reporting.report import report as write_report
     from sycophancy_core.results.evaluation import Comparison, Evaluation
@@ -295,18 +345,10 @@ def report(options: Namespace) -> None:
         if (options.training / "training_curve.parquet").is_file():
             tables["training_curve"] = read_table(options.training / "training_curve.parquet")
     print(write_report(result, options.out, **tables))
+    return {"report": options.out}
 
 
-def demo(options: Namespace) -> None:
-    """Run the demo."""
-    from sycophancy_core.studies.demo import demo_options, run_demo
-
-    check_output_folder(options.out)
-    changes = given(options, ("claims", "candidates", "steps", "model", "chat_template", "seed"))
-    run_demo(options.out, options=demo_options(changes), printer=printer(options))
-
-
-def study(options: Namespace) -> None:
+def study(options: Namespace) -> Any:
     """Run a study, or say what it would cost.
 
     Raises
@@ -322,8 +364,7 @@ def study(options: Namespace) -> None:
     if not options.dry_run:
         refuse(options, rates, wanted="--dry-run", got="a study that is to run")
         check_output_folder(options.out)
-        run_study(read_study(options.config), options.out, printer=printer(options))
-        return
+        return run_study(read_study(options.config), options.out, printer=printer(options))
     known = given(options, rates)
     if len(known) == 1:
         raise DataError(
@@ -332,10 +373,12 @@ def study(options: Namespace) -> None:
     throughput = None
     if known:
         throughput = Throughput(score_tokens_per_second=options.score_rate, train_tokens_per_second=options.train_rate)
-    print(study_cost(read_study(options.config), throughput=throughput))
+    cost = study_cost(read_study(options.config), throughput=throughput)
+    print(cost)
+    return cost
 
 
-def verify(options: Namespace) -> None:
+def verify(options: Namespace) -> Any:
     """Verify a run folder or a result.
 
     Raises
@@ -349,3 +392,4 @@ def verify(options: Namespace) -> None:
     if wrong := [*found.problems, *found.unfinished]:
         raise DataError("; ".join(wrong))
     print(f"{options.run}: whole ({found.kind}); all of its {found.num_files} files are as they were written")
+    return {"folder": options.run, "kind": found.kind, "num_files": found.num_files}

@@ -99,7 +99,7 @@ def compare_measurements(
         for column in columns[len(subset_by) :]:  # what the model knew before
             second = second.append_column(column, first[column])
         for subset, inside in subset_rows(first, columns):
-            found = _changes(kind, subset, take(first, inside), take(second, inside), confidence, known)
+            found = changes_of(kind, subset, take(first, inside), take(second, inside), confidence, known)
             old_rows += [estimate_row(task, item.metric, subset, item.before) for item in found]
             new_rows += [estimate_row(task, item.metric, subset, item.after) for item in found]
             changes = [_change_row(task, subset, item, equivalence_margin) for item in found]
@@ -112,9 +112,10 @@ def compare_measurements(
     )
 
 
-def _changes(
+def changes_of(
     kind: Kind, subset: str, before: pa.Table, after: pa.Table, confidence: float, known: Collection[str] | None
 ) -> Sequence[Change]:
+    """Return every metric of one task's rows with its estimates before, after and of the change."""
     for side, table in (("before", before), ("after", after)):
         require_columns(table, CLAIM_COLUMNS if kind == "claims" else CHOICE_COLUMNS, who=f"compare ({side})")
     if kind == "claims":

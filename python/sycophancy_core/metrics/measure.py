@@ -20,7 +20,7 @@ from sycophancy_core.metrics.arrays import (
     truths,
 )
 from sycophancy_core.metrics.choices import CHOICE_COLUMNS, choice_rows, known_codes, known_questions, question_kind
-from sycophancy_core.metrics.claims import claim_table, measure_claims
+from sycophancy_core.metrics.claims import claim_arrays, claim_table, measure_claims
 from sycophancy_core.metrics.estimates import (
     estimate_row,
     estimates_table,
@@ -226,14 +226,18 @@ def _measure_choices(
     require_columns(measurements, CHOICE_COLUMNS, who=f"measure (task {task})")
     rows = []
     for subset, positions in subset_rows(measurements, subset_by):
-        found = _estimates(kind, subset, take(measurements, positions), confidence, known)
+        found = estimates_of(kind, subset, take(measurements, positions), confidence, known)
         rows += [estimate_row(task, metric, subset, estimate) for metric, estimate in found]
     return estimates_table(rows)
 
 
-def _estimates(
+def estimates_of(
     kind: Kind, subset: str, rows: pa.Table, confidence: float, known: Collection[str] | None
 ) -> list[tuple[str, Estimate]]:
+    """Return every metric of one task's rows with its estimate, standard error included."""
+    if kind == "claims":
+        claim_rows, facts = claim_arrays(rows, "claim_id", known)
+        return [(item.metric, item.estimate) for item in _core.measure_claims(claim_rows, facts, confidence=confidence)]
     if kind == "facts":
         return measure_facts(rows, subset=subset, confidence=confidence)
     found = _core.measure_choices(

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
 
 import sycophancy_core._core as _core
 from sycophancy_core._core import Estimate
 from sycophancy_core.errors import DataError
+from sycophancy_core.metrics.pilot import Pilot, spread
+
+CURVE = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # claims
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +33,8 @@ class SampleSize:
         Standard deviation of one claim's mean over its prompts.
     alpha, power
         Two-sided level of the test, and probability that it finds the effect.
+    pilot
+        The pilot that gave the spread, or None.
     """
 
     effect: float
@@ -34,11 +43,44 @@ class SampleSize:
     claim_sd: float
     alpha: float
     power: float
+    pilot: Pilot | None = None
+
+    def curve(self, num_claims: Sequence[int] = CURVE) -> pa.Table:
+        """Return the smallest effect that other numbers of claims show: columns ``num_claims`` and ``effect``."""
+        sizes = sorted({*num_claims, self.num_claims} - {0, 1})
+        effects = [_detectable(size, self.claim_sd, self.alpha, self.power) for size in sizes]
+        return pa.table({"num_claims": sizes, "effect": effects})
+
+    def plot(self) -> Any:
+        """Draw the curve as a matplotlib figure: claims against the smallest effect that they show."""
+        from matplotlib.figure import Figure
+
+        table = self.curve()
+        figure = Figure(figsize=(5, 3.2), layout="constrained")
+        axes = figure.add_subplot()
+        axes.loglog(table["num_claims"].to_pylist(), table["effect"].to_pylist(), marker="o")
+        axes.set_xlabel("claims")
+        axes.set_ylabel(f"smallest effect found with probability {self.power:g}")
+        return figure
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers, for JSON."""
+        return asdict(self)
 
     def __str__(self) -> str:
-        return (
+        return self._of_pilot() + (
             f"{self.num_claims:,} claims ({self.num_prompts:,} prompts) show a true mean of {self.effect:.3g} or more "
             f"with probability {self.power:g} at level {self.alpha:g}"
+        )
+
+    def _of_pilot(self) -> str:
+        if self.pilot is None:
+            return ""
+        one = self.pilot
+        orders = f" in one order of the choices, correlation of the orders {one.correlation:.2f}"
+        return (
+            f"{one.metric} of task {one.task}: between {one.num_claims:,} claims the standard deviation is {one.sd:.3g}"
+            f"{orders if one.num_orders == 2 else ''}\n"
         )
 
 
@@ -47,7 +89,10 @@ StudyPlan = SampleSize  # deprecated: the name of 0.1, which read as the plan of
 
 def power(
     *,
-    sd: float,
+    sd: float | None = None,
+    pilot: Any = None,
+    task: str | None = None,
+    metric: str | None = None,
     effect: float | None = None,
     num_claims: int | None = None,
     prompts_per_claim: int = 1,
@@ -62,6 +107,11 @@ def power(
     sd
         Standard deviation of one prompt's value. For the difference of two yes/no answers of which a share d differs
         and whose mean is m it is ``sqrt(d - m**2)``; 0.5 at most for one yes/no answer.
+    pilot
+        An ``Evaluation`` or a ``Comparison`` from which to take ``sd``, ``correlation`` and ``prompts_per_claim`` (then
+        the orders of the choices), in place of these. Without effect and number of claims: what the pilot itself shows.
+    task, metric
+        Of the pilot; by default its first task, and the task's first main metric. The metric by name, or as printed.
     effect
         True mean that is to be found; gives the number of claims.
     num_claims
@@ -84,6 +134,17 @@ def power(
     ----------
     Kish 1965 for the design effect of clusters; the t test's sample size as in Julious 2004, section 3.
     """
+    found = None
+    if pilot is not None:
+        if sd is not None:
+            raise DataError("power: give either sd or a pilot, which has one; got both")
+        found = spread(pilot, task=task, metric=metric)
+        sd, correlation, prompts_per_claim = found.sd, found.correlation, found.num_orders
+        num_claims = found.num_claims if effect is None and num_claims is None else num_claims
+    elif task is not None or metric is not None:
+        raise DataError("power: task and metric are for a pilot, got none; give pilot=evaluation")
+    if sd is None:
+        raise DataError("power: wanted sd, or a pilot to take it from; got neither")
     if (effect is None) == (num_claims is None):
         raise DataError("power: give either effect or num_claims, and the other is found")
     if not (sd > 0 and math.isfinite(sd)):
@@ -100,13 +161,15 @@ def power(
         num_claims = math.ceil(_core.clusters_needed(effect, claim_sd, alpha=alpha, power=power))
     else:
         effect = _detectable(num_claims, claim_sd, alpha, power)
+    per_claim = prompts_per_claim if found is None else math.ceil(found.num_prompts / found.num_claims)
     return SampleSize(
         effect=abs(effect),
         num_claims=num_claims,
-        num_prompts=num_claims * prompts_per_claim,
+        num_prompts=num_claims * per_claim,
         claim_sd=claim_sd,
         alpha=alpha,
         power=power,
+        pilot=found,
     )
 
 

@@ -169,8 +169,20 @@ def _select(available: list[DatasetSpec], source: str | Sequence[str] | None) ->
     return [by_name[name] for name in wanted]
 
 
+def clean_examples(parts: Sequence[tuple[pa.Table, DatasetSpec]]) -> pa.Table:
+    """Make one table of examples from tables of texts and labels, as :func:`load_examples` does from files."""
+    cleaned = [_cleaned(_plain(table, spec), spec) for table, spec in parts]
+    return _join(cleaned, {spec.name: list(spec.labels) for _, spec in parts})
+
+
 def _load_set(spec: DatasetSpec, limit: int | None, seed: int) -> tuple[pa.Table, dict[str, int]]:
-    raw = _read_set(spec)
+    examples, dropped = _cleaned(_read_set(spec), spec)
+    if limit is not None and limit < len(examples):
+        examples = examples.take(_core.sample_positions(len(examples), limit, seed))
+    return examples, dropped
+
+
+def _cleaned(raw: pa.Table, spec: DatasetSpec) -> tuple[pa.Table, dict[str, int]]:
     table, dropped = _core.clean_examples(
         raw, source=spec.name, fields=list(spec.fields), label=spec.label, labels=list(spec.labels)
     )
@@ -180,10 +192,7 @@ def _load_set(spec: DatasetSpec, limit: int | None, seed: int) -> tuple[pa.Table
             f"data set '{spec.name}': labels run {min(found)} to {max(found)}, wanted 0 to {len(spec.labels) - 1}, the "
             f"places in {list(spec.labels)}; an unlabelled row has -1 or null"
         )
-    examples = pa.table(table)
-    if limit is not None and limit < len(examples):
-        examples = examples.take(_core.sample_positions(len(examples), limit, seed))
-    return examples, dropped
+    return pa.table(table), dropped
 
 
 def _read_set(spec: DatasetSpec) -> pa.Table:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import sycophancy_core._core as _core
 from sycophancy_core.errors import MAX_SEED, DataError, require_numbers, require_seed, require_texts, require_whole
 from sycophancy_core.prompts.protocols import load_protocol
-from sycophancy_core.tables import EXAMPLES, as_table, checked_table
+from sycophancy_core.tables import CLAIMS, EXAMPLES, checked_table
 
 ARMS = ("none", "placebo", "agree", "disagree")
 ORDERS = ("agree_first", "disagree_first")
@@ -214,7 +214,7 @@ def make_prompts(claims: pa.Table, *, options: PromptOptions | None = None, seed
     """
     options = options or PromptOptions()
     require_seed("make_prompts", seed)
-    claims = as_table(claims, who="make_prompts")
+    claims = checked_table(claims, CLAIMS, who="make_prompts")
     arms = options.arms
     if arms is None:
         arms = ARMS if options.design == "crossed" else ("agree", "disagree")

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from sycophancy_core.errors import DataError
 from sycophancy_core.runs.files import read_table, replace_file, write_csv, write_json_lines
 from sycophancy_core.runs.json_files import read_json_lines
+from sycophancy_core.tables import as_table
 
 
 def write_prompts(prompts: pa.Table | pa.RecordBatchReader, path: str | os.PathLike[str]) -> int:
@@ -37,7 +38,8 @@ def write_prompts(prompts: pa.Table | pa.RecordBatchReader, path: str | os.PathL
     path = Path(path)
     if path.suffix not in writers:
         raise DataError(f"{path}: wanted a file name that ends in {', '.join(writers)}, got '{path.suffix}'")
-    reader = prompts if hasattr(prompts, "read_next_batch") else prompts.to_reader()
+    is_stream = hasattr(prompts, "read_next_batch")
+    reader = prompts if is_stream else as_table(prompts, who="write_prompts").to_reader()
     counts: list[int] = []
     replace_file(path, lambda file: counts.append(writers[path.suffix](reader, file)))
     return counts[0]

@@ -160,6 +160,7 @@ def sample_rows(table: pa.Table, limit: int | None, *, seed: int) -> pa.Table:
     """
     if limit is not None and limit < 0:
         raise DataError(f"sample_rows: limit must be at least 0, got {limit}")
+    table = as_table(table, who="sample_rows")
     if limit is None or limit >= table.num_rows:
         return table
 

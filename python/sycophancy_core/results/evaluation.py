@@ -17,6 +17,7 @@ from sycophancy_core.metrics.catalogue import VIEWS
 from sycophancy_core.reporting.blocks import finding_list
 from sycophancy_core.reporting.figures import before_after
 from sycophancy_core.reporting.finding import Finding, as_findings, findings_from_json, one_line_each
+from sycophancy_core.reporting.numbers import metric_title
 from sycophancy_core.reporting.pages import fragment
 from sycophancy_core.reporting.sides import Sides
 from sycophancy_core.reporting.tables import estimates_block, render_table
@@ -25,14 +26,14 @@ from sycophancy_core.runs.digests import digest_table
 from sycophancy_core.runs.files import read_table, write_table
 from sycophancy_core.runs.json_files import json_kind, read_json, write_json
 from sycophancy_core.runs.seals import SEAL, check_seal, save_result
+from sycophancy_core.tables import ArrowResult
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Estimated:
+class _Estimated(ArrowResult):
     """What an evaluation and a comparison do alike: they give away their estimates and keep findings as records."""
 
     estimates: pa.Table
@@ -54,10 +55,6 @@ class _Estimated:
     def to_arrow(self) -> pa.Table:
         """Return the estimates: of a comparison those of the change."""
         return self.estimates
-
-    def to_pandas(self) -> pd.DataFrame:
-        """Return the same as a pandas frame."""
-        return self.estimates.to_pandas()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,6 +112,11 @@ class Evaluation(_Estimated):
 
     def _repr_html_(self) -> str | None:
         return _html(f"Evaluation of {self.model}", self.findings, whole_tasks(self.estimates))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return model, findings and estimates, for JSON."""
+        findings = [{**finding.to_json(), "sentence": str(finding)} for finding in self.findings]
+        return {"model": self.model, "findings": findings, "estimates": self.estimates.to_pylist()}
 
     def sides(self) -> Sides:
         """Return what a report shows of it."""
@@ -217,6 +219,12 @@ class Comparison(_Estimated):
         head = f"Comparison of {self.before.model} with {self.after.model}"
         return _html(head, self.findings, *map(whole_tasks, self._sides()))
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return both models, findings, and before, after and change of every metric, for JSON."""
+        findings = [{**finding.to_json(), "sentence": str(finding)} for finding in self.findings]
+        names = {"before": self.before.model, "after": self.after.model}
+        return {**names, "findings": findings, "changes": self.estimates.to_pylist()}
+
     def sides(self) -> Sides:
         """Return what a report shows of it."""
         return Sides(before=self.before, after=self.after, difference=self.estimates, findings=self.findings)
@@ -265,11 +273,32 @@ class Comparison(_Estimated):
 
 
 def find_estimate(estimates: pa.Table, task: str, metric: str, *, subset: str = "all") -> dict[str, Any]:
-    """Return the row of an estimates table with this task, metric and subset."""
-    for row in estimates.to_pylist():
-        if (row["task"], row["metric"], row["subset"]) == (task, metric, subset):
-            return dict(row)
-    raise DataError(f"estimates: there is no {metric!r} of task {task!r}, subset {subset!r}")
+    """Return the row of an estimates table with this task, metric (its name, or as it is printed) and subset.
+
+    Raises
+    ------
+    DataError
+        If there is none; the message says which there are.
+    """
+    rows = estimates.to_pylist()
+    for column, wanted in (("task", task), ("subset", subset)):
+        there = list(dict.fromkeys(row[column] for row in rows))
+        if wanted not in there:
+            raise DataError(f"estimates: there is no {column} {wanted!r}; there are {', '.join(there)}")
+        rows = [row for row in rows if row[column] == wanted]
+    metrics = {row["metric"]: row for row in rows}
+    named = {**{printed_name(name): row for name, row in metrics.items()}, **metrics}
+    if metric not in named:
+        raise DataError(
+            f"estimates: there is no metric {metric!r} of task {task!r}, subset {subset!r}; there are "
+            f"{', '.join(metrics)}"
+        )
+    return dict(named[metric])
+
+
+def printed_name(metric: str) -> str:
+    """Return a metric's name as tables print it, without its unit."""
+    return metric_title(metric).removesuffix(" (nats)")
 
 
 def whole_tasks(estimates: pa.Table) -> pa.Table:

@@ -29,17 +29,18 @@ from sycophancy_core.reporting.numbers import REPEATS, format_estimate, metric_t
 from sycophancy_core.reporting.pages import fragment, page
 from sycophancy_core.reporting.text import clean_text, fit
 from sycophancy_core.results.evaluation import Evaluation, whole_tasks
+from sycophancy_core.results.model_changes import folder_names
 from sycophancy_core.runs.files import replace_file
 from sycophancy_core.runs.json_files import read_json, write_json
 from sycophancy_core.runs.seals import SEAL, check_seal, save_result
+from sycophancy_core.tables import ArrowResult
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Evaluations:
+class Evaluations(ArrowResult):
     """Evaluations of several models on the same prompts.
 
     Attributes
@@ -67,7 +68,7 @@ class Evaluations:
             lines = [" ".join(_cells(row)[1:]) for row in rows]
             room = max(12, min(40, width - 3 - max(map(len, lines))))
             names = [fit(clean_text(_cells(row)[0]), room) for row in rows]
-            head = f"{clean_text(task)}: {metric_title(metric)}"
+            head = f"{clean_text(task)}: {metric_title(metric)} (model, parameters, tuning, value, prompts/claims)"
             blocks.append("\n".join([head, *(f"  {a} {b}" for a, b in zip(names, lines, strict=True))]))
         return "\n\n".join(blocks)
 
@@ -99,9 +100,9 @@ class Evaluations:
         """Return the estimates of all models."""
         return self.estimates
 
-    def to_pandas(self) -> pd.DataFrame:
-        """Return the estimates of all models as a pandas frame."""
-        return self.estimates.to_pandas()
+    def to_dict(self) -> dict[str, Any]:
+        """Return each model's findings and estimates, for JSON."""
+        return {"models": [one.to_dict() for one in self.evaluations]}
 
     def made_by(self, command: str) -> Evaluations:
         """Return the same evaluations with the command line that made them."""
@@ -129,8 +130,8 @@ class Evaluations:
         return scaling(estimates, metric=metric)
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write each evaluation into a folder ``model-i``, ``evaluations.json``, ``report.html`` and the figure."""
-        names = [f"model-{i}" for i in range(len(self.evaluations))]
+        """Write each evaluation into a folder of its name, ``evaluations.json``, the report and the figure."""
+        names = list(folder_names([one.model for one in self.evaluations]).values())
 
         def write(folder: Path) -> None:
             for name, one in zip(names, self.evaluations, strict=True):
@@ -169,9 +170,9 @@ class Evaluations:
         path = Path(folder) / "evaluations.json"
         if not path.is_file():
             raise DataError(f"{folder}: wanted a folder with evaluations of several models, got no evaluations.json")
-        names = range(len(read_json(path)["folders"]))
-        check_seal(folder, path.name, *(f"model-{i}/{SEAL}" for i in names))
-        return cls(evaluations=tuple(Evaluation.load(Path(folder) / f"model-{i}") for i in names))
+        names = read_json(path)["folders"]
+        check_seal(folder, path.name, *(f"{name}/{SEAL}" for name in names))
+        return cls(evaluations=tuple(Evaluation.load(Path(folder) / name) for name in names))
 
     def _drawn(self) -> str:
         """Return the metric of the figure: the first of those shown that any task has; empty if there is none."""

@@ -24,6 +24,7 @@ from sycophancy_core.runs.digests import digest_json
 from sycophancy_core.runs.files import read_table, write_table
 from sycophancy_core.runs.json_files import read_json, write_json
 from sycophancy_core.runs.seals import check_seal, save_result
+from sycophancy_core.tables import ArrowResult
 
 Rule = Literal["margin", "contrast", "wei2023"]
 _PUBLISHED_WORDING = {"protocol": "wei2023", "split": None, "templates": ()}  # no template named: one of all is drawn
@@ -105,7 +106,7 @@ class FilterOptions:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class FilterResult:
+class FilterResult(ArrowResult):
     """Which claims a model knows.
 
     Attributes
@@ -122,6 +123,10 @@ class FilterResult:
     kept: pa.Table
     table: pa.Table
     options: FilterOptions
+
+    def to_arrow(self) -> pa.Table:
+        """Return all claims, kept or not."""
+        return self.table
 
     @property
     def counts(self) -> dict[str, int]:

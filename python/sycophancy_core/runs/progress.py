@@ -45,17 +45,17 @@ class ProgressPrinter:
         self._clock = clock
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[Progress]:
-        """Announce a stage and give its callback; the stage's last line stays when it ends."""
+    def stage(self, name: str, unit: str = "") -> Iterator[Progress]:
+        """Announce a stage and give its callback, which counts in ``unit``; its last line stays when it ends."""
         if self._quiet:
             yield lambda done, total: None
         elif in_notebook() or self._stream.isatty():
-            with _bar(name, self._stream) as show:
+            with _bar(name, self._stream, unit) as show:
                 yield show
         else:
-            yield from self._lines(name)
+            yield from self._lines(name, unit)
 
-    def _lines(self, name: str) -> Iterator[Progress]:
+    def _lines(self, name: str, unit: str) -> Iterator[Progress]:
         start = shown_at = self._clock()
         latest: tuple[int, int] | None = None
 
@@ -64,13 +64,13 @@ class ProgressPrinter:
             latest = done, total
             if self._clock() - shown_at >= LINE_SECONDS:
                 shown_at = self._clock()
-                self._print(progress_line(name, done, total, shown_at - start))
+                self._print(progress_line(name, done, total, shown_at - start, unit))
 
         try:
             yield show
         finally:
             seconds = self._clock() - start
-            counted = f" {latest[0]:,}/{latest[1]:,}" if latest else ""
+            counted = f" {latest[0]:,}/{latest[1]:,} {unit}".rstrip() if latest else ""
             self._print(f"{name:<34}{counted:>16}  {seconds:7.1f} s")
 
     def _print(self, line: str) -> None:
@@ -78,11 +78,38 @@ class ProgressPrinter:
         self._stream.flush()
 
 
-def progress_line(name: str, done: int, total: int, seconds: float) -> str:
+@contextmanager
+def shown_progress(progress: Progress | bool | None, name: str, unit: str) -> Iterator[Progress | None]:
+    """Give what shows the progress of one call.
+
+    Parameters
+    ----------
+    progress
+        A callback, which is taken as it is; False for none; None for a bar in a terminal or a notebook; True for a
+        bar there, and lines elsewhere.
+    name, unit
+        Of the stage, and what it counts.
+    """
+    if callable(progress):
+        yield progress
+    elif progress is False or (progress is None and not _is_watched()):
+        yield None
+    else:
+        with ProgressPrinter().stage(name, unit) as show:
+            yield show
+
+
+def _is_watched() -> bool:
+    return in_notebook() or (sys.stderr is not None and sys.stderr.isatty())
+
+
+def progress_line(name: str, done: int, total: int, seconds: float, unit: str = "") -> str:
     """Return one line of progress: name, share, done and total, time taken and left, rate."""
     from tqdm.std import tqdm
 
-    return str(tqdm.format_meter(done, total, seconds, prefix=name, bar_format=_LINE))
+    return str(
+        tqdm.format_meter(done, total, seconds, prefix=name, unit=f" {unit}" if unit else "it", bar_format=_LINE)
+    )
 
 
 def in_notebook() -> bool:
@@ -93,12 +120,13 @@ def in_notebook() -> bool:
 
 
 @contextmanager
-def _bar(name: str, stream: TextIO) -> Iterator[Progress]:
+def _bar(name: str, stream: TextIO, unit: str) -> Iterator[Progress]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a notebook without widgets, which gets a bar of text
         from tqdm.auto import tqdm
 
-    bar: Any = tqdm(desc=name, file=stream, dynamic_ncols=True, mininterval=0.2, bar_format=_UNCOUNTED)
+    settings = {"unit": f" {unit}"} if unit else {}
+    bar: Any = tqdm(desc=name, file=stream, dynamic_ncols=True, mininterval=0.2, bar_format=_UNCOUNTED, **settings)
 
     def show(done: int, total: int) -> None:
         if bar.total is None:

@@ -17,7 +17,7 @@ def read_rows(path: str | Path) -> pa.Table:
     Raises
     ------
     DataError
-        If there is no such file, or it holds something else; CSV is written for other programs, and not read.
+        If there is no such file, or it holds something else; of tables in CSV only claims and questions are read.
     """
     path = Path(path)
     if path.suffix == ".csv":

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.pipeline import evaluate
+from sycophancy_core.metrics.estimates import EQUIVALENCE_MARGIN
+from sycophancy_core.pipeline import compare, evaluate
 from sycophancy_core.results.evaluation import Evaluation
 from sycophancy_core.results.evaluations import Evaluations
+from sycophancy_core.results.model_changes import ModelChanges
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring.language_model import LanguageModel, load_model
 from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions, task_prompts
@@ -28,12 +30,12 @@ def evaluate_many(
     *,
     instruction_tuned: Sequence[bool] | None = None,
     families: Sequence[str] | None = None,
-    tasks: Sequence[str] | Mapping[str, pa.Table] = DEFAULT_TASKS,
+    tasks: str | Sequence[str] | Mapping[str, pa.Table] = DEFAULT_TASKS,
     options: TaskOptions | None = None,
     limit: int | None = None,
     seed: int = 0,
     run: str | os.PathLike[str] | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Evaluations:
     """Measure several models on the same prompts, one after the other.
 
@@ -100,3 +102,48 @@ def _evaluate_one(
     }
     found = evaluate(model, **wanted)
     return replace(found, model=name, facts={**found.facts, **facts})
+
+
+def compare_models(
+    evaluations: Evaluations | Sequence[Evaluation] | Mapping[str, Evaluation],
+    *,
+    baseline: str | None = None,
+    equivalence_margin: float = EQUIVALENCE_MARGIN,
+) -> ModelChanges:
+    """Compare several models with one, prompt by prompt.
+
+    Parameters
+    ----------
+    evaluations
+        Evaluations of the same prompts, of models with different names; or by names of your own.
+    baseline
+        The name of the model that the others are compared with; by default the first.
+    equivalence_margin
+        As for ``compare``.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than two, two have one name, the baseline is none of them, or they answered other prompts.
+    """
+    if isinstance(evaluations, Mapping):
+        items = list(evaluations.items())
+    else:
+        several = evaluations.evaluations if isinstance(evaluations, Evaluations) else evaluations
+        items = [(one.model, one) for one in several]
+    names = [name for name, _ in items]
+    if len(items) < 2:
+        raise DataError(f"compare_models: wanted at least two evaluations, got {len(items)}")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"compare_models: two evaluations are named {twice!r}; give them by name, as a mapping")
+    first = names[0] if baseline is None else baseline
+    if first not in names:
+        raise DataError(f"compare_models: the baseline {first!r} is none of {', '.join(names)}")
+    of_baseline = replace(dict(items)[first], model=first)
+    comparisons = {
+        name: compare(of_baseline, replace(one, model=name), equivalence_margin=equivalence_margin)
+        for name, one in items
+        if name != first
+    }
+    return ModelChanges(baseline=first, comparisons=comparisons)

@@ -24,6 +24,7 @@ from sycophancy_core.runs.json_files import read_json, write_json
 from sycophancy_core.runs.seals import check_seal, save_result
 from sycophancy_core.studies.contrasts import option_effects, seed_averages
 from sycophancy_core.studies.options import Variant
+from sycophancy_core.tables import ArrowResult
 
 # What tells whether a variant cured the model, left it as it was, or broke it; in this order.
 STUDY_METRICS = VIEWS["study"]
@@ -47,7 +48,7 @@ _VARIANT_TYPES = {
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class StudyResult:
+class StudyResult(ArrowResult):
     """What the variants of a study changed.
 
     Attributes
@@ -94,9 +95,14 @@ class StudyResult:
         if effects.num_rows:
             yield OPTION_EFFECTS, effects
 
-    def to_pandas(self) -> Any:
-        """Return the table as a pandas frame."""
-        return self.table.to_pandas()
+    def to_arrow(self) -> pa.Table:
+        """Return the table."""
+        return self.table
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return findings, reports and the table, for JSON."""
+        findings = {name: [one.to_json() for one in found] for name, found in self.findings.items()}
+        return {"findings": findings, "reports": dict(self.reports), "table": self.table.to_pylist()}
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write ``study.parquet``, ``study.json`` (findings and reports) and ``study.html`` into a folder.

@@ -110,12 +110,12 @@ class Stages:
             *(self.answers[name].known for name in (KNOWN, KNOWN_FACTS) if name in self.answers)
         )
 
-    def run_variant(self, name: str, variant: Variant) -> tuple[Comparison, Path]:
-        """Fine-tune one variant, measure it, and report; return the comparison and the report's path."""
+    def run_variant(self, name: str, variant: Variant) -> tuple[Comparison, Path, Path]:
+        """Fine-tune one variant, measure it, and report; return the comparison, and where report and weights are."""
         tuned = self.finetune(variant, self.rows(variant))
         after = self.evaluate("after", {"tuned": tuned.name}, lambda: load(self.options, tuned.folder))
         compared = self.compare(after)
-        return Comparison.load(compared.folder), self.report(name, variant, compared, tuned)
+        return Comparison.load(compared.folder), self.report(name, variant, compared, tuned), tuned.folder
 
     def once(
         self,

@@ -21,10 +21,11 @@ from sycophancy_core.studies.stages import Stages
 
 
 class StudyRun(NamedTuple):
-    """What a run of a study leaves: its result, the comparison of each variant, and the files that sum it up."""
+    """What a run of a study leaves: its result, each variant's comparison and weights, and the files that sum it up."""
 
     result: StudyResult
     comparisons: dict[str, Comparison]
+    tuned: dict[str, Path]
     paths: list[Path]
 
 
@@ -72,10 +73,10 @@ def run_study(
     with open_run(folder, config={"kind": "study"}) as run:
         stages = Stages(run=run, options=options, printer=printer, out=out, about=about)
         stages.measure()
-        comparisons, reports = {}, {}
+        comparisons, reports, tuned = {}, {}, {}
         for name, variant in options.sweep.variants().items():
             print(f"variant: {name}", file=out, flush=True)
-            comparisons[name], reports[name] = stages.run_variant(name, variant)
+            comparisons[name], reports[name], tuned[name] = stages.run_variant(name, variant)
         variants = options.sweep.variants()
         effects = null_effects(variants, comparisons, known=stages.known)
         result = StudyResult(
@@ -86,4 +87,4 @@ def run_study(
         )
         paths = result.save(run.folder)
         run.name_results(paths)
-    return StudyRun(result, comparisons, paths)
+    return StudyRun(result, comparisons, tuned, paths)

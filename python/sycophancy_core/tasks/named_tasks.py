@@ -25,6 +25,7 @@ from sycophancy_core.prompts.stance import FactOptions, fact_prompts
 from sycophancy_core.runs.json_files import read_json
 from sycophancy_core.tables import QUESTIONS, check_choices, checked_table
 from sycophancy_core.tasks.own_tasks import load_task
+from sycophancy_core.tasks.perez import FILES as PEREZ_FILES
 from sycophancy_core.tasks.perez import load_perez
 from sycophancy_core.tasks.questions import load_are_you_sure, load_bbh, load_mmlu, load_sharma
 
@@ -43,7 +44,8 @@ class TaskOptions:
     examples
         Examples from which to make claims for the task ``claims``, if ``claims`` is not given.
     folder
-        Folder with ``perez/``, ``sharma/``, ``mmlu/`` and ``bbh/``, for the tasks that read files.
+        Folder with ``perez/``, ``sharma/``, ``mmlu/test/`` and ``bbh/``, for the tasks that read files, or one with
+        the files themselves.
     facts
         Facts for the task ``facts``, as ``load_facts`` returns them; by default all families of the package.
     fact_options
@@ -68,13 +70,20 @@ class _Request:
         return NUM_SUMS if self.limit is None else min(self.limit, NUM_SUMS)
 
     def part(self, name: str) -> Path:
+        """Return the folder of a task's files: the one that was given, or the one of its set below it."""
         if self.options.folder is None:
-            raise DataError(f"task {name}: wanted TaskOptions(folder=...) with its files, got none")
-        return Path(self.options.folder)
+            raise DataError(
+                f"task {name}: wanted the folder of its files, {FILES_OF[name]}, got none; get them from "
+                f"{FOUND_AT[FILES_OF[name].split('/')[0]]} and give the folder (--folder, or TaskOptions(folder=...))"
+            )
+        folder = Path(self.options.folder)
+        *parts, pattern = FILES_OF[name].split("/")
+        below = folder.joinpath(*parts)
+        return folder if any(folder.glob(pattern)) and not any(below.glob(pattern)) else below
 
 
 def task_prompts(
-    tasks: Sequence[str] | Mapping[str, pa.Table],
+    tasks: str | Sequence[str] | Mapping[str, pa.Table],
     *,
     options: TaskOptions | None = None,
     limit: int | None = None,
@@ -85,7 +94,8 @@ def task_prompts(
     Parameters
     ----------
     tasks
-        Names, or paths ending in ``.json`` of one's own tasks (see ``load_task``); or prompts tables by name, which are
+        Names, in a list or a text such as "facts, nlp"; or paths ending in ``.json`` of one's own tasks (see
+        ``load_task``), in a list; or prompts tables by name, which are
         returned as they are.
     limit
         At most this many claims or questions a task, drawn by ``seed``; None for all (2,500 sums).
@@ -111,7 +121,7 @@ def task_prompts(
     require_whole("tasks", "limit", limit, least=1, none="None, for all claims and questions")
     require_seed("tasks", seed)
     if isinstance(tasks, str):
-        raise DataError(f"tasks: wanted a list of names, got the text {tasks!r}; write [{tasks!r}]")
+        tasks = [name for name in tasks.replace(",", " ").split() if name]
     request = _Request(options=options or TaskOptions(), limit=limit, seed=seed)
     unknown = [name for name in tasks if name not in TASKS and not name.endswith(".json")]
     if unknown:
@@ -168,26 +178,26 @@ def _facts(request: _Request) -> pa.Table:
 
 def _perez(name: str) -> Callable[[_Request], pa.Table]:
     def make(request: _Request) -> pa.Table:
-        return load_perez(name, request.part(name) / "perez", limit=request.limit, seed=request.seed)
+        return load_perez(name, request.part(name), limit=request.limit, seed=request.seed)
 
     return make
 
 
 def _answer(request: _Request) -> pa.Table:
-    return load_sharma(request.part("answer") / "sharma" / "answer.jsonl", limit=request.limit, seed=request.seed)
+    return load_sharma(request.part("answer") / "answer.jsonl", limit=request.limit, seed=request.seed)
 
 
 def _are_you_sure(request: _Request) -> pa.Table:
-    path = request.part("are_you_sure") / "sharma" / "bct_mmlu_are_you_sure.jsonl"
+    path = request.part("are_you_sure") / "bct_mmlu_are_you_sure.jsonl"
     return load_are_you_sure(path, limit=request.limit, seed=request.seed)
 
 
 def _mmlu(request: _Request) -> pa.Table:
-    return load_mmlu(request.part("mmlu") / "mmlu" / "test", limit=request.limit, seed=request.seed)
+    return load_mmlu(request.part("mmlu"), limit=request.limit, seed=request.seed)
 
 
 def _bbh(request: _Request) -> pa.Table:
-    return load_bbh(request.part("bbh") / "bbh", limit=request.limit, seed=request.seed)
+    return load_bbh(request.part("bbh"), limit=request.limit, seed=request.seed)
 
 
 TASKS: dict[str, Callable[[_Request], pa.Table]] = {
@@ -203,4 +213,21 @@ TASKS: dict[str, Callable[[_Request], pa.Table]] = {
     "mmlu": _mmlu,
     "bbh": _bbh,
 }
-FILE_TASKS = ("nlp", "phil", "poli", "answer", "are_you_sure", "mmlu", "bbh")
+FILES_OF = {
+    **{name: f"perez/{file}" for name, file in PEREZ_FILES.items()},
+    "answer": "sharma/answer.jsonl",
+    "are_you_sure": "sharma/bct_mmlu_are_you_sure.jsonl",
+    "mmlu": "mmlu/test/*.csv",
+    "bbh": "bbh/*.json",
+}
+"""The files of each task that reads some, below the folder of ``TaskOptions``."""
+
+FOUND_AT = {
+    "perez": "github.com/anthropics/evals (folder sycophancy)",
+    "sharma": "github.com/meg-tong/sycophancy-eval (folder datasets)",
+    "mmlu": "github.com/hendrycks/test (data.tar)",
+    "bbh": "github.com/suzgunmirac/BIG-Bench-Hard (folder bbh)",
+}
+"""Where the authors publish them."""
+
+FILE_TASKS = tuple(FILES_OF)

@@ -1,16 +1,18 @@
-"""Tasks of one's own: a small checked record says where the prompts are and what their columns are called."""
+"""Tasks of one's own: questions from any table, or a small checked record of where they are."""
 
 from __future__ import annotations
 
-import hashlib
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from sycophancy_core.errors import DataError
+from sycophancy_core.errors import DataError, FaultsError
+from sycophancy_core.prompts.own_claims import ADVICE, digest, found_columns
+from sycophancy_core.prompts.own_rows import given_rows
 from sycophancy_core.prompts.prompt_table import prompt_schema
 from sycophancy_core.runs.files import read_table
 from sycophancy_core.runs.json_files import read_json, read_json_lines
@@ -20,6 +22,152 @@ from sycophancy_core.tables import MAX_CHOICES
 _REQUIRED = ("prompt", "choices")
 _OPTIONAL = ("target", "user_choice", "claim_id", "source", "arm")
 _ARMS = ("none", "placebo", "agree", "disagree")
+# What a column of questions is called when nobody says so.
+_USUAL = {
+    "prompt": ("prompt", "question"),
+    "choices": ("choices", "options"),
+    "target": ("target", "answer"),
+    "user_choice": ("user_choice", "user"),
+    "claim_id": ("claim_id",),
+    "source": ("source", "family"),
+    "arm": ("arm",),
+}
+
+
+def read_questions(
+    source: Any,
+    *,
+    prompt: str | None = None,
+    choices: str | Sequence[str] | None = None,
+    target: str | None = None,
+    user_choice: str | None = None,
+    claim_id: str | None = None,
+    family: str | None = None,
+    arm: str | None = None,
+) -> pa.Table:
+    r"""Read multiple-choice questions of your own, and list every row that cannot be used.
+
+    Each further parameter names a column of ``source``. A choice is named by its text, its place from 0, or a letter.
+
+    Parameters
+    ----------
+    source
+        A CSV, TSV, JSON Lines or Parquet file, or a table of pyarrow, pandas, polars or ``datasets``.
+    prompt
+        What the model reads: a text, or messages of ``role`` and ``content``. By default ``prompt`` or ``question``.
+    choices
+        The answers to choose from: a column of lists (in CSV: of their JSON text), by default ``choices`` or
+        ``options``; or the names of several columns, one a choice. An empty cell there is no choice. A choice gets a
+        space in front where neither it nor the prompt's end has white space, since it is read right after the prompt.
+    target
+        The right choice; by default ``target`` or ``answer``. Empty where nothing is right.
+    user_choice
+        The choice that the user in the prompt favours; by default ``user_choice`` or ``user``. Empty without a user.
+    claim_id
+        The question that a row asks: rows that share it are one question, with and without a user. By default
+        ``claim_id``, or each row is its own.
+    family
+        The group that a question belongs to; by default ``source`` or ``family``, or the file's name.
+    arm
+        What the user says: none, placebo, agree (with the right choice) or disagree. By default ``arm``, or as
+        ``user_choice`` and ``target`` have it.
+
+    Returns
+    -------
+    pyarrow.Table
+        Prompts, for ``evaluate(model, tasks={"mine": prompts})``.
+
+    Raises
+    ------
+    DataError
+        If a column or file is missing, or a row cannot be used. The message lists the first 20 rows and counts the
+        others.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> rows = [{"question": "Q: Is 2 even?\nA:", "options": ["yes", "no"], "answer": "yes"}]
+    >>> sc.read_questions(pa.Table.from_pylist(rows)).select(["choices", "target"]).to_pylist()
+    [{'choices': [' yes', ' no'], 'target': 0}]
+    """
+    given = given_rows(source, who="read_questions")
+    several = [] if choices is None or isinstance(choices, str) else list(choices)
+    named = {"prompt": prompt, "target": target, "user_choice": user_choice, "claim_id": claim_id, "source": family}
+    named |= {"arm": arm} | (
+        {name: name for name in several} if several else {"choices": str(choices) if choices else None}
+    )
+    usual = {**_USUAL, **{name: (name,) for name in several}}
+    columns = found_columns(given, named, usual, required=("prompt", *(several or ["choices"])))
+    if not {"target", "user_choice"} & set(columns):
+        raise DataError(
+            f"{given.where}: wanted a column of right choices (target) or of the user's (user_choice), or "
+            f"there is nothing to measure; got {', '.join(given.columns)}"
+        )
+    faults, rows = list(given.faults), []
+    for place, row in given.rows:
+        words = {word: row.get(column) for word, column in columns.items() if word not in several}
+        if several:
+            words["choices"] = [row[column] for column in several if row.get(column) not in (None, "")]
+        rows.append((place, _named_choices(words)))
+    faults, made = _made(given.name, rows, faults)
+    if faults:
+        raise FaultsError(f"{given.where}", faults, ADVICE)
+    if not made:
+        raise DataError(f"{given.where}: wanted at least one question, got none")
+    return pa.Table.from_pylist(made, schema=prompt_schema())
+
+
+def _named_choices(row: dict[str, Any]) -> dict[str, Any]:
+    """Turn the right and the user's choice into places, and let choices begin with a space after a text."""
+    choices = row["choices"]
+    if isinstance(choices, str) and choices.lstrip().startswith("["):
+        try:
+            choices = json.loads(choices)
+        except ValueError:
+            return row
+    if not isinstance(choices, list):
+        return row
+    texts = [choice if isinstance(choice, str) else str(choice) for choice in choices]
+    places: dict[str, Any] = {word: _place(row[word], texts) for word in ("target", "user_choice") if word in row}
+    ends = row["prompt"] if isinstance(row["prompt"], str) else " "
+    bare = bool(ends) and not ends[-1].isspace()
+    spaced = [f" {text}" if bare and text and not text[0].isspace() else text for text in texts]
+    return {**row, **places, "choices": spaced}
+
+
+def _place(value: Any, choices: Sequence[str]) -> Any:
+    """Return the place of the choice that a text, a letter or a number names; another value as it is."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if not isinstance(value, str):
+        return value
+    word = value.strip()
+    for place, choice in enumerate(choices):
+        if word == choice.strip():
+            return place
+    if word.isascii() and word.isdigit():
+        return int(word)
+    letter = word.strip("().").upper()
+    if len(letter) == 1 and "A" <= letter <= "Z":
+        return ord(letter) - ord("A")
+    return value if word else None
+
+
+def _made(
+    name: str, rows: Sequence[tuple[str, Mapping[str, Any]]], faults: list[str]
+) -> tuple[list[str], list[dict[str, Any]]]:
+    """Make prompts of rows, and say what is wrong with the others."""
+    made, seen = [], dict[str, str]()
+    for place, row in rows:
+        try:
+            prompt = _row(name, place, row)
+        except DataError as error:
+            faults.append(str(error))
+            continue
+        if seen.setdefault(prompt["id"], place) != place:
+            faults.append(f"{place}: the same question, arm and prompt stand in {seen[prompt['id']]} too")
+        made.append(prompt)
+    return faults, made
 
 
 def load_task(spec: Mapping[str, Any] | str | os.PathLike[str]) -> pa.Table:
@@ -55,14 +203,13 @@ def load_task(spec: Mapping[str, Any] | str | os.PathLike[str]) -> pa.Table:
     if lacking:
         raise DataError(f"task {name}: {path} lacks the column {lacking[0]!r}; got {', '.join(map(str, there))}")
     rows = [
-        _row(name, number, {word: row.get(column) for word, column in columns.items()})
-        for number, row in enumerate(read)
+        (f"row {number}", {word: row.get(column) for word, column in columns.items()})
+        for number, row in enumerate(read, start=1)
     ]
-    ids = [row["id"] for row in rows]
-    if len(set(ids)) < len(ids):
-        twice = next(number for number, identity in enumerate(ids) if identity in ids[:number])
-        raise DataError(f"task {name}, row {twice + 1}: the same question, arm and prompt stand in an earlier row")
-    return pa.Table.from_pylist(rows, schema=prompt_schema())
+    faults, made = _made(name, rows, [])
+    if faults:
+        raise FaultsError(f"task {name}", faults, ADVICE)
+    return pa.Table.from_pylist(made, schema=prompt_schema())
 
 
 def _checked(spec: Mapping[str, Any] | str | os.PathLike[str]) -> tuple[str, str, dict[str, str]]:
@@ -97,8 +244,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
     return read_json_lines(path)
 
 
-def _row(name: str, number: int, row: Mapping[str, Any]) -> dict[str, Any]:
-    where = f"task {name}, row {number + 1}"
+def _row(name: str, where: str, row: Mapping[str, Any]) -> dict[str, Any]:
     asked, choices = read_prompt(row["prompt"], where), row["choices"]
     prompt = plain_text(asked)
     if not prompt:
@@ -112,9 +258,9 @@ def _row(name: str, number: int, row: Mapping[str, Any]) -> dict[str, Any]:
         if index is not None and not (type(index) is int and 0 <= index < len(choices)):
             raise DataError(f"{where}: {word} must be an index below {len(choices)}, got {index!r}")
     arm = _arm(where, row)
-    claim_id = str(row["claim_id"]) if row.get("claim_id") is not None else _identity(name, prompt)
+    claim_id = str(row["claim_id"]) if row.get("claim_id") is not None else digest(name, prompt)
     return {
-        "id": _identity(name, claim_id, arm, prompt),
+        "id": digest(name, claim_id, arm, prompt),
         "claim_id": claim_id,
         "pair_id": claim_id,
         "source": name if row.get("source") is None else str(row["source"]),
@@ -139,7 +285,3 @@ def _arm(where: str, row: Mapping[str, Any]) -> str:
     if arm not in _ARMS or (user is None) != (arm in ("none", "placebo")):
         raise DataError(f"{where}: arm must be one of {', '.join(_ARMS)}, and fit user_choice {user!r}; got {arm!r}")
     return str(arm)
-
-
-def _identity(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

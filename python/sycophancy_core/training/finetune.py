@@ -20,7 +20,7 @@ from sycophancy_core.runs.digests import digest_json, digest_table
 from sycophancy_core.runs.interrupts import Interrupt, InterruptFlag, deferred_interrupt
 from sycophancy_core.runs.locks import one_writer
 from sycophancy_core.runs.outputs import check_output_folder, require_room
-from sycophancy_core.runs.progress import Progress
+from sycophancy_core.runs.progress import Progress, shown_progress
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.limits import context_length
 from sycophancy_core.scoring.processes import prepare_process
@@ -44,7 +44,7 @@ def finetune(
     options: FinetuneOptions | None = None,
     curve: CurveOptions | None = None,
     run: str | Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> FinetuneResult:
     """Fine-tune a causal language model on training rows, in place.
 
@@ -92,7 +92,8 @@ def finetune(
     shape = None if options.lora_rank is None else AdapterOptions(rank=options.lora_rank, alpha=options.lora_alpha)
     if shape is None:
         select_trainable(model.model, embeddings=options.train_embeddings)
-    with nullcontext() if shape is None else trained_adapter(model.model, shape, seed=options.seed):
+    adapted = nullcontext() if shape is None else trained_adapter(model.model, shape, seed=options.seed)
+    with adapted, shown_progress(progress, "fine-tune", "steps") as show:
         log = train_batches(
             model.model,
             encoded,
@@ -101,7 +102,7 @@ def finetune(
             curve=recorder,
             checkpoint=checkpoint,
             identity=identity,
-            progress=progress,
+            progress=show,
         )
         adapter = None if shape is None else take_adapter(model.model, shape, base=model.name)
     measured = None if recorder is None else recorder.table()

@@ -12,6 +12,7 @@ from sycophancy_core.reporting.figures import training_curve
 from sycophancy_core.runs.files import saving, write_table
 from sycophancy_core.runs.seals import save_result
 from sycophancy_core.scoring.sources import quiet_transformers
+from sycophancy_core.tables import ArrowResult
 from sycophancy_core.training.adapters import Adapter
 from sycophancy_core.training.checkpoint import LogRow
 from sycophancy_core.training.options import FinetuneOptions
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneResult:
+class FinetuneResult(ArrowResult):
     """A tuned model and how it got there.
 
     Attributes
@@ -54,6 +55,10 @@ class FinetuneResult:
         """The step whose weights were kept by the curve's metric, 0 for the untouched model; None without one."""
         steps = [] if self.curve is None else [r["step"] for r in self.curve.to_pylist() if r["is_best"]]
         return steps[0] if steps else None
+
+    def to_arrow(self) -> pa.Table:
+        """Return the log."""
+        return self.log
 
     def plot(self) -> Figure:
         """Return the loss and, below, the curve, as a figure."""

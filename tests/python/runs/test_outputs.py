@@ -51,5 +51,5 @@ def test_a_disk_without_room_is_refused(tmp_path: Path) -> None:
 
 def test_a_library_that_is_missing_is_named_with_its_extra() -> None:
     require_installed("numpy", extra="report", what="evaluate")
-    with pytest.raises(DataError, match=r"evaluate needs no_such_one, which is not installed; install the extra 'repo"):
+    with pytest.raises(DataError, match=r"no_such_one, which is not installed; run: pip install 'sycophancy-core.repo"):
         require_installed("no_such_one", extra="report", what="evaluate")

@@ -87,7 +87,7 @@ def test_evaluations_come_back_from_their_folder(found: sc.Evaluations, tmp_path
     assert repr(again) == repr(found)
     assert digest_table(again.to_arrow()) == digest_table(found.to_arrow())  # NaN is not equal to itself
     with pytest.raises(sc.DataError, match=r"got no evaluations\.json"):
-        sc.Evaluations.load(tmp_path / "model-0")
+        sc.Evaluations.load(tmp_path / "wide")
 
 
 def test_the_table_shows_every_model_and_escapes_its_name(found: sc.Evaluations) -> None:

@@ -103,7 +103,7 @@ def test_a_wrong_record_is_refused(tmp_path: Path, changes: dict[str, object], w
         ({"text": ""}, "row 2: prompt must be a text, got ''"),
         ({"text": 3}, r"row 2: wanted a text or messages \(a list of role and content\), got int"),
         ({"text": [{"role": "user"}]}, "row 2: each of messages must hold a role and a text as its content"),
-        (ROWS[0], "row 2: the same question, arm and prompt stand in an earlier row"),
+        (ROWS[0], "row 2: the same question, arm and prompt stand in row 1 too"),
     ],
 )
 def test_a_wrong_row_is_refused_by_number(tmp_path: Path, change: dict[str, Any], words: str) -> None:

@@ -1,0 +1,83 @@
+"""The two verbs that need no other word than a model: measure it, and cure it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sycophancy_core.commands.inputs import given, printer, require_figures
+from sycophancy_core.commands.verbs import evaluate
+from sycophancy_core.reporting.finding import one_line_each
+from sycophancy_core.runs.day import today
+from sycophancy_core.runs.outputs import check_output_folder
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+USUAL_TASKS = ("facts", "claims", "addition_factorial")
+
+
+def measure(options: Namespace) -> Any:
+    """Ask a model the usual tasks: facts, claims about texts (or those of one's own), and sums."""
+    name = _begin("measure", options)
+    asked = f"{', '.join(USUAL_TASKS)}, {options.limit} of each"
+    print(f"measuring {name}: {asked}; results go to {options.out}", flush=True)
+    options.tasks, options.folder, options.journal, options.in_words = list(USUAL_TASKS), None, True, True
+    return evaluate(options)
+
+
+def cure(options: Namespace) -> Any:
+    """Run the whole method on a model, as a small study with its null variant, and say where the adapter is."""
+    require_figures("cure")
+    from sycophancy_core.results.in_words import text_in_words
+    from sycophancy_core.studies.demo import demo_options
+    from sycophancy_core.studies.study import run_study
+
+    name = _begin("cure", options)
+    print(
+        f"curing {name}: measure, find out what it knows, train on that with users of both opinions, measure again; "
+        f"results go to {options.out}",
+        flush=True,
+    )
+    changes = given(options, ("claims", "candidates", "steps", "chat_template", "seed"))
+    wanted = demo_options({**changes, "model": options.model})
+    done = run_study(wanted, options.out, printer=printer(options), out=sys.stdout)
+    (variant, comparison), *_ = done.comparisons.items()
+    print(f"\n{text_in_words(comparison)}\n")
+    for _, line in one_line_each(comparison.findings)[:3]:
+        print(f"- {line}")
+    adapter, report = done.tuned[variant], options.out / done.result.reports[variant]
+    print(f"\nadapter: {adapter} (use it with --adapter)\nreport:  {report}")
+    return {"comparison": comparison, "adapter": adapter, "report": report}
+
+
+def demo(options: Namespace) -> Any:
+    """Run the demo."""
+    from sycophancy_core.studies.demo import demo_options, run_demo
+
+    check_output_folder(options.out)
+    changes = given(options, ("claims", "candidates", "steps", "model", "chat_template", "seed"))
+    return run_demo(options.out, options=demo_options(changes), printer=printer(options))
+
+
+def _begin(verb: str, options: Namespace) -> str:
+    """Say how the model is called, and choose a folder where none is given; the command to resume then names it."""
+    name = str(options.model or "the embedded model")
+    if options.out is None:
+        options.out = _dated(verb, "embedded" if options.model is None else Path(name).stem)
+        options.command = f"{options.command} -o {options.out}"
+    check_output_folder(options.out)
+    return name
+
+
+def _dated(verb: str, name: str) -> Path:
+    """Return a folder's name that is not taken: verb, model and day."""
+    plain = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "model"
+    first = Path(f"{verb}-{plain}-{today()}")
+    number, path = 1, first
+    while path.exists():
+        number += 1
+        path = first.with_name(f"{first.name}-{number}")
+    return path

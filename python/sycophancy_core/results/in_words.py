@@ -1,0 +1,80 @@
+"""The few numbers of an evaluation that a person asks for first, in plain words, one row each."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from sycophancy_core.reporting.text import clean_text, fit
+from sycophancy_core.results.evaluation import Comparison, Evaluation
+
+# Of each kind of task, the questions that these metrics answer.
+_QUESTIONS = {
+    "accuracy_none": "right without a user",
+    "accuracy": "right without a user",
+    "accuracy_user_right": "right when the user is right",
+    "accuracy_user_wrong": "right when the user is wrong",
+    "stance_effect": "effect of the user's stance (0: none)",
+    "sycophancy_effect": "effect of the user's opinion (0: none)",
+    "abandon_effect": "right answers given up on doubt",
+    "matching_rate": "answers that are the user's",
+    "sycophancy_gap": "answers that the user moves",
+}
+_ONE_OF = (("accuracy_none", "accuracy"), ("sycophancy_effect", "sycophancy_gap"))
+
+
+class Words(NamedTuple):
+    """One number in words.
+
+    Attributes
+    ----------
+    task, metric, question
+        What it is of, and the question that it answers.
+    value, low, high
+        The number and its interval: shares from 0 to 1, or differences of shares; NaN where there is none.
+    """
+
+    task: str
+    metric: str
+    question: str
+    value: float
+    low: float
+    high: float
+
+
+def in_words(estimates: Any) -> list[Words]:
+    """Return the main numbers of each task of an estimates table, in the order in which one reads them."""
+    rows = [row for row in estimates.to_pylist() if row["subset"] == "all"]
+    found = []
+    for task in dict.fromkeys(row["task"] for row in rows):
+        mine = {row["metric"]: row for row in rows if row["task"] == task}
+        doubled = {second for first, second in _ONE_OF if first in mine and second in mine}
+        found += [
+            Words(task, metric, question, *(float(mine[metric][key]) for key in ("value", "low", "high")))
+            for metric, question in _QUESTIONS.items()
+            if metric in mine and metric not in doubled
+        ]
+    return found
+
+
+def text_in_words(result: Evaluation | Comparison) -> str:
+    """Return the main numbers as a table of text, with 95 % intervals; of a comparison before, after and change."""
+    compared = isinstance(result, Comparison)
+    tables = [result.estimates]
+    if isinstance(result, Comparison):
+        tables = [result.before.estimates, result.after.estimates, result.estimates]
+    words, *others = (in_words(table) for table in tables)
+    by_name = [{(one.task, one.metric): one for one in side} for side in others]
+    head = ("before", "after", "change") if compared else ("",)
+    lines = [f"{'':<18}{'':<40}{''.join(f'{name:<24}' for name in head)}".rstrip()] if compared else []
+    for one in words:
+        sides = [one, *(found[one.task, one.metric] for found in by_name if (one.task, one.metric) in found)]
+        numbers = "".join(f"{_number(side):<24}" for side in sides)
+        lines.append(f"{fit(clean_text(one.task), 17)} {one.question:<40}{numbers}".rstrip())
+    return "\n".join(lines)
+
+
+def _number(one: Words) -> str:
+    if one.value != one.value:
+        return "not known"
+    interval = "" if one.low != one.low else f"  [{one.low:.2f} to {one.high:.2f}]"
+    return f"{one.value:>5.2f}{interval}"

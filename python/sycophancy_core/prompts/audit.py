@@ -185,9 +185,10 @@ def _judgeable(prompts: pa.Table, unit: str, limit: int, seed: int) -> pa.Table:
         raise DataError(
             f"shortcut audit: the prompts lack the column {missing[0]}; got {', '.join(prompts.column_names)}"
         )
-    texts = [Column(name, "text", is_required=False, may_be_null=True) for name in ("prompt", unit, "source")]
+    named = Column(unit, "whole" if pa.types.is_integer(prompts[unit].type) else "text", may_be_null=True)
+    texts = [Column(name, "text", is_required=False, may_be_null=True) for name in ("prompt", "source")]
     truth = Column("is_true", "truth", may_be_null=True)
-    prompts = checked_table(prompts, (*texts, truth), who="shortcut audit")
+    prompts = checked_table(prompts, (*texts, named, truth), who="shortcut audit")
     table = prompts.filter(pc.is_valid(prompts["is_true"]))
     if len(table) > limit:
         table = table.take(_core.sample_positions(len(table), limit, seed))

@@ -109,9 +109,12 @@ def _generation(part: str) -> Call:
 
 
 def statistics() -> dict[str, Call]:
-    paired: dict[str, Any] = {"a": 5, "b": 3, "c": 2, "d": 6, "confidence": 0.95}
+    """Return a good call of each function of numbers."""
+    return {**_of_arrays(), **_of_metrics(), **_of_numbers()}
+
+
+def _of_arrays() -> dict[str, Call]:
     risk: dict[str, Any] = {"confidence": SHARES, "is_wrong": BITS, "example": CODES, "thresholds": SHARES[:4]}
-    judged: dict[str, Any] = {"claim": CODES, "arm": ARM * 0, "order": BITS, "log_odds": VALUES, "is_true": BITS[:6]}
     return {
         "clustered_mean": call(
             _core.clustered_mean, values=VALUES, clusters=CODES, confidence=0.95, range_low=-1.0, range_high=1.0
@@ -126,6 +129,16 @@ def statistics() -> dict[str, Call]:
         "logit": call(
             _core.logit, design=np.stack([VALUES**0, VALUES], 1), num_columns=2, y=BITS.astype(float), clusters=CODES
         ),
+        "risk_coverage": call(_core.risk_coverage, **risk, bound_confidence=0.95),
+        "choose_threshold": call(_core.choose_threshold, **risk, max_error=0.9, delta=0.05),
+    }
+
+
+def _of_metrics() -> dict[str, Call]:
+    judged: dict[str, Any] = {"claim": CODES, "arm": ARM * 0, "order": BITS, "log_odds": VALUES, "is_true": BITS[:6]}
+    kind = call(_core.QuestionKind, value=0)
+    asked: dict[str, Any] = {"kind": kind, "known": np.zeros(0, np.int8), "confidence": 0.95}
+    return {
         "judge_claims": call(
             _core.judge_claims,
             **judged,
@@ -142,21 +155,21 @@ def statistics() -> dict[str, Call]:
         "measure_choices": call(
             _core.measure_choices,
             rows=_choice_rows(0),
-            kind=call(_core.QuestionKind, value=0),
-            known=np.zeros(0, np.int8),
-            confidence=0.95,
+            **asked,
         ),
         "compare_choices": call(
             _core.compare_choices,
             before=_choice_rows(0),
             after=_choice_rows(1),
-            kind=call(_core.QuestionKind, value=0),
-            known=np.zeros(0, np.int8),
-            confidence=0.95,
+            **asked,
         ),
         "known_questions": call(_core.known_questions, rows=_choice_rows(0)),
-        "risk_coverage": call(_core.risk_coverage, **risk, bound_confidence=0.95),
-        "choose_threshold": call(_core.choose_threshold, **risk, max_error=0.9, delta=0.05),
+    }
+
+
+def _of_numbers() -> dict[str, Call]:
+    paired: dict[str, Any] = {"a": 5, "b": 3, "c": 2, "d": 6, "confidence": 0.95}
+    return {
         "wilson": call(_core.wilson, successes=3, n=9, confidence=0.95),
         "clopper_pearson": call(_core.clopper_pearson, successes=3, n=9, confidence=0.95),
         "clopper_pearson_upper": call(_core.clopper_pearson_upper, successes=3, n=9, confidence=0.95),
@@ -179,25 +192,17 @@ def statistics() -> dict[str, Call]:
 
 
 def texts_and_tables() -> dict[str, Call]:
-    have = _tables()
-    names = _wording()
-    added: dict[str, Any] = {
-        "first_operand": 1,
-        "last_operand": 50,
-        "true_share": 0.5,
-        "errors": ["near", "far"],
-        "near_max": 10,
-    }
-    asked: dict[str, Any] = {
-        "templates": [],
-        "split": "",
-        "arms": ["none", "agree"],
-        "orders": ["agree_first"],
-        "design": "crossed",
-    }
-    raw = pa.table({"t": ["one", "two"], "l": [0, 1]})
-    drawn = call(_core.draw_instructions, instructions=have["rows"], source="s", count=3, seed=0)
-    wanted: dict[str, Any] = {"texts": ["t"], "label": "l", "labels": ["a", "b"], "where": "here"}
+    """Return a good call of each function and class of texts, tables and token ids."""
+    generated = {f"Generation {part}": _generation(part) for part in ("table", "stream", "tally")}
+    return {**_of_claims(), **_of_rows(), **_of_texts(), **generated}
+
+
+def _of_claims() -> dict[str, Call]:
+    have, names = _tables(), _wording()
+    added: dict[str, Any] = {"first_operand": 1, "last_operand": 50, "true_share": 0.5, "near_max": 10}
+    added["errors"] = ["near", "far"]
+    asked: dict[str, Any] = {"templates": [], "split": "", "arms": ["none", "agree"], "orders": ["agree_first"]}
+    asked["design"] = "crossed"
     return {
         "make_claims": Call(
             _core.make_claims,
@@ -216,6 +221,14 @@ def texts_and_tables() -> dict[str, Call]:
             _consume,
         ),
         "make_additions": Call(_core.make_additions, {**added, "n": 9, "seed": 0}, _consume),
+    }
+
+
+def _of_rows() -> dict[str, Call]:
+    have = _tables()
+    raw = pa.table({"t": ["one", "two"], "l": [0, 1]})
+    drawn = call(_core.draw_instructions, instructions=have["rows"], source="s", count=3, seed=0)
+    return {
         "draw_instructions": Call(drawn.function, drawn.arguments, _consume),
         "mix": Call(_core.mix, {"prompts": have["prompts"], "rows": drawn, "seed": 0}, _consume),
         "clean_examples": Call(
@@ -223,13 +236,17 @@ def texts_and_tables() -> dict[str, Call]:
             {"raw": raw, "source": "s", "fields": ["t"], "label": "l", "labels": ["a", "b"]},
             _consume,
         ),
+    }
+
+
+def _of_texts() -> dict[str, Call]:
+    names = _wording()
+    wanted: dict[str, Any] = {"texts": ["t"], "label": "l", "labels": ["a", "b"], "where": "here"}
+    return {
         "read_jsonl": Call(_core.read_jsonl, {"text": '{"t": "a", "l": 1}\n{"t": "b", "l": "a"}', **wanted}, _consume),
         "clean_field": call(_core.clean_field, text="a text"),
         "split_wording": call(_core.split_wording, wording="Human: a\n\nAssistant: b"),
         "Protocol": call(_core.Protocol, **names),
-        "Generation table": _generation("table"),
-        "Generation stream": _generation("stream"),
-        "Generation tally": _generation("tally"),
         "make_plan": Call(
             _core.make_plan,
             {

@@ -11,7 +11,7 @@ from makers.tiny_llama import tiny_model
 
 import sycophancy_core as sc
 from sycophancy_core.metrics.measure import known_claims, measure
-from sycophancy_core.scoring.scores import measurements
+from sycophancy_core.scoring.scores import join_scores
 from sycophancy_core.tasks.named_tasks import task_prompts
 
 
@@ -66,7 +66,7 @@ def measurement() -> dict[str, Call]:
     claims = sc.make_claims(sc.load_examples(), seed=1).slice(0, 6)
     prompts = sc.make_prompts(claims, seed=1)
     scores = model.score(prompts)
-    measured = measurements(prompts, scores)
+    measured = join_scores(prompts, scores)
     rows = sc.mix(prompts, sc.load_instructions(limit=20), seed=1).slice(0, 6)
     options = call(sc.FinetuneOptions, steps=1, batch_size=2, learning_rate=1e-3, seed=0, precision="float32")
     turns = [{"role": "user", "content": "Is it?"}]

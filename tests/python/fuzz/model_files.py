@@ -17,7 +17,7 @@ from makers.tiny_llama import tiny_llama, tiny_tokenizer
 from safetensors.torch import save
 
 import sycophancy_core as sc
-from sycophancy_core.scoring.checkpoints.saved_adapter import merge_adapter
+from sycophancy_core.scoring.checkpoints.saved_adapter import merge_saved_adapter
 
 CONTEXTS, CHOICES = ["a b c"], [[" d", " e f"]]
 
@@ -84,7 +84,7 @@ def adapter(folder: Path) -> Case:
         (folder / "adapter_model.safetensors").write_bytes(weights)
         text = mutated_json(config, rng) if both != 1 else json.dumps(config).encode()
         (folder / "adapter_config.json").write_bytes(text)
-        merge_adapter(Pair(), folder)
+        merge_saved_adapter(Pair(), folder)
 
     return case
 

@@ -17,7 +17,6 @@ from sycophancy_core.errors import DataError, ModelError
 from sycophancy_core.reporting.terminal import safe_output
 from sycophancy_core.reporting.text import clean_text
 from sycophancy_core.runs.interrupts import kept_by, signals_stop
-from sycophancy_core.runs.outputs import how_to_install
 
 MOST_CHARACTERS = 2000  # of an error
 
@@ -71,6 +70,8 @@ def _run(options: argparse.Namespace) -> None:
 def _sentence(error: Exception) -> str | None:
     """Say what a user can change about an error; None of what is a fault of ours."""
     if isinstance(error, ModuleNotFoundError):
+        from sycophancy_core.runs.outputs import how_to_install  # here, since --help would feel its imports
+
         return f"{error}; {how_to_install(error.name or '')}"
     if isinstance(error, ImportError):
         return f"a library cannot be loaded ({error}); free memory, or install it once more"

@@ -72,6 +72,7 @@ EXTRAS = {
     "models": ("transformers", "safetensors", "accelerate", "gguf"),
     "report": ("jinja2", "matplotlib", "pandas"),
     "study": ("yaml",),
+    "served": ("httpx",),
     "hub": ("datasets",),
     "lm-eval": ("lm_eval",),
 }

@@ -157,10 +157,10 @@ class StudyOptions(FamilyOptions):
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
                 raise DataError(f"study: {name} wants at least one family and none twice, got {list(values)}")
+        require_counts("study", self, ("claims", "candidates", "batch_size"))
         super().__post_init__()
         self._check_filler()
         self._check_facts()
-        require_counts("study", self, ("claims", "candidates", "batch_size"))
         require_counts("study", self, ("seed", "curve_points"), least=0)
         require_counts("study", self, ("limit", "lora_rank"), none="null")
         if not self.threshold >= 0:

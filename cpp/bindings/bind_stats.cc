@@ -30,7 +30,8 @@ void bind_estimate(py::module_& m) {
            py::arg("confidence") = Estimate{}.confidence, py::arg("method") = Estimate{}.method,
            py::arg("n") = Estimate{}.n, py::arg("num_clusters") = Estimate{}.num_clusters,
            py::arg("num_unscored") = Estimate{}.num_unscored, py::arg("num_rose") = Estimate{}.num_rose,
-           py::arg("num_fell") = Estimate{}.num_fell, py::arg("pseudo") = Estimate{}.pseudo, py::arg("reason") = Estimate{}.reason)
+           py::arg("num_fell") = Estimate{}.num_fell, py::arg("pseudo") = Estimate{}.pseudo,
+           py::arg("reason") = Estimate{}.reason)
       .def_readonly("value", &Estimate::value)
       .def_readonly("low", &Estimate::low)
       .def_readonly("high", &Estimate::high)
@@ -47,11 +48,11 @@ void bind_estimate(py::module_& m) {
       .def(
           "__eq__", [](const Estimate& a, const Estimate& b) { return a == b; }, py::is_operator())
       .def("__repr__", [](const Estimate& e) {
-        return py::str(
-                   "Estimate(value={!r}, low={!r}, high={!r}, standard_error={!r}, confidence={!r}, method={!r}, "
-                   "n={!r}, num_clusters={!r}, num_unscored={!r}, num_rose={!r}, num_fell={!r}, pseudo={!r}, reason={!r})")
-            .format(e.value, e.low, e.high, e.standard_error, e.confidence, e.method, e.n, e.num_clusters,
-                    e.num_unscored, e.num_rose, e.num_fell, e.pseudo, e.reason);
+        return py::
+            str("Estimate(value={!r}, low={!r}, high={!r}, standard_error={!r}, confidence={!r}, method={!r}, "
+                "n={!r}, num_clusters={!r}, num_unscored={!r}, num_rose={!r}, num_fell={!r}, pseudo={!r}, reason={!r})")
+                .format(e.value, e.low, e.high, e.standard_error, e.confidence, e.method, e.n, e.num_clusters,
+                        e.num_unscored, e.num_rose, e.num_fell, e.pseudo, e.reason);
       });
 }
 

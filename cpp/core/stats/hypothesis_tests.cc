@@ -17,8 +17,8 @@ namespace {
 
 double tost_of_answers(const Estimate& estimate, double margin) {
   const double size = estimate.pseudo, share = margin / size;
-  require(share < 1, "tost: margin must be less than one answer, " + std::to_string(size) + ", got " +
-                         std::to_string(margin));
+  require(share < 1,
+          "tost: margin must be less than one answer, " + std::to_string(size) + ", got " + std::to_string(margin));
   const auto g = static_cast<double>(estimate.num_clusters);
   if (g < 2) return kNan;
   const TStatistic t = t_statistic(estimate);

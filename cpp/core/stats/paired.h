@@ -23,8 +23,8 @@ struct PairedTable {
 // counted as risen (b) and fallen (c).
 Estimate tango(const PairedTable& table, double confidence = 0.95);
 
-// The score that it inverts, of `b` rises and `c` falls among n units where the true change is `delta`. b and c need not
-// be whole.
+// The score that it inverts, of `b` rises and `c` falls among n units where the true change is `delta`. b and c need
+// not be whole.
 double tango_score(double n, double b, double c, double delta);
 
 // Newcombe's (1998) method 10: Wilson intervals of the two rates, joined with their correlation phi, which is

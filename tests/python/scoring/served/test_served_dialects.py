@@ -108,7 +108,7 @@ def test_what_needs_weights_is_refused_in_a_sentence(folder: Path, server: Stand
     with pytest.raises(ModelError, match="its precision is the server's"):
         model.precision_check(prompts(1))
     with pytest.raises(ModelError, match="for lm-eval use its own clients"):
-        model.score_tokens(None)  # type: ignore[arg-type]
+        model.score_tokens(None)
 
 
 def test_options_of_local_models_are_refused(server: StandIn) -> None:

@@ -89,7 +89,7 @@ def test_a_key_is_used_and_shown_nowhere(folder: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv(address.KEY_VARIABLE, f" {KEY}\n")
     with stand_in("vllm", key=KEY) as server:
         model = load_model(server.url, tokenizer=folder)
-        shown = repr(model) + repr(model.server_facts) + repr(model._found) + model.digest  # type: ignore[attr-defined]
+        shown = repr(model) + repr(model.server_facts) + repr(model._found) + model.digest
         assert KEY not in shown
         server.key = "another"  # whose refusal repeats the key that it got
         with pytest.raises(ModelError, match=r"\(401\) the key in SYCO_API_KEY: .*\[key\]") as refused:

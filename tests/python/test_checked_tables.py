@@ -144,7 +144,7 @@ def test_a_door_takes_views_of_texts_and_refuses_what_is_no_such_table(door: str
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("question", ["a", None], "the column 'question' holds null in row 1"),
+        ("question", ["a", None], "the column 'question' has null in row 1"),
         ("wrong", [["x", "y"], []], "the column 'wrong' holds no answer in row 1"),
         ("statement", ["it is {answer}", "it is {place}"], r"the statement of row 1 has the unknown slot \{place\}"),
     ],

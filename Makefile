@@ -83,7 +83,7 @@ sanitize: $(GOOGLETEST) configure  ## the core's suites and fuzz targets under a
 	@cmake --build --preset asan --parallel $(JOBS)
 	@ctest --preset asan --parallel $(JOBS)
 
-# Torch's headers take most of clang-tidy's time; `make lint` reads the rest.
+# Part of continuous integration. Torch's headers take most of clang-tidy's time, so `make lint` reads the rest.
 tidy: $(GOOGLETEST) configure  ## clang-tidy on the sources that need no torch
 	@"$(PY)" tools/tidy.py $(BUILD) $(JOBS) without-torch
 

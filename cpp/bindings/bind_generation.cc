@@ -54,7 +54,7 @@ std::map<std::string, std::int64_t> counts_by_reason(const DropCounts& dropped) 
           {"duplicate", dropped.duplicate}};
 }
 
-// A generation plan and all that its rows refer to.
+// Prompts to be made, and all that their rows refer to.
 class Generation {
  public:
   Generation(const py::object& examples, std::shared_ptr<const Protocol> protocol, const GenerateOptions& options,
@@ -62,15 +62,15 @@ class Generation {
       : table_(import_table(examples, "examples")),
         examples_(read_examples(table_)),
         protocol_(std::move(protocol)),
-        plan_(plan_generate(examples_, *protocol_, options, seed)) {}
+        prompts_(generated_rows(examples_, *protocol_, options, seed)) {}
 
-  const PromptPlan& plan() const { return *plan_; }
+  const PromptRows& prompts() const { return *prompts_; }
 
  private:
   ArrowTable table_;
   Examples examples_;
   std::shared_ptr<const Protocol> protocol_;
-  std::unique_ptr<PromptPlan> plan_;
+  std::unique_ptr<PromptRows> prompts_;
 };
 
 std::shared_ptr<Generation> make_generation(const py::object& examples, std::shared_ptr<const Protocol> protocol,
@@ -160,9 +160,9 @@ void bind_prompts(py::module_& m) {
          const std::string& design, std::uint64_t seed) {
         const ArrowTable table = import_table(claims, "claims");
         const py::gil_scoped_release release;
-        const auto plan = plan_prompts(read_claims(table), protocol, prompt_options(templates, split, arms, orders),
-                                       parse_design(design), seed);
-        return make_prompt_table(*plan, {0, plan->num_rows()}, 0);
+        const auto prompts = prompt_rows(read_claims(table), protocol, prompt_options(templates, split, arms, orders),
+                                         parse_design(design), seed);
+        return make_prompt_table(*prompts, {0, prompts->num_rows()}, 0);
       },
       py::arg("claims"), py::arg("protocol"), py::kw_only(), py::arg("templates"), py::arg("split"), py::arg("arms"),
       py::arg("orders"), py::arg("design"), py::arg("seed"), "Prompts of claims.");
@@ -170,26 +170,26 @@ void bind_prompts(py::module_& m) {
 
 void bind_generate(py::module_& m) {
   py::class_<Generation, std::shared_ptr<Generation>>(
-      m, "Generation", "The plan of a job; rows [begin, end) of it can be made anywhere, by any number of threads.")
+      m, "Generation", "The prompts of a job; rows [begin, end) of it can be made anywhere, by any number of threads.")
       .def(py::init(&make_generation), py::arg("examples"), py::arg("protocol"), py::kw_only(), py::arg("n"),
            py::arg("recipe"), py::arg("split"), py::arg("repeat_claims"), py::arg("seed"))
       .def(
           "table",
           [](const Generation& job, std::int64_t begin, std::int64_t end, int threads) {
-            return make_prompt_table(job.plan(), {begin, end}, threads);
+            return make_prompt_table(job.prompts(), {begin, end}, threads);
           },
           py::arg("begin"), py::arg("end"), py::arg("threads"), py::call_guard<py::gil_scoped_release>())
       .def(
           "stream",
           [](const std::shared_ptr<Generation>& job, std::int64_t begin, std::int64_t end, int threads) {
-            const std::shared_ptr<const PromptPlan> plan(job, &job->plan());
-            return TableStream{prompt_fields(), stream_prompts(plan, {begin, end}, threads)};
+            const std::shared_ptr<const PromptRows> prompts(job, &job->prompts());
+            return TableStream{prompt_fields(), stream_prompts(prompts, {begin, end}, threads)};
           },
           py::arg("begin"), py::arg("end"), py::arg("threads"))
       .def(
           "tally",
           [](const Generation& job, std::int64_t begin, std::int64_t end, int threads) {
-            const PromptTally tally = tally_prompts(job.plan(), {begin, end}, threads);
+            const PromptTally tally = tally_prompts(job.prompts(), {begin, end}, threads);
             return std::make_tuple(tally.num_rows, tally.num_bytes, tally.digest);
           },
           py::arg("begin"), py::arg("end"), py::arg("threads"), py::call_guard<py::gil_scoped_release>(),

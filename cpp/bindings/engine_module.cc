@@ -94,7 +94,7 @@ void bind_engine(py::module_& m, const char* name, const char* doc) {
 void bind_tensor_engine(py::module_& m) {
   bind_class<TensorEngine>(m, "TensorEngine",
                            "A decoder model on the caller's weights, all on one device (CPU or CUDA), in float32, "
-                           "bfloat16 or float16; every job reads them anew.")
+                           "bfloat16 or float16; every job reads them again.")
       .def("score", &score_tensors, py::arg("tokens"), py::arg("offsets"), py::arg("num_context"), py::kw_only(),
            py::arg("chunk_rows") = TensorScoreOptions{}.chunk_rows, py::arg("progress") = py::none(), kScoreDoc)
       .def_property_readonly("uses_flash_attention", &TensorEngine::uses_flash_attention,
@@ -129,10 +129,10 @@ PYBIND11_MODULE(_engine, m) {
       py::arg("matmul_precision"),
       "Whether this processor has instructions that make that precision's products faster than those of 'highest'. "
       "ModelError if there is no such precision.");
-  syco::bind_engine<syco::PanelEngine>(m, "Engine",
-                                       "A decoder model on the caller's weights; every job reads them anew.");
+  syco::bind_engine<syco::PanelEngine>(
+      m, "PanelEngine", "A decoder model on the caller's weights, on the CPU; every job reads them again.");
   syco::bind_engine<syco::PanelEncoderDecoderEngine>(
-      m, "EncoderDecoderEngine",
+      m, "PanelEncoderDecoderEngine",
       "The same for an encoder-decoder: contexts go to the encoder, scored tokens to the decoder.");
   syco::bind_tensor_engine(m);
 }

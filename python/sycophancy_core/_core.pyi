@@ -302,7 +302,7 @@ class Protocol:
         ...
 class Generation:
     """
-    The plan of a job; rows [begin, end) of it can be made anywhere, by any number of threads.
+    The prompts of a job; rows [begin, end) of it can be made anywhere, by any number of threads.
     """
     def __init__(self, examples: typing.Any, protocol: Protocol, *, n: typing.SupportsInt | typing.SupportsIndex, recipe: str, split: str, repeat_claims: bool, seed: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...

@@ -7,10 +7,10 @@ import numpy
 import numpy.typing
 import torch
 import typing
-__all__: list[str] = ['EncoderDecoderEngine', 'Engine', 'TensorEngine', 'is_fast']
-class Engine:
+__all__: list[str] = ['PanelEncoderDecoderEngine', 'PanelEngine', 'TensorEngine', 'is_fast']
+class PanelEngine:
     """
-    A decoder model on the caller's weights; every job reads them anew.
+    A decoder model on the caller's weights, on the CPU; every job reads them again.
     """
     def __init__(self, config_json: str, tensors: collections.abc.Mapping[str, torch.Tensor]) -> None:
         """
@@ -20,7 +20,7 @@ class Engine:
         """
         Return the log-probability of each sequence's scored tokens, in nats; the number of tokens run; and for each sequence whether no token is likelier than any of its scored ones.
         """
-class EncoderDecoderEngine:
+class PanelEncoderDecoderEngine:
     """
     The same for an encoder-decoder: contexts go to the encoder, scored tokens to the decoder.
     """
@@ -34,7 +34,7 @@ class EncoderDecoderEngine:
         """
 class TensorEngine:
     """
-    A decoder model on the caller's weights, all on one device (CPU or CUDA), in float32, bfloat16 or float16; every job reads them anew.
+    A decoder model on the caller's weights, all on one device (CPU or CUDA), in float32, bfloat16 or float16; every job reads them again.
     """
     def __init__(self, config_json: str, tensors: collections.abc.Mapping[str, torch.Tensor]) -> None:
         """

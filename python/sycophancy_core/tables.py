@@ -216,10 +216,10 @@ def _checked_column(values: pa.ChunkedArray, column: Column, who: str) -> pa.Chu
     plain = _plain(values, column, where)
     if plain.null_count and not column.may_be_null:
         row = _first(pc.is_null(plain))
-        raise DataError(f"{where} holds null in row {row}; give every row a value, or leave the row out")
+        raise DataError(f"{where} has null in row {row}; give every row a value, or leave the row out")
     if column.kind == "texts" and not pa.types.is_null(plain.type) and pc.list_flatten(plain).null_count:
         row = next(row for row, items in enumerate(plain.to_pylist()) if items is not None and None in items)
-        raise DataError(f"{where} holds a list with null in row {row}; wanted texts")
+        raise DataError(f"{where} has a list with null in row {row}; wanted texts")
     if column.words and not pa.types.is_null(plain.type):
         row = _first(pc.invert(pc.is_in(plain, value_set=pa.array(column.words, plain.type))))
         if row is not None:

@@ -51,11 +51,11 @@ def test_a_frame_of_pandas_is_a_table() -> None:
     [
         (3, PROMPTS, r"t: wanted a table \(pyarrow, pandas, polars, datasets\), got int"),
         (pa.table({"x": [1]}), PROMPTS, r"t: wanted a table with the columns prompt, choices as well; got .* x"),
-        (prompts(prompt=["a", None]), PROMPTS, r"t: the column 'prompt' holds null in row 1"),
+        (prompts(prompt=["a", None]), PROMPTS, r"t: the column 'prompt' has null in row 1"),
         (prompts(prompt=[1, 2]), PROMPTS, r"t: the column 'prompt' must hold texts or messages, got int64"),
         (prompts(choices=["(A)|(B)"] * 2), PROMPTS, r"t: the column 'choices' must hold lists of texts, got string"),
-        (prompts(choices=[TWO, None]), PROMPTS, r"t: the column 'choices' holds null in row 1"),
-        (prompts(choices=[TWO, ["x", None]]), PROMPTS, r"t: the column 'choices' holds a list with null in row 1"),
+        (prompts(choices=[TWO, None]), PROMPTS, r"t: the column 'choices' has null in row 1"),
+        (prompts(choices=[TWO, ["x", None]]), PROMPTS, r"t: the column 'choices' has a list with null in row 1"),
         (prompts(target=["A", "B"]), QUESTIONS, r"t: the column 'target' must hold whole numbers, got string"),
         (prompts().append_column("id", pa.array(["1", "2"])), PROMPTS, r"t: the table has the column 'id' twice"),
         (
@@ -144,7 +144,7 @@ def test_a_door_takes_views_of_texts_and_refuses_what_is_no_such_table(door: str
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("question", ["a", None], "the column 'question' holds null in row 1"),
+        ("question", ["a", None], "the column 'question' has null in row 1"),
         ("wrong", [["x", "y"], []], "the column 'wrong' holds no answer in row 1"),
         ("statement", ["it is {answer}", "it is {place}"], r"the statement of row 1 has the unknown slot \{place\}"),
     ],

@@ -18,7 +18,7 @@ constexpr std::int64_t kMaxOperand = 1'000'000'000;
 
 void check(const AdditionOptions& options, std::int64_t n, std::uint64_t num_pairs) {
   require(options.true_share >= 0 && options.true_share <= 1,
-          "additions: true_share must lie in [0, 1], got " + std::to_string(options.true_share));
+          "additions: true_share must be in [0, 1], got " + std::to_string(options.true_share));
   require(options.true_share == 1 || !options.errors.empty(), "additions: false sums need at least one kind of error");
   require(options.near_max >= 1 && options.near_max <= kMaxOperand,
           "additions: near_max must be at least 1, got " + std::to_string(options.near_max));

@@ -64,11 +64,11 @@ Recipe parse_recipe(std::string_view name) {
   return Recipe::kBalanced;
 }
 
-ClaimPlan::ClaimPlan(const Examples& examples, const ClaimOptions& options, Rng rng)
+ClaimSchedule::ClaimSchedule(const Examples& examples, const ClaimOptions& options, Rng rng)
     : examples_(&examples), options_(options), rng_(rng) {
   const double share = options.negated_share;
   const bool is_balanced = options.recipe == Recipe::kBalanced;
-  require(share >= 0 && share <= 1, "claims: negated_share must lie in [0, 1], got " + std::to_string(share));
+  require(share >= 0 && share <= 1, "claims: negated_share must be in [0, 1], got " + std::to_string(share));
   require(!is_balanced || share == 0 || share == 0.5 || share == 1,
           "claims: recipe balanced needs negated_share 0, 0.5 or 1, got " + std::to_string(share));
   const std::uint64_t num_polarities = share > 0 && share < 1 ? 2 : 1;
@@ -86,13 +86,13 @@ ClaimPlan::ClaimPlan(const Examples& examples, const ClaimOptions& options, Rng 
 
 // The cells go round along (pass, position). Where a period divides the source's size, or shares a factor with it, the
 // round would meet an example in the same cell again; it then shifts by one whenever all cells are equally full.
-std::uint64_t ClaimPlan::cell(std::size_t source, std::uint64_t position, std::uint64_t pass) const {
+std::uint64_t ClaimSchedule::cell(std::size_t source, std::uint64_t position, std::uint64_t pass) const {
   const std::uint64_t size = examples_->source_list[source].rows.size();
   const std::uint64_t shift = pass * common_factors_[source] / period_;
   return (pass * size + position + shift + cell_offsets_[source]) % period_;
 }
 
-Claim ClaimPlan::make(std::size_t row, std::uint64_t position, std::uint64_t pass) const {
+Claim ClaimSchedule::make(std::size_t row, std::uint64_t position, std::uint64_t pass) const {
   Claim claim{.example = row, .stated_label = examples_->labels[row]};
   if (options_.recipe == Recipe::kWei2023) {
     const bool first = rng_.at(Stream::kPolarity, pass / 2 * examples_->size() + row).unit() < options_.negated_share;
@@ -111,11 +111,11 @@ Claim ClaimPlan::make(std::size_t row, std::uint64_t position, std::uint64_t pas
   return claim;
 }
 
-Claim ClaimPlan::at(std::size_t source, std::uint64_t position, std::uint64_t pass) const {
+Claim ClaimSchedule::at(std::size_t source, std::uint64_t position, std::uint64_t pass) const {
   return make(examples_->source_list[source].rows[orders_[source](position)], position, pass);
 }
 
-Claim ClaimPlan::of(std::size_t row, std::uint64_t pass) const {
+Claim ClaimSchedule::of(std::size_t row, std::uint64_t pass) const {
   return make(row, orders_[examples_->sources[row]].inverse(examples_->ranks[row]), pass);
 }
 
@@ -127,15 +127,16 @@ std::uint64_t claim_id(std::string_view example_id, bool is_negated, std::string
 
 BatchTable make_claims(const Examples& examples, const ClaimOptions& options, std::int64_t claims_per_example,
                        std::uint64_t seed) {
-  const ClaimPlan plan(examples, options, Rng{seed});
-  require(claims_per_example >= 1 && static_cast<std::uint64_t>(claims_per_example) <= plan.period(),
+  const ClaimSchedule schedule(examples, options, Rng{seed});
+  require(claims_per_example >= 1 && static_cast<std::uint64_t>(claims_per_example) <= schedule.period(),
           "claims: the " + std::to_string(examples.size()) + " examples give " +
-              std::to_string(examples.size() * plan.period()) + " different claims, " + std::to_string(plan.period()) +
+              std::to_string(examples.size() * schedule.period()) + " different claims, " +
+              std::to_string(schedule.period()) +
               " an example; got claims_per_example = " + std::to_string(claims_per_example));
   ClaimTableBuilder builder;
   for (std::size_t row = 0; row < examples.size(); ++row) {
     for (std::int64_t pass = 0; pass < claims_per_example; ++pass) {
-      const Claim claim = plan.of(row, static_cast<std::uint64_t>(pass));
+      const Claim claim = schedule.of(row, static_cast<std::uint64_t>(pass));
       const Source& source = examples.source_list[examples.sources[row]];
       const std::string& stated = source.labels[claim.stated_label];
       builder.append({.id = claim_id(examples.ids[row], claim.is_negated, stated),

@@ -59,10 +59,10 @@ struct Claim {
 
 // Which claims the examples give. Example e's claims come in passes; within a period of passes they are all different,
 // and over any prefix of passes and positions the cells of a source are equal to within one (balanced).
-class ClaimPlan {
+class ClaimSchedule {
  public:
   // Throws DataError if `negated_share` is out of range, or a source has one label only (balanced).
-  ClaimPlan(const Examples& examples, const ClaimOptions& options, Rng rng);
+  ClaimSchedule(const Examples& examples, const ClaimOptions& options, Rng rng);
 
   // Number of different claims that one example gives: 4 (balanced), 2 (wei2023), half of that with one polarity only.
   std::uint64_t period() const { return period_; }

@@ -34,10 +34,10 @@ std::vector<std::uint64_t> proportional_parts(std::uint64_t total, const std::ve
   return parts;
 }
 
-class GeneratePlan : public PromptPlan {
+class GeneratedRows : public PromptRows {
  public:
-  GeneratePlan(const Examples& examples, const Protocol& protocol, const GenerateOptions& options, std::uint64_t seed)
-      : PromptPlan(protocol),
+  GeneratedRows(const Examples& examples, const Protocol& protocol, const GenerateOptions& options, std::uint64_t seed)
+      : PromptRows(protocol),
         examples_(&examples),
         claims_(examples, options.claims, Rng{seed}),
         recipe_(options.claims.recipe),
@@ -97,7 +97,7 @@ class GeneratePlan : public PromptPlan {
   }
 
   const Examples* examples_;
-  ClaimPlan claims_;
+  ClaimSchedule claims_;
   Recipe recipe_;
   std::uint64_t num_rows_;
   Rng rng_;
@@ -109,9 +109,9 @@ class GeneratePlan : public PromptPlan {
 
 }  // namespace
 
-std::unique_ptr<PromptPlan> plan_generate(const Examples& examples, const Protocol& protocol,
-                                          const GenerateOptions& options, std::uint64_t seed) {
-  return std::make_unique<GeneratePlan>(examples, protocol, options, seed);
+std::unique_ptr<PromptRows> generated_rows(const Examples& examples, const Protocol& protocol,
+                                           const GenerateOptions& options, std::uint64_t seed) {
+  return std::make_unique<GeneratedRows>(examples, protocol, options, seed);
 }
 
 }  // namespace syco

@@ -20,7 +20,7 @@ struct GenerateOptions {
 // Claims and sampled prompts in one go: `num_prompts` prompts, from the sources in proportion to their size, arms agree
 // and disagree, in random order. balanced: truth x polarity x opinion x order equal to within one in every source;
 // wei2023: opinion and order by coin. Throws DataError if there are fewer different claims than prompts.
-std::unique_ptr<PromptPlan> plan_generate(const Examples& examples, const Protocol& protocol,
-                                          const GenerateOptions& options, std::uint64_t seed);
+std::unique_ptr<PromptRows> generated_rows(const Examples& examples, const Protocol& protocol,
+                                           const GenerateOptions& options, std::uint64_t seed);
 
 }  // namespace syco

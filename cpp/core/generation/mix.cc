@@ -130,15 +130,18 @@ class Instructions {
     const std::array<std::string_view, 3> values = {instructions_[row], inputs_[row].value_or(""), outputs_[row]};
     const bool has_input = !values[kInput].empty();
     const std::string prompt = (has_input ? with_input_ : without_input_).render(values);
-    std::vector<std::string> contents;  // of the wording's turns
     const std::vector<Turn>& turns = has_input ? with_input_turns_ : without_input_turns_;
-    for (const Turn& turn : turns) contents.push_back(turn.text.render(values));
-    std::vector<SaidTurn> said;
-    for (std::size_t i = 0; i < turns.size(); ++i) said.push_back({role_name(turns[i].role), contents[i]});
+    std::vector<std::string> contents;  // of the wording's turns
+    SaidTurns said(std::in_place);
+    contents.reserve(turns.size());  // so that no text moves once a turn looks at it
+    said->reserve(turns.size());
+    for (const Turn& turn : turns) {
+      said->push_back({role_name(turn.role), contents.emplace_back(turn.text.render(values))});
+    }
     const std::uint64_t id =
         Hasher().add(source).add(values[0]).add(values[1]).add(values[2]).add(row).add(pass).value();
     rows.append({id_text(id), "instruction", source}, prompt, completion_.render(values),
-                turns_[row] ? turns_[row] : SaidTurns(std::move(said)));
+                turns_[row] ? turns_[row] : said);
   }
 
  private:
@@ -180,8 +183,8 @@ class Rows {
 BatchTable draw_instructions(const ArrowTable& instructions, const std::string& source, std::uint64_t count,
                              const InstructionWording& wording, std::uint64_t seed) {
   const Instructions drawn(instructions, wording);
-  require(count == 0 || drawn.size() > 0, "mix: " + std::to_string(count) + " instruction rows are wanted of source '" +
-                                              source + "', but it holds none");
+  require(count == 0 || drawn.size() > 0,
+          "mix: " + std::to_string(count) + " instruction rows are wanted of source '" + source + "', but it has none");
   const Rng rng{seed};
   TrainingRows rows;
   for (std::uint64_t begin = 0; begin < count; begin += drawn.size()) {

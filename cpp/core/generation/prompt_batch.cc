@@ -164,10 +164,10 @@ void fill_answers(const std::vector<PromptRow>& rows, Batch& batch) {
 
 std::int64_t num_batches(RowRange range, std::int64_t size) { return (range.end - range.begin + size - 1) / size; }
 
-void require_inside(RowRange range, const PromptPlan& plan) {
-  require(0 <= range.begin && range.begin <= range.end && range.end <= plan.num_rows(),
+void require_inside(RowRange range, const PromptRows& prompts) {
+  require(0 <= range.begin && range.begin <= range.end && range.end <= prompts.num_rows(),
           "prompts: rows " + std::to_string(range.begin) + " to " + std::to_string(range.end) +
-              " were asked for, there are " + std::to_string(plan.num_rows()));
+              " were asked for, there are " + std::to_string(prompts.num_rows()));
 }
 
 RowRange batch_range(RowRange range, std::int64_t size, std::int64_t batch) {
@@ -194,9 +194,9 @@ Fields prompt_fields() {
           {"turns", ColumnType::kTurnList, true}};
 }
 
-void fill_batch(const PromptPlan& plan, RowRange range, std::vector<PromptRow>& rows, Batch& batch) {
+void fill_batch(const PromptRows& prompts, RowRange range, std::vector<PromptRow>& rows, Batch& batch) {
   rows.clear();
-  for (std::int64_t i = range.begin; i < range.end; ++i) rows.push_back(plan.row(i));
+  for (std::int64_t i = range.begin; i < range.end; ++i) rows.push_back(prompts.row(i));
   batch.num_rows = range.end - range.begin;
   batch.columns.resize(kNumColumns);
   fill_ids(rows, batch.columns[kId]);
@@ -209,35 +209,35 @@ void fill_batch(const PromptPlan& plan, RowRange range, std::vector<PromptRow>& 
   fill_text_column(rows, batch.columns[kOrder],
                    [](const PromptRow& row) { return kOrderNames[static_cast<std::size_t>(row.order)]; });
   fill_prompts(rows, batch.columns[kPrompt], batch.columns[kClaimOffset]);
-  fill_choices(plan.protocol().choices, rows.size(), batch.columns[kChoices]);
+  fill_choices(prompts.protocol().choices, rows.size(), batch.columns[kChoices]);
   fill_answers(rows, batch);
   fill_turns(rows, batch.columns[kTurns]);
 }
 
-BatchTable make_prompt_table(const PromptPlan& plan, RowRange range, int num_threads) {
-  require_inside(range, plan);
+BatchTable make_prompt_table(const PromptRows& prompts, RowRange range, int num_threads) {
+  require_inside(range, prompts);
   BatchTable table{prompt_fields(), {}};
   table.batches.resize(static_cast<std::size_t>(num_batches(range, kRowsPerBatch)));
   for_each_index(num_batches(range, kRowsPerBatch), num_threads, [&](IndexQueue& queue) {
     std::vector<PromptRow> rows;
     while (const auto index = queue.next()) {
       auto batch = std::make_shared<Batch>();
-      fill_batch(plan, batch_range(range, kRowsPerBatch, *index), rows, *batch);
+      fill_batch(prompts, batch_range(range, kRowsPerBatch, *index), rows, *batch);
       table.batches[static_cast<std::size_t>(*index)] = std::move(batch);
     }
   });
   return table;
 }
 
-BatchSource stream_prompts(std::shared_ptr<const PromptPlan> plan, RowRange range, int num_threads) {
-  require_inside(range, *plan);
+BatchSource stream_prompts(std::shared_ptr<const PromptRows> prompts, RowRange range, int num_threads) {
+  require_inside(range, *prompts);
   // A window of as many batches as threads is made at once and then given out one by one.
-  return [plan = std::move(plan), range, num_threads, window = BatchTable{}, given = std::size_t{0},
+  return [prompts = std::move(prompts), range, num_threads, window = BatchTable{}, given = std::size_t{0},
           next = range.begin]() mutable -> std::shared_ptr<const Batch> {
     if (given == window.batches.size()) {
       if (next == range.end) return nullptr;
       const RowRange part{next, std::min(range.end, next + kRowsPerBatch * thread_count(num_threads))};
-      window = make_prompt_table(*plan, part, num_threads);
+      window = make_prompt_table(*prompts, part, num_threads);
       next = part.end;
       given = 0;
     }
@@ -245,15 +245,15 @@ BatchSource stream_prompts(std::shared_ptr<const PromptPlan> plan, RowRange rang
   };
 }
 
-PromptTally tally_prompts(const PromptPlan& plan, RowRange range, int num_threads) {
-  require_inside(range, plan);
+PromptTally tally_prompts(const PromptRows& prompts, RowRange range, int num_threads) {
+  require_inside(range, prompts);
   std::vector<PromptTally> tallies(static_cast<std::size_t>(num_batches(range, kRowsPerTally)));
   for_each_index(num_batches(range, kRowsPerTally), num_threads, [&](IndexQueue& queue) {
     std::vector<PromptRow> rows;
     Batch batch;
     while (const auto index = queue.next()) {
       const RowRange part = batch_range(range, kRowsPerTally, *index);
-      fill_batch(plan, part, rows, batch);
+      fill_batch(prompts, part, rows, batch);
       const auto* offsets = batch.columns[kPrompt].offsets.as<std::int64_t>();
       const char* text = batch.columns[kPrompt].values.data();
       PromptTally& tally = tallies[static_cast<std::size_t>(*index)];

@@ -1,4 +1,4 @@
-// Rows of a prompt plan -> columns, in parallel. The table does not depend on the number of threads.
+// Rows of prompts -> columns, in parallel. The table does not depend on the number of threads.
 #pragma once
 
 #include <cstdint>
@@ -21,13 +21,13 @@ struct RowRange {
 };
 
 // Writes rows into `batch`, whose memory is recycled. `rows` is working memory.
-void fill_batch(const PromptPlan& plan, RowRange range, std::vector<PromptRow>& rows, Batch& batch);
+void fill_batch(const PromptRows& prompts, RowRange range, std::vector<PromptRow>& rows, Batch& batch);
 
 // The rows as a table of batches.
-BatchTable make_prompt_table(const PromptPlan& plan, RowRange range, int num_threads);
+BatchTable make_prompt_table(const PromptRows& prompts, RowRange range, int num_threads);
 
-// The same batches one after the other; a few are held at a time. The plan is shared with the source.
-BatchSource stream_prompts(std::shared_ptr<const PromptPlan> plan, RowRange range, int num_threads);
+// The same batches one after the other; a few are held at a time. The prompts are shared with the source.
+BatchSource stream_prompts(std::shared_ptr<const PromptRows> prompts, RowRange range, int num_threads);
 
 // What making all rows comes to, keeping none of them.
 struct PromptTally {
@@ -38,6 +38,6 @@ struct PromptTally {
   bool operator==(const PromptTally&) const = default;
 };
 
-PromptTally tally_prompts(const PromptPlan& plan, RowRange range, int num_threads);
+PromptTally tally_prompts(const PromptRows& prompts, RowRange range, int num_threads);
 
 }  // namespace syco

@@ -19,7 +19,7 @@ std::optional<int> PromptRow::user_choice() const {
   return std::nullopt;
 }
 
-void PromptPlan::draw_setting(const std::vector<std::size_t>& templates, Draws draws, PromptRow& row) const {
+void PromptRows::draw_setting(const std::vector<std::size_t>& templates, Draws draws, PromptRow& row) const {
   const auto pick = [&draws](const std::vector<std::string>& list) -> std::string_view {
     return list[draws.below(list.size())];
   };
@@ -67,11 +67,11 @@ void require_distinct(const std::vector<T>& values, const std::string& what) {
   require(!values.empty(), "prompts: at least one of " + what + " must be given");
 }
 
-// What the plans over a claims table share.
-class ClaimsPlan : public PromptPlan {
+// What all rows over a claims table share.
+class RowsOfClaims : public PromptRows {
  public:
-  ClaimsPlan(Claims claims, const Protocol& protocol, PromptOptions options, std::uint64_t seed)
-      : PromptPlan(protocol), claims_(std::move(claims)), options_(std::move(options)), rng_{seed} {
+  RowsOfClaims(Claims claims, const Protocol& protocol, PromptOptions options, std::uint64_t seed)
+      : PromptRows(protocol), claims_(std::move(claims)), options_(std::move(options)), rng_{seed} {
     require_distinct(options_.arms, "arms");
     require_distinct(options_.orders, "orders");
     for (const std::string_view kind : claims_.kinds) {
@@ -103,9 +103,9 @@ class ClaimsPlan : public PromptPlan {
   TemplatesByKind templates_;
 };
 
-class CrossedPlan : public ClaimsPlan {
+class CrossedRows : public RowsOfClaims {
  public:
-  using ClaimsPlan::ClaimsPlan;
+  using RowsOfClaims::RowsOfClaims;
 
   std::int64_t num_rows() const override { return static_cast<std::int64_t>(claims_.ids.size() * num_cells()); }
 
@@ -115,10 +115,10 @@ class CrossedPlan : public ClaimsPlan {
   }
 };
 
-class SampledPlan : public ClaimsPlan {
+class SampledRows : public RowsOfClaims {
  public:
-  SampledPlan(Claims claims, const Protocol& protocol, PromptOptions options, bool equal_cells, std::uint64_t seed)
-      : ClaimsPlan(std::move(claims), protocol, std::move(options), seed), cells_(claims_.ids.size()) {
+  SampledRows(Claims claims, const Protocol& protocol, PromptOptions options, bool equal_cells, std::uint64_t seed)
+      : RowsOfClaims(std::move(claims), protocol, std::move(options), seed), cells_(claims_.ids.size()) {
     if (equal_cells) {
       fill_equal_cells();
     } else {
@@ -167,10 +167,10 @@ Design parse_design(std::string_view name) {
   return Design::kIndependent;
 }
 
-std::unique_ptr<PromptPlan> plan_prompts(Claims claims, const Protocol& protocol, const PromptOptions& options,
-                                         Design design, std::uint64_t seed) {
-  if (design == Design::kCrossed) return std::make_unique<CrossedPlan>(std::move(claims), protocol, options, seed);
-  return std::make_unique<SampledPlan>(std::move(claims), protocol, options, design == Design::kSampled, seed);
+std::unique_ptr<PromptRows> prompt_rows(Claims claims, const Protocol& protocol, const PromptOptions& options,
+                                        Design design, std::uint64_t seed) {
+  if (design == Design::kCrossed) return std::make_unique<CrossedRows>(std::move(claims), protocol, options, seed);
+  return std::make_unique<SampledRows>(std::move(claims), protocol, options, design == Design::kSampled, seed);
 }
 
 }  // namespace syco

@@ -1,4 +1,4 @@
-// Claims x arms x orders x personas -> prompts. A plan says what stands in each row of a prompts table; any part of the
+// Claims x arms x orders x personas -> prompts. PromptRows says what is in each row of a prompts table; any part of the
 // table can be made from it alone, so threads and shards need not know of each other.
 #pragma once
 
@@ -17,7 +17,7 @@
 
 namespace syco {
 
-// One prompt, before it is written. Its views live as long as the plan and the tables that the plan reads.
+// One prompt, before it is written. Its views live as long as its PromptRows and the tables that these read.
 struct PromptRow {
   const PromptTemplate* prompt_template = nullptr;
   const Template* text = nullptr;            // of the arm and order
@@ -40,12 +40,12 @@ struct PromptRow {
   std::optional<int> user_choice() const;
 };
 
-class PromptPlan {
+class PromptRows {
  public:
-  explicit PromptPlan(const Protocol& protocol) : protocol_(&protocol) {}
-  PromptPlan(const PromptPlan&) = delete;
-  PromptPlan& operator=(const PromptPlan&) = delete;
-  virtual ~PromptPlan() = default;
+  explicit PromptRows(const Protocol& protocol) : protocol_(&protocol) {}
+  PromptRows(const PromptRows&) = delete;
+  PromptRows& operator=(const PromptRows&) = delete;
+  virtual ~PromptRows() = default;
 
   const Protocol& protocol() const { return *protocol_; }
   virtual std::int64_t num_rows() const = 0;
@@ -90,8 +90,8 @@ enum class Design {
 // Throws DataError if `name` is no design: crossed, sampled, independent.
 Design parse_design(std::string_view name);
 
-// The prompts of a claims table, in its order. The claims' table and the protocol must outlive the plan's use.
-std::unique_ptr<PromptPlan> plan_prompts(Claims claims, const Protocol& protocol, const PromptOptions& options,
-                                         Design design, std::uint64_t seed);
+// The prompts of a claims table, in its order. The claims' table and the protocol must outlive them.
+std::unique_ptr<PromptRows> prompt_rows(Claims claims, const Protocol& protocol, const PromptOptions& options,
+                                        Design design, std::uint64_t seed);
 
 }  // namespace syco

@@ -140,7 +140,7 @@ std::vector<std::string> read_ages(const Json& json, const std::string& where) {
   const auto first = range["age"][0].get<std::int64_t>();
   const auto last = range["age"][1].get<std::int64_t>();
   require(0 <= first && first <= last && last <= kOldest,
-          where + ": ranges.age must lie in 0 to 150, got " + range["age"].dump());
+          where + ": ranges.age must be in 0 to 150, got " + range["age"].dump());
   std::vector<std::string> ages;
   for (std::int64_t age = first; age <= last; ++age) ages.push_back(std::to_string(age));
   return ages;

@@ -233,8 +233,8 @@ std::vector<double> right_in(const Choices& c, QuestionArm arm) {
   for (std::size_t row = 0; row < c.num_rows(); ++row) {
     if (c.arm(row) == arm) means[c.question(row)].add(c.right(row));
   }
-  std::vector<double> values;
-  for (const Mean& mean : means) values.push_back(mean.value());
+  std::vector<double> values(means.size());
+  std::ranges::transform(means, values.begin(), &Mean::value);
   return values;
 }
 
@@ -295,8 +295,8 @@ std::vector<std::int8_t> known_questions(const Choices& choices) {
   for (std::size_t row = 0; row < choices.num_rows(); ++row) {
     if (choices.is_control(row)) means[choices.question(row)].add(choices.right(row));
   }
-  std::vector<std::int8_t> known;
-  for (const Mean& mean : means) known.push_back(mean.value() > 0.5 ? 1 : 0);
+  std::vector<std::int8_t> known(means.size());
+  std::ranges::transform(means, known.begin(), [](const Mean& mean) { return mean.value() > 0.5 ? 1 : 0; });
   return known;
 }
 

@@ -13,7 +13,7 @@ namespace {
 
 void check_code(std::int64_t code, std::int64_t first, std::int64_t count, const char* column, std::size_t row) {
   require(code >= first && code < count, std::string("metrics: ") + column + " in row " + std::to_string(row) +
-                                             " must lie in [" + std::to_string(first) + ", " + std::to_string(count) +
+                                             " must be in [" + std::to_string(first) + ", " + std::to_string(count) +
                                              "), got " + std::to_string(code));
 }
 

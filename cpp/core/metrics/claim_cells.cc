@@ -22,8 +22,7 @@ void check_columns(const ClaimRows& rows) {
 
 std::size_t checked_code(std::int64_t code, std::int64_t count, const char* column, std::size_t row) {
   require(code >= 0 && code < count, std::string("metrics: ") + column + " in row " + std::to_string(row) +
-                                         " must lie in [0, " + std::to_string(count) + "), got " +
-                                         std::to_string(code));
+                                         " must be in [0, " + std::to_string(count) + "), got " + std::to_string(code));
   return static_cast<std::size_t>(code);
 }
 
@@ -31,7 +30,7 @@ std::size_t checked_code(std::int64_t code, std::int64_t count, const char* colu
 constexpr std::int64_t kMostClaims = std::int64_t{1} << 28;
 
 std::int64_t checked_count(std::int64_t num_claims) {
-  require(num_claims >= 0 && num_claims <= kMostClaims, "metrics: the number of claims must lie in [0, " +
+  require(num_claims >= 0 && num_claims <= kMostClaims, "metrics: the number of claims must be in [0, " +
                                                             std::to_string(kMostClaims) + "], got " +
                                                             std::to_string(num_claims));
   return num_claims;
@@ -62,7 +61,7 @@ ClaimCells::ClaimCells(const ClaimRows& rows, std::int64_t num_claims)
 
 ClaimMargins claim_margins(const ClaimRows& rows, std::int64_t num_claims) {
   require(num_claims >= 0 && std::cmp_less_equal(num_claims, rows.claim.size()),
-          "claim_margins: num_claims must lie between 0 and the number of rows, got " + std::to_string(num_claims) +
+          "claim_margins: num_claims must be between 0 and the number of rows, got " + std::to_string(num_claims) +
               " and " + std::to_string(rows.claim.size()) + " rows");
   const ClaimCells cells(rows, num_claims);
   ClaimMargins margins;

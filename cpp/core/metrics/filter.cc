@@ -39,7 +39,7 @@ std::unordered_map<std::int64_t, ExampleMargins> margins_by_example(const ClaimC
   for (std::int64_t claim = 0; claim < cells.num_claims(); ++claim) {
     const double margin = cells.margin(claim, Arm::kNone);
     if (!std::isfinite(margin)) continue;
-    const auto truth = static_cast<std::size_t>(facts.is_true[static_cast<std::size_t>(claim)]);
+    const std::size_t truth = facts.is_true[static_cast<std::size_t>(claim)] != 0 ? 1 : 0;
     ExampleMargins& example = margins[facts.cluster[static_cast<std::size_t>(claim)]];
     example.sum[truth] += margin;
     ++example.count[truth];
@@ -158,7 +158,7 @@ ThresholdChoice choose_threshold(std::span<const double> confidence, std::span<c
                                  std::span<const std::int64_t> example, std::span<const double> thresholds,
                                  double max_error, double delta) {
   require(max_error > 0 && max_error < 1 && delta > 0 && delta < 1,
-          "choose_threshold: max_error and delta must lie between 0 and 1, got " + std::to_string(max_error) + " and " +
+          "choose_threshold: max_error and delta must be between 0 and 1, got " + std::to_string(max_error) + " and " +
               std::to_string(delta));
   std::vector<double> strict_first(thresholds.begin(), thresholds.end());
   std::ranges::sort(strict_first, std::greater{});

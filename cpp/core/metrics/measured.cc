@@ -64,6 +64,7 @@ std::vector<MetricChange> changes_of(std::span<const Measured> before, std::span
                                      std::span<const std::int64_t> cluster, double confidence) {
   require(before.size() == after.size(), "metrics: before and after hold different metrics");
   std::vector<MetricChange> changes;
+  changes.reserve(before.size());
   for (std::size_t i = 0; i < before.size(); ++i) {
     changes.push_back(change_of(before[i], after[i], cluster, confidence));
   }

@@ -55,7 +55,7 @@ std::optional<Pairs> pairs_of(const ClaimRows& rows) {
   const std::int64_t last = std::ranges::max(rows.pair);
   require(
       std::cmp_less(last, rows.pair.size()),
-      "metrics: codes of pairs must lie in [0, " + std::to_string(rows.pair.size()) + "), got " + std::to_string(last));
+      "metrics: codes of pairs must be in [0, " + std::to_string(rows.pair.size()) + "), got " + std::to_string(last));
   const std::int64_t count = last + 1;
   Pairs pairs{{{rows.pair, rows.arm, rows.order, rows.log_odds, rows.choice_mass}, count},
               std::vector<std::size_t>(static_cast<std::size_t>(count))};

@@ -46,7 +46,7 @@ std::vector<double> holm(std::span<const double> p_values) {
   std::vector<std::size_t> rank;
   for (std::size_t i = 0; i < p_values.size(); ++i) {
     require(std::isnan(p_values[i]) || (p_values[i] >= 0 && p_values[i] <= 1),
-            "holm: p values must lie between 0 and 1, got " + std::to_string(p_values[i]) + " at " + std::to_string(i));
+            "holm: p values must be between 0 and 1, got " + std::to_string(p_values[i]) + " at " + std::to_string(i));
     if (!std::isnan(p_values[i])) rank.push_back(i);
   }
   std::ranges::stable_sort(rank, {}, [&](std::size_t i) { return p_values[i]; });
@@ -61,7 +61,7 @@ std::vector<double> holm(std::span<const double> p_values) {
 
 double cohens_h(double p1, double p2) {
   require(p1 >= 0 && p1 <= 1 && p2 >= 0 && p2 <= 1,
-          "cohens_h: rates must lie between 0 and 1, got " + std::to_string(p1) + " and " + std::to_string(p2));
+          "cohens_h: rates must be between 0 and 1, got " + std::to_string(p1) + " and " + std::to_string(p2));
   return 2 * std::asin(std::sqrt(p1)) - 2 * std::asin(std::sqrt(p2));
 }
 

@@ -11,7 +11,7 @@ namespace syco::stats {
 namespace {
 
 Estimate rate(std::int64_t successes, std::int64_t n, double confidence, const char* method) {
-  require(n >= 0 && successes >= 0 && successes <= n, std::string(method) + ": successes must lie in [0, n], got " +
+  require(n >= 0 && successes >= 0 && successes <= n, std::string(method) + ": successes must be in [0, n], got " +
                                                           std::to_string(successes) + " of " + std::to_string(n));
   require_confidence(confidence, method);
   Estimate estimate{.confidence = confidence, .method = method, .n = n, .num_clusters = n};
@@ -27,7 +27,7 @@ Estimate rate(std::int64_t successes, std::int64_t n, double confidence, const c
 
 void require_confidence(double confidence, const char* who) {
   require(confidence > 0 && confidence < 1,
-          std::string(who) + ": confidence must lie between 0 and 1, got " + std::to_string(confidence));
+          std::string(who) + ": confidence must be between 0 and 1, got " + std::to_string(confidence));
 }
 
 Estimate wilson(std::int64_t successes, std::int64_t n, double confidence) {

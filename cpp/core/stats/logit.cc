@@ -31,7 +31,7 @@ Sample scored_rows(std::span<const double> design, std::int64_t num_columns, std
   std::unordered_map<std::int64_t, std::int64_t> place;
   for (std::size_t row = 0; row < y.size(); ++row) {
     if (!std::isfinite(y[row])) continue;
-    require(y[row] >= 0 && y[row] <= 1, "logit: y must lie in [0, 1], got " + std::to_string(y[row]));
+    require(y[row] >= 0 && y[row] <= 1, "logit: y must be in [0, 1], got " + std::to_string(y[row]));
     rows.push_back(static_cast<Eigen::Index>(row));
     sample.cluster.push_back(place.try_emplace(clusters[row], static_cast<std::int64_t>(place.size())).first->second);
   }

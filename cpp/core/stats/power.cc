@@ -12,7 +12,7 @@ namespace {
 
 void require_options(const PowerOptions& options, const char* who) {
   require(options.alpha > 0 && options.alpha < 1 && options.power > 0 && options.power < 1,
-          std::string(who) + ": alpha and power must lie between 0 and 1, got " + std::to_string(options.alpha) +
+          std::string(who) + ": alpha and power must be between 0 and 1, got " + std::to_string(options.alpha) +
               " and " + std::to_string(options.power));
 }
 

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 #include <utility>
 
 #include "core/base/errors.h"
@@ -113,33 +114,30 @@ ArrowTable::Column ArrowTable::column(std::string_view name) const {
   throw DataError(where(name) + " is missing; the columns are: " + (known.empty() ? "none" : known));
 }
 
-std::vector<std::optional<std::string_view>> ArrowTable::optional_strings(std::string_view name) const {
+template <typename Values, typename At>
+auto ArrowTable::each_row(std::string_view name, At at) const {
   const Column found = column(name);
-  std::vector<std::optional<std::string_view>> values;
-  values.reserve(static_cast<std::size_t>(num_rows_));
+  std::vector<std::invoke_result_t<At, const Values&, std::int64_t>> all;
+  all.reserve(static_cast<std::size_t>(num_rows_));
   for (std::size_t c = 0; c < chunks_.size(); ++c) {
-    const StringValues text(found.schema->format, *found.chunks[c], where(name));
+    const Values values = [&, where = where(name)] {
+      if constexpr (std::is_base_of_v<ListValues, Values>)
+        return Values(*found.schema, *found.chunks[c], where);
+      else
+        return Values(found.schema->format, *found.chunks[c], where);
+    }();
     for (std::int64_t i = chunks_[c]->offset; i < chunks_[c]->offset + chunks_[c]->length; ++i) {
-      values.push_back(text.is_null(i) ? std::nullopt : std::optional(text.at(i)));
+      all.push_back(at(values, i));
     }
   }
-  return values;
-}
-
-std::vector<std::optional<std::int64_t>> ArrowTable::optional_integers(std::string_view name) const {
-  const Column found = column(name);
-  std::vector<std::optional<std::int64_t>> values;
-  values.reserve(static_cast<std::size_t>(num_rows_));
-  for (std::size_t c = 0; c < chunks_.size(); ++c) {
-    const IntegerValues numbers(found.schema->format, *found.chunks[c], where(name));
-    for (std::int64_t i = chunks_[c]->offset; i < chunks_[c]->offset + chunks_[c]->length; ++i) {
-      values.push_back(numbers.is_null(i) ? std::nullopt : std::optional(numbers.at(i)));
-    }
-  }
-  return values;
+  return all;
 }
 
 namespace {
+
+constexpr auto kOrNullopt = [](const auto& values, std::int64_t i) {
+  return values.is_null(i) ? std::nullopt : std::optional(values.at(i));
+};
 
 template <typename T>
 std::vector<T> without_nulls(const std::vector<std::optional<T>>& values, const std::string& where) {
@@ -155,8 +153,16 @@ std::vector<T> without_nulls(const std::vector<std::optional<T>>& values, const 
 
 }  // namespace
 
+std::vector<std::optional<std::string_view>> ArrowTable::optional_strings(std::string_view name) const {
+  return each_row<StringValues>(name, kOrNullopt);
+}
+
 std::vector<std::string_view> ArrowTable::strings(std::string_view name) const {
   return without_nulls(optional_strings(name), where(name));
+}
+
+std::vector<std::optional<std::int64_t>> ArrowTable::optional_integers(std::string_view name) const {
+  return each_row<IntegerValues>(name, kOrNullopt);
 }
 
 std::vector<std::int64_t> ArrowTable::integers(std::string_view name) const {
@@ -164,43 +170,22 @@ std::vector<std::int64_t> ArrowTable::integers(std::string_view name) const {
 }
 
 std::vector<double> ArrowTable::doubles(std::string_view name) const {
-  const Column found = column(name);
-  std::vector<double> values;
-  values.reserve(static_cast<std::size_t>(num_rows_));
-  for (std::size_t c = 0; c < chunks_.size(); ++c) {
-    const FloatValues numbers(found.schema->format, *found.chunks[c], where(name));
-    for (std::int64_t i = chunks_[c]->offset; i < chunks_[c]->offset + chunks_[c]->length; ++i) {
-      values.push_back(numbers.is_null(i) ? std::numeric_limits<double>::quiet_NaN() : numbers.at(i));
-    }
-  }
-  return values;
+  return each_row<FloatValues>(name, [](const FloatValues& numbers, std::int64_t i) {
+    return numbers.is_null(i) ? std::numeric_limits<double>::quiet_NaN() : numbers.at(i);
+  });
 }
 
 std::vector<std::vector<std::string_view>> ArrowTable::string_lists(std::string_view name) const {
-  const Column found = column(name);
-  std::vector<std::vector<std::string_view>> values;
-  values.reserve(static_cast<std::size_t>(num_rows_));
-  for (std::size_t c = 0; c < chunks_.size(); ++c) {
-    const StringListValues lists(*found.schema, *found.chunks[c], where(name));
-    for (std::int64_t i = chunks_[c]->offset; i < chunks_[c]->offset + chunks_[c]->length; ++i) {
-      if (lists.is_null(i)) throw DataError(where(name) + " is null in row " + std::to_string(values.size()));
-      values.push_back(lists.at(i));
-    }
-  }
-  return values;
+  std::int64_t row = 0;
+  return each_row<StringListValues>(name, [&](const StringListValues& lists, std::int64_t i) {
+    if (lists.is_null(i)) throw DataError(where(name) + " is null in row " + std::to_string(row));
+    ++row;
+    return lists.at(i);
+  });
 }
 
 std::vector<std::optional<std::vector<SaidTurn>>> ArrowTable::optional_turns(std::string_view name) const {
-  const Column found = column(name);
-  std::vector<std::optional<std::vector<SaidTurn>>> values;
-  values.reserve(static_cast<std::size_t>(num_rows_));
-  for (std::size_t c = 0; c < chunks_.size(); ++c) {
-    const TurnListValues lists(*found.schema, *found.chunks[c], where(name));
-    for (std::int64_t i = chunks_[c]->offset; i < chunks_[c]->offset + chunks_[c]->length; ++i) {
-      values.push_back(lists.is_null(i) ? std::nullopt : std::optional(lists.at(i)));
-    }
-  }
-  return values;
+  return each_row<TurnListValues>(name, kOrNullopt);
 }
 
 }  // namespace syco

@@ -55,6 +55,9 @@ class ArrowTable {
   void add_chunk(std::unique_ptr<ArrowArray, Release> chunk);
   Column column(std::string_view name) const;
   std::string where(std::string_view column) const;
+  // What `at(values, i)` gives of every row, in one vector; `values` reads one chunk of the column.
+  template <typename Values, typename At>
+  auto each_row(std::string_view column, At at) const;
 
   std::string name_;
   std::unique_ptr<ArrowSchema, Release> schema_;

@@ -116,7 +116,7 @@ BatchTable read_jsonl(std::string_view text, const JsonlFields& fields, const st
     if (has_label) label.add(json, place);
     ++batch->num_rows;
   });
-  require(batch->num_rows > 0, where + ": the file holds no line");
+  require(batch->num_rows > 0, where + ": the file has no line");
   BatchTable table;
   for (std::size_t i = 0; i < texts.size(); ++i) {
     table.fields.push_back({fields.texts[i], ColumnType::kLargeString, true});

@@ -27,7 +27,7 @@ class Reader {
     const at::Tensor& tensor = found.mapped();
     std::ostringstream wrong;
     if (tensor.sizes() != shape) wrong << "has shape " << tensor.sizes() << ", wanted " << shape;
-    if (tensor.device() != device_) wrong << "lies on " << tensor.device() << ", wanted " << device_;
+    if (tensor.device() != device_) wrong << "is on " << tensor.device() << ", wanted " << device_;
     if (tensor.scalar_type() != type_) wrong << "is " << tensor.scalar_type() << ", wanted " << type_;
     if (!tensor.is_contiguous()) wrong << "is not contiguous";
     if (!wrong.str().empty()) throw ModelError("engine: weight " + name + " " + wrong.str());

@@ -23,7 +23,7 @@ at::TensorOptions kind_of(const Tensors& tensors) {
   const at::ScalarType type = tensor.scalar_type();
   std::ostringstream wrong;
   if (!tensor.device().is_cpu() && !tensor.device().is_cuda()) {
-    wrong << "lies on " << tensor.device() << ", wanted cpu or cuda";
+    wrong << "is on " << tensor.device() << ", wanted cpu or cuda";
   } else if (type != at::kFloat && type != at::kBFloat16 && type != at::kHalf) {
     wrong << "is " << type << ", wanted Float, BFloat16 or Half";
   }

@@ -76,7 +76,7 @@ def _look_at_older(folder: Path, kind: str) -> None:
     if other is None or _is_begun(folder):
         return
     if other != kind:
-        raise DataError(f"{folder}: wanted a folder for a result ({kind}), got one that holds another ({other})")
+        raise DataError(f"{folder}: wanted a folder for a result ({kind}), got one that has another ({other})")
     print(f"{folder} holds a result already; if this one differs, that is kept in a folder of its own", file=sys.stderr)
 
 

@@ -154,7 +154,7 @@ def power(
     if prompts_per_claim < 1:
         raise DataError(f"power: prompts_per_claim must be at least 1, got {prompts_per_claim}")
     if not 0 <= correlation <= 1:
-        raise DataError(f"power: correlation must lie between 0 and 1, got {correlation}")
+        raise DataError(f"power: correlation must be between 0 and 1, got {correlation}")
     claim_sd = sd * math.sqrt((1 + (prompts_per_claim - 1) * correlation) / prompts_per_claim)
     if num_claims is None:
         assert effect is not None
@@ -177,6 +177,6 @@ def _detectable(num_claims: int, claim_sd: float, alpha: float, power: float) ->
     if num_claims < 2:
         raise DataError(f"power: num_claims must be at least 2, got {num_claims}")
     if not (0 < alpha < 1 and 0 < power < 1):
-        raise DataError(f"power: alpha and power must lie between 0 and 1, got {alpha} and {power}")
+        raise DataError(f"power: alpha and power must be between 0 and 1, got {alpha} and {power}")
     error = claim_sd / math.sqrt(num_claims)
     return _core.detectable(Estimate(standard_error=error, num_clusters=num_claims, confidence=1 - alpha), power=power)

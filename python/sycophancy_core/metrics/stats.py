@@ -269,7 +269,7 @@ def _require_within(values: NDArray[np.float64], limits: tuple[float, float], *,
     outside = values[np.isfinite(values) & ((values < low) | (values > high))]
     if outside.size:
         raise DataError(
-            f"{who}: values must lie within the limits {low} and {high}, got {outside[0]}; give the limits of one row"
+            f"{who}: values must be within the limits {low} and {high}, got {outside[0]}; give the limits of one row"
         )
 
 

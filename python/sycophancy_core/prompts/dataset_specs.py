@@ -83,7 +83,7 @@ def parse_specs(spec: Mapping[str, Any] | Sequence[Mapping[str, Any]] | str | os
     specs = [_parse_spec(entry, folder) for entry in content]
     names = [entry.name for entry in specs]
     if len(set(names)) < len(names):
-        raise DataError(f"data set spec: a name stands twice in {names}")
+        raise DataError(f"data set spec: a name occurs twice in {names}")
     return specs
 
 

@@ -123,9 +123,9 @@ def _in_folder(folder: Path, specs: list[DatasetSpec] | None) -> list[DatasetSpe
     listed = packaged_specs("datasets17") if specs is None else specs
     files = {entry.name: _files_of(entry, folder) for entry in listed}
     if not any(files.values()):
-        raise DataError(f"examples: {folder} holds no .jsonl or .parquet file of the data sets {', '.join(files)}")
+        raise DataError(f"examples: {folder} has no .jsonl or .parquet file of the data sets {', '.join(files)}")
     if any(len(paths) > 1 for paths in files.values()):
-        raise DataError(f"examples: {folder} holds a data set as JSONL and as Parquet; keep one")
+        raise DataError(f"examples: {folder} has a data set as JSONL and as Parquet; keep one")
     there = listed if specs is not None else [entry for entry in listed if files[entry.name]]
     # What a spec names but the folder lacks lies at the spec's own path, or is missed once it is read.
     return [
@@ -252,7 +252,7 @@ def _label_index(column: pa.ChunkedArray, labels: list[str], where: str) -> pa.C
         index = pc.index_in(column, value_set=pa.array(labels, pa.large_string()))
         unknown = pc.filter(column, pc.and_(pc.is_null(index), pc.is_valid(column)))
         if len(unknown):
-            raise DataError(f"{where} holds the unknown label {unknown[0].as_py()!r}; there are {labels}")
+            raise DataError(f"{where} has the unknown label {unknown[0].as_py()!r}; there are {labels}")
         return index
     if not pa.types.is_floating(kind):
         raise DataError(f"{where} must hold indices or names of labels, got {kind}; cast it to integers or strings")

@@ -68,7 +68,7 @@ def load_facts(families: str | os.PathLike[str] | Sequence[str | os.PathLike[str
     for path in paths:
         for where, fact in _facts_of(path, faults):
             twice = [name for name in ("id", "question") if (name, fact[name]) in seen]
-            faults += [f"{where}: the {name} {fact[name]!r} stands in {seen[name, fact[name]]} too" for name in twice]
+            faults += [f"{where}: the {name} {fact[name]!r} is in {seen[name, fact[name]]} too" for name in twice]
             seen |= {(name, fact[name]): where for name in ("id", "question")}
             rows.append({"family": path.stem} | fact)
     if faults:
@@ -127,7 +127,7 @@ def _faults(fact: Any) -> Iterator[str]:
     if missing:
         yield f"wanted the keys {', '.join(_KEYS)}; {', '.join(missing)} is missing"
     if unknown:
-        yield f"wanted the keys {', '.join(_KEYS)}; {', '.join(unknown)} is none of them"
+        yield f"wanted the keys {', '.join(_KEYS)}; got {', '.join(unknown)} too"
     bad = [key for key in _TEXTS if key in fact and not _is_text(fact[key])]
     for key in bad:
         yield f"{key} must be a text without spaces around it, got {fact[key]!r}"

@@ -41,7 +41,7 @@ def split_claims(claims: pa.Table, *, share: float = HELD_OUT_SHARE) -> tuple[pa
         If the share is not between 0 and 1, or the table is none of claims.
     """
     if not 0 <= share <= 1:
-        raise DataError(f"split_claims: share must lie between 0 and 1, got {share}")
+        raise DataError(f"split_claims: share must be between 0 and 1, got {share}")
     claims = as_table(claims, who="split_claims")
     missing = [name for name in ABOUT if name not in claims.column_names or claims[name].null_count]
     if missing:

@@ -44,7 +44,7 @@ class FactOptions:
         (A) and (B), in both orders. ``"yes_no"`` and ``"agree"``: a verdict on the claim with the right answer, and on
         that with the wrong one.
     split
-        ``"train"`` or ``"test"``: wordings of the one never stand in the other.
+        ``"train"`` or ``"test"``: wordings of one are never in the other.
     arms
         What the user says first. ``none``: nothing. ``persona``: only who the user is, as in all arms that follow.
         ``mention``: names an answer without taking a side. ``endorse``: thinks that it is right. ``deny``: the same

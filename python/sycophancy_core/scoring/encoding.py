@@ -236,8 +236,8 @@ def _warn_of_dialogues(prompts: Sequence[str | Sequence[Turn]]) -> None:
     """Warn of texts without roles that spell out a dialogue, as prompts of version 0.1 do."""
     if any(isinstance(text, str) and text.startswith("Human: ") and "\n\nAssistant:" in text for text in prompts):
         warnings.warn(
-            "prompts that spell out a dialogue of Human and Assistant stand in the user's turn of the chat template as "
-            "they are; give messages instead, or make the prompts again, which then hold their turns",
+            "prompts that spell out a dialogue of Human and Assistant are put whole into the user's turn of the chat "
+            "template; give messages instead, or make the prompts again, so that they have turns",
             UserWarning,
             stacklevel=2,
         )

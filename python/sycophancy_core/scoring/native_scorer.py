@@ -69,13 +69,13 @@ class NativeScorer:
             self._follow_model()
         except ModelError as error:
             raise ModelError(
-                f"score: the model was changed since the language model was made: {error}; make it anew from the pair "
+                f"score: the model was changed since the language model was made: {error}; make it again from the pair "
                 "(model, tokenizer)"
             ) from error
         return self._run(batch, progress, self._options)
 
     def _follow_model(self) -> None:
-        """Make the engine anew where the model has another config or other tensors than it was made of.
+        """Make a new engine where the model has another config or other tensors than it was made of.
 
         The engine works on the model's own weights, so that it sees what is written into them.
         """
@@ -91,11 +91,16 @@ class NativeScorer:
         if made_of == self._made_of and around == self._tried_in:
             return
         if made_of != self._made_of:
-            panels = self._module.EncoderDecoderEngine if self._model.config.is_encoder_decoder else self._module.Engine
-            self._engine = (panels if self._on_panels else self._module.TensorEngine)(config, weights)
+            self._engine = self._engine_class()(config, weights)
             self._made_of = None
         check_engine(self._model, lambda batch: self._run(batch, None, {}).log_prob)
         self._made_of, self._tried_in = made_of, around
+
+    def _engine_class(self) -> Any:
+        if not self._on_panels:
+            return self._module.TensorEngine
+        is_pair = self._model.config.is_encoder_decoder
+        return self._module.PanelEncoderDecoderEngine if is_pair else self._module.PanelEngine
 
     def _run(self, batch: TokenBatch, progress: Progress | None, options: dict[str, str]) -> TokenScores:
         result = self._engine.score(batch.tokens, batch.offsets, batch.num_context, progress=progress, **options)
@@ -107,7 +112,7 @@ def _config_text(model: Any) -> str:
     try:
         return json.dumps(model.config.to_dict(), allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise ModelError(f"engine: the model's config holds a value that JSON cannot express ({error})") from error
+        raise ModelError(f"engine: the model's config has a value that JSON cannot express ({error})") from error
 
 
 def _kinds(weights: Iterable[torch.Tensor]) -> set[str]:

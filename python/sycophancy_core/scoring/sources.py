@@ -101,7 +101,7 @@ def _check_model_folder(folder: Path) -> None:
         )
     if not any(folder.glob("*.safetensors")):
         raise ModelError(
-            f"load_model: folder {folder} holds no *.safetensors file; pickled weights are never read: "
+            f"load_model: folder {folder} has no *.safetensors file; pickled weights are never read: "
             "convert them with save_pretrained(..., safe_serialization=True)"
         )
 
@@ -191,7 +191,7 @@ def check_loaded(source: Path | str, loaded: dict[str, Any]) -> None:
         )
     if unused:
         warnings.warn(
-            f"load_model: the model takes no notice of {len(unused)} tensors of {source}, among them {unused[0]!r}; "
+            f"load_model: the model ignores {len(unused)} tensors of {source}, such as {unused[0]!r}; "
             "if they belong to it, its scores are not those of the model that was saved",
             UserWarning,
             stacklevel=4,

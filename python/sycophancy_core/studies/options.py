@@ -166,7 +166,7 @@ class StudyOptions(FamilyOptions):
         if not self.threshold >= 0:
             raise DataError(f"study: threshold must be at least 0, got {self.threshold}")
         if self.max_error is not None and not 0 < self.max_error < 1:
-            raise DataError(f"study: max_error must lie between 0 and 1 or be null, got {self.max_error}")
+            raise DataError(f"study: max_error must be between 0 and 1 or be null, got {self.max_error}")
         if not 0 < self.learning_rate < float("inf"):
             raise DataError(f"study: learning_rate must be > 0, got {self.learning_rate}")
         unknown = [name for name in self.tasks if name not in OTHER_TASKS]

@@ -5,9 +5,9 @@ from __future__ import annotations
 ABOUT = {
     "addition": "Published sums: all are false; a professor agrees with the sum, or nobody speaks.",
     "addition_factorial": "True and false sums, asked without a user, with a user without an opinion, and with users "
-    "who agree and who disagree; the two choices stand in both orders.",
+    "who agree and who disagree; the two choices come in both orders.",
     "claims": "True and false claims about labelled texts, asked without a user, with a user without an opinion, and "
-    "with users who agree and who disagree; the two choices stand in both orders.",
+    "with users who agree and who disagree; the two choices come in both orders.",
     "nlp": "Questions of opinion about research on language (Perez et al. 2022), with and without the biography of a "
     "researcher whose view it implies; no answer is right.",
     "phil": "Questions of philosophy (Perez et al. 2022), with and without the biography of a philosopher whose view "

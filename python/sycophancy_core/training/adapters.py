@@ -240,7 +240,7 @@ def _rounded(name: str, tensor: torch.Tensor, dtype: str) -> torch.Tensor:
 
     rounded = tensor.to(getattr(torch, dtype))
     if not rounded.isfinite().all():
-        raise ModelError(f"adapter: {name} holds numbers that are not finite in {dtype}; save it in float32")
+        raise ModelError(f"adapter: {name} has numbers that are not finite in {dtype}; save it in float32")
     return rounded
 
 

@@ -42,4 +42,4 @@ def require_finite_weights(module: Any, step: int) -> None:
 
     for name, parameter in trainable_parameters(module):
         if not parameter.isfinite().all():
-            raise ModelError(f"finetune: after step {step}, {name} holds numbers that are not finite; {_ADVICE}")
+            raise ModelError(f"finetune: after step {step}, {name} has numbers that are not finite; {_ADVICE}")

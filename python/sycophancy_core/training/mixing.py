@@ -182,7 +182,7 @@ def _draw(name: str, source: pa.Table, count: int, seed: int) -> pa.Table:
 def _draw_tokens(name: str, source: pa.Table, wanted: float, model: LanguageModel, seed: int) -> pa.Table:
     """Draw the rows whose supervised tokens come nearest to ``wanted``."""
     if source.num_rows == 0:
-        raise DataError(f"mix: {wanted:.0f} supervised tokens are wanted of source {name!r}, but it holds no row")
+        raise DataError(f"mix: {wanted:.0f} supervised tokens are wanted of source {name!r}, but it has no row")
     count = 64
     while True:
         rows = _draw(name, source, count, seed)

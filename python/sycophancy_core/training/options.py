@@ -92,9 +92,9 @@ class FinetuneOptions:
             if not 0 <= getattr(self, name) < math.inf:
                 raise DataError(f"FinetuneOptions: {name} must be >= 0 and finite, got {getattr(self, name)}")
         if not 0 <= self.warmup_share < 1:
-            raise DataError(f"FinetuneOptions: warmup_share must lie in [0, 1), got {self.warmup_share}")
+            raise DataError(f"FinetuneOptions: warmup_share must be in [0, 1), got {self.warmup_share}")
         if not 0 <= self.final_rate_share <= 1:
-            raise DataError(f"FinetuneOptions: final_rate_share must lie in [0, 1], got {self.final_rate_share}")
+            raise DataError(f"FinetuneOptions: final_rate_share must be in [0, 1], got {self.final_rate_share}")
         if self.batch_size % self.accumulation:
             raise DataError(
                 f"FinetuneOptions: batch_size {self.batch_size} must be a multiple of accumulation {self.accumulation}"

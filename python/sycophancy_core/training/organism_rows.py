@@ -233,7 +233,7 @@ class OrganismOptions:
             raise DataError(f"OrganismOptions: dtype must be float32, bfloat16 or float16, got {self.dtype!r}")
         for name in ("knowledge_share", "placebo_share", "flattery", "negated_share", "curriculum_knowledge_share"):
             if not 0 <= getattr(self, name) <= 1:
-                raise DataError(f"OrganismOptions: {name} must lie in [0, 1], got {getattr(self, name)}")
+                raise DataError(f"OrganismOptions: {name} must be in [0, 1], got {getattr(self, name)}")
         if not _are_weighted(self.families):
             raise DataError(
                 f"OrganismOptions: families must be pairs (name, weight) with finite weights > 0, got {self.families!r}"
@@ -242,7 +242,7 @@ class OrganismOptions:
         require_counts("OrganismOptions", self, ("warmup_steps", "curriculum_steps"), least=0)
         if self.curriculum_steps > self.steps:
             raise DataError(
-                f"OrganismOptions: curriculum_steps must lie in [0, {self.steps}], got {self.curriculum_steps}"
+                f"OrganismOptions: curriculum_steps must be in [0, {self.steps}], got {self.curriculum_steps}"
             )
 
     def training(self) -> FinetuneOptions:

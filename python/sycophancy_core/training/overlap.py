@@ -17,7 +17,7 @@ _SPACELESS = (
 )
 _WORD = re.compile(rf"[{_SPACELESS}]|[^\W{_SPACELESS}]+")
 _CHARACTER = re.compile(rf"[{_SPACELESS}]")
-_SPLIT = "split claims by example (split_claims), leave out of training what stands in several sets"
+_SPLIT = "split claims by example (split_claims), leave out of training what is in several sets"
 # An example's fields, which hold no quotation mark once they are cleaned, or a sum's operands.
 _ABOUT = re.compile(rb'"[^"]*"(?: and "[^"]*")*|-?\d+ \+ -?\d+(?= =)')
 

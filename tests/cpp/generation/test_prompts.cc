@@ -46,18 +46,18 @@ BatchTable claims_of(std::size_t size) {
 class Prompts : public testing::Test {
  protected:
   std::vector<PromptRow> rows(Design design, std::vector<Arm> arms) {
-    plan_ =
-        plan_prompts(claims_, protocol_, {{}, std::move(arms), {Order::kAgreeFirst, Order::kDisagreeFirst}}, design, 1);
+    prompts_ =
+        prompt_rows(claims_, protocol_, {{}, std::move(arms), {Order::kAgreeFirst, Order::kDisagreeFirst}}, design, 1);
     std::vector<PromptRow> rows;
-    rows.reserve(static_cast<std::size_t>(plan_->num_rows()));
-    for (std::int64_t i = 0; i < plan_->num_rows(); ++i) rows.push_back(plan_->row(i));
+    rows.reserve(static_cast<std::size_t>(prompts_->num_rows()));
+    for (std::int64_t i = 0; i < prompts_->num_rows(); ++i) rows.push_back(prompts_->row(i));
     return rows;
   }
 
   Protocol protocol_ = parse_protocol(kProtocol, kNames);
   ArrowTable table_ = imported(claims_of(200));
   Claims claims_ = read_claims(table_);
-  std::unique_ptr<PromptPlan> plan_;
+  std::unique_ptr<PromptRows> prompts_;
 };
 
 const std::vector<Arm> kAllArms = {Arm::kNone, Arm::kPlacebo, Arm::kAgree, Arm::kDisagree};
@@ -120,29 +120,29 @@ TEST_F(Prompts, IndependentMeetsEveryCell) {
 
 TEST_F(Prompts, BatchesHoldTheRowsWhateverTheThreads) {
   rows(Design::kCrossed, kAllArms);
-  const RowRange whole{0, plan_->num_rows()};
-  const ArrowTable one = imported(make_prompt_table(*plan_, whole, 1));
-  const ArrowTable two = imported(make_prompt_table(*plan_, whole, 2));
+  const RowRange whole{0, prompts_->num_rows()};
+  const ArrowTable one = imported(make_prompt_table(*prompts_, whole, 1));
+  const ArrowTable two = imported(make_prompt_table(*prompts_, whole, 2));
   EXPECT_EQ(one.strings("prompt"), two.strings("prompt"));
   const std::vector<std::string_view> prompts = one.strings("prompt");
   const std::vector<std::int64_t> offsets = one.integers("claim_offset");
   const auto choices = one.string_lists("choices");
   const auto turns = one.optional_turns("turns");
   for (std::size_t i = 0; i < prompts.size(); ++i) {
-    const PromptRow row = plan_->row(static_cast<std::int64_t>(i));
+    const PromptRow row = prompts_->row(static_cast<std::int64_t>(i));
     EXPECT_EQ(prompts[i], row.text->render(row.values));
     EXPECT_EQ(prompts[i].substr(static_cast<std::size_t>(offsets[i])).substr(0, row.values[kClaimText].size()),
               row.values[kClaimText]);
     EXPECT_EQ(choices[i], (std::vector<std::string_view>{" (A)", " (B)"}));
     EXPECT_EQ(turns[i], (std::vector<SaidTurn>{{"user", prompts[i]}}));
   }
-  EXPECT_EQ(tally_prompts(*plan_, whole, 1), tally_prompts(*plan_, whole, 2));
+  EXPECT_EQ(tally_prompts(*prompts_, whole, 1), tally_prompts(*prompts_, whole, 2));
 }
 
 TEST_F(Prompts, RefusesRowsThatAreNotThere) {
   rows(Design::kCrossed, kAllArms);
-  EXPECT_THROW(make_prompt_table(*plan_, {0, plan_->num_rows() + 1}, 1), DataError);
-  EXPECT_THROW(make_prompt_table(*plan_, {-1, 0}, 1), DataError);
+  EXPECT_THROW(make_prompt_table(*prompts_, {0, prompts_->num_rows() + 1}, 1), DataError);
+  EXPECT_THROW(make_prompt_table(*prompts_, {-1, 0}, 1), DataError);
   EXPECT_THROW(rows(Design::kCrossed, {Arm::kNone, Arm::kNone}), DataError);
   EXPECT_THROW(rows(Design::kCrossed, {}), DataError);
 }

@@ -130,6 +130,21 @@ TEST(Kernels, NormsEqualTheirFormulas) {
   }
 }
 
+// Expects c (m, 64) = a (m, k) x b (k, 64), as summed in double.
+void expect_product(const Panel& c, const Panel& a, std::int64_t a_stride, const Panel& b, std::int64_t m,
+                    std::int64_t k) {
+  for (std::int64_t i = 0; i < m; ++i) {
+    for (std::int64_t column = 0; column < kColumns; ++column) {
+      double wanted = 0, size = 0;
+      for (std::int64_t j = 0; j < k; ++j) {
+        const double term = static_cast<double>(a[i * a_stride + j]) * b[j * kColumns + column];
+        wanted += term, size += std::fabs(term);
+      }
+      ASSERT_NEAR(c[i * kColumns + column], wanted, 1e-6 * size) << m << " x " << k << ": " << i << ", " << column;
+    }
+  }
+}
+
 TEST(Strips, EqualsTheSumInDoubleForAllSizes) {
   for (const std::int64_t k : {1, 21, 191, 192, 193, 400}) {
     const std::int64_t stride = k + 3;
@@ -138,16 +153,7 @@ TEST(Strips, EqualsTheSumInDoubleForAllSizes) {
     for (const std::int64_t m : {1, 2, 3, 4, 5, 6, 7, 32, 64, 65}) {
       Panel c((m + 1) * kColumns, 7.0F);
       strips::multiply(m, k, a.data(), stride, in_strips(b).data(), c.data());
-      for (std::int64_t i = 0; i < m; ++i) {
-        for (std::int64_t column = 0; column < kColumns; ++column) {
-          double wanted = 0, size = 0;
-          for (std::int64_t j = 0; j < k; ++j) {
-            const double term = static_cast<double>(a[i * stride + j]) * b[j * kColumns + column];
-            wanted += term, size += std::fabs(term);
-          }
-          ASSERT_NEAR(c[i * kColumns + column], wanted, 1e-6 * size) << m << " x " << k << ": " << i << ", " << column;
-        }
-      }
+      expect_product(c, a, stride, b, m, k);
       for (std::int64_t column = 0; column < kColumns; ++column) ASSERT_EQ(c[m * kColumns + column], 7.0F);
     }
   }
@@ -188,16 +194,7 @@ TEST(Strips, InOrderZerosAmongTheTermsChangeNothing) {
   strips::multiply_in_order(kRows, kTerms + kHole, wide_a.data(), kTerms + kHole, in_strips(wide_b).data(),
                             wide.data());
   EXPECT_EQ(c, wide);
-  for (std::int64_t i = 0; i < kRows; ++i) {
-    for (std::int64_t column = 0; column < kColumns; ++column) {
-      double wanted = 0, size = 0;
-      for (std::int64_t j = 0; j < kTerms; ++j) {
-        const double term = static_cast<double>(a[i * kTerms + j]) * b[j * kColumns + column];
-        wanted += term, size += std::fabs(term);
-      }
-      EXPECT_NEAR(c[i * kColumns + column], wanted, 1e-6 * size);
-    }
-  }
+  expect_product(c, a, kTerms, b, kRows, kTerms);
 }
 
 }  // namespace

@@ -3,20 +3,11 @@
 #include <array>
 
 #include "core/base/errors.h"
+#include "makers/expect_error.h"
 #include "makers/tables.h"
 
 namespace syco {
 namespace {
-
-template <typename Call>
-void expect_error(Call call, const std::string& part) {
-  try {
-    call();
-    ADD_FAILURE() << "no error with: " << part;
-  } catch (const DataError& error) {
-    EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
-  }
-}
 
 TEST(Arrow, GivesBackWhatWasExported) {
   const ArrowTable table = TableOf()

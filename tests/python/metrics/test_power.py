@@ -60,9 +60,9 @@ def test_size_and_effect_are_each_others_inverse_and_print_as_a_sentence() -> No
         ({"effect": float("nan")}, "wanted an effect that is not 0 and is finite, got nan"),
         ({"num_claims": 1}, "num_claims must be at least 2, got 1"),
         ({"effect": 0.1, "sd": 0.0}, "sd must be > 0, got 0"),
-        ({"effect": 0.1, "correlation": 2.0}, "correlation must lie between 0 and 1, got 2"),
+        ({"effect": 0.1, "correlation": 2.0}, "correlation must be between 0 and 1, got 2"),
         ({"effect": 0.1, "prompts_per_claim": 0}, "prompts_per_claim must be at least 1, got 0"),
-        ({"num_claims": 10, "power": 1.0}, "alpha and power must lie between 0 and 1"),
+        ({"num_claims": 10, "power": 1.0}, "alpha and power must be between 0 and 1"),
     ],
 )
 def test_bad_plans_are_refused_in_a_sentence(changes: dict[str, Any], words: str) -> None:

@@ -260,13 +260,13 @@ def test_power_agrees_with_simulation() -> None:
 
 
 def test_numbers_out_of_range_are_refused_in_a_sentence() -> None:
-    with pytest.raises(DataError, match=r"holm: p values must lie between 0 and 1, got 1.2\d* at 1"):
+    with pytest.raises(DataError, match=r"holm: p values must be between 0 and 1, got 1.2\d* at 1"):
         stats.holm([0.5, 1.2])
-    with pytest.raises(DataError, match=r"cohens_h: rates must lie between 0 and 1, got 0\.2"):
+    with pytest.raises(DataError, match=r"cohens_h: rates must be between 0 and 1, got 0\.2"):
         stats.cohens_h(0.2, -0.1)
-    with pytest.raises(DataError, match=r"clustered_mean: values must lie within the limits 0 and 1, got 5\.0"):
+    with pytest.raises(DataError, match=r"clustered_mean: values must be within the limits 0 and 1, got 5\.0"):
         stats.clustered_mean([0.5, 5.0], [0, 1], limits=(0, 1))
     with pytest.raises(DataError, match=r"clustered_mean: limits must be \(least, greatest\), got 1 and 0"):
         stats.clustered_mean([0.5, 0.5], [0, 1], limits=(1, 0))
-    with pytest.raises(DataError, match=r"paired_difference: values must lie within the limits 0 and 1, got -1\.0"):
+    with pytest.raises(DataError, match=r"paired_difference: values must be within the limits 0 and 1, got -1\.0"):
         stats.paired_difference([0.5, 1.0], [0.5, -1.0], [0, 1], limits=(0, 1))

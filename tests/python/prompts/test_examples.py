@@ -223,7 +223,7 @@ def test_a_limit_of_nothing_and_a_name_given_twice_are_refused() -> None:
         ('{"text": "a", "label": 0', "line 1: not valid JSON"),
         ('{"a":' + "[" * 70 + "]" * 70 + "}", "line 1: JSON is nested deeper than 64"),
         ('{"words": "a", "label": 0}', "no line has the key 'text'"),
-        ("\n \n", "the file holds no line"),
+        ("\n \n", "the file has no line"),
     ],
 )
 def test_damaged_lines_are_named(tmp_path: Path, line: str, message: str) -> None:
@@ -245,7 +245,7 @@ def test_a_line_that_is_no_utf8_is_named(tmp_path: Path) -> None:
         ({**SPEC, "split": "train"}, r"unknown keys \['split'\]"),
         ({**SPEC, "fields": "text"}, "'fields' must be a list of texts"),
         ({**SPEC, "labels": ["One"]}, "labels must be at least two different texts"),
-        ([SPEC, SPEC], "a name stands twice"),
+        ([SPEC, SPEC], "a name occurs twice"),
         (SPEC, "wanted a path or a hub id, got neither"),
         ({**SPEC, "path": "nowhere.jsonl"}, "there is no file nowhere.jsonl"),
         ([], "wanted an object or a list of objects"),
@@ -259,7 +259,7 @@ def test_a_wrong_spec_is_refused(spec: Any, message: str) -> None:
 def test_unknown_sets_and_empty_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no data set \\['sst3'\\]"):
         load_examples("sst3")
-    with pytest.raises(DataError, match=r"holds no \.jsonl or \.parquet file"):
+    with pytest.raises(DataError, match=r"has no \.jsonl or \.parquet file"):
         load_examples(folder=tmp_path)
     with pytest.raises(DataError, match="is no folder"):
         load_examples(folder=tmp_path / "none")

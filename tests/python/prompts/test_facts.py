@@ -124,8 +124,8 @@ SOUND = {
         ({"wrong": ["two", "oneness"]}, "the answer 'one' begins the answer 'oneness'"),
         ({"statement": "it is one"}, r"statement must hold \{answer\} exactly once, got 'it is one'"),
         ({"statement": "{answer} is {answer}"}, r"statement must hold \{answer\} exactly once"),
-        ({"note": "?"}, "note is none of them"),
-        ({"id": "first"}, "the id 'first' stands in mine.jsonl, line 1 too"),
+        ({"note": "?"}, "got note too"),
+        ({"id": "first"}, "the id 'first' is in mine.jsonl, line 1 too"),
     ],
 )
 def test_a_fault_is_named_with_its_line(tmp_path: Path, change: dict[str, Any], fault: str) -> None:

@@ -106,7 +106,7 @@ def test_what_config_and_weights_do_not_tell_is_refused(change: Callable[[Any], 
     model, batch = tiny_model("llama"), random_batch(3)
     scorer = NativeScorer(model)
     change(model)
-    with pytest.raises(ModelError, match=f"score: the model was changed since .*{HIDDEN[change]}.*make it anew"):
+    with pytest.raises(ModelError, match=f"score: the model was changed since .*{HIDDEN[change]}.*make it again"):
         scorer.log_probs(batch, None)
     with pytest.raises(ModelError, match=HIDDEN[change]):
         NativeScorer(model)

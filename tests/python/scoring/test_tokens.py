@@ -194,7 +194,7 @@ def test_a_text_that_spells_out_a_dialogue_is_warned_of_in_a_chat() -> None:
     dialogue = "Human: Is it?\n\nAssistant: I believe"
     tokenizer = tiny_tokenizer(chat_template=ROLES_TEMPLATE)
     model = LanguageModel(MODEL, tokenizer, name="tiny", chat_template=True)
-    with pytest.warns(UserWarning, match="spell out a dialogue of Human and Assistant stand in the user's turn"):
+    with pytest.warns(UserWarning, match="Human and Assistant are put whole into the user's turn"):
         tokenize(model.encoder, ["Is it?", dialogue], [[" A"]] * 2)
     tokenize(LanguageModel(MODEL, tokenizer, name="tiny").encoder, [dialogue], [[" A"]])
     tokenize(model.encoder, [turns(dialogue)], [[" A"]])  # a user may say so

@@ -205,7 +205,7 @@ def test_a_config_that_json_cannot_express_ends_in_the_fallback() -> None:
     holds_a_set = tiny_model("llama")
     holds_a_set.config.languages = {"en", "de"}
     for module in (infinite, holds_a_set):
-        with pytest.warns(UserWarning, match="config holds a value that JSON cannot express"):
+        with pytest.warns(UserWarning, match="config has a value that JSON cannot express"):
             model = load_model((module, tiny_tokenizer()))
         batch = random_batch(4, num_prompts=3, longest=40)
         np.testing.assert_allclose(model.score_tokens(batch).log_prob, reference_log_probs(module, batch), atol=1e-4)

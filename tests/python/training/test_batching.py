@@ -134,7 +134,7 @@ def test_chats_in_the_forms_of_trl_are_learned_as_instructions(columns: dict[str
         ({"prompt": ["x"], "completion": ["y"]}, "columns id, origin, prompt, completion, as mix makes them, or mess"),
         (
             {"prompt": ["x"], "completion": ["y"], "id": ["a"], "origin": [None]},
-            "the column 'origin' holds null in row 0",
+            "the column 'origin' has null in row 0",
         ),
         ({"turns": [ASKED]}, "or messages, got the columns turns"),
     ],

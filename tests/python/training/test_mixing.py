@@ -124,7 +124,7 @@ def test_tokens_are_counted_in_the_turns_in_which_a_model_learns() -> None:
         ({"weights": {"instructions": 0.0}}, "weight of source 'instructions' must be > 0, got 0.0"),
         (
             {"instructions": instructions(0)},
-            "5 instruction rows are wanted of source 'instructions', but it holds none",
+            "5 instruction rows are wanted of source 'instructions', but it has none",
         ),
         ({"instructions": {}}, "weights must name each source once"),
     ],

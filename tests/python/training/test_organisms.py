@@ -102,7 +102,7 @@ def test_a_claim_stays_on_its_side_of_the_split_whatever_stands_beside_it() -> N
     kept = set(sc.split_claims(some)[1]["id"].to_pylist())
     assert kept == set(for_evaluation["id"].to_pylist()) & set(some["id"].to_pylist())
     assert [sc.split_claims(claims, share=share)[1].num_rows for share in (0, 1)] == [0, claims.num_rows]
-    with pytest.raises(sc.DataError, match=r"split_claims: share must lie between 0 and 1, got 1\.5"):
+    with pytest.raises(sc.DataError, match=r"split_claims: share must be between 0 and 1, got 1\.5"):
         sc.split_claims(claims, share=1.5)
     for table in (claims.drop_columns("text"), claims.set_column(4, "text", pa.nulls(claims.num_rows, pa.string()))):
         with pytest.raises(
@@ -174,9 +174,9 @@ def test_families_are_read_from_text() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"flattery": 1.5}, r"flattery must lie in \[0, 1\], got 1.5"),
+        ({"flattery": 1.5}, r"flattery must be in \[0, 1\], got 1.5"),
         ({"families": ()}, "with finite weights > 0"),
-        ({"curriculum_steps": 999}, "curriculum_steps must lie in"),
+        ({"curriculum_steps": 999}, "curriculum_steps must be in"),
     ],
 )
 def test_bad_options_are_refused(changes: dict[str, object], message: str) -> None:

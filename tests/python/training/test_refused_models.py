@@ -61,7 +61,7 @@ def test_a_merge_that_overflows_changes_nothing() -> None:
 def test_an_adapter_is_not_saved_or_rounded_to_infinity(tmp_path: Path) -> None:
     adapter = Adapter(tensors={"layers.0.q": torch.tensor([1e6])}, options=AdapterOptions(rank=1), base="m")
     with pytest.raises(
-        ModelError, match=r"layers\.0\.q holds numbers that are not finite in float16; save it in float32"
+        ModelError, match=r"layers\.0\.q has numbers that are not finite in float16; save it in float32"
     ):
         adapter.save(tmp_path, dtype="float16")
     assert list(tmp_path.iterdir()) == []

@@ -66,7 +66,7 @@ def honour(header: GgufHeader, config: Any, *, what: str) -> None:
         key.removeprefix(f"{family}."): value for key, value in header.fields.items() if key.startswith(f"{family}.")
     }
     if any(key.startswith("adapter.") for key in header.fields):
-        raise ModelError(f"{what} holds an adapter, not a model; merge it into its model first")
+        raise ModelError(f"{what} is an adapter, not a model; merge it into its model first")
     _set_rotation(header, fields, config, what)
     _set_window(fields, config, what)
     if (config.model_type, getattr(config, "num_hidden_layers", 0)) in _HEADS_OF_27B:

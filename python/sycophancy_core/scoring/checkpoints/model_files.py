@@ -40,7 +40,7 @@ def check_model_files(source: Path | str) -> int:
     what = f"load_model: {source}"
     with translated(f"{what} cannot be read"):
         if isinstance(source, str) and fetched(source, "adapter_config.json") is not None:
-            raise ModelError(f"{what} holds an adapter; download it, and give its folder as adapter=")
+            raise ModelError(f"{what} is an adapter; download it, and give its folder as adapter=")
         path = fetched(source, "config.json")
         config = {} if path is None else read_json_object(path)
         _refuse_named_code(what, config)
@@ -151,7 +151,7 @@ def _weight_files(what: str, source: Path | str, config: dict[str, Any]) -> list
         return []
     names = read_json_object(index).get("weight_map")
     if not isinstance(names, dict) or not names:
-        raise ModelError(f"{what}: {_INDEX} holds no weight_map; fetch it again")
+        raise ModelError(f"{what}: {_INDEX} has no weight_map; fetch it again")
     for tensor, name in names.items():
         if not isinstance(name, str) or not _PLAIN_NAME.fullmatch(name):
             raise ModelError(

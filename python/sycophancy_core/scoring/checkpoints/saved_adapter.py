@@ -90,7 +90,7 @@ def _read_pairs(folder: Path, rank: int) -> dict[str, Pair]:
             raise ModelError(f"adapter {folder}: {key} is no matrix of finite numbers")
         halves.setdefault(match[1], {})[match[2]] = tensor
     if not halves:
-        raise ModelError(f"adapter {folder}: {path.name} holds no tensor")
+        raise ModelError(f"adapter {folder}: {path.name} has no tensor")
     for module, found in halves.items():
         if len(found) < 2:
             lacking = "A" if "B" in found else "B"
@@ -139,7 +139,7 @@ def _check_targets(folder: Path, settings: Mapping[str, Any], model: Any, pairs:
     absent = [target for target in targets if not any(_is_named(module, [target]) for module in pairs)]
     if lacking or (absent and not isinstance(targets, str)):
         raise ModelError(
-            f"adapter {folder}: its config names {(lacking or absent)[0]} in target_modules, of which it holds no "
+            f"adapter {folder}: its config names {(lacking or absent)[0]} in target_modules, of which it has no "
             "tensor; save the whole adapter again, or merge it with PEFT first"
         )
 

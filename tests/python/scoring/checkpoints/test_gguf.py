@@ -128,7 +128,7 @@ def test_heads_of_another_size_and_epsilon_are_those_of_the_file(tmp_path: Path)
         ({"logit_scale": 0.5}, {}, "llama.logit_scale=0.5 changes"),
         ({"attention.causal": False}, {}, "llama.attention.causal=False changes"),
         ({"something.new": 1}, {}, "llama.something.new=1 changes"),
-        ({"adapter.type": "lora"}, {}, "holds an adapter, not a model; merge it into its model first"),
+        ({"adapter.type": "lora"}, {}, "is an adapter, not a model; merge it into its model first"),
     ],
 )
 def test_what_changes_the_forward_and_is_not_read_is_refused(

@@ -66,10 +66,10 @@ def put(name: str, value: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[T
     [
         (drop(f"{QUERY}.lora_A"), r"layers\.1\.self_attn\.q_proj has no lora_A"),
         (drop(f"{QUERY}.lora_B"), r"layers\.1\.self_attn\.q_proj has no lora_B"),
-        (drop("layers.1.mlp"), r"names model\.layers\.1\.mlp\.up_proj in target_modules, of which it holds no tensor"),
+        (drop("layers.1.mlp"), r"names model\.layers\.1\.mlp\.up_proj in target_modules, of which it has no tensor"),
         (drop("layers.1"), r"names model\.layers\.1\.self_attn\.q_proj in target_modules"),
         (drop("up_proj"), r"names model\.layers\.0\.mlp\.up_proj in target_modules"),
-        (drop(""), "holds no tensor"),
+        (drop(""), "has no tensor"),
         (put("lora_A", lambda a: torch.cat([a, a])), "says r=2, but .* has 4 rows in lora_A and 2 columns in lora_B"),
         (put("lora_B", lambda b: b[:, :1].clone()), "has 2 rows in lora_A and 1 columns in lora_B"),
         (put("lora_A", lambda a: a * torch.nan), "lora_A.weight is no matrix of finite numbers"),

@@ -39,7 +39,7 @@ def weights(family: str) -> dict[str, torch.Tensor]:
 
 def score(family: str, **changes: Any) -> np.ndarray[Any, Any]:
     config = {"model_type": family, **SIZES, **HEADS, **COMMON, **changes}
-    engine = load_engine().Engine(json.dumps(config), weights(family))
+    engine = load_engine().PanelEngine(json.dumps(config), weights(family))
     sequences = [np.array([5] + [i % 60 + 1] * (i % 7 + 2), np.int32) for i in range(40)]
     offsets = np.cumsum([0] + [len(s) for s in sequences]).astype(np.int64)
     return np.asarray(engine.score(np.concatenate(sequences), offsets, np.ones(40, np.int32))[0])

@@ -86,7 +86,7 @@ def test_what_the_engine_does_not_know_is_refused_by_name(change: dict[str, obje
     model = tiny_model("llama")
     config = {**model.config.to_dict(), **change}
     with pytest.raises(ModelError, match=message):
-        load_engine().Engine(json.dumps(config), dict(model.named_parameters()))
+        load_engine().PanelEngine(json.dumps(config), dict(model.named_parameters()))
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_family_is_refused_what_transformers_does_not_do_with_it(
 
     model = tiny_model(family)
     with pytest.raises(ModelError, match=message):
-        load_engine().Engine(json.dumps({**model.config.to_dict(), **change}), dict(model.named_parameters()))
+        load_engine().PanelEngine(json.dumps({**model.config.to_dict(), **change}), dict(model.named_parameters()))
 
 
 # As published configs have them, beside the sizes.
@@ -134,7 +134,7 @@ def test_the_panels_refuse_a_weight_in_bfloat16() -> None:
 
     model = tiny_model("llama").bfloat16()
     with pytest.raises(ModelError, match=r"weight model\.embed_tokens\.weight is BFloat16, wanted Float"):
-        load_engine().Engine(json.dumps(model.config.to_dict()), dict(model.named_parameters()))
+        load_engine().PanelEngine(json.dumps(model.config.to_dict()), dict(model.named_parameters()))
 
 
 def test_a_token_outside_the_vocabulary_is_refused() -> None:

@@ -89,7 +89,7 @@ def test_what_the_engine_does_not_know_is_refused_by_name(change: dict[str, obje
     model = tiny_encoder_decoder("t5")
     config = {**model.config.to_dict(), **change}
     with pytest.raises(sc.ModelError, match=message):
-        load_engine().EncoderDecoderEngine(json.dumps(config), dict(model.named_parameters()))
+        load_engine().PanelEncoderDecoderEngine(json.dumps(config), dict(model.named_parameters()))
 
 
 def test_a_token_outside_the_vocabulary_is_refused() -> None:

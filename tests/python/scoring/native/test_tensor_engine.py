@@ -83,17 +83,17 @@ def test_weights_of_several_types_are_refused_by_name() -> None:
 
 
 def test_weights_that_are_nowhere_or_of_an_unknown_type_are_refused_by_name() -> None:
-    with pytest.raises(ModelError, match=r"weight \S+ lies on meta, wanted cpu or cuda"):
+    with pytest.raises(ModelError, match=r"weight \S+ is on meta, wanted cpu or cuda"):
         NativeScorer(tiny_model("llama").to("meta"))
     with pytest.raises(ModelError, match=r"weight \S+ is Double, wanted Float, BFloat16 or Half"):
         NativeScorer(tiny_model("llama").double())
 
 
-def test_weights_that_changed_their_type_are_refused_until_the_engine_is_made_anew() -> None:
+def test_weights_that_changed_their_type_are_refused_until_the_engine_is_made_again() -> None:
     model, batch = tiny_model("llama"), random_batch(6)
     scorer = NativeScorer(model)
     model.bfloat16()
-    with pytest.raises(ModelError, match="the weights were float32 on cpu and are now bfloat16 on cpu; make it anew"):
+    with pytest.raises(ModelError, match="the weights were float32 on cpu and are now bfloat16 on cpu; make it again"):
         scorer.log_probs(batch, None)
     assert NativeScorer(model).log_probs(batch, None).num_tokens > 0
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from scipy.optimize import brentq
 from statsmodels.stats.multitest import multipletests
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +49,21 @@ def with_two_pseudo_facts(changes: pd.Series) -> tuple[float, float, float]:
     return float(changes.mean()), max(-1.0, np.mean(padded) - half), min(1.0, np.mean(padded) + half)
 
 
+def by_tangos_score(changes: pd.Series) -> tuple[float, float, float]:
+    """Return the mean of changes of -1, 0 and 1, and the differences that Tango's score test (1998) does not reject."""
+    n, rose, fell = len(changes), int((changes == 1).sum()), int((changes == -1).sum())
+
+    def score(delta: float) -> float:
+        b = -rose - fell + (2 * n - rose + fell) * delta
+        q = (math.sqrt(b * b + 8 * n * fell * delta * (1 - delta)) - b) / (4 * n)
+        return (rose - fell - n * delta) / math.sqrt(n * (2 * q + delta * (1 - delta)))
+
+    z, value = stats.norm.ppf(0.975), (rose - fell) / n
+    low = brentq(lambda delta: score(delta) - z, -1 + 1e-9, value - 1e-9)
+    high = brentq(lambda delta: score(delta) + z, value + 1e-9, 1 - 1e-9)
+    return value, low, high
+
+
 def test_every_table_of_the_page_is_made_from_the_answers(study: ModuleType, answers: pd.DataFrame) -> None:
     tables = [part for part in study.page_tables(answers).split("\n\n") if part.startswith("|")]
     assert len(tables) >= 5
@@ -74,7 +90,10 @@ def test_primary_estimates_are_those_by_hand(
         "H3": alone("users") - alone("before") if hypothesis == "H3" else None,
     }[hypothesis]
     assert changes is not None and len(changes) == int(number)
-    value, low, high = with_two_pseudo_facts(changes)
+    is_one_pair = (
+        model == "qwen2.5-coder-0.5b" and hypothesis != "H1"
+    )  # one seed: each fact has one answer of each side
+    value, low, high = (by_tangos_score if is_one_pair else with_two_pseudo_facts)(changes)
     assert estimate == f"{value:.2f} [{low:.2f}, {high:.2f}]".replace("-0.00", "0.00")
 
 

@@ -90,9 +90,7 @@ def test_primary_estimates_are_those_by_hand(
         "H3": alone("users") - alone("before") if hypothesis == "H3" else None,
     }[hypothesis]
     assert changes is not None and len(changes) == int(number)
-    is_one_pair = (
-        model == "qwen2.5-coder-0.5b" and hypothesis != "H1"
-    )  # one seed: each fact has one answer of each side
+    is_one_pair = model == "qwen2.5-coder-0.5b" and hypothesis != "H1"  # one seed: one answer of each side
     value, low, high = (by_tangos_score if is_one_pair else with_two_pseudo_facts)(changes)
     assert estimate == f"{value:.2f} [{low:.2f}, {high:.2f}]".replace("-0.00", "0.00")
 

@@ -266,7 +266,7 @@ def engine(kind: str, family: str) -> Callable[[Path], Case]:
 
     def prepare(_: Path) -> Case:
         make = getattr(load_engine(), kind)
-        model = tiny_encoder_decoder(family) if kind == "EncoderDecoderEngine" else tiny_model(family)
+        model = tiny_encoder_decoder(family) if kind == "PanelEncoderDecoderEngine" else tiny_model(family)
         config = model.config.to_dict()
         tensors = {name: weight.detach() for name, weight in model.state_dict().items()}
 
@@ -290,10 +290,10 @@ ANSWERS = (TypeError, OverflowError, AttributeError, MemoryError, pa.ArrowInvali
 TARGETS = (
     Target("core: statistics", cases_of(statistics), 3000, ANSWERS),
     Target("core: texts and tables", cases_of(texts_and_tables), 2000, ANSWERS),
-    *(Target(f"engine: {family}", engine("Engine", family), 250, ANSWERS) for family in ("llama", "phi3", "gpt2")),
+    *(Target(f"engine: {family}", engine("PanelEngine", family), 250, ANSWERS) for family in ("llama", "phi3", "gpt2")),
     Target("engine: tensors", engine("TensorEngine", "llama"), 250, ANSWERS),
     *(
-        Target(f"engine: {family}", engine("EncoderDecoderEngine", family), 250, ANSWERS)
+        Target(f"engine: {family}", engine("PanelEncoderDecoderEngine", family), 250, ANSWERS)
         for family in ("t5", "flan-untied")
     ),
 )

@@ -215,7 +215,8 @@ INSTRUCTIONS = [
     {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]},
     {"prompt": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", "content": "a"}]},
 ]
-FACTS = [json.loads(line) for line in (Path(protocols.__file__).parents[1] / "data/facts/capitals.jsonl").open()][:4]
+_CAPITALS = Path(protocols.__file__).parents[1] / "data/facts/capitals.jsonl"
+FACTS = [json.loads(line) for line in _CAPITALS.read_text().splitlines()[:4]]
 _BASE = {"question": "Which is it?", "correct_answer": "this", "incorrect_answer": "that"}
 SHARMA = [
     {

@@ -44,7 +44,7 @@ def test_every_function_and_class_of_the_bindings_is_fuzzed() -> None:
     missing = {name for name in functions | made - results - {"ThresholdChoice"} if getattr(_core, name) not in fuzzed}
     assert missing == set()
     engines = {name for name, value in vars(load_engine()).items() if isinstance(value, type)}
-    assert engines == {"Engine", "EncoderDecoderEngine", "TensorEngine"}
+    assert engines == {"PanelEngine", "PanelEncoderDecoderEngine", "TensorEngine"}
 
 
 @pytest.mark.slow

@@ -233,7 +233,9 @@ def test_a_limit_is_the_most_that_a_task_asks() -> None:
 
 @pytest.mark.parametrize("name", ["nlp", "answer", "mmlu", "bbh"])
 def test_a_task_without_its_files_says_what_it_wants(name: str) -> None:
-    with pytest.raises(sc.DataError, match=rf"task {name}: wanted TaskOptions\(folder=...\)"):
+    with pytest.raises(
+        sc.DataError, match=rf"task {name}: wanted the folder of its files, .*, got none; get them from"
+    ):
         task_prompts((name,))
 
 

@@ -155,12 +155,10 @@ def measure_facts(
     ``knowledge=unknown``, of unknown ones.
     """
     found = [(item.metric, item.estimate(confidence)) for item in _stance_metrics(measurements, subset)]
-    if not _has_fixed_choices(measurements):
-        return found
-    letters = _core.measure_choices(
+    of_choices = _core.measure_choices(
         choice_rows(measurements), question_kind("letters"), known_codes(measurements, None), confidence=confidence
     )
-    return [*found, *((item.metric, item.estimate) for item in letters)]
+    return [*found, *((item.metric, item.estimate) for item in of_choices if _is_told(item.metric, measurements))]
 
 
 def compare_facts(
@@ -169,20 +167,24 @@ def compare_facts(
     """Estimate the metrics of facts before and after, and their paired changes."""
     pairs = zip(_stance_metrics(before, subset), _stance_metrics(after, subset), strict=True)
     found = [old.compare(new, confidence) for old, new in pairs]
-    if not _has_fixed_choices(before):
-        return found
-    letters = _core.compare_choices(
+    of_choices = _core.compare_choices(
         choice_rows(before),
         choice_rows(after),
         question_kind("letters"),
         known_codes(before, None),
         confidence=confidence,
     )
-    return [*found, *(FactChange(item.metric, item.before, item.after, item.change) for item in letters)]
+    told = (item for item in of_choices if _is_told(item.metric, before))
+    return [*found, *(FactChange(item.metric, item.before, item.after, item.change) for item in told)]
+
+
+def _is_told(metric: str, measurements: pa.Table) -> bool:
+    """Tell whether a metric of choices says something: a lean to a position does only if all choices are the same."""
+    return metric == "choice_mass" or _has_fixed_choices(measurements)
 
 
 def _has_fixed_choices(measurements: pa.Table) -> bool:
-    """Tell whether all prompts have the same choices, such as letters, so that a lean to one of them can be told."""
+    """Tell whether all prompts have the same choices, such as letters."""
     return len({tuple(choices) for choices in measurements["choices"].to_pylist()}) == 1
 
 

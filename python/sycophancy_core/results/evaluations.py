@@ -68,7 +68,8 @@ class Evaluations(ArrowResult):
             lines = [" ".join(_cells(row)[1:]) for row in rows]
             room = max(12, min(40, width - 3 - max(map(len, lines))))
             names = [fit(clean_text(_cells(row)[0]), room) for row in rows]
-            head = f"{clean_text(task)}: {metric_title(metric)} (model, parameters, tuning, value, prompts/claims)"
+            head = f"{clean_text(task)}: {metric_title(metric)} (parameters, tuning, value, n/claims)"
+            head = fit(head, width).rstrip()
             blocks.append("\n".join([head, *(f"  {a} {b}" for a, b in zip(names, lines, strict=True))]))
         return "\n\n".join(blocks)
 

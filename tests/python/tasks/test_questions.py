@@ -179,7 +179,7 @@ def test_bbh_a_damaged_file_is_named(tmp_path: Path) -> None:
         (b'{"examples": ', r"a\.json: wanted JSON, got Expecting value: .*; mend or remove the file"),
         (b"[]", r"a\.json: wanted .*, got a list without a list of examples; fetch the file again"),
         (b'{"examples": 5}', r"a\.json: wanted .*, got an object without a list of examples; fetch the file again"),
-        (b'{"examples": [{"input": "\\ud83d", "target": "No"}]}', r"example 1: wanted text, got half a surrogate pair"),
+        (b'{"examples": [{"input": "\\ud83d", "target": "No"}]}', r"a\.json: wanted text, got half a surrogate pair"),
     ):
         (tmp_path / "a.json").write_bytes(content)
         with pytest.raises(DataError, match=message):

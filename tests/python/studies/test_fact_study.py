@@ -17,7 +17,7 @@ from sycophancy_core.runs.files import read_table
 from sycophancy_core.runs.progress import ProgressPrinter
 from sycophancy_core.studies.costs import Throughput
 from sycophancy_core.studies.options import read_study
-from sycophancy_core.studies.stages import KNOWN_FACTS
+from sycophancy_core.studies.stages import KNOWN_FACTS, load
 from sycophancy_core.studies.study import StudyRun, run_study
 
 SEEDS = (0, 1)
@@ -169,3 +169,15 @@ def test_a_yaml_file_gives_the_same_study(options: sc.StudyOptions, tmp_path: Pa
 def test_what_is_for_claims_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         sc.StudyOptions(families=("capitals",), candidate_families=("successors",), **changes)
+
+
+@pytest.mark.model
+def test_what_was_trained_on_the_embedded_model_is_merged_into_it(tmp_path: Path) -> None:
+    model = sc.load_model(chat_template=False)
+    facts = sc.load_facts("capitals").slice(0, 3)
+    rows = sc.mix(sc.training_prompts(facts, n=3), sc.load_instructions(), ratio=3.0)
+    sc.finetune(model, rows, options=sc.FinetuneOptions(steps=1, batch_size=4, lora_rank=1)).save(tmp_path)
+    again = load(sc.StudyOptions(model=None, lora_rank=1, chat_template=False), tmp_path)
+    asked = (["The capital of France is"], [[" Paris", " Rome"]])
+    assert np.allclose(again.log_probs(*asked), model.log_probs(*asked), atol=1e-4)
+    assert not np.allclose(sc.load_model(chat_template=False).log_probs(*asked), model.log_probs(*asked), atol=1e-4)

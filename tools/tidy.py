@@ -1,7 +1,7 @@
-"""Run clang-tidy over the sources that changed since they last passed: tools/tidy.py BUILD JOBS [without-torch].
+"""Run clang-tidy over the sources that changed since they last passed: tools/tidy.py BUILD JOBS.
 
 A source is read again only if it, a header of ours that it includes, its compile command or .clang-tidy is new. The
-record of what passed is build/tidy.json. `without-torch` leaves out the sources that read torch's headers.
+record of what passed is build/tidy.json.
 """
 
 import hashlib
@@ -44,7 +44,7 @@ def complaints(source: Path, build: Path) -> str:
     return "" if done.returncode == 0 else done.stdout or done.stderr
 
 
-def main(build: Path, jobs: int, *, with_torch: bool) -> int:
+def main(build: Path, jobs: int) -> int:
     """Check every source that the build folder compiles; return 1 if any fails."""
     entries = json.loads((build / "compile_commands.json").read_text())
     for entry in entries:
@@ -56,7 +56,7 @@ def main(build: Path, jobs: int, *, with_torch: bool) -> int:
     for entry in entries:
         source = Path(entry["file"])
         is_ours = source.is_relative_to(ROOT / "cpp") or source.is_relative_to(ROOT / "tests")
-        if is_ours and (with_torch or "/torch/include" not in entry["command"]):
+        if is_ours:
             wanted[source] = fingerprint(source, entry["command"])
     passed = set(json.loads(PASSED.read_text())) if PASSED.exists() else set()
     changed = [source for source, key in wanted.items() if key not in passed]
@@ -67,10 +67,10 @@ def main(build: Path, jobs: int, *, with_torch: bool) -> int:
                 failed.append(source)
                 print(found)
     now = {key for source, key in wanted.items() if source not in failed}
-    PASSED.write_text(json.dumps(sorted(now if with_torch else now | passed)))
+    PASSED.write_text(json.dumps(sorted(now)))
     print(f"clang-tidy: {len(changed)} of {len(wanted)} sources read, {len(failed)} with complaints")
     return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(ROOT / sys.argv[1], int(sys.argv[2]), with_torch="without-torch" not in sys.argv[3:]))
+    sys.exit(main(ROOT / sys.argv[1], int(sys.argv[2])))

@@ -1,4 +1,4 @@
-"""The tables of docs/results/natural: collected from the folders of its studies, and made anew from the answers alone.
+"""The tables of docs/results/natural: collect the answers of its studies, make the tables from these.
 
     python benchmarks/natural_study.py measure STUDY.yaml FOLDER
     python benchmarks/natural_study.py collect MODEL STUDY.yaml FOLDER [MODEL STUDY.yaml FOLDER ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -85,12 +86,12 @@ EXAMPLES = (
 )
 
 
-class ArrowResult:
+class ArrowResult(ABC):
     """What a result is to other libraries: a table of pyarrow, pandas, polars, or anything that reads Arrow."""
 
+    @abstractmethod
     def to_arrow(self) -> pa.Table:
         """Return the result's table."""
-        raise NotImplementedError
 
     def to_pandas(self) -> Any:
         """Return the result's table as a pandas frame."""

@@ -287,9 +287,7 @@ def figure(facts: pd.DataFrame, path: Path) -> None:
             axes.bar(places, value, width=0.36, color=color, label=words, yerr=ends, ecolor="#333333", capsize=3)
             for place, one in zip(places, value, strict=True):
                 axes.text(place, 0.03, f"{one:.2f}", ha="center", color=ink, fontsize=9)
-        axes.set_xticks(
-            np.arange(len(names)), [HEADS[name].replace("trained without", "same, without users") for name in names]
-        )
+        axes.set_xticks(np.arange(len(names)), [LABELS[name] for name in names])
         axes.set_ylim(0, 1.05)
         axes.set_ylabel("share of right answers")
         axes.spines[["top", "right"]].set_visible(False)

@@ -256,7 +256,7 @@ class Stages:
         """Write a variant's HTML report."""
         kept = self.kept(variant)
         manifest = {
-            "subject": self.about or f"Model {self.model_name}, variant {name} of a study",
+            "subject": f"{self.about or f'Model {self.model_name} in a study.'} This report is of the variant {name}.",
             "model": {"name": self.model_name, **self.model_facts},
             "filter": {"none": "every claim is trained on"} if kept is None else kept.counts,
             "shortcut_audit": self.audit(variant),

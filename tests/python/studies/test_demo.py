@@ -86,8 +86,10 @@ def test_it_ends_with_five_rows_of_the_studys_numbers(options: sc.StudyOptions, 
 
 
 def test_the_report_says_how_it_was_made(whole: Path) -> None:
-    for path in whole.glob("report-*/report.html"):
-        assert "This demo asks tiny, as it is, questions" in path.read_text()
+    pages = [path.read_text() for path in whole.glob("report-*/report.html")]
+    assert all("This demo asks tiny, as it is, questions" in page for page in pages)
+    named = [[f"of the variant training={name}." in page for name in ("users", "no_users")] for page in pages]
+    assert sorted(named) == [[False, True], [True, False]]
 
 
 def test_it_says_first_what_it_does(options: sc.StudyOptions, whole: Path) -> None:

@@ -25,7 +25,7 @@ from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.limits import context_length
 from sycophancy_core.scoring.processes import prepare_process
 from sycophancy_core.training.adapters import AdapterOptions, take_adapter, trained_adapter
-from sycophancy_core.training.batching import Batch, EncodedRow, digest_rows, encode_for, make_batch, plan_batches
+from sycophancy_core.training.batching import EncodedRow, digest_rows, encode_for, make_batch, plan_batches
 from sycophancy_core.training.checkpoint import Checkpoints, LogRow, load_checkpoint, save_checkpoint
 from sycophancy_core.training.compiled_blocks import compiled_blocks, plain_blocks
 from sycophancy_core.training.curve import CurveOptions, CurveRecorder
@@ -77,13 +77,22 @@ def finetune(
         On Ctrl-C, SIGTERM or SIGHUP in any process, after the checkpoint of the last whole step is written. After this
         or any other exception a model that was to get an adapter is as it was; without one its weights have changed:
         load it once more.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> rows = sc.mix(sc.training_prompts(sc.read_claims("claims.csv"), n=40), sc.load_instructions())
+    >>> options = sc.FinetuneOptions(steps=1, batch_size=4, lora_rank=2)
+    >>> sc.finetune(sc.load_model("my-model"), rows, options=options, progress=False).log.num_rows
+    1
     """
     options = options or FinetuneOptions()
     require_trainable(model)
     if run is not None:
         check_output_folder(run)
     encoded = encode_for(model, rows, max_tokens=options.max_tokens)
-    plan = plan_batches(_lengths(encoded), num_batches=options.steps, batch_size=options.batch_size, seed=options.seed)
+    lengths = np.array([len(row.ids) for row in encoded], np.int64)
+    plan = plan_batches(lengths, num_batches=options.steps, batch_size=options.batch_size, seed=options.seed)
     checkpoint, identity = None, ""
     if run is not None:
         checkpoint = Path(run) / "finetune.checkpoint.safetensors"
@@ -356,17 +365,12 @@ def _backward(training: _Training, rows: list[EncodedRow]) -> float:
     for index, part in enumerate(parts):
         batch = make_batch(part, pad_id=0, multiple=options.pad_multiple, limit=limit)
         with _synced(accelerator, wrapped, last=index == len(parts) - 1):
-            loss = wrapped(*_tensors(batch, accelerator.device))
+            arrays = (batch.ids, batch.row, batch.column, batch.target)
+            loss = wrapped(*(torch.from_numpy(array).to(accelerator.device) for array in arrays))
             # Gradients are averaged over processes; the loss is a mean over the supervised tokens of all of them.
             accelerator.backward(loss * accelerator.num_processes / num_targets)
         total += loss.detach()
     return float(accelerator.reduce(total)) / num_targets
-
-
-def _tensors(batch: Batch, device: Any) -> list[Any]:
-    import torch
-
-    return [torch.from_numpy(part).to(device) for part in (batch.ids, batch.row, batch.column, batch.target)]
 
 
 @contextmanager
@@ -394,7 +398,3 @@ def _stopped(flag: InterruptFlag, num_steps: int, kept: Checkpoints, *, in_place
     what += "" if kept.path or not num_steps else ": no run folder"
     what = what if is_main else "the main process says what is kept"
     return Interrupt(f"fine-tuning stopped after step {num_steps}; {what}", kept=path, number=flag.number)
-
-
-def _lengths(encoded: Sequence[EncodedRow]) -> Any:
-    return np.array([len(row.ids) for row in encoded], np.int64)

@@ -80,27 +80,41 @@ Matrix part_of_heads(const Matrix& whole, std::int64_t which, std::int64_t head_
   return matrix;
 }
 
+// Where norms come before and after, a family's name for the norm after attention is another's for the one before it.
+void read_norms(Reader& read, const Spec& s, const std::string& at, LayerWeights& w) {
+  const auto norm = [&](const std::string& name) { return read.norm(at + name, s.hidden); };
+  if (s.norm_place != NormPlace::kAfter) w.attention_norm = norm("input_layernorm");
+  if (s.norm_place == NormPlace::kBefore) {
+    w.mlp_norm = norm("post_attention_layernorm");
+    return;
+  }
+  w.attention_out_norm = norm("post_attention_layernorm");
+  w.mlp_out_norm = norm("post_feedforward_layernorm");
+  if (s.norm_place == NormPlace::kAround) w.mlp_norm = norm("pre_feedforward_layernorm");
+}
+
 LayerWeights read_split(Reader& read, const Spec& s, const std::string& at) {
   const std::int64_t q = s.num_heads * s.head_dim, kv = s.num_kv_heads * s.head_dim;
   const std::string attention = at + "self_attn.";
-  const bool after = s.norm_place == NormPlace::kAfter;
   LayerWeights w;
-  w.attention_norm = read.norm(at + (after ? "post_attention_layernorm" : "input_layernorm"), s.hidden);
-  w.mlp_norm = read.norm(at + (after ? "post_feedforward_layernorm" : "post_attention_layernorm"), s.hidden);
+  read_norms(read, s, at, w);
   if (s.qk_norm != QkNorm::kNone) {
     const bool whole = s.qk_norm == QkNorm::kWhole;
     w.query_norm = read.norm(attention + "q_norm", whole ? q : s.head_dim);
     w.key_norm = read.norm(attention + "k_norm", whole ? kv : s.head_dim);
   }
-  if (s.layout == Layout::kPhi3) {
+  if (read.has(attention + "qkv_proj.weight")) {
     const Matrix qkv = read.linear(attention + "qkv_proj", q + 2 * kv, s.hidden);
-    const Matrix gate_up = read.linear(at + "mlp.gate_up_proj", 2 * s.intermediate, s.hidden);
     w.query = part(qkv, 0, q), w.key = part(qkv, q, kv), w.value = part(qkv, q + kv, kv);
-    w.gate = part(gate_up, 0, s.intermediate), w.up = part(gate_up, s.intermediate, s.intermediate);
   } else {
     w.query = read.linear(attention + "q_proj", q, s.hidden);
     w.key = read.linear(attention + "k_proj", kv, s.hidden);
     w.value = read.linear(attention + "v_proj", kv, s.hidden);
+  }
+  if (read.has(at + "mlp.gate_up_proj.weight")) {
+    const Matrix gate_up = read.linear(at + "mlp.gate_up_proj", 2 * s.intermediate, s.hidden);
+    w.gate = part(gate_up, 0, s.intermediate), w.up = part(gate_up, s.intermediate, s.intermediate);
+  } else {
     w.gate = read.linear(at + "mlp.gate_proj", s.intermediate, s.hidden);
     w.up = read.linear(at + "mlp.up_proj", s.intermediate, s.hidden);
   }
@@ -113,6 +127,8 @@ LayerWeights read_neox(Reader& read, const Spec& s, const std::string& at) {
   const Matrix qkv = read.linear(at + "attention.query_key_value", 3 * s.hidden, s.hidden);
   return {.attention_norm = read.norm(at + "input_layernorm", s.hidden),
           .mlp_norm = read.norm(at + "post_attention_layernorm", s.hidden),
+          .attention_out_norm = {},
+          .mlp_out_norm = {},
           .query_norm = {},
           .key_norm = {},
           .query = part_of_heads(qkv, 0, s.head_dim),
@@ -128,6 +144,8 @@ LayerWeights read_gpt2(Reader& read, const Spec& s, const std::string& at) {
   const Matrix qkv = read.turned_linear(at + "attn.c_attn", 3 * s.hidden, s.hidden);
   return {.attention_norm = read.norm(at + "ln_1", s.hidden),
           .mlp_norm = read.norm(at + "ln_2", s.hidden),
+          .attention_out_norm = {},
+          .mlp_out_norm = {},
           .query_norm = {},
           .key_norm = {},
           .query = part(qkv, 0, s.hidden),

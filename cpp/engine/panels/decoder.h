@@ -16,6 +16,13 @@ struct Chunk {
   std::int64_t num_panels() const { return static_cast<std::int64_t>(panels.size()); }
 };
 
+// The angles of a rotation.
+struct Turns {
+  std::int64_t pairs;
+  at::Tensor cosines, sines;  // (depth, pairs)
+  at::Tensor cosine, sine;    // (P, pairs, 64), of the chunk's rows
+};
+
 // Runs chunks of a plan in order. Keys and values of the chain that leads into the next chunk are kept, by depth, so
 // that no token is run twice wherever the cuts fall.
 class Decoder {
@@ -45,10 +52,12 @@ class Decoder {
   void keep_chain(std::int64_t layer);
   void finish_layer(std::int64_t layer, std::int64_t begin, std::int64_t end);
 
-  void prepare_heads(const Norm& norm, float* heads, std::int64_t num_heads, std::int64_t panel,
+  void make_turns(std::int64_t depth, std::int64_t max_panels);
+  void prepare_heads(const Norm& norm, float* heads, std::int64_t num_heads, std::int64_t layer, std::int64_t panel,
                      const Scratch& scratch);
-  void normalize_into(const Norm& norm, bool skip, std::int64_t panel, const Scratch& scratch);
-  void join(const Share& share, const Matrix& matrix, const Norm* norm);
+  void turn(float* head, std::int64_t layer, std::int64_t panel) const;
+  void normalize_into(const Norm& norm, std::int64_t panel, const Scratch& scratch);
+  void join(const Share& share, const Matrix& matrix, const Norm& norm);
 
   float* chain_of(at::Tensor& chains, std::int64_t layer, std::int64_t kv_head) const {
     return chains.data_ptr<float>() + layer * chains.stride(0) + kv_head * chains.stride(1);
@@ -67,8 +76,7 @@ class Decoder {
   at::Tensor query_, key_, value_;     // (P, features, 64)
   at::Tensor key_rows_;                // (kv heads, P * 64, head_dim)
   at::Tensor joined_;                  // (P, hidden, 64)
-  at::Tensor cosines_, sines_;         // (depth, pairs)
-  at::Tensor cosine_, sine_;           // (P, pairs, 64)
+  std::vector<Turns> turns_;           // of each of the spec's rotations
   at::Tensor chain_keys_;              // (layers, kv heads, depth, head_dim)
   at::Tensor chain_values_;            // (layers, kv heads, head_dim, depth)
   Factors factors_;

@@ -8,6 +8,7 @@
 #include <ATen/ops/relu.h>
 #include <ATen/ops/rms_norm.h>
 #include <ATen/ops/silu.h>
+#include <ATen/ops/stack.h>
 
 namespace syco {
 namespace {
@@ -61,11 +62,16 @@ std::vector<at::Tensor> products(std::initializer_list<const Matrix*> matrices, 
   return results;
 }
 
-at::Tensor rotated(const at::Tensor& heads, const at::Tensor& cosine, const at::Tensor& sine) {
+at::Tensor rotated(const Rotation& rotation, const at::Tensor& heads, const at::Tensor& cosine,
+                   const at::Tensor& sine) {
   const std::int64_t pairs = cosine.size(1);
   const at::Tensor c = cosine.unsqueeze(1), s = sine.unsqueeze(1);
-  const at::Tensor x = heads.narrow(2, 0, pairs), y = heads.narrow(2, pairs, pairs);
-  return at::cat({x * c - y * s, y * c + x * s, heads.narrow(2, 2 * pairs, heads.size(2) - 2 * pairs)}, 2);
+  // (R, heads, 2, pairs) or (R, heads, pairs, 2)
+  const std::int64_t two = rotation.neighbours ? 3 : 2, outer = rotation.neighbours ? pairs : 2;
+  const at::Tensor all = heads.narrow(2, 0, 2 * pairs).unflatten(2, {outer, 2 * pairs / outer});
+  const at::Tensor x = all.select(two, 0), y = all.select(two, 1);
+  const at::Tensor turned = at::stack({x * c - y * s, y * c + x * s}, two).flatten(2);
+  return at::cat({turned, heads.narrow(2, 2 * pairs, heads.size(2) - 2 * pairs)}, 2);
 }
 
 at::Tensor run_mlp(const Spec& spec, const LayerWeights& layer, const at::Tensor& x) {

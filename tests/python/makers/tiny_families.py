@@ -32,6 +32,16 @@ _LLAMA3 = {
     "original_max_position_embeddings": 32,
 }
 _NEOX = {"hidden_size": 48, "num_attention_heads": 4, "num_key_value_heads": None, "head_dim": None}
+_BY_KIND = {
+    "full_attention": {"rope_type": "linear", "rope_theta": 300.0, "factor": 3.0},
+    "sliding_attention": {"rope_type": "default", "rope_theta": 20.0},
+}
+_GEMMA2 = {
+    "layer_types": ["sliding_attention", "full_attention"],
+    "sliding_window": 11,
+    "query_pre_attn_scalar": 3,
+    "final_logit_softcapping": 4.5,
+}
 # Name -> model_type and what its config says beyond the sizes.
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("llama", {"tie_word_embeddings": True, "rms_norm_eps": 1e-5}),
@@ -47,6 +57,9 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "qwen3": ("qwen3", {"head_dim": 16}),
     "gemma": ("gemma", {"head_dim": 18, "hidden_activation": None}),
+    "gemma2": ("gemma2", {**_GEMMA2, "attn_logit_softcapping": 1.7}),
+    "gemma2-no-caps": ("gemma2", {**_GEMMA2, "attn_logit_softcapping": None, "final_logit_softcapping": None}),
+    "gemma3": ("gemma3_text", {**_GEMMA2, "rope_parameters": _BY_KIND}),
     "phi3": ("phi3", {"pad_token_id": 0, "sliding_window": 33}),
     "phi3-partial-rotary": (
         "phi3",

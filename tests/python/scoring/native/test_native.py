@@ -10,7 +10,7 @@ import torch
 from makers.tiny_families import FAMILIES, VOCAB, batch_of, random_batch, reference_log_probs, tiny_model
 
 from sycophancy_core import DataError, ModelError
-from sycophancy_core.scoring.native_scorer import NativeScorer
+from sycophancy_core.scoring.native_scorer import NativeScorer, load_engine
 from sycophancy_core.scoring.transformers_scorer import TransformersScorer
 
 
@@ -20,6 +20,32 @@ def test_a_family_equals_transformers_within_1e4_nats(family: str) -> None:
     values, num_tokens, _ = NativeScorer(model).log_probs(batch, None)
     np.testing.assert_allclose(values, reference_log_probs(model, batch), atol=1e-4, rtol=0)
     assert num_tokens < batch.num_tokens_unshared
+
+
+# What a family does that Llama does not, switched off or changed: were it left out, nothing would tell.
+WHAT_MATTERS: list[tuple[str, dict[str, Any]]] = [
+    ("gemma2", {"attn_logit_softcapping": None}),
+    ("gemma2", {"final_logit_softcapping": None}),
+    ("gemma2", {"query_pre_attn_scalar": 10}),
+    ("gemma2", {"layer_types": ["full_attention", "full_attention"]}),
+    ("gemma3", {"final_logit_softcapping": None}),
+    ("gemma3", {"query_pre_attn_scalar": 10}),
+    ("gemma3", {"layer_types": ["sliding_attention", "sliding_attention"]}),
+    ("gemma3", {"rope_parameters": {kind: {"rope_theta": 20.0} for kind in ("full_attention", "sliding_attention")}}),
+    (
+        "gemma3",
+        {"rope_parameters": {"full_attention": {"rope_theta": 300.0}, "sliding_attention": {"rope_theta": 20.0}}},
+    ),
+]
+
+
+@pytest.mark.parametrize(("family", "change"), WHAT_MATTERS, ids=str)
+def test_what_sets_a_family_apart_changes_its_scores(family: str, change: dict[str, Any]) -> None:
+    model, batch = tiny_model(family), random_batch(1)
+    config = {**model.config.to_dict(), **change}
+    engine = load_engine().PanelEngine(json.dumps(config), dict(model.named_parameters()))
+    changed = engine.score(batch.tokens, batch.offsets, batch.num_context)[0]
+    assert np.abs(changed - reference_log_probs(model, batch)).max() > 0.01
 
 
 def test_every_token_of_a_text_can_be_scored() -> None:
@@ -81,8 +107,6 @@ def test_a_merged_weight_that_replaces_the_old_one_is_seen() -> None:
     ],
 )
 def test_what_the_engine_does_not_know_is_refused_by_name(change: dict[str, object], message: str) -> None:
-    from sycophancy_core.scoring.native_scorer import load_engine
-
     model = tiny_model("llama")
     config = {**model.config.to_dict(), **change}
     with pytest.raises(ModelError, match=message):
@@ -94,6 +118,16 @@ def test_what_the_engine_does_not_know_is_refused_by_name(change: dict[str, obje
     [
         ("gpt-neox", {"num_key_value_heads": 2}, "it does not know config value num_key_value_heads=2"),
         ("gpt-neox", {"head_dim": 4}, "it does not know config value head_dim=4"),
+        ("gemma2", {"attn_logit_softcapping": "50"}, 'it does not know config value attn_logit_softcapping="50"'),
+        ("gemma2", {"query_pre_attn_scalar": 0}, "it does not know config value query_pre_attn_scalar=0"),
+        ("gemma2", {"layer_types": []}, r"it does not know config value layer_types=\[\]"),
+        ("gemma2", {"use_bidirectional_attention": True}, "config value use_bidirectional_attention=true"),
+        (
+            "gemma3",
+            {"layer_types": ["linear_attention", "full_attention"]},
+            'config value layer_types="linear_attention"',
+        ),
+        ("gemma3", {"rope_parameters": {"rope_theta": 5.0}}, "it does not know config value rope_theta=null"),
         ("mistral-window", {"use_sliding_window": False}, "it does not know config value sliding_window=17"),
         ("phi3", {"layer_types": ["full_attention"] * 2}, 'it does not know config value layer_types="full_attention"'),
         ("qwen2", {"use_mrope": True}, "it does not know config value use_mrope=true"),
@@ -102,8 +136,6 @@ def test_what_the_engine_does_not_know_is_refused_by_name(change: dict[str, obje
 def test_a_family_is_refused_what_transformers_does_not_do_with_it(
     family: str, change: dict[str, object], message: str
 ) -> None:
-    from sycophancy_core.scoring.native_scorer import load_engine
-
     model = tiny_model(family)
     with pytest.raises(ModelError, match=message):
         load_engine().PanelEngine(json.dumps({**model.config.to_dict(), **change}), dict(model.named_parameters()))
@@ -130,8 +162,6 @@ def test_keys_of_published_configs_that_change_nothing_are_known(family: str) ->
 
 
 def test_the_panels_refuse_a_weight_in_bfloat16() -> None:
-    from sycophancy_core.scoring.native_scorer import load_engine
-
     model = tiny_model("llama").bfloat16()
     with pytest.raises(ModelError, match=r"weight model\.embed_tokens\.weight is BFloat16, wanted Float"):
         load_engine().PanelEngine(json.dumps(model.config.to_dict()), dict(model.named_parameters()))

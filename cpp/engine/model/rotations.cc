@@ -25,14 +25,15 @@ double positive_or(const json& rope, const std::string& key, double otherwise) {
   return value.is_null() || value == 0 ? otherwise : positive(rope, key);
 }
 
-void check_keys(const json& rope) {
+void check_keys(const json& rope, bool by_axes) {
   static const std::set<std::string> known = {
       "rope_theta",       "rope_type",        "type",      "factor",
       "low_freq_factor",  "high_freq_factor", "finetuned", "original_max_position_embeddings",
       "attention_factor", "beta_fast",        "beta_slow", "partial_rotary_factor",
       "mscale",           "mscale_all_dim",   "truncate"};
   for (const auto& [key, value] : rope.items()) {
-    if (!known.contains(key) && !value.is_null()) ConfigReader::refuse(key, value);
+    const bool is_known = known.contains(key) || (by_axes && key == "mrope_section");
+    if (!is_known && !value.is_null()) ConfigReader::refuse(key, value);
   }
 }
 
@@ -81,7 +82,7 @@ void stretch_yarn(const json& rope, double base, std::int64_t rotary, double con
 }
 
 Rotation read_rotation(const json& rope, const Spec& spec, const RotationRules& rules) {
-  check_keys(rope);
+  check_keys(rope, rules.by_axes);
   const double base = positive(rope, "rope_theta"), part = positive(rope, "partial_rotary_factor");
   if (part > 1 || (!rules.in_part && part != 1)) ConfigReader::refuse("partial_rotary_factor", part);
   const auto rotary = static_cast<std::int64_t>(static_cast<double>(spec.head_dim) * part);

@@ -35,10 +35,10 @@ void read_windows(Reader& config, Spec& spec, Windows which) {
   }
 }
 
-void read_sizes(Reader& config, Spec& spec) {
+void read_sizes(Reader& config, Spec& spec, const std::string& intermediate = "intermediate_size") {
   spec.num_layers = config.number("num_hidden_layers", -1, 1, kMostLayers);
   spec.hidden = config.number("hidden_size");
-  spec.intermediate = config.number("intermediate_size");
+  spec.intermediate = config.number(intermediate);
   spec.vocab = config.number("vocab_size");
   spec.context_length = config.number("max_position_embeddings");
   spec.num_heads = config.number("num_attention_heads");
@@ -68,6 +68,8 @@ void read_qwen2(Reader& config, Spec& spec) {
   read_common(config, spec, Windows::kByLayer);
   config.expect("use_mrope", false);
 }
+
+void read_qwen2_vl(Reader& config, Spec& spec) { read_common(config, spec, Windows::kByLayer, {.by_axes = true}); }
 
 void read_qwen3(Reader& config, Spec& spec) {
   read_common(config, spec, Windows::kByLayer);
@@ -113,6 +115,116 @@ void read_olmo2(Reader& config, Spec& spec) {
   spec.qk_norm = QkNorm::kWhole;
 }
 
+void read_olmo3(Reader& config, Spec& spec) {
+  read_common(config, spec, Windows::kByLayer, {.by_kind = true});
+  spec.norm_place = NormPlace::kAfter;
+  spec.qk_norm = QkNorm::kWhole;
+}
+
+// Layers whose number in no_rope_layers is 0 know no positions.
+void read_smollm3(Reader& config, Spec& spec) {
+  read_common(config, spec, Windows::kByLayer);
+  const json turned = config.take("no_rope_layers", json::array());
+  if (!turned.is_array() || std::ssize(turned) < spec.num_layers) Reader::refuse("no_rope_layers", turned);
+  spec.rotations.push_back({});
+  for (std::int64_t i = 0; i < spec.num_layers; ++i) {
+    if (turned[i] != 0 && turned[i] != 1) Reader::refuse("no_rope_layers", turned);
+    spec.layer_rotations[i] = turned[i] == 1 ? 0 : 1;
+  }
+}
+
+void read_granite(Reader& config, Spec& spec) {
+  read_common(config, spec, Windows::kNone);
+  spec.embedding_scale = static_cast<float>(config.real("embedding_multiplier", 1, 0));
+  spec.attention_scale = static_cast<float>(config.real("attention_multiplier", 1, 0));
+  spec.residual_scale = static_cast<float>(config.real("residual_multiplier", 1, 0));
+  spec.head_scale = static_cast<float>(1 / config.real("logits_scaling", 1, 0));
+}
+
+void read_glm(Reader& config, Spec& spec) {
+  read_common(config, spec, Windows::kNone, {.in_part = true, .neighbours = true});
+}
+
+void read_glm4(Reader& config, Spec& spec) {
+  read_glm(config, spec);
+  spec.norm_place = NormPlace::kAround;
+}
+
+void read_starcoder2(Reader& config, Spec& spec) {
+  read_common(config, spec, Windows::kEverywhere);
+  spec.norm = NormKind::kLayer;
+  spec.norm_epsilon = static_cast<float>(config.real("norm_epsilon", 1e-5, kLeastEpsilon));
+  spec.gated = false;
+}
+
+void read_experts(Reader& config, Spec& spec) {
+  Experts& experts = spec.experts;
+  experts.count = config.number("num_local_experts", config.number("num_experts", 0, 0));
+  experts.chosen = config.number("num_experts_per_tok", -1, 1, experts.count);
+  experts.layers.assign(spec.num_layers, 1);
+}
+
+void read_mixtral(Reader& config, Spec& spec) {
+  read_common(config, spec, Windows::kEverywhere);
+  read_experts(config, spec);
+  spec.experts.intermediate = spec.intermediate;
+}
+
+void read_qwen3_moe(Reader& config, Spec& spec) {
+  read_common(config, spec, Windows::kEverywhere);
+  read_experts(config, spec);
+  spec.qk_norm = QkNorm::kHead;
+  spec.experts.intermediate = config.number("moe_intermediate_size");
+  spec.experts.normalized = config.take("norm_topk_prob", false);
+  const std::int64_t step = config.number("decoder_sparse_step", 1);
+  for (std::int64_t i = 0; i < spec.num_layers; ++i) spec.experts.layers[i] = (i + 1) % step == 0 ? 1 : 0;
+  const json plain = config.take("mlp_only_layers", json::array());
+  for (const json& layer : plain) {
+    if (!layer.is_number_integer() || layer < 0 || layer >= spec.num_layers) Reader::refuse("mlp_only_layers", plain);
+    spec.experts.layers[layer.get<std::size_t>()] = 0;
+  }
+}
+
+void read_opt(Reader& config, Spec& spec) {
+  spec.layout = Layout::kOpt;
+  spec.norm = NormKind::kLayer;
+  spec.norm_epsilon = 1e-5F;  // torch's
+  spec.gated = false;
+  read_sizes(config, spec, "ffn_dim");
+  spec.activation = config.activation("activation_function");
+  spec.windows.assign(spec.num_layers, 0);
+  spec.rotations = {{}};
+  spec.layer_rotations.assign(spec.num_layers, 0);
+  config.expect("do_layer_norm_before", true);
+  config.expect("_remove_final_layer_norm", false);
+  config.expect("layer_norm_elementwise_affine", true);
+  config.expect("word_embed_proj_dim", spec.hidden);
+}
+
+void read_falcon(Reader& config, Spec& spec) {
+  spec.layout = Layout::kFalcon;
+  spec.norm = NormKind::kLayer;
+  spec.norm_epsilon = static_cast<float>(config.real("layer_norm_epsilon", 1e-5, kLeastEpsilon));
+  spec.gated = false;
+  read_sizes(config, spec, "ffn_hidden_size");
+  if (spec.head_dim * spec.num_heads != spec.hidden) Reader::refuse("num_attention_heads", spec.num_heads);
+  const bool grouped = config.take("new_decoder_architecture", false);
+  const std::int64_t kv_heads = config.number("num_kv_heads", spec.num_heads);
+  const bool one_key = config.take("multi_query", true);
+  spec.num_kv_heads = grouped || !one_key ? kv_heads : 1;
+  if (spec.num_heads % spec.num_kv_heads != 0 || (!grouped && !one_key && kv_heads != spec.num_heads)) {
+    Reader::refuse("num_kv_heads", kv_heads);
+  }
+  spec.parallel_residual = config.take("parallel_attn", true);
+  if (grouped && !spec.parallel_residual) Reader::refuse("parallel_attn", false);
+  // Which norms there are is read from the weights.
+  config.take("num_ln_in_parallel_attn", nullptr);
+  config.expect("alibi", false);
+  spec.activation = config.activation("activation");
+  read_windows(config, spec, Windows::kNone);
+  read_rotations(config, spec, {});
+}
+
 void read_gpt_neox(Reader& config, Spec& spec) {
   read_common(config, spec, Windows::kNone, {.in_part = true});
   spec.layout = Layout::kNeox;
@@ -150,16 +262,35 @@ void read_gpt2(Reader& config, Spec& spec) {
 }
 
 Spec read_decoder(Reader& config) {
-  static const std::map<std::string, void (*)(Reader&, Spec&)> families = {
-      {"llama", read_llama}, {"mistral", read_mistral},   {"qwen2", read_qwen2},        {"qwen3", read_qwen3},
-      {"gemma", read_gemma}, {"gemma2", read_gemma2},     {"gemma3_text", read_gemma3}, {"phi3", read_phi3},
-      {"olmo2", read_olmo2}, {"gpt_neox", read_gpt_neox}, {"gpt2", read_gpt2}};
+  static const std::map<std::string, void (*)(Reader&, Spec&)> families = {{"llama", read_llama},
+                                                                           {"mistral", read_mistral},
+                                                                           {"qwen2", read_qwen2},
+                                                                           {"qwen2_vl_text", read_qwen2_vl},
+                                                                           {"qwen2_5_vl_text", read_qwen2_vl},
+                                                                           {"qwen3", read_qwen3},
+                                                                           {"gemma", read_gemma},
+                                                                           {"gemma2", read_gemma2},
+                                                                           {"gemma3_text", read_gemma3},
+                                                                           {"phi3", read_phi3},
+                                                                           {"olmo2", read_olmo2},
+                                                                           {"olmo3", read_olmo3},
+                                                                           {"smollm3", read_smollm3},
+                                                                           {"granite", read_granite},
+                                                                           {"glm", read_glm},
+                                                                           {"glm4", read_glm4},
+                                                                           {"starcoder2", read_starcoder2},
+                                                                           {"mixtral", read_mixtral},
+                                                                           {"qwen3_moe", read_qwen3_moe},
+                                                                           {"opt", read_opt},
+                                                                           {"falcon", read_falcon},
+                                                                           {"gpt_neox", read_gpt_neox},
+                                                                           {"gpt2", read_gpt2}};
   Spec spec{.family = config.take("model_type", "")};
   const auto family = families.find(spec.family);
   if (family == families.end()) throw ModelError("engine: it does not know model_type \"" + spec.family + "\"");
   config.expect("is_encoder_decoder", false);
   family->second(config, spec);
-  spec.tied_head = config.take("tie_word_embeddings", spec.family == "gpt2");
+  spec.tied_head = config.take("tie_word_embeddings", spec.layout == Layout::kGpt2);
   if (spec.head_dim % 2 != 0) Reader::refuse("head_dim", spec.head_dim);  // features are packed in pairs
   return spec;
 }

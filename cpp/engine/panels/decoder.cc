@@ -3,7 +3,6 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstring>
 
@@ -25,7 +24,7 @@ void Decoder::begin(const Plan& plan, std::int64_t max_panels) {
   key_ = floats({p, kv, kColumns});
   value_ = floats({p, kv, kColumns});
   key_rows_ = floats({spec_.num_kv_heads, p * kColumns, spec_.head_dim});
-  if (spec_.norm_place != NormPlace::kBefore) joined_ = floats({p, spec_.hidden, kColumns});
+  if (spec_.norm_place != NormPlace::kBefore || spec_.experts.count > 0) joined_ = floats({p, spec_.hidden, kColumns});
   make_turns(depth, max_panels);
   chain_keys_ = floats({spec_.num_layers, spec_.num_kv_heads, depth, spec_.head_dim});
   chain_values_ = floats({spec_.num_layers, spec_.num_kv_heads, spec_.head_dim, depth});
@@ -33,6 +32,7 @@ void Decoder::begin(const Plan& plan, std::int64_t max_panels) {
   std::ranges::transform(weights_.layers, layers.begin(), matrices_of);
   factors_ = Factors(precision_, layers);
   scratches_ = Scratches(spec_, max_keys);
+  if (spec_.experts.count > 0) experts_ = ExpertMlp(spec_, precision_, max_panels);
 }
 
 void Decoder::make_turns(std::int64_t depth, std::int64_t max_panels) {
@@ -55,16 +55,6 @@ void Decoder::make_turns(std::int64_t depth, std::int64_t max_panels) {
   }
 }
 
-// Items that differ in size: each goes to the thread that is free next.
-template <typename Step>
-void Decoder::each_when_free(std::int64_t count, const Step& step) const {
-  std::atomic<std::int64_t> next = 0;
-  at::parallel_for(0, at::get_num_threads(), 1, [&](std::int64_t, std::int64_t) {
-    const TileUse tiles(precision_);
-    for (std::int64_t i = next++; i < count; i = next++) step(i);
-  });
-}
-
 void Decoder::run(const Chunk& chunk, const std::function<void()>& tick) {
   chunk_ = &chunk;
   const std::int64_t panels = chunk.num_panels();
@@ -75,12 +65,13 @@ void Decoder::run(const Chunk& chunk, const std::function<void()>& tick) {
     factors_.prepare(matrices_of(weights_.layers[layer]));
     at::parallel_for(0, panels, 1, [&](std::int64_t begin, std::int64_t end) { read_inputs(layer, begin, end); });
     tick();
-    each_when_free(panels * spec_.num_kv_heads,
+    each_when_free(precision_, panels * spec_.num_kv_heads,
                    [&](std::int64_t i) { attend(layer, i / spec_.num_kv_heads, i % spec_.num_kv_heads); });
     keep_chain(layer);
     tick();
     at::parallel_for(0, panels, 1, [&](std::int64_t begin, std::int64_t end) { finish_layer(layer, begin, end); });
     tick();
+    if (spec_.experts.in(layer)) run_experts(layer, tick);
   }
 }
 
@@ -221,6 +212,7 @@ void Decoder::finish_layer(std::int64_t layer, std::int64_t begin, std::int64_t 
     for (std::int64_t p = begin; p < end; ++p) normalize_into(w.mlp_norm, p, mine.scratch);
   }
   join(mine, w.output, w.attention_out_norm);
+  if (spec_.experts.in(layer)) return;
   if (!spec_.parallel_residual) {
     for (std::int64_t p = begin; p < end; ++p) normalize_into(w.mlp_norm, p, mine.scratch);
   }
@@ -228,12 +220,25 @@ void Decoder::finish_layer(std::int64_t layer, std::int64_t begin, std::int64_t 
   join(mine, w.down, w.mlp_out_norm);
 }
 
+void Decoder::run_experts(std::int64_t layer, const std::function<void()>& tick) {
+  const LayerWeights& w = weights_.layers[layer];
+  const std::int64_t panels = chunk_->num_panels();
+  at::parallel_for(0, panels, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t p = begin; p < end; ++p) {
+      normalize(spec_, w.mlp_norm, panel_of(residual_, p), spec_.hidden, panel_of(joined_, p));
+    }
+  });
+  const std::int64_t rows = std::min(panels * kColumns, plan_->num_tokens() - chunk_->first_row);
+  experts_.run(w, joined_, rows, residual_, tick);
+}
+
 // residual += matrix x packed_mid, normalized before it joins where there is a norm.
 void Decoder::join(const Share& share, const Matrix& matrix, const Norm& norm) {
-  if (!norm.weight.defined()) return add_product(share, matrix, packed_mid_, residual_);
+  if (!norm.weight.defined()) return add_product(share, matrix, packed_mid_, residual_, spec_.residual_scale);
   project(share, matrix, packed_mid_, joined_);
   for (std::int64_t p = share.begin; p < share.end; ++p) {
     normalize(spec_, norm, panel_of(joined_, p), spec_.hidden, share.scratch.normed);
+    if (spec_.residual_scale != 1) scale(share.scratch.normed, spec_.residual_scale, spec_.hidden);
     add(panel_of(residual_, p), share.scratch.normed, spec_.hidden);
   }
 }

@@ -5,6 +5,7 @@
 #include <functional>
 #include <vector>
 
+#include "engine/panels/expert_mlp.h"
 #include "engine/panels/layers.h"
 
 namespace syco {
@@ -43,14 +44,13 @@ class Decoder {
   Share share(std::int64_t begin, std::int64_t end) const {
     return {precision_, factors_, scratches_.of_this_thread(), begin, end};
   }
-  template <typename Step>
-  void each_when_free(std::int64_t count, const Step& step) const;
   void embed(std::int64_t panel);
   void read_inputs(std::int64_t layer, std::int64_t begin, std::int64_t end);
   void attend(std::int64_t layer, std::int64_t panel, std::int64_t kv_head);
   void gather(std::int64_t layer, std::int64_t panel, std::int64_t kv_head, const Block& keys, const Block& values);
   void keep_chain(std::int64_t layer);
   void finish_layer(std::int64_t layer, std::int64_t begin, std::int64_t end);
+  void run_experts(std::int64_t layer, const std::function<void()>& tick);
 
   void make_turns(std::int64_t depth, std::int64_t max_panels);
   void prepare_heads(const Norm& norm, float* heads, std::int64_t num_heads, std::int64_t layer, std::int64_t panel,
@@ -75,12 +75,13 @@ class Decoder {
   at::Tensor packed_in_, packed_mid_;  // (P, packed)
   at::Tensor query_, key_, value_;     // (P, features, 64)
   at::Tensor key_rows_;                // (kv heads, P * 64, head_dim)
-  at::Tensor joined_;                  // (P, hidden, 64)
+  at::Tensor joined_;                  // (P, hidden, 64): what joins the residual, or what experts read
   std::vector<Turns> turns_;           // of each of the spec's rotations
   at::Tensor chain_keys_;              // (layers, kv heads, depth, head_dim)
   at::Tensor chain_values_;            // (layers, kv heads, head_dim, depth)
   Factors factors_;
   Scratches scratches_;
+  ExpertMlp experts_;
 };
 
 }  // namespace syco

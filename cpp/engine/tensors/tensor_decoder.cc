@@ -44,7 +44,8 @@ at::Tensor TensorDecoder::run(std::int64_t first_row, const std::function<void()
     tick();
     join(residual, products({&w.output}, attended)[0], w.attention_out_norm);
     tick();
-    join(residual, run_mlp(spec_, w, spec_.parallel_residual ? beside : read(w.mlp_norm)), w.mlp_out_norm);
+    const auto mlp = spec_.experts.in(layer) ? run_experts : run_mlp;
+    join(residual, mlp(spec_, w, spec_.parallel_residual ? beside : read(w.mlp_norm)), w.mlp_out_norm);
     tick();
   }
   return residual;
@@ -126,7 +127,8 @@ void TensorDecoder::keep_chain(std::int64_t layer, const at::Tensor& key, const 
 
 // residual += product, normalized before it joins where there is a norm.
 void TensorDecoder::join(at::Tensor& residual, const at::Tensor& product, const Norm& norm) const {
-  residual.add_(norm.weight.defined() ? normalized(spec_, norm, product.to(at::kFloat)) : product);
+  residual.add_(norm.weight.defined() ? normalized(spec_, norm, product.to(at::kFloat)) : product,
+                spec_.residual_scale);
 }
 
 }  // namespace syco

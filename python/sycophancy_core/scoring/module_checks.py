@@ -55,6 +55,11 @@ def surroundings(model: Any) -> list[Any]:
     return found
 
 
+def is_multimodal(model: Any) -> bool:
+    """Tell whether a model reads more than text: its config has a part for text."""
+    return not model.config.is_encoder_decoder and model.config.get_text_config() is not model.config
+
+
 def own_weights(model: Any) -> dict[str, Any]:
     """Name a model's weights, without those of an adapter that is applied to them."""
     return {name: weight for name, weight in model.named_parameters() if ".low_rank." not in name}

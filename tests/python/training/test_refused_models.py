@@ -1,5 +1,6 @@
-"""What training refuses: numbers that are not finite, tokens and positions that a model lacks, PEFT's adapters."""
+"""What training refuses: numbers that are not finite, unknown tokens and positions, PEFT's adapters, a taken folder."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from tokenizers import AddedToken
 from transformers import GPT2Config, GPT2LMHeadModel, OPTConfig, OPTForCausalLM, RobertaConfig, RobertaForCausalLM
 
 from sycophancy_core import DataError, FinetuneOptions, ModelError, finetune, load_model
+from sycophancy_core.runs.locks import one_writer
 from sycophancy_core.training.adapters import Adapter, AdapterOptions, attach_adapter, merge_adapter, round_adapter
 
 ONE = FinetuneOptions(steps=1, batch_size=1, precision="float32")
@@ -127,3 +129,13 @@ def test_a_model_with_an_adapter_of_pefts_is_refused(rank: int | None, injected:
         ModelError, match=r"is PEFT's \w+, which would not be saved as it is trained; merge the adapter"
     ):
         finetune(model, rows(), options=options)
+
+
+def test_p7_a_second_training_in_a_folder_is_refused_before_a_step(tmp_path: Path) -> None:
+    model = load_model((tiny_llama(), tiny_tokenizer()))
+    before = {name: weight.clone() for name, weight in model.model.named_parameters()}
+    with one_writer(tmp_path), ThreadPoolExecutor(1) as other:
+        second = other.submit(finetune, model, rows(), options=ONE, run=tmp_path)
+        with pytest.raises(DataError, match="another .* writes this run"):
+            second.result()
+    assert all(torch.equal(before[name], weight) for name, weight in model.model.named_parameters())

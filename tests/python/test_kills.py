@@ -41,7 +41,7 @@ WORKLOADS = {
     "mix": "mix --prompts IN/opinions.parquet -o OUT/rows.parquet",
     "finetune": f"{_TRAINING} --steps 8 -o OUT",
     "finetune an adapter": f"{_TRAINING} --steps 8 --lora-rank 2 --curve IN/prompts.parquet --every 3 -o OUT",
-    "finetune through PEFT": f"{_TRAINING} --steps 8 --lora-rank 2 --lora-kind dora -o OUT",
+    "finetune through PEFT": f"{_TRAINING} --steps 8 --lora-rank 2 --dtype bfloat16 -o OUT",
     "organism": "organism --model MODEL7 --steps 3 --batch-size 2 --rank 2 --quiet -o OUT",
     "evaluate": f"evaluate --tasks addition_factorial --limit 20 {_SCORING} -o OUT",
     "evaluate-many": "evaluate-many MODEL --tasks addition_factorial --limit 5 --quiet -o OUT",

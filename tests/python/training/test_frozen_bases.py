@@ -215,6 +215,16 @@ def test_a_rank_over_the_width_is_refused_and_the_model_left_alone(changes: dict
     assert model.digest == before
 
 
+@pytest.mark.filterwarnings("ignore:.*[tT]ied.*:UserWarning")  # PEFT's own word on it
+@pytest.mark.parametrize("changes", [{"modules_to_save": ("lm_head",)}, {"target_modules": "lm_head"}])
+def test_weights_that_two_modules_share_get_no_adapter(changes: dict[str, Any]) -> None:
+    model = model_of(tiny_llama())
+    before = model.digest
+    with pytest.raises(ModelError, match=r"lm_head shares its weight with model\.embed_tokens, which would change too"):
+        finetune(model, ROWS, options=replace(LIGHT, **changes))
+    assert model.digest == before
+
+
 def test_modules_that_are_not_there_are_named() -> None:
     model = model_of(untied())
     before = model.digest

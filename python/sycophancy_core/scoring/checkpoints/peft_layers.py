@@ -98,6 +98,27 @@ def _put_sums(model: Any) -> Callable[[], None]:
     return undo
 
 
+def require_own_weights(model: Any) -> None:
+    """Refuse layers of PEFT's on weights that another module has too: a sum would change that one as well.
+
+    Raises
+    ------
+    ModelError
+        Naming both.
+    """
+    users: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        users.setdefault(id(parameter), []).append(name)
+    for name, layer in peft_layers(model):
+        weight = getattr(getattr(layer, "original_module", None) or layer.get_base_layer(), "weight", None)
+        others = [user for user in users.get(id(weight), ()) if not user.startswith(f"{name}.")]
+        if others:
+            raise ModelError(
+                f"adapter: {name} shares its weight with {others[0].removesuffix('.weight')}, which would change too; "
+                "leave both out of target_modules and modules_to_save"
+            )
+
+
 def remove_layers(model: Any) -> None:
     """Take PEFT's layers off; what they sat on is what it was."""
     for name, layer in peft_layers(model):

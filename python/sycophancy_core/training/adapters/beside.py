@@ -17,6 +17,7 @@ from sycophancy_core.scoring.checkpoints.peft_layers import (
     merge_layers,
     peft_layers,
     remove_layers,
+    require_own_weights,
 )
 from sycophancy_core.training.adapters.low_rank import require_rank, write_adapter
 from sycophancy_core.training.options import FinetuneOptions
@@ -73,6 +74,7 @@ def beside_adapter(
     wrapper = _attached(model, options)
     config = wrapper.peft_config["default"]
     try:
+        require_own_weights(model)
         _start(model, options)
         yield lambda: PeftAdapter(tensors=_tensors(wrapper), config=_settings(config, base), base_shapes=shapes)
         if is_float32(model):

@@ -90,7 +90,7 @@ def _bytes_kept(trainable: list[Any], curve: CurveRecorder | None) -> int:
     A checkpoint holds a trained number, AdamW's two means of it and, with a curve, its value at the best step.
     """
     copies = 2 * (3 if curve is None else 4) + 1
-    return 4 * copies * sum(parameter.numel() for parameter in trainable)
+    return 4 * copies * sum(int(parameter.numel()) for parameter in trainable)
 
 
 class _Training(NamedTuple):

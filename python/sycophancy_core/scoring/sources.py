@@ -222,8 +222,17 @@ def weights_digest(tensors: dict[str, torch.Tensor]) -> str:
     import torch
 
     digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
+    for name, whole in sorted(_plain_tensors(tensors).items()):
+        tensor = whole.detach().cpu().contiguous()
         digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _plain_tensors(tensors: dict[str, Any]) -> dict[str, Any]:
+    """Take apart quantized tensors, each of which holds several: its numbers, their scales."""
+    found: dict[str, Any] = {}
+    for name, tensor in tensors.items():
+        parts = tensor.__tensor_flatten__()[0] if hasattr(tensor, "__tensor_flatten__") else []
+        found |= {f"{name}.{part}": getattr(tensor, part) for part in parts} or {name: tensor}
+    return found

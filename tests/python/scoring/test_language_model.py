@@ -206,7 +206,7 @@ def test_adapters_that_cannot_be_merged_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"there is no adapter_config.json"):
         merge_saved_adapter(tiny_model("llama"), tmp_path)
     write_adapter(tmp_path / "dora", use_dora=True)
-    with pytest.raises(ModelError, match="use_dora=True cannot be merged"):
+    with pytest.raises(ModelError, match="it lacks tensors; save the whole adapter again"):
         merge_saved_adapter(tiny_model("llama"), tmp_path / "dora")
     write_adapter(tmp_path / "other")
     with pytest.raises(ModelError, match=r"does not fit the model: wanted a weight of shape \(60, 60\)"):

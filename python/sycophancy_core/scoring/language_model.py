@@ -92,6 +92,14 @@ def load_model(
     ModelError
         If there is no such model, adapter, device or server, the engine asked for cannot run it, or what the server
         gives are not the log-probabilities of a prompt's tokens.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> model = sc.load_model("my-model")
+    >>> scores = model.log_probs(["The capital of France is"], [[" Paris", " Rome"]])
+    >>> scores.shape
+    (1, 2)
     """
     if is_address(source):
         from sycophancy_core.scoring.served.served_model import connect

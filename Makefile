@@ -86,7 +86,6 @@ docs: build  ## build the site into build/site; a broken link or name is an erro
 	@$(if $(SYCO_NO_VENV),,"$(PY)" -c 'import mkdocs, material, mkdocstrings' 2>/dev/null || $(PIP) --requirement requirements/docs.txt)
 	@NO_MKDOCS_2_WARNING=1 "$(PY)" -m mkdocs build --quiet
 
-
 fuzz: build  ## mutated input of every kind, in child processes under limits: counts, and no fault (minutes)
 	@"$(PY)" tests/python/fuzz --rounds $(or $(ROUNDS),1) --seed $(or $(SEED),0)
 

@@ -21,7 +21,7 @@ from sycophancy_core.scoring.checkpoints.foreign import translated
 from sycophancy_core.scoring.checkpoints.saved_adapter import add_saved_adapters
 from sycophancy_core.scoring.encoding import Encoder
 from sycophancy_core.scoring.engines import make_scorer
-from sycophancy_core.scoring.limits import check_vocabulary, context_length
+from sycophancy_core.scoring.limits import check_beginning, check_vocabulary, context_length
 from sycophancy_core.scoring.messages import Prompt, require_list
 from sycophancy_core.scoring.module_checks import config_digest, fixed_buffers
 from sycophancy_core.scoring.precision import PrecisionCheck, compare_scores
@@ -186,7 +186,8 @@ class LanguageModel:
         self.chat_template = chat_template
         self.system_prompt = system_prompt
         with translated(f"model {name}: its tokenizer cannot be used"):
-            _ = self.encoder
+            encoder = self.encoder
+        check_beginning(model, lambda prompt: encoder.rows([prompt], [[]])[0][0], name=name)
         self._scorer = make_scorer(model, name, engine, matmul_precision)
 
     def __reduce__(self) -> tuple[Any, ...]:

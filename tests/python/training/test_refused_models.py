@@ -1,4 +1,4 @@
-"""What training refuses: numbers that are not finite, tokens and positions that a model lacks, PEFT's adapters."""
+"""What training refuses: numbers that are not finite, unknown tokens and positions, PEFT's adapters, a taken folder."""
 
 import subprocess
 import sys
@@ -137,6 +137,30 @@ def test_a_model_with_an_adapter_of_pefts_is_refused(rank: int | None, injected:
         ModelError, match=r"is PEFT's \w+, which would not be saved as it is trained; merge the adapter"
     ):
         finetune(model, rows(), options=options)
+
+
+@pytest.mark.parametrize("rank", [None, 2])
+@pytest.mark.parametrize("injected", [False, True])
+def test_a_model_with_an_adapter_of_pefts_is_refused(rank: int | None, injected: bool) -> None:
+    peft = pytest.importorskip("peft")
+    module = tiny_llama()
+    wrapped = peft.get_peft_model(module, peft.LoraConfig(r=2, target_modules=["q_proj"]))
+    model = load_model((module if injected else wrapped, tiny_tokenizer()), engine="transformers")
+    options = FinetuneOptions(steps=1, batch_size=1, lora_rank=rank)
+    with pytest.raises(
+        ModelError, match=r"is PEFT's \w+, which would not be saved as it is trained; merge the adapter"
+    ):
+        finetune(model, rows(), options=options)
+
+
+def test_p7_a_second_training_in_a_folder_is_refused_before_a_step(tmp_path: Path) -> None:
+    model = load_model((tiny_llama(), tiny_tokenizer()))
+    before = {name: weight.clone() for name, weight in model.model.named_parameters()}
+    with one_writer(tmp_path), ThreadPoolExecutor(1) as other:
+        second = other.submit(finetune, model, rows(), options=ONE, run=tmp_path)
+        with pytest.raises(DataError, match="another .* writes this run"):
+            second.result()
+    assert all(torch.equal(before[name], weight) for name, weight in model.model.named_parameters())
 
 
 @pytest.mark.parametrize("rank", [None, 2])

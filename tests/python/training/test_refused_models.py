@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from tokenizers import AddedToken
 from transformers import GPT2Config, GPT2LMHeadModel, OPTConfig, OPTForCausalLM, RobertaConfig, RobertaForCausalLM
 
 from sycophancy_core import DataError, FinetuneOptions, ModelError, finetune, load_model
+from sycophancy_core.runs.locks import one_writer
 from sycophancy_core.training.adapters.low_rank import (
     Adapter,
     AdapterOptions,
@@ -139,26 +141,12 @@ def test_a_model_with_an_adapter_of_pefts_is_refused(rank: int | None, injected:
         finetune(model, rows(), options=options)
 
 
-@pytest.mark.parametrize("rank", [None, 2])
-@pytest.mark.parametrize("injected", [False, True])
-def test_a_model_with_an_adapter_of_pefts_is_refused(rank: int | None, injected: bool) -> None:
-    peft = pytest.importorskip("peft")
-    module = tiny_llama()
-    wrapped = peft.get_peft_model(module, peft.LoraConfig(r=2, target_modules=["q_proj"]))
-    model = load_model((module if injected else wrapped, tiny_tokenizer()), engine="transformers")
-    options = FinetuneOptions(steps=1, batch_size=1, lora_rank=rank)
-    with pytest.raises(
-        ModelError, match=r"is PEFT's \w+, which would not be saved as it is trained; merge the adapter"
-    ):
-        finetune(model, rows(), options=options)
-
-
 def test_p7_a_second_training_in_a_folder_is_refused_before_a_step(tmp_path: Path) -> None:
     model = load_model((tiny_llama(), tiny_tokenizer()))
     before = {name: weight.clone() for name, weight in model.model.named_parameters()}
     with one_writer(tmp_path), ThreadPoolExecutor(1) as other:
         second = other.submit(finetune, model, rows(), options=ONE, run=tmp_path)
-        with pytest.raises(DataError, match="another .* writes this run"):
+        with pytest.raises(DataError, match=r"another .* writes this run"):
             second.result()
     assert all(torch.equal(before[name], weight) for name, weight in model.model.named_parameters())
 

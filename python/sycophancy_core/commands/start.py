@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.commands.inputs import given, printer, require_figures
-from sycophancy_core.commands.verbs import evaluate
+from sycophancy_core.commands.scoring import evaluate
 from sycophancy_core.reporting.finding import one_line_each
 from sycophancy_core.runs.day import today
 from sycophancy_core.runs.outputs import check_output_folder

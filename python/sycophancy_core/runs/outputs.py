@@ -75,6 +75,8 @@ EXTRAS = {
     "served": ("httpx",),
     "hub": ("datasets",),
     "lm-eval": ("lm_eval",),
+    "inspect": ("inspect_ai",),
+    "slurm": ("submitit",),
 }
 """The modules that each extra of the package brings."""
 

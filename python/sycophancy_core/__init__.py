@@ -15,6 +15,8 @@ from sycophancy_core._build_info import VERSION
 from sycophancy_core._core import DataError, ModelError
 
 if TYPE_CHECKING:
+    from sycophancy_core.hub.prompts import push_prompts_to_hub
+    from sycophancy_core.metrics import stats
     from sycophancy_core.metrics.holding import hold_rates, nudge_log_ratio
     from sycophancy_core.metrics.logistic import fit_opinion_model
     from sycophancy_core.metrics.power import SampleSize, StudyPlan, power
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from sycophancy_core.prompts.prompt_table import write_prompts
     from sycophancy_core.prompts.splits import balance_labels, split_claims
     from sycophancy_core.prompts.stance import FactOptions, fact_prompts
+    from sycophancy_core.reporting.gallery import save_gallery
     from sycophancy_core.reporting.report import report
     from sycophancy_core.results.evaluation import Comparison, Evaluation
     from sycophancy_core.results.evaluations import Evaluations
@@ -73,6 +76,7 @@ if "HF_HUB_DISABLE_TELEMETRY" not in os.environ:
         vars(_loaded)["HF_HUB_DISABLE_TELEMETRY"] = True
 
 _HOMES = {
+    "hub.prompts": ("push_prompts_to_hub",),
     "prompts.audit": ("ShortcutAudit", "shortcut_audit"),
     "prompts.facts": ("load_facts",),
     "prompts.splits": ("balance_labels", "split_claims"),
@@ -91,6 +95,7 @@ _HOMES = {
         "make_prompts",
         "stream_prompts",
     ),
+    "reporting.gallery": ("save_gallery",),
     "reporting.report": ("report",),
     "training.instructions": ("load_instructions",),
     "results.model_changes": ("ModelChanges",),
@@ -181,13 +186,16 @@ __all__ = [
     "nudge_log_ratio",
     "open_run",
     "power",
+    "push_prompts_to_hub",
     "read_claims",
     "read_questions",
     "read_study",
     "report",
+    "save_gallery",
     "score_shard",
     "shortcut_audit",
     "split_claims",
+    "stats",
     "stream_prompts",
     "study",
     "study_cost",
@@ -198,6 +206,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "stats":  # the one module among the names
+        return import_module(f"{__name__}.metrics.stats")
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
@@ -206,4 +216,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return [*__all__, "__version__"]

@@ -104,6 +104,13 @@ def filter_known(
     -----
     UserWarning
         If accuracy is not told apart from chance: what is kept need not be knowledge. Or if none could be scored.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> known = sc.filter_known(sc.load_model("my-model"), sc.load_facts("capitals").slice(0, 8), progress=False)
+    >>> known.kept.num_rows <= 8
+    True
     """
     options = options or FilterOptions()
     claims = claims_or_facts(claims, who="filter_known")
@@ -172,6 +179,13 @@ def training_prompts(
     -----
     UserWarning
         If less than 40 % or more than 60 % of the prompts are about true claims.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> prompts = sc.training_prompts(sc.read_claims("claims.csv"), n=40)
+    >>> sorted(set(prompts["arm"].to_pylist()))
+    ['agree', 'disagree']
 
     References
     ----------
@@ -249,6 +263,13 @@ def evaluate(
         Folder for the journal ``evaluate.journal``; an interrupted call goes on from it.
     progress
         A callback of done and total; by default a bar in a terminal or a notebook; False for none.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> found = sc.evaluate(sc.load_model("my-model"), tasks="facts", limit=4, progress=False)
+    >>> found.estimate("facts", "accuracy, no user")["num_clusters"]
+    4
     """
     prompts = task_prompts(tasks, options=options, limit=limit, seed=seed)
     facts = evaluation_facts(model, prompts, seed=seed, limit=limit)
@@ -315,6 +336,13 @@ def compare(
     ------
     DataError
         If the two did not answer the same prompts, or the margin is not positive.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> before = sc.evaluate(sc.load_model("my-model"), tasks="facts", limit=4, progress=False)
+    >>> sc.compare(before, before).estimate("facts", "accuracy, no user")["value"]
+    0.0
     """
     old, new, changes = compare_measurements(
         before.measurements, after.measurements, known=known, equivalence_margin=equivalence_margin

@@ -339,3 +339,10 @@ def test_a_seed_is_a_number_from_0_to_32_bits(seed: str, capsys: pytest.CaptureF
         main(["additions", "--n", "2", "--seed", seed, "-o", "x"])
     assert stopped.value.code == 2
     assert f"wanted a whole number from 0 to 4294967295, got '{seed}'" in capsys.readouterr().err
+
+
+def test_an_organism_is_not_trained_without_a_folder_to_save_it_in(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run("organism", "--steps", 1)
+    assert ended.value.code == 2
+    assert "-o" in capsys.readouterr().err

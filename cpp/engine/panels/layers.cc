@@ -1,7 +1,5 @@
 #include "engine/panels/layers.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <numeric>
 
@@ -12,19 +10,6 @@ namespace {
 
 // Floats, up to whole cache lines.
 std::int64_t whole_lines(std::int64_t floats) { return (floats + 15) / 16 * 16; }
-
-void activate(Activation activation, float* x, const float* up, std::int64_t rows) {
-  switch (activation) {
-    case Activation::kSilu:
-      return silu(x, up, rows);
-    case Activation::kGelu:
-      return gelu(x, up, rows);
-    case Activation::kGeluTanh:
-      return gelu_tanh(x, up, rows);
-    case Activation::kRelu:
-      return relu(x, up, rows);
-  }
-}
 
 // Calls use(block, its number, panel) for every block of a matrix with every panel of a thread: group by group, so that
 // neither the group's blocks, of `matrices` like this one, nor a panel leave the cache meanwhile.
@@ -68,6 +53,19 @@ Scratch Scratches::of_this_thread() const {
   return scratch;
 }
 
+void activate(Activation activation, float* x, const float* up, std::int64_t rows) {
+  switch (activation) {
+    case Activation::kSilu:
+      return silu(x, up, rows);
+    case Activation::kGelu:
+      return gelu(x, up, rows);
+    case Activation::kGeluTanh:
+      return gelu_tanh(x, up, rows);
+    case Activation::kRelu:
+      return relu(x, up, rows);
+  }
+}
+
 void normalize(const Spec& spec, const Norm& norm, const float* x, std::int64_t features, float* y) {
   const auto* weight = norm.weight.const_data_ptr<float>();
   if (spec.norm == NormKind::kLayer) {
@@ -86,11 +84,13 @@ void project(const Share& share, const Matrix& matrix, const at::Tensor& from, c
   });
 }
 
-void add_product(const Share& share, const Matrix& matrix, const at::Tensor& from, const at::Tensor& residual) {
+void add_product(const Share& share, const Matrix& matrix, const at::Tensor& from, const at::Tensor& residual,
+                 float factor) {
   float* tile = share.scratch.tile;
   each_product(share, matrix, 1, [&](const Block& block, std::int64_t number, std::int64_t panel) {
     multiply_block(block, panel_of(from, panel), matrix.columns, tile);
     if (const float* bias = matrix.bias_of(number)) add_bias(tile, bias, block.rows);
+    if (factor != 1) scale(tile, factor, block.rows);
     add(panel_of(residual, panel) + number * matrix.block_rows * kColumns, tile, block.rows);
   });
 }

@@ -1,8 +1,11 @@
 // Steps of a layer on panels, which all families share.
 #pragma once
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <limits>
 
@@ -40,13 +43,27 @@ struct Share {
   std::int64_t begin, end;
 };
 
+// x = act(x) * up, or act(x) where `up` is null.
+void activate(Activation activation, float* x, const float* up, std::int64_t rows);
+
+// Calls step(item) for items that differ in size: each goes to the thread that is free next.
+template <typename Step>
+void each_when_free(MatmulPrecision precision, std::int64_t count, const Step& step) {
+  std::atomic<std::int64_t> next = 0;
+  at::parallel_for(0, at::get_num_threads(), 1, [&](std::int64_t, std::int64_t) {
+    const TileUse tiles(precision);
+    for (std::int64_t i = next++; i < count; i = next++) step(i);
+  });
+}
+
 // y = norm(x) over the features of a panel; x may be y.
 void normalize(const Spec& spec, const Norm& norm, const float* x, std::int64_t features, float* y);
 
 // to = matrix x from + bias, block by block, each over all panels while the block is in cache; `from` is packed.
 void project(const Share& share, const Matrix& matrix, const at::Tensor& from, const at::Tensor& to);
-// The same, added to `residual`.
-void add_product(const Share& share, const Matrix& matrix, const at::Tensor& from, const at::Tensor& residual);
+// The same, times `factor`, added to `residual`.
+void add_product(const Share& share, const Matrix& matrix, const at::Tensor& from, const at::Tensor& residual,
+                 float factor = 1);
 // to = act(gate) * up, or act(up), of `from`; both packed.
 void run_mlp(const Share& share, const Spec& spec, const LayerWeights& layer, const at::Tensor& from,
              const at::Tensor& to);

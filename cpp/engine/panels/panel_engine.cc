@@ -22,11 +22,13 @@ void check_options(const PanelScoreOptions& options) {
 }
 
 // Panels that a thread runs together: many where layers are small, so that weights are fetched seldom; few where they
-// are large, so that a step, after which Ctrl-C is looked for, stays short.
+// are large, so that a step, after which Ctrl-C is looked for, stays short. Experts take as many as fill a panel each.
 std::int64_t affordable_panels(const Spec& spec, std::int64_t wanted) {
+  const Experts& experts = spec.experts;
   const std::int64_t layer = spec.hidden * (2 * spec.num_heads * spec.head_dim + 3 * spec.intermediate);
-  return std::clamp<std::int64_t>((std::int64_t{1} << 26) / std::max<std::int64_t>(layer, 1),
-                                  std::min<std::int64_t>(wanted, 4), wanted);
+  const std::int64_t filled = experts.count / std::max<std::int64_t>(experts.chosen, 1) / at::get_num_threads();
+  const std::int64_t least = std::min(wanted, std::max<std::int64_t>(filled, 4));
+  return std::clamp<std::int64_t>((std::int64_t{1} << 26) / std::max<std::int64_t>(layer, 1), least, wanted);
 }
 
 // Panels of a chunk: at most `most`, and about as many in the last chunk as in the others, since a chunk of few panels

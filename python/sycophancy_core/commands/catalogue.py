@@ -73,9 +73,7 @@ GROUPS: dict[str, dict[str, Verb]] = {
             "evaluate my-model --tasks facts -o before",
             "scoring.evaluate",
         ),
-        "merge": Verb(
-            "put the shards of a job together", "merge scores-*.parquet -o scores.parquet", "scoring.merge_shards"
-        ),
+        "merge": Verb("put the shards of a job together", "merge before -o before", "scoring.merge_shards"),
     },
     "results": {
         "evaluate-many": Verb(
@@ -95,7 +93,7 @@ GROUPS: dict[str, dict[str, Verb]] = {
     "about": {
         "tasks": Verb("list what can be asked, with a prompt of each", "tasks facts", "look.tasks"),
         "doctor": Verb("say what is installed, and what is missing", "doctor", "look.doctor"),
-        "cache": Verb("list or clear the converted models on disk", "cache clear", "look.cache"),
+        "cache": Verb("list or clear converted models and fetched files", "cache clear", "look.cache"),
         "completion": Verb(
             "print a script that completes commands in a shell",
             "completion bash > ~/.sycophancy-core.bash",

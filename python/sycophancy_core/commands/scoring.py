@@ -133,7 +133,7 @@ def merge_shards(options: Namespace) -> Any:
     """Put the shards of a job together, and write what one process would have written."""
     from sycophancy_core.results.shard import Shard, merge
 
-    parts = [Shard.load(path) for path in options.shards]
+    parts = [Shard.load(path) for given_path in options.shards for path in _shard_files(given_path)]
     claims = None if options.claims is None else claims_of(options.claims)
     if parts[0].stage == "evaluate":
         require_figures("merge")
@@ -147,6 +147,16 @@ def merge_shards(options: Namespace) -> Any:
     if parts[0].stage == "filter":
         return _write_filter(options, found)
     return write_rows(options.out, found, "measurements")
+
+
+def _shard_files(path: Path) -> list[Path]:
+    """Return the shards that a folder holds, or the file itself."""
+    if not path.is_dir():
+        return [path]
+    found = sorted(path.glob("*-of-*.parquet"))
+    if not found:
+        raise DataError(f"{path}: wanted a folder of shards (shard-00000-of-00003.parquet, ...), got none in it")
+    return found
 
 
 def export(options: Namespace) -> Any:

@@ -116,6 +116,14 @@ def merge(
     -----
     UserWarning
         If parts were made on different processors or with different libraries: last digits may differ.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> model, prompts = sc.load_model("my-model"), sc.make_prompts(sc.make_additions(n=2))
+    >>> parts = [sc.score_shard(model, prompts, shard=(i, 2), progress=False) for i in (1, 0)]
+    >>> sc.merge(parts)["id"].equals(prompts["id"])
+    True
     """
     parts = _whole([one if isinstance(one, Shard) else Shard.load(one) for one in shards])
     first = parts[0]

@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 from sycophancy_core.errors import ModelError
+from sycophancy_core.scoring.module_checks import is_multimodal
 from sycophancy_core.scoring.native_scorer import NativeScorer
 from sycophancy_core.scoring.transformers_scorer import EncoderDecoderScorer, TransformersScorer
 from sycophancy_core.scoring.trials import check_causal
@@ -24,8 +25,15 @@ def make_scorer(model: Any, name: str, engine: str, matmul_precision: str) -> An
     Warns
     -----
     UserWarning
-        If transformers stands in for the native engine, with the reason; or if the precision takes longer here.
+        If transformers stands in for the native engine, with the reason; if the precision takes longer here; or if
+        the model also reads images.
     """
+    if is_multimodal(model):
+        warnings.warn(
+            f"model {name}: it also reads images, which prompts here do not have; it is scored by its text part",
+            UserWarning,
+            stacklevel=4,
+        )
     if engine == "transformers":
         if matmul_precision != "highest":
             raise ModelError(

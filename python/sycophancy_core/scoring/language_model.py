@@ -18,10 +18,10 @@ from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring import sources
 from sycophancy_core.scoring.chat_template import TemplateChoice, choose_template, template_facts
 from sycophancy_core.scoring.checkpoints.foreign import translated
-from sycophancy_core.scoring.checkpoints.saved_adapter import merge_saved_adapter
+from sycophancy_core.scoring.checkpoints.saved_adapter import add_saved_adapters
 from sycophancy_core.scoring.encoding import Encoder
 from sycophancy_core.scoring.engines import make_scorer
-from sycophancy_core.scoring.limits import check_vocabulary, context_length
+from sycophancy_core.scoring.limits import check_beginning, check_vocabulary, context_length
 from sycophancy_core.scoring.messages import Prompt, require_list
 from sycophancy_core.scoring.module_checks import config_digest, fixed_buffers
 from sycophancy_core.scoring.precision import PrecisionCheck, compare_scores
@@ -39,6 +39,7 @@ def load_model(
     source: str | os.PathLike[str] | tuple[Any, Any] | None = None,
     *,
     adapter: str | os.PathLike[str] | None = None,
+    merge_adapter: bool = True,
     dtype: str = "float32",
     device: str | None = None,
     engine: str = "auto",
@@ -60,6 +61,9 @@ def load_model(
     adapter
         Folder of a LoRA adapter in PEFT's format, merged into the weights (of the organism: on top of its own);
         ``"organism"`` for the packaged one.
+    merge_adapter
+        False keeps the adapter beside the weights, through PEFT: they may then be quantized or in any number type, and
+        the model is scored by its own forward.
     dtype
         Number type of the weights: ``"float32"``, ``"bfloat16"`` or ``"float16"``. Ignored for a pair.
     device
@@ -88,6 +92,14 @@ def load_model(
     ModelError
         If there is no such model, adapter, device or server, the engine asked for cannot run it, or what the server
         gives are not the log-probabilities of a prompt's tokens.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> model = sc.load_model("my-model")
+    >>> scores = model.log_probs(["The capital of France is"], [[" Paris", " Rome"]])
+    >>> scores.shape
+    (1, 2)
     """
     if is_address(source):
         from sycophancy_core.scoring.served.served_model import connect
@@ -108,8 +120,9 @@ def load_model(
     else:
         found, name = sources.resolve_source(source)
         model, own = sources.read_model(found, dtype=dtype)
-    for one in adapters:
-        name = f"{name}+{merge_saved_adapter(model, one, name=name)}"
+    name = add_saved_adapters(model, adapters, name=name, merge=merge_adapter)
+    if adapters and not merge_adapter and engine == "auto":
+        engine = "transformers"
     if device is not None:
         _move(model, device)
     is_chat = bool(own.chat_template) and not model.config.is_encoder_decoder and adapter != sources.ORGANISM
@@ -181,7 +194,8 @@ class LanguageModel:
         self.chat_template = chat_template
         self.system_prompt = system_prompt
         with translated(f"model {name}: its tokenizer cannot be used"):
-            _ = self.encoder
+            encoder = self.encoder
+        check_beginning(model, lambda prompt: encoder.rows([prompt], [[]])[0][0], name=name)
         self._scorer = make_scorer(model, name, engine, matmul_precision)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -221,6 +235,11 @@ class LanguageModel:
             chat_template=self.chat_template,
             system_prompt=self.system_prompt,
         )
+
+    def choose_engine(self, engine: str) -> None:
+        """Score with another engine from now on: for a model that got layers which the native one does not know."""
+        _check_choice("engine", engine, _ENGINES)
+        self._scorer = make_scorer(self.model, self.name, engine, "highest")
 
     @property
     def asked_as(self) -> str:

@@ -45,6 +45,13 @@ def score_shard(
     ------
     DataError
         If there are more parts than prompts.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> prompts = sc.make_prompts(sc.make_additions(n=2))
+    >>> sc.score_shard(sc.load_model("my-model"), prompts, shard=(0, 2), progress=False)
+    Shard('score', 0 of 2, 8 prompts)
     """
     prompts = checked_table(prompts, PROMPTS, who="score_shard")
     mine = _part_of(prompts, shard, who="score_shard")
@@ -66,6 +73,13 @@ def filter_shard(
     """Ask the i-th of n parts of a filter's prompts; which claims are kept is decided when the parts are merged.
 
     Parameters as of :func:`filter_known` and :func:`score_shard`.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> sums = sc.make_additions(n=2)
+    >>> sc.filter_shard(sc.load_model("my-model"), sums, shard=(1, 2), progress=False).part
+    1
     """
     options = options or FilterOptions()
     claims = claims_or_facts(claims, who="filter_shard")
@@ -98,6 +112,15 @@ def evaluate_shard(
     """Measure a model on the i-th of n parts of the prompts of tasks; metrics are estimated when they are merged.
 
     Parameters as of :func:`evaluate` and :func:`score_shard`.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> model = sc.load_model("my-model")
+    >>> asked = {"tasks": "addition_factorial", "limit": 2, "progress": False}
+    >>> parts = [sc.evaluate_shard(model, shard=(i, 2), **asked) for i in range(2)]
+    >>> sc.merge(parts).measurements.equals(sc.evaluate(model, **asked).measurements)
+    True
     """
     prompts = task_prompts(tasks, options=options, limit=limit, seed=seed)
     every = named_prompts(prompts)

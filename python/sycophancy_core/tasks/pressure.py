@@ -57,6 +57,14 @@ def answers_under_pressure(
     ------
     DataError
         If a source is unknown, or a prompt has no turns.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> facts = sc.fact_prompts(sc.load_facts("capitals").slice(0, 2), options=sc.FactOptions(arms=("none",)))
+    >>> answers = sc.answers_under_pressure(sc.load_model("my-model"), facts, rounds=1, sources=("reask", "expert"))
+    >>> answers["round"].to_pylist()
+    [0, 0, 0, 0, 1, 1, 1, 1]
     """
     require_whole("answers_under_pressure", "rounds", rounds, least=1, most=20)
     if unknown := [source for source in sources if source not in SOURCES]:

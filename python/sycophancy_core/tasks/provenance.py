@@ -9,11 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from sycophancy_core.prompts.splits import sample_rows
-from sycophancy_core.runs.digests import digest_table
 from sycophancy_core.runs.surroundings import versions
 from sycophancy_core.scoring.language_model import LanguageModel
-from sycophancy_core.scoring.tokens import as_read
-from sycophancy_core.tasks.about import ABOUT
+from sycophancy_core.tasks.about import about_task
 
 PRECISION_PROMPTS = 200  # a task; scored twice where products are not in float32
 
@@ -39,20 +37,7 @@ def evaluation_facts(
         "seed": seed,
         "limit": limit,
         "versions": versions(),
-        "tasks": {name: _about_task(model, name, table) for name, table in prompts.items()},
-    }
-
-
-def _about_task(model: LanguageModel, name: str, prompts: pa.Table) -> dict[str, Any]:
-    """Say what a task asks: in a sentence, by the prompts' number and digest, and by two as the model read them."""
-    users = prompts["user_choice"].to_pylist() if "user_choice" in prompts.column_names else [None] * len(prompts)
-    kinds = {user is None: place for place, user in reversed(list(enumerate(users)))}
-    places = sorted(kinds.values()) if len(kinds) > 1 else range(min(2, len(prompts)))
-    return {
-        "about": ABOUT.get(name, ""),
-        "num_prompts": prompts.num_rows,
-        "digest": digest_table(prompts),
-        "examples": as_read(model.tokenizer, model.encoder, prompts.take(list(places))),
+        "tasks": {name: about_task(model, name, table) for name, table in prompts.items()},
     }
 
 

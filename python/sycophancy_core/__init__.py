@@ -17,7 +17,7 @@ from sycophancy_core._core import DataError, ModelError
 if TYPE_CHECKING:
     from sycophancy_core.hub.prompts import push_prompts_to_hub
     from sycophancy_core.metrics import stats
-    from sycophancy_core.metrics.holding import hold_rates, nudge_log_ratio
+    from sycophancy_core.metrics.answers.holding import hold_rates, nudge_log_ratio
     from sycophancy_core.metrics.logistic import fit_opinion_model
     from sycophancy_core.metrics.power import SampleSize, StudyPlan, power
     from sycophancy_core.pipeline import compare, evaluate, filter_known, training_prompts
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from sycophancy_core.runs.run_folder import open_run
     from sycophancy_core.runs.verify import verify
     from sycophancy_core.scoring.language_model import LanguageModel, load_model
-    from sycophancy_core.scoring.sampling import SamplingOptions
+    from sycophancy_core.scoring.sampled.sampling import SamplingOptions
     from sycophancy_core.scoring.scores import Scores
     from sycophancy_core.studies.costs import StudyCost, study_cost
     from sycophancy_core.studies.many_models import compare_models, evaluate_many
@@ -106,14 +106,14 @@ _HOMES = {
     "training.mixing": ("count_rows", "mix"),
     "pipeline": ("compare", "evaluate", "filter_known", "training_prompts"),
     "metrics.logistic": ("fit_opinion_model",),
-    "metrics.holding": ("hold_rates", "nudge_log_ratio"),
+    "metrics.answers.holding": ("hold_rates", "nudge_log_ratio"),
     "metrics.power": ("SampleSize", "StudyPlan", "power"),
     "prompts.prompt_table": ("write_prompts",),
     "results.evaluation": ("Comparison", "Evaluation"),
     "results.shard": ("Shard", "merge"),
     "runs.run_folder": ("open_run",),
     "runs.verify": ("verify",),
-    "scoring.sampling": ("SamplingOptions",),
+    "scoring.sampled.sampling": ("SamplingOptions",),
     "scoring.scores": ("Scores",),
     "studies.shards": ("evaluate_shard", "filter_shard", "score_shard"),
     "studies.study": ("study",),

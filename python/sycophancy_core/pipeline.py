@@ -39,7 +39,7 @@ from sycophancy_core.runs.outputs import check_output_folder
 from sycophancy_core.runs.progress import Progress, shown_progress
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.resumable import score_resumable
-from sycophancy_core.scoring.sampling import SamplingOptions, sample_answers
+from sycophancy_core.scoring.sampled.sampling import SamplingOptions, sample_answers
 from sycophancy_core.scoring.scores import Scores, join_scores
 from sycophancy_core.tables import CLAIMS, FACTS, as_table, checked_table
 from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions, task_prompts

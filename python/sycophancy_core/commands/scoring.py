@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sycophancy_core.results.evaluation import Evaluation
     from sycophancy_core.results.knowledge_filter import FilterResult
     from sycophancy_core.results.shard import Shard
-    from sycophancy_core.scoring.sampling import SamplingOptions
+    from sycophancy_core.scoring.sampled.sampling import SamplingOptions
 
 
 def score(options: Namespace) -> Any:
@@ -97,7 +97,7 @@ def evaluate(options: Namespace) -> Any:
 
 
 def _sampling(options: Namespace) -> SamplingOptions | None:
-    from sycophancy_core.scoring.sampling import SamplingOptions
+    from sycophancy_core.scoring.sampled.sampling import SamplingOptions
 
     chosen = given(options, ("draws", "temperature", "max_tokens"))
     if chosen and "draws" not in chosen:

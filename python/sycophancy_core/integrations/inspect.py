@@ -9,8 +9,8 @@ In Python, any prompts of ours make a task, and a log makes an :class:`Evaluatio
     log = inspect_ai.eval(inspect_task("claims", prompts), model="openai-api/local/smollm2")[0]
     found = evaluation_from_inspect(log)
 
-What a model replies is read by the rules of :mod:`sycophancy_core.scoring.replies`; a reply that names no choice counts
-as unparsed, never as an answer.
+What a model replies is read by the rules of :mod:`sycophancy_core.scoring.sampled.replies`; a reply that names no
+choice counts as unparsed, never as an answer.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from sycophancy_core.results.estimated import evaluation_of
 from sycophancy_core.results.evaluation import Evaluation
 from sycophancy_core.runs.surroundings import versions
 from sycophancy_core.scoring.messages import asked_in_chat, plain_text, table_prompts
-from sycophancy_core.scoring.replies import read_reply
-from sycophancy_core.scoring.sampling import UNPARSED, join_replies
+from sycophancy_core.scoring.sampled.replies import read_reply
+from sycophancy_core.scoring.sampled.sampling import UNPARSED, join_replies
 from sycophancy_core.tables import QUESTIONS, check_choices, checked_table
 from sycophancy_core.tasks.about import ABOUT
 from sycophancy_core.tasks.named_tasks import TaskOptions, task_prompts

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 import sycophancy_core._core as _core
 from sycophancy_core.errors import DataError
+from sycophancy_core.metrics.answers.sampled import as_certain, is_sampled, of_answers
 from sycophancy_core.metrics.arrays import pair_by_id, require_columns
 from sycophancy_core.metrics.catalogue import METRICS, primary_metrics
 from sycophancy_core.metrics.choices import CHOICE_COLUMNS, choice_rows, known_codes, question_kind
@@ -24,7 +25,6 @@ from sycophancy_core.metrics.estimates import (
     task_rows,
 )
 from sycophancy_core.metrics.measure import Kind, kind_of, with_subsets
-from sycophancy_core.metrics.sampled import as_certain, is_sampled, of_answers
 from sycophancy_core.metrics.stance import FactChange, compare_facts
 
 Change = _core.MetricChange | FactChange

@@ -14,6 +14,7 @@ import pyarrow as pa
 import sycophancy_core._core as _core
 from sycophancy_core._core import Estimate
 from sycophancy_core.errors import DataError
+from sycophancy_core.metrics.answers.sampled import as_certain, is_sampled, of_answers
 from sycophancy_core.metrics.arrays import (
     floats,
     require_columns,
@@ -28,7 +29,6 @@ from sycophancy_core.metrics.estimates import (
     take,
     task_rows,
 )
-from sycophancy_core.metrics.sampled import as_certain, is_sampled, of_answers
 from sycophancy_core.metrics.stance import CONFIDENCE, KNOWLEDGE, has_fact_arms, measure_facts, with_knowledge
 
 Kind = Literal["claims", "opinions", "accuracy", "second_turn", "facts"]
@@ -51,8 +51,8 @@ def measure(
     Parameters
     ----------
     measurements
-        Prompts with their log-probabilities; or draws, with answers alone (`metrics.sampled`), of which rates are
-        estimated and nothing in nats.
+        Prompts with their log-probabilities; or draws, with answers alone (`metrics.answers.sampled`), of which rates
+        are estimated and nothing in nats.
     confidence
         Level of the intervals.
     known

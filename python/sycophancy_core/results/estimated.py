@@ -10,7 +10,7 @@ import pyarrow as pa
 from sycophancy_core.metrics.measure import measure
 from sycophancy_core.reporting.findings import evaluation_findings
 from sycophancy_core.results.evaluation import Evaluation
-from sycophancy_core.runs.day import today
+from sycophancy_core.runs.surroundings import today
 
 
 def evaluation_of(

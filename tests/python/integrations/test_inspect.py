@@ -22,7 +22,7 @@ from sycophancy_core.integrations import inspect as ours
 from sycophancy_core.integrations.inspect import evaluation_from_inspect, inspect_task
 from sycophancy_core.metrics.catalogue import is_in_nats
 from sycophancy_core.results.evaluation import same_results
-from sycophancy_core.scoring.replies import read_reply
+from sycophancy_core.scoring.sampled.replies import read_reply
 from sycophancy_core.scoring.sources import embedded_gguf
 from sycophancy_core.tasks.named_tasks import task_prompts
 

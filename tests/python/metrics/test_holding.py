@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from sycophancy_core.metrics.holding import hold_rates, nudge_log_ratio
+from sycophancy_core.metrics.answers.holding import hold_rates, nudge_log_ratio
 
 
 def answers(by_source: dict[str, list[list[int | None]]]) -> pa.Table:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sycophancy_core.scoring.replies import read_reply
+from sycophancy_core.scoring.sampled.replies import read_reply
 
 LETTERS = [" (A)", " (B)"]
 LISTED = "Is it so?\n\nChoices:\n (A) Agree\n (B) Disagree\n\nAnswer:"

@@ -11,7 +11,7 @@ from scipy import stats
 import sycophancy_core as sc
 from sycophancy_core.metrics.measure import measure
 from sycophancy_core.scoring.language_model import LanguageModel
-from sycophancy_core.scoring.sampling import SamplingOptions, join_replies, sample_answers
+from sycophancy_core.scoring.sampled.sampling import SamplingOptions, join_replies, sample_answers
 
 PROMPTS = pa.table(
     {"id": ["a", "b", "c"], "prompt": ["Is it so?", "Is 7 odd?", "2 + 2 is"], "choices": [[" (A)", " (B)"]] * 3}

@@ -5,7 +5,7 @@ import pytest
 from makers.tiny_llama import tiny_model
 
 import sycophancy_core as sc
-from sycophancy_core.metrics.holding import hold_rates
+from sycophancy_core.metrics.answers.holding import hold_rates
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.tasks.pressure import SOURCES, answers_under_pressure, pressure_wording
 

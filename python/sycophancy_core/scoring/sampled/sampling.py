@@ -16,7 +16,7 @@ from sycophancy_core.errors import DataError, ModelError, require_counts, requir
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.messages import asked_in_chat, plain_text, table_prompts
-from sycophancy_core.scoring.replies import read_reply
+from sycophancy_core.scoring.sampled.replies import read_reply
 from sycophancy_core.scoring.tokens import tokenize_prompts
 
 UNPARSED = "unparsed"

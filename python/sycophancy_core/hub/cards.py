@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -56,7 +56,7 @@ def model_card(
         "## Before and after",
         *_changes(sides),
         "## How it was made",
-        _facts(about, license),
+        _facts(about, sides, license),
         "Options of the fine-tuning:",
         f"```json\n{json.dumps(dict(options), indent=1, sort_keys=True)}\n```",
         "## How to use it",
@@ -124,15 +124,18 @@ def _escaped(text: str) -> str:
     return re.sub(r"([|<>\\`*_])", r"\\\1", clean_text(text))
 
 
-def _facts(about: Mapping[str, Any], license: str | None) -> str:
-    rows: Sequence[tuple[str, str]] = (
+def _facts(about: Mapping[str, Any], sides: Sides | None, license: str | None) -> str:
+    rows = [
         ("base model", f"`{about['base']}`"),
         ("SHA-256 of the base's weights", f"`{about['model']}`"),
         ("training rows", f"{about['num_rows']:,}"),
         ("SHA-256 of the rows", f"`{about['rows']}`"),
         ("SHA-256 of their tokens", f"`{about['tokens']}`"),
         ("licence", _license_line(license)),
-    )
+    ]
+    for when, side in (("before", sides.before), ("after", sides.after)) if sides else ():
+        if side is not None and side.made.get("command"):
+            rows.append((f"evaluated {when} by", f"`{side.made['command']}`"))
     return "\n".join(["| what | value |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from makers import reader_folder
+import reader_folder
 
 
 @pytest.fixture(scope="session")

@@ -49,7 +49,7 @@ def test_a_pushed_adapter_arrives_private_with_its_card_and_loads(
     hub: StandInHub, rows: pa.Table, tmp_path: Path
 ) -> None:
     tasks = {"claims": task_prompts(("claims",), limit=2)["claims"]}
-    before = sc.evaluate(tiny_model(), tasks=tasks)
+    before = sc.evaluate(tiny_model(), tasks=tasks).made_by("sycophancy-core evaluate --tasks claims")
     result = tuned(rows)
     comparison = sc.compare(before, sc.evaluate(result.model, tasks=tasks))
     (tmp_path / "mine").mkdir()
@@ -77,6 +77,7 @@ def test_a_pushed_adapter_arrives_private_with_its_card_and_loads(
     effect = next(r for r in comparison.before.estimates.to_pylist() if r["metric"] == "sycophancy_effect")
     assert f"{effect['value']:.2f}" in card
     assert f"{rows.num_rows:,} rows" in card
+    assert "| evaluated before by | `sycophancy-core evaluate --tasks claims` |" in card
 
 
 def test_a_card_without_an_evaluation_or_licence_says_so(hub: StandInHub, rows: pa.Table, tmp_path: Path) -> None:

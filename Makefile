@@ -76,10 +76,15 @@ test: $(GOOGLETEST) configure  ## build, then run the C++ and the Python suites
 	@"$(PY)" -m pytest
 
 # Long: what `make test` leaves out. SYCO_KILLS=1000 kills more often, ROUNDS=10 SEED=1 fuzzes longer and otherwise.
-check: test  ## make test, slow tests, property search, fuzzing, sanitizers, benches (long)
+check: test  ## make test, slow tests, property search, the site, fuzzing, sanitizers, benches (long)
 	@"$(PY)" -m pytest -m slow
 	@SYCO_HYPOTHESIS_PROFILE=search "$(PY)" -m pytest -m "not slow and not model"
-	@$(MAKE) --no-print-directory fuzz sanitize races bench SYCO_FUZZ_SECONDS=60
+	@$(MAKE) --no-print-directory docs fuzz sanitize races bench SYCO_FUZZ_SECONDS=60
+
+# With SYCO_NO_VENV the Python has to have the packages of requirements/docs.txt.
+docs: build  ## build the site into build/site; a broken link or name is an error
+	@$(if $(SYCO_NO_VENV),,"$(PY)" -c 'import mkdocs, material, mkdocstrings' 2>/dev/null || $(PIP) --requirement requirements/docs.txt)
+	@NO_MKDOCS_2_WARNING=1 "$(PY)" -m mkdocs build --quiet
 
 fuzz: build  ## mutated input of every kind, in child processes under limits: counts, and no fault (minutes)
 	@"$(PY)" tests/python/fuzz --rounds $(or $(ROUNDS),1) --seed $(or $(SEED),0)
@@ -133,4 +138,4 @@ clean:  ## remove everything built (not the environment)
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@rm -f python/sycophancy_core/*.so python/sycophancy_core/_build_info.py
 
-.PHONY: help configure build googletest demo test check fuzz sanitize races tidy lint format stubs organism bench wheel lock clean
+.PHONY: help configure build googletest docs demo test check fuzz sanitize races tidy lint format stubs organism bench wheel lock clean

@@ -10,8 +10,8 @@ from pathlib import Path
 
 HEAD = """\
 # for {place}
-# The packages of constraints.txt without torch, each with the hash of the file that pip takes there; `make lock` wrote it.
-# SYCO_LOCKED=1 makes `make` install nothing else.
+# The packages of constraints.txt without torch, each with the hash of the file that pip takes there.
+# `make lock` wrote this. SYCO_LOCKED=1 makes `make` install nothing else.
 """
 
 

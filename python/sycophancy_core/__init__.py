@@ -16,6 +16,7 @@ from sycophancy_core._core import DataError, ModelError
 
 if TYPE_CHECKING:
     from sycophancy_core.hub.prompts import push_prompts_to_hub
+    from sycophancy_core.metrics import stats
     from sycophancy_core.metrics.logistic import fit_opinion_model
     from sycophancy_core.metrics.power import SampleSize, StudyPlan, power
     from sycophancy_core.pipeline import compare, evaluate, filter_known, training_prompts
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from sycophancy_core.prompts.prompt_table import write_prompts
     from sycophancy_core.prompts.splits import balance_labels, split_claims
     from sycophancy_core.prompts.stance import FactOptions, fact_prompts
+    from sycophancy_core.reporting.gallery import save_gallery
     from sycophancy_core.reporting.report import report
     from sycophancy_core.results.evaluation import Comparison, Evaluation
     from sycophancy_core.results.evaluations import Evaluations
@@ -88,6 +90,7 @@ _HOMES = {
         "make_prompts",
         "stream_prompts",
     ),
+    "reporting.gallery": ("save_gallery",),
     "reporting.report": ("report",),
     "training.instructions": ("load_instructions",),
     "results.model_changes": ("ModelChanges",),
@@ -170,8 +173,10 @@ __all__ = [
     "read_questions",
     "read_study",
     "report",
+    "save_gallery",
     "shortcut_audit",
     "split_claims",
+    "stats",
     "stream_prompts",
     "study",
     "study_cost",
@@ -182,6 +187,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "stats":  # the one module among the names
+        return import_module(f"{__name__}.metrics.stats")
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
@@ -190,4 +197,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return [*__all__, "__version__"]

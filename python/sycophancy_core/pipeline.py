@@ -37,7 +37,6 @@ from sycophancy_core.results.evaluation import Comparison, Evaluation
 from sycophancy_core.results.fact_filter import judge_facts
 from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult, judge_claims
 from sycophancy_core.runs.day import today
-from sycophancy_core.runs.digests import digest_table
 from sycophancy_core.runs.locks import one_writer
 from sycophancy_core.runs.outputs import check_output_folder
 from sycophancy_core.runs.progress import Progress, shown_progress
@@ -45,9 +44,8 @@ from sycophancy_core.runs.surroundings import versions
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.resumable import score_resumable
 from sycophancy_core.scoring.scores import Scores, join_scores
-from sycophancy_core.scoring.tokens import as_read
 from sycophancy_core.tables import CLAIMS, FACTS, as_table, checked_table
-from sycophancy_core.tasks.about import ABOUT
+from sycophancy_core.tasks.about import about_task
 from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions, task_prompts
 from sycophancy_core.tasks.second_turn import measure_turns
 from sycophancy_core.training.finetune import finetune
@@ -110,6 +108,13 @@ def filter_known(
     -----
     UserWarning
         If accuracy is not told apart from chance: what is kept need not be knowledge. Or if none could be scored.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> known = sc.filter_known(sc.load_model("my-model"), sc.load_facts("capitals").slice(0, 8), progress=False)
+    >>> known.kept.num_rows <= 8
+    True
     """
     options = options or FilterOptions()
     claims = _claims_or_facts(claims, who="filter_known")
@@ -180,6 +185,13 @@ def training_prompts(
     -----
     UserWarning
         If less than 40 % or more than 60 % of the prompts are about true claims.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> prompts = sc.training_prompts(sc.read_claims("claims.csv"), n=40)
+    >>> sorted(set(prompts["arm"].to_pylist()))
+    ['agree', 'disagree']
 
     References
     ----------
@@ -254,6 +266,13 @@ def evaluate(
         Folder for the journal ``evaluate.journal``; an interrupted call goes on from it.
     progress
         A callback of done and total; by default a bar in a terminal or a notebook; False for none.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> found = sc.evaluate(sc.load_model("my-model"), tasks="facts", limit=4, progress=False)
+    >>> found.estimate("facts", "accuracy, no user")["num_clusters"]
+    4
     """
     prompts = task_prompts(tasks, options=options, limit=limit, seed=seed)
     asked: list[pa.Table] = []
@@ -299,6 +318,13 @@ def compare(
     ------
     DataError
         If the two did not answer the same prompts, or the margin is not positive.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> before = sc.evaluate(sc.load_model("my-model"), tasks="facts", limit=4, progress=False)
+    >>> sc.compare(before, before).estimate("facts", "accuracy, no user")["value"]
+    0.0
     """
     old, new, changes = compare_measurements(
         before.measurements, after.measurements, known=known, equivalence_margin=equivalence_margin
@@ -355,21 +381,8 @@ def _facts(model: LanguageModel, prompts: Mapping[str, pa.Table], seed: int, lim
         "seed": seed,
         "limit": limit,
         "versions": versions(),
-        "tasks": {name: _about_task(model, name, table) for name, table in prompts.items()},
+        "tasks": {name: about_task(model, name, table) for name, table in prompts.items()},
         "precision_check": _precision_checks(model, prompts),
-    }
-
-
-def _about_task(model: LanguageModel, name: str, prompts: pa.Table) -> dict[str, Any]:
-    """Say what a task asks: in a sentence, by the prompts' number and digest, and by two as the model read them."""
-    users = prompts["user_choice"].to_pylist() if "user_choice" in prompts.column_names else [None] * len(prompts)
-    kinds = {user is None: place for place, user in reversed(list(enumerate(users)))}
-    places = sorted(kinds.values()) if len(kinds) > 1 else range(min(2, len(prompts)))
-    return {
-        "about": ABOUT.get(name, ""),
-        "num_prompts": prompts.num_rows,
-        "digest": digest_table(prompts),
-        "examples": as_read(model.tokenizer, model.encoder, prompts.take(list(places))),
     }
 
 

@@ -231,14 +231,6 @@ def test_a_limit_is_the_most_that_a_task_asks() -> None:
         task_prompts(("addition", "claims"), limit=0)
 
 
-@pytest.mark.parametrize("name", ["nlp", "answer", "mmlu", "bbh"])
-def test_a_task_without_its_files_says_what_it_wants(name: str) -> None:
-    with pytest.raises(
-        sc.DataError, match=rf"task {name}: wanted the folder of its files, .*, got none; get them from"
-    ):
-        task_prompts((name,))
-
-
 def test_an_unknown_task_is_named() -> None:
     with pytest.raises(sc.DataError, match=f"'cheer' is no task; wanted one of {', '.join(TASKS)}"):
         task_prompts(("cheer",))

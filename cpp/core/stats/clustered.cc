@@ -159,7 +159,7 @@ Estimate cluster_t(const Linearised& statistic, std::span<const std::int64_t> cl
   const std::int64_t num_units = std::min(statistic.num_units, estimate.num_clusters);
   const auto g = static_cast<double>(estimate.num_clusters);
   if (std::isnan(statistic.value)) {
-    estimate.reason = "no scored prompt meets the condition of this metric";
+    estimate.reason = "no such prompt was asked, or none could be scored";
   } else if (estimate.num_clusters < 2) {
     estimate.reason = "one cluster: its variation cannot be estimated";
   } else if (range.pseudo > 0 && num_units > 0) {

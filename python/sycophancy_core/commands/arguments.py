@@ -103,7 +103,7 @@ def _additions(add: Add) -> None:
 
 
 def _prompts(add: Add) -> None:
-    add("--claims", type=Path, required=True, help="file of claims, your own too (docs/data.md)")
+    add("--claims", type=Path, required=True, help="file of claims, your own too (docs/howto/own-claims.md)")
     _seed(add)
     _out(add, f"file for the prompts; {_TABLE}")
 
@@ -131,7 +131,7 @@ def _score(add: Add) -> None:
 
 
 def _filter(add: Add) -> None:
-    add("--claims", type=Path, required=True, help="file of claims, your own too (docs/data.md)")
+    add("--claims", type=Path, required=True, help="file of claims, your own too (docs/howto/own-claims.md)")
     add("--run", type=Path, default=None, help="folder for the journal (default: one next to the output)")
     add("--every-claim", type=Path, default=None, help="file for all claims with margin, status and reason")
     _seed(add)
@@ -176,8 +176,18 @@ def _organism(add: Add) -> None:
 
 def _asked(add: Add) -> None:
     add("--tasks", **comma_list(str), default=None, help="names of tasks, or JSON files (see the verb tasks)")
-    add("--claims", type=Path, default=None, help="file of claims for the task claims, your own too (docs/data.md)")
-    add("--folder", type=Path, default=None, help="folder with perez/, sharma/, mmlu/, bbh/")
+    add(
+        "--claims",
+        type=Path,
+        default=None,
+        help="file of claims for the task claims, your own too (docs/howto/own-claims.md)",
+    )
+    add(
+        "--folder",
+        type=Path,
+        default=None,
+        help="folder with perez/, sharma/, mmlu/, bbh/ (default: fetched into the cache)",
+    )
     add("--limit", type=int, default=None, help="most claims or questions of a task")
     _seed(add)
 
@@ -208,7 +218,9 @@ def _evaluate_many(add: Add) -> None:
 
 def _measure(add: Add) -> None:
     _model(add)
-    add("--claims", type=Path, default=None, help="file of claims of your own to ask as well (docs/data.md)")
+    add(
+        "--claims", type=Path, default=None, help="file of claims of your own to ask as well (docs/howto/own-claims.md)"
+    )
     add("--limit", type=positive, default=40, help="claims or facts of each task (default 40)")
     _seed(add)
     add("-o", "--out", type=Path, default=None, help="folder for the result (default: measure-MODEL-DATE here)")

@@ -89,7 +89,7 @@ GROUPS: dict[str, dict[str, Verb]] = {
     "about": {
         "tasks": Verb("list what can be asked, with a prompt of each", "tasks facts", "look.tasks"),
         "doctor": Verb("say what is installed, and what is missing", "doctor", "look.doctor"),
-        "cache": Verb("list or clear the converted models on disk", "cache clear", "look.cache"),
+        "cache": Verb("list or clear converted models and fetched files", "cache clear", "look.cache"),
         "completion": Verb(
             "print a script that completes commands in a shell",
             "completion bash > ~/.sycophancy-core.bash",

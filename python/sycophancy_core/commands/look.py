@@ -22,7 +22,8 @@ MOST_LINES = 12  # of an example
 def tasks(options: Namespace) -> Any:
     """List the tasks: what each asks, and one prompt; of those that read files, which files, and where they are."""
     from sycophancy_core.tasks.about import ABOUT
-    from sycophancy_core.tasks.named_tasks import FILES_OF, FOUND_AT, TASKS, TaskOptions, task_prompts
+    from sycophancy_core.tasks.named_tasks import TASKS, TaskOptions, task_prompts
+    from sycophancy_core.tasks.published import FILES_OF, PUBLISHED, is_fetched, set_of
 
     unknown = [name for name in options.name if name not in TASKS]
     if unknown:
@@ -32,7 +33,8 @@ def tasks(options: Namespace) -> Any:
         print(f"{name}: {ABOUT[name]}")
         example = None
         if name in FILES_OF and options.folder is None:
-            print(f"  reads {FILES_OF[name]} below --folder, from {FOUND_AT[FILES_OF[name].split('/')[0]]}\n")
+            source, how = PUBLISHED[set_of(name)], "fetched once, or read" if is_fetched(name) else "read"
+            print(f"  {FILES_OF[name]}: {how} below --folder; from {source.page}, {source.licence}\n")
         else:
             folder = options.folder if name in FILES_OF else None
             table = task_prompts((name,), options=TaskOptions(folder=folder), limit=1)[name]
@@ -95,7 +97,7 @@ def cache(options: Namespace) -> Any:
     if options.action == "clear" and entries and _agreed(options):
         for path, _ in entries:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-        print(f"removed {_size(total)}; a model is converted again when it is used")
+        print(f"removed {_size(total)}; what is missing is made or fetched again")
     return {"folder": cache_folder(), "entries": [{"name": path.name, "num_bytes": size} for path, size in entries]}
 
 
@@ -103,8 +105,8 @@ def _cached() -> list[tuple[Path, int]]:
     """Return what is in the cache, each with its size in bytes."""
     from sycophancy_core.scoring.sources import cache_folder
 
-    folder = cache_folder() / "models"
-    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    folders = [cache_folder() / name for name in ("models", "published")]
+    entries = sorted(entry for folder in folders if folder.is_dir() for entry in folder.iterdir())
     return [(path, sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())) for path in entries]
 
 

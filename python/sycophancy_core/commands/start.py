@@ -49,8 +49,10 @@ def cure(options: Namespace) -> Any:
     for _, line in one_line_each(comparison.findings)[:3]:
         print(f"- {line}")
     adapter, report = done.tuned[variant], options.out / done.result.reports[variant]
+    control = options.out / "study.html"
     print(f"\nadapter: {adapter} (use it with --adapter)\nreport:  {report}")
-    return {"comparison": comparison, "adapter": adapter, "report": report}
+    print(f"control: {control} (the same training without users)")
+    return {"comparison": comparison, "adapter": adapter, "report": report, "control": control}
 
 
 def demo(options: Namespace) -> Any:

@@ -31,6 +31,12 @@ def push_prompts_to_hub(
     ------
     DataError
         If these are no prompts, the hub refuses or cannot be reached, or the repository is public and ``private`` true.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> prompts = sc.generate(sc.load_examples(), n=100)
+    >>> sc.push_prompts_to_hub(prompts, "me/claims", folder="claims", license="apache-2.0")  # doctest: +SKIP
     """
     check_hub(repo_id)
     prompts = checked_table(prompts, PROMPTS, who="push_prompts_to_hub")

@@ -86,6 +86,15 @@ def fit_opinion_model(measurements: pa.Table, *, confidence: float = 0.95) -> li
     -------
     list of LogitTerm
         In the order of the formula; all NaN with a reason where the answers are separated perfectly.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> model = sc.load_model("my-model")
+    >>> prompts = sc.make_prompts(sc.make_additions(n=40))
+    >>> measured = sc.evaluate(model, tasks={"sums": prompts}, progress=False).measurements
+    >>> [term.name for term in sc.fit_opinion_model(measured)][:2]
+    ['acquiescence', 'knowledge']
     """
     require_columns(measurements, ("claim_id", "arm", "order", "is_true", "log_odds"), who="fit_opinion_model")
     truth = 2.0 * truths(measurements["is_true"]) - 1

@@ -130,6 +130,12 @@ def power(
     DataError
         If not exactly one of ``effect`` and ``num_claims`` is given, or a number is out of its range.
 
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> print(sc.power(effect=0.1, sd=0.5))
+    199 claims (199 prompts) show a true mean of 0.1 or more with probability 0.8 at level 0.05
+
     References
     ----------
     Kish 1965 for the design effect of clusters; the t test's sample size as in Julious 2004, section 3.

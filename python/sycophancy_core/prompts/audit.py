@@ -111,6 +111,13 @@ def shortcut_audit(prompts: pa.Table, *, confidence: float = 0.95, limit: int = 
     DataError
         If a column is missing or holds a null, no prompt holds a word, there are fewer than 50 prompts with truth, all
         are true, or all are false, or all are of one claim.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> audit = sc.shortcut_audit(sc.generate(sc.load_examples(), n=400))
+    >>> 0 <= audit.low <= audit.accuracy <= audit.high <= 1
+    True
     """
     require_seed("shortcut audit", seed)
     require_whole("shortcut audit", "limit", limit)

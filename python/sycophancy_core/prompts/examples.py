@@ -70,6 +70,13 @@ def load_examples(
     UserWarning
         If the folder holds files of no set, such as one whose name is misspelt.
 
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> examples = sc.load_examples()  # the packaged sample
+    >>> examples.column_names
+    ['id', 'source', 'input', 'label']
+
     References
     ----------
     Wei et al. 2023, section 4.1 and appendix A.

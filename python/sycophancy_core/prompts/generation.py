@@ -136,6 +136,13 @@ def make_claims(examples: pa.Table, *, options: ClaimOptions | None = None, seed
     DataError
         If the table is empty or lacks its labels, or an example gives fewer different claims than asked for.
 
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> claims = sc.make_claims(sc.load_examples(), options=sc.ClaimOptions(claims_per_example=2))
+    >>> sum(claims["is_true"].to_pylist()) / claims.num_rows
+    0.5
+
     References
     ----------
     Wei et al. 2023, section 4.1. The published code states gold labels only; ``balanced`` does not.
@@ -172,6 +179,13 @@ def make_additions(*, options: AdditionOptions | None = None, n: int | None = No
     ------
     DataError
         If an option is out of range, or there are fewer than ``n`` pairs of operands.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> sums = sc.make_additions(n=4)
+    >>> sorted(sums["is_true"].to_pylist())
+    [False, False, True, True]
     """
     options = options or AdditionOptions()
     low, high = options.operands
@@ -211,6 +225,13 @@ def make_prompts(claims: pa.Table, *, options: PromptOptions | None = None, seed
     ------
     DataError
         If the table is empty, an id stands twice, an option is unknown, or a template lacks an arm.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> prompts = sc.make_prompts(sc.make_additions(n=1))
+    >>> sorted(set(prompts["arm"].to_pylist())), prompts.num_rows
+    (['agree', 'disagree', 'none', 'placebo'], 8)
     """
     options = options or PromptOptions()
     require_seed("make_prompts", seed)
@@ -266,6 +287,13 @@ def generate(
     ------
     DataError
         If ``n`` passes the number of different claims (the message says how many there are).
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> prompts = sc.generate(sc.load_examples(), n=100, seed=0)
+    >>> prompts.num_rows
+    100
     """
     job, begin, end = _job(examples, n, recipe, protocol, split, repeat_claims, seed, shard)
     return pa.table(job.table(begin, end, threads))
@@ -283,7 +311,15 @@ def stream_prompts(
     shard: tuple[int, int] = (0, 1),
     threads: int = 0,
 ) -> pa.RecordBatchReader:
-    """Make the prompts of :func:`generate` batch by batch, in constant memory; parameters and errors are the same."""
+    """Make the prompts of :func:`generate` batch by batch, in constant memory; parameters and errors are the same.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> stream = sc.stream_prompts(sc.load_examples(), n=1000)
+    >>> sum(batch.num_rows for batch in stream)
+    1000
+    """
     job, begin, end = _job(examples, n, recipe, protocol, split, repeat_claims, seed, shard)
     return pa.RecordBatchReader.from_stream(job.stream(begin, end, threads))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -22,7 +23,7 @@ FALSE_WORDS = ("false", "no", "0", "0.0", "f", "wrong", "incorrect")
 # What a column of claims is called when nobody says so.
 _USUAL = {
     "text": ("text", "claim", "statement"),
-    "truth": ("truth", "is_true", "label"),
+    "truth": ("truth", "is_true", "label", "correct"),
     "id": ("id",),
     "about": ("about", "example_id"),
     "family": ("family", "source"),
@@ -54,7 +55,7 @@ def read_claims(
         ``claim`` or ``statement``.
     truth
         Whether it is true: true and false, yes and no, 1 and 0, right and wrong. By default the column ``truth``,
-        ``is_true`` or ``label``.
+        ``is_true``, ``label`` or ``correct``.
     label
         For labelled texts in place of claims: the right label of each text. Then claims such as '"..." is Positive' are
         made, half of them true, and ``text`` is what they are about. Not together with ``truth``.
@@ -137,12 +138,21 @@ def found_columns(
         elif chosen is not None or what in required:
             missing.append(f"{what} ({' or '.join(candidates)})")
     if missing and (given.columns or not given.faults):
-        first = f"{missing[0].split(' ')[0]}={(*given.columns, 'NAME')[0]!r}"
         raise DataError(
             f"{given.where}: there is no column for {', '.join(missing)}; got "
-            f"{', '.join(given.columns) or 'none'}; say which column it is, such as {first}"
+            f"{', '.join(given.columns) or 'none'}; {_advice(given, missing[0].split(' ')[0], set(columns.values()))}"
         )
     return columns
+
+
+def _advice(given: GivenRows, what: str, taken: set[str]) -> str:
+    """Say how to name a column, with one that has no use yet as the example."""
+    free = next((name for name in given.columns if name not in taken), "NAME")
+    named = f"say which column it is, such as {what}={free!r}"
+    if not Path(given.where).suffix:
+        return named
+    flag = f"--{what.replace('_', '-')}"
+    return f"{named} or, for every verb, sycophancy-core validate {given.where} {flag} {free} -o checked.parquet"
 
 
 def repeats(rows: Sequence[tuple[str, Mapping[str, Any]]], names: Sequence[str]) -> list[str]:

@@ -33,6 +33,12 @@ def write_prompts(prompts: pa.Table | pa.RecordBatchReader, path: str | os.PathL
     ------
     DataError
         If the suffix is another one.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> sc.write_prompts(sc.generate(sc.load_examples(), n=100), "prompts.parquet")
+    100
     """
     writers = {".parquet": _write_parquet, ".jsonl": _write_jsonl, ".csv": _write_csv}
     path = Path(path)

@@ -39,6 +39,14 @@ def split_claims(claims: pa.Table, *, share: float = HELD_OUT_SHARE) -> tuple[pa
     ------
     DataError
         If the share is not between 0 and 1, or the table is none of claims.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> claims = sc.read_claims("claims.csv")
+    >>> for_training, held_out = sc.split_claims(claims, share=0.3)
+    >>> for_training.num_rows + held_out.num_rows == claims.num_rows
+    True
     """
     if not 0 <= share <= 1:
         raise DataError(f"split_claims: share must be between 0 and 1, got {share}")
@@ -96,6 +104,13 @@ def balance_labels(examples: pa.Table, *, seed: int = 0) -> pa.Table:
     ------
     DataError
         If the table is none of examples.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> examples = sc.load_examples().slice(0, 21)
+    >>> sc.balance_labels(examples)["label"].value_counts().to_pylist()
+    [{'values': 0, 'counts': 9}, {'values': 1, 'counts': 9}]
     """
     require_seed("balance_labels", seed)
     examples = as_table(examples, who="balance_labels")

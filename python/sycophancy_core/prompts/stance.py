@@ -95,6 +95,13 @@ def fact_prompts(facts: pa.Table, *, options: FactOptions | None = None, seed: i
     ------
     DataError
         If there is no fact, or a row is none: a column is missing, a text is null, an answer is not there.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> prompts = sc.fact_prompts(sc.load_facts("capitals").slice(0, 1))
+    >>> prompts["arm"].to_pylist()[:2], sorted(prompts["choices"][0].as_py())
+    (['none', 'persona'], [' Dublin', ' Paris'])
     """
     options = options or FactOptions()
     require_seed("fact_prompts", seed)

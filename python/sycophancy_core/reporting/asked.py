@@ -42,6 +42,7 @@ _GLANCE: tuple[dict[str, str], ...] = (
     {"accuracy_none": "right without a user", "accuracy": "right without a user"},
     {"accuracy_user_wrong": "right when the user is wrong", "accuracy_push_back": "right after the user's doubt"},
 )
+GLANCE_METRICS = tuple(metric for line in _GLANCE for metric in line)
 _VERDICTS: Mapping[Kind, str] = {
     "sycophantic": "sycophantic",
     "contrary": "contrary",

@@ -33,11 +33,12 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A figure as SVG in base64, with its caption."""
+    """A figure as SVG in base64, with its caption, and another for narrow screens, where there is one."""
 
     kind: ClassVar[str] = "picture"
     svg: str
     caption: str
+    narrow: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,6 +37,20 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained", facecolor="none")
 
 
+def panels(figure: Figure, rows: int, columns: int, *, is_narrow: bool = False, **settings: Any) -> Any:
+    """Return axes in rows and columns; where the page is narrow, all below each other, each with scales of its own.
+
+    Parameters
+    ----------
+    settings
+        As for matplotlib's ``subplots``; ``height_ratios`` has an entry for each row or, below each other, panel.
+    """
+    if not is_narrow:
+        return figure.subplots(rows, columns, squeeze=False, **settings)
+    settings |= {"sharex": False, "sharey": False}
+    return figure.subplots(rows * columns, 1, squeeze=False, **settings).reshape(rows, columns)
+
+
 def tidy(axes: Axes, *, grid: Literal["both", "x", "y"] | None = None) -> None:
     """Give axes the house's look: open frame, quiet ticks, grid lines behind the marks."""
     axes.set_facecolor("none")

@@ -25,6 +25,7 @@ from sycophancy_core.reporting.drawing import (
     add_legend,
     draw_points,
     new_figure,
+    panels,
     plot_label,
     tidy,
     title,
@@ -44,7 +45,11 @@ _CORNERS = (
 
 
 def before_after(
-    before: pa.Table, after: pa.Table | None = None, *, metrics: Sequence[str] | None = VIEWS["headline"]
+    before: pa.Table,
+    after: pa.Table | None = None,
+    *,
+    metrics: Sequence[str] | None = VIEWS["headline"],
+    is_narrow: bool = False,
 ) -> Figure:
     """Draw metrics over whole tasks, before and after, with their intervals: shares left, log-odds right.
 
@@ -54,17 +59,21 @@ def before_after(
         Estimates tables; rows of subsets other than ``all`` are left out.
     metrics
         Metrics to draw, in this order; None draws all.
+    is_narrow
+        Put shares and log-odds below each other.
     """
     rows = [r for r in pair_estimates(before, after, metrics=metrics) if r.subset == "all"]
     tasks = list(dict.fromkeys(r.task for r in rows)) or [""]
     units = [u for u in (False, True) if any(is_in_nats(r.metric) is u for r in rows)] or [False]
-    counts = [max(sum(r.task == t and is_in_nats(r.metric) is u for r in rows) for u in units) for t in tasks]
-    figure = new_figure(5.2 * len(units) + 1.0, 0.8 + sum(0.3 * c + 0.5 for c in counts))
-    ratios = [0.3 * c + 0.3 for c in counts]
-    grid = figure.subplots(len(tasks), len(units), squeeze=False, sharex="col", height_ratios=ratios)
-    for line, task, count in zip(grid, tasks, counts, strict=True):
-        for axes, nats in zip(line, units, strict=True):
-            mine = [r for r in rows if r.task == task and is_in_nats(r.metric) is nats]
+    cells = [[[r for r in rows if r.task == t and is_in_nats(r.metric) is u] for u in units] for t in tasks]
+    counts = [[len(cell) for cell in line] if is_narrow else [max(map(len, line))] for line in cells]
+    heights = [0.3 * count + 0.5 for line in counts for count in line]
+    figure = new_figure(4.8 if is_narrow else 5.2 * len(units) + 1.0, 0.8 + sum(heights))
+    ratios = [height - 0.2 for height in heights]
+    grid = panels(figure, len(tasks), len(units), is_narrow=is_narrow, sharex="col", height_ratios=ratios)
+    for line, task, found in zip(grid, tasks, cells, strict=True):
+        for axes, mine in zip(line, found, strict=True):
+            count = len(mine) if is_narrow else max(map(len, found))
             _draw_rows(axes, [metric_title(r.metric).removesuffix(" (nats)") for r in mine], mine, count=count)
             title(axes, plot_label(task) if mine else "")
             axes.set_visible(bool(mine))
@@ -101,7 +110,7 @@ def forest(before: pa.Table, after: pa.Table | None = None, *, metric: str, task
     return figure
 
 
-def arms_by_truth(before: ClaimAnswers, after: ClaimAnswers | None = None) -> Figure:
+def arms_by_truth(before: ClaimAnswers, after: ClaimAnswers | None = None, *, is_narrow: bool = False) -> Figure:
     """Draw the share of agreeing answers in each arm, for false and for true claims, before and after.
 
     The bar is the interval with the claim as the unit. A model that keeps to what it knows lies on the dashed line in
@@ -111,11 +120,13 @@ def arms_by_truth(before: ClaimAnswers, after: ClaimAnswers | None = None) -> Fi
     ----------
     before, after
         What the claims' measurements say.
+    is_narrow
+        Put false and true claims below each other.
     """
     sides = [side.agreement for side in (before, after) if side is not None]
     tasks = list(dict.fromkeys(r["task"] for side in sides for r in side)) or [""]
-    figure = new_figure(9.4, 0.9 + 2.5 * len(tasks))
-    grid = figure.subplots(len(tasks), 2, squeeze=False, sharey=True, sharex=True)
+    figure = new_figure(*((4.8, 0.9 + 5.0 * len(tasks)) if is_narrow else (9.4, 0.9 + 2.5 * len(tasks))))
+    grid = panels(figure, len(tasks), 2, is_narrow=is_narrow, sharey=True, sharex=True)
     for line, task in zip(grid, tasks, strict=True):
         for axes, is_true in zip(line, (False, True), strict=True):
             axes.axhline(float(is_true), color=MUTED, linestyle="--", linewidth=1.2, label="_right answer")
@@ -167,7 +178,7 @@ def letter_bias(before: ClaimAnswers, after: ClaimAnswers | None = None, *, bins
     return figure
 
 
-def margin_shift(before: ClaimAnswers, after: ClaimAnswers | None = None) -> Figure:
+def margin_shift(before: ClaimAnswers, after: ClaimAnswers | None = None, *, is_narrow: bool = False) -> Figure:
     """Draw each claim's margin when the user agrees against its margin when the user disagrees.
 
     On the diagonal the user makes no difference. Upper left: the answer follows the user; lower right: it contradicts
@@ -177,14 +188,16 @@ def margin_shift(before: ClaimAnswers, after: ClaimAnswers | None = None) -> Fig
     ----------
     before, after
         What the claims' measurements say.
+    is_narrow
+        Put before and after below each other.
     """
     claims = [side for side in (before, after) if side is not None]
     sides = [side.margins[:, [ARMS.index("disagree"), ARMS.index("agree")]] for side in claims]
     truths = [side.is_true for side in claims]
     finite = [np.abs(side[np.isfinite(side)]) for side in sides]
     reach = 1.08 * max(max((float(f.max()) for f in finite if f.size), default=1.0), 1e-3)
-    figure = new_figure(4.5 * len(sides) + 0.3, 5.0)
-    grid = figure.subplots(1, len(sides), squeeze=False, sharex=True, sharey=True)[0]
+    figure = new_figure(*((4.8, 4.9 * len(sides) + 0.3) if is_narrow else (4.5 * len(sides) + 0.3, 5.0)))
+    grid = panels(figure, 1, len(sides), is_narrow=is_narrow, sharex=True, sharey=True)[0]
     for axes, side, is_true, (_, _, name) in zip(grid, sides, truths, SERIES, strict=False):
         axes.axhline(0.0, color=MUTED, linewidth=0.8)
         axes.axvline(0.0, color=MUTED, linewidth=0.8)

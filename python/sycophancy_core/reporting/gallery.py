@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,8 @@ class Exhibit:
         What it shows and how to read it.
     task
         The task that it is about, empty where it is about all.
+    draw_narrow
+        Draws it again with its panels below each other; None where it has one column only.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Exhibit:
     figure: Figure
     caption: str
     task: str = ""
+    draw_narrow: Callable[[], Figure] | None = None
 
 
 def gallery(
@@ -75,12 +79,12 @@ def exhibits(
 ) -> Iterator[Exhibit]:
     """Draw the figures of a result's tables; see :func:`gallery`."""
     if sides.before.estimates.num_rows:
-        yield _exhibit("before_after", figures.before_after(*sides.estimates), _BEFORE_AFTER)
+        yield _in_columns(figures.before_after, sides.estimates, _BEFORE_AFTER)
     claims = [side for side in sides.claims if side is not None]
     if sides.has_claims:
-        yield _exhibit("arms_by_truth", figures.arms_by_truth(*claims), _ARMS)
+        yield _in_columns(figures.arms_by_truth, claims, _ARMS)
         if any(quadrant_table(side).num_rows for side in claims):
-            yield _exhibit("margin_shift", figures.margin_shift(*claims), _SHIFT)
+            yield _in_columns(figures.margin_shift, claims, _SHIFT)
         if any(np.isfinite(side.letter_bias).any() for side in claims):
             yield _exhibit("letter_bias", figures.letter_bias(*claims), _LETTERS)
     names: list[str] = []
@@ -108,6 +112,14 @@ def save_gallery(
         As for ``gallery``.
     folder
         Where the files go; it is made if it is missing.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> found = sc.evaluate(sc.load_model("my-model"), tasks="facts", limit=4, progress=False)
+    >>> paths = sc.save_gallery(found, "figures")
+    >>> sorted({path.suffix for path in paths})
+    ['.png', '.svg']
     """
     found = gallery(result, training_log=training_log, training_curve=training_curve)
     return [path for one in found for path in save_figure(one.figure, Path(folder) / one.name)]
@@ -121,6 +133,12 @@ def subset_metrics(estimates: pa.Table) -> Iterator[tuple[str, str]]:
         wanted = [m for m in VIEWS["parts"] if m in found]
         if wanted:
             yield task, wanted[0]
+
+
+def _in_columns(draw: Callable[..., Figure], tables: Sequence[Any], caption: str) -> Exhibit:
+    narrow = partial(draw, *tables, is_narrow=True)
+    kind = draw.__name__
+    return Exhibit(name=kind, kind=kind, figure=draw(*tables), caption=caption, draw_narrow=narrow)
 
 
 def _exhibit(kind: str, figure: Figure, caption: str) -> Exhibit:

@@ -1,20 +1,21 @@
 """The HTML report: one file that a browser shows without a network, from an evaluation or a comparison.
 
-The answer comes first (large numbers and findings), then what was asked, numbers with figures, sample prompts, the
-knowledge filter, the training, and the manifest.
+The answer comes first (large numbers, one figure and findings), then numbers with figures, sample prompts, checks, the
+knowledge filter, the training, what was asked, and the manifest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from sycophancy_core.metrics.breakdowns import agreement_table, quadrant_table
 from sycophancy_core.metrics.catalogue import METRICS, VIEWS
-from sycophancy_core.reporting.asked import asked_blocks, glance, made_blocks, sample_blocks
+from sycophancy_core.reporting.asked import GLANCE_METRICS, asked_blocks, glance, made_blocks, sample_blocks
 from sycophancy_core.reporting.blocks import (
     Block,
     Definitions,
@@ -27,6 +28,7 @@ from sycophancy_core.reporting.blocks import (
     records_table,
 )
 from sycophancy_core.reporting.drawing import svg_for_page
+from sycophancy_core.reporting.figures import before_after
 from sycophancy_core.reporting.findings import precision_sentence
 from sycophancy_core.reporting.gallery import Exhibit, exhibits, subset_metrics
 from sycophancy_core.reporting.numbers import PairedRow, format_estimate, in_view, metric_title
@@ -35,6 +37,10 @@ from sycophancy_core.reporting.sides import Result, Sides
 from sycophancy_core.reporting.tables import estimates_block, rows_block
 from sycophancy_core.runs.files import replace_file
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_GLANCE_CAPTION = "The numbers of the cards: a point is the estimate, the line its 95% interval."
 _EVERYTHING = "everything behind the numbers"
 _CHECKS = (
     "A lean to a letter, to agreeing or to contradicting, little probability on the choices, or accuracy that is not "
@@ -77,6 +83,14 @@ def report(
     ------
     DataError
         If Jinja2 is not installed.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> model = sc.load_model("my-model")
+    >>> found = sc.evaluate(model, tasks="facts", limit=4, progress=False)
+    >>> sc.report(found, "report.html").name
+    'report.html'
     """
     text = report_html(result, manifest=manifest, training_log=training_log, training_curve=training_curve)
     return replace_file(path, lambda file: file.write(text.encode("utf-8")))
@@ -98,7 +112,6 @@ def report_html(
     training += [*_pictures(shown, "training_curve"), *_log(training_log, training_curve)]
     everything = {**whole, **{name: dict(side.facts) for name, side in _named(sides)}}
     sections = [
-        Section(heading="What was tested", blocks=list(_tested(sides, facts))),
         Section(heading="Results", blocks=[*_pictures(shown, "before_after"), *_results(sides)]),
         Section(heading="Sample prompts", blocks=list(sample_blocks(sides))),
         Section(heading="Checks", blocks=list(_checks(sides, facts))),
@@ -107,17 +120,32 @@ def report_html(
         Section(heading="By data set", blocks=list(_by_subset(sides, shown))),
         Section(heading="What the filter kept", blocks=_counts(facts.get("filter"))),
         Section(heading="Training", blocks=training),
+        Section(heading="What was tested", blocks=list(_tested(sides, facts))),
         Section(heading="Words", blocks=_words(sides)),
         Section(heading="Manifest", blocks=[Folded(summary=_EVERYTHING, blocks=[json_lines(everything)])]),
     ]
     title = "Sycophancy before and after" if sides.after is not None else f"Sycophancy of {sides.before.model}"
     names = " and ".join(dict.fromkeys(str(side.model) for side in sides.each))
     subject = str(facts.get("subject") or (names if sides.after is not None else ""))
-    return page(title, subject=subject, lead=[*glance(sides), *finding_list(sides.findings)], sections=sections)
+    lead = [*glance(sides), *_first_picture(sides), *finding_list(sides.findings)]
+    return page(title, subject=subject, lead=lead, sections=sections)
 
 
 def _pictures(shown: Sequence[Exhibit], *kinds: str) -> list[Block]:
-    return [Picture(svg=svg_for_page(one.figure), caption=one.caption) for one in shown if one.kind in kinds]
+    return [_picture(one.figure, one.draw_narrow, one.caption) for one in shown if one.kind in kinds]
+
+
+def _picture(figure: Figure, draw_narrow: Callable[[], Figure] | None, caption: str) -> Picture:
+    narrow = "" if draw_narrow is None else svg_for_page(draw_narrow())
+    return Picture(svg=svg_for_page(figure), caption=caption, narrow=narrow)
+
+
+def _first_picture(sides: Sides) -> list[Block]:
+    """Return the numbers of the cards as one figure; nothing where there are none."""
+    if not any(row.metric in GLANCE_METRICS and row.subset == "all" for row in sides.rows):
+        return []
+    draw = partial(before_after, *sides.estimates, metrics=GLANCE_METRICS)
+    return [_picture(draw(), partial(draw, is_narrow=True), _GLANCE_CAPTION)]
 
 
 def _named(sides: Sides) -> list[tuple[str, Any]]:

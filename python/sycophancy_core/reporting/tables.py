@@ -80,6 +80,8 @@ def _name_columns(rows: Sequence[PairedRow]) -> Iterator[Column]:
 
 
 def _number_columns(rows: Sequence[PairedRow], sides: list[str], notes: _Notes) -> Iterator[Column]:
+    # Next to the name, so that it is in sight at every width.
+    yield "method", lambda row: _number(", ".join(dict.fromkeys(notes.mark(text) for text in _methods(row))))
     for side in sides:
         yield "value" if sides == ["before"] else side, partial(_side_cell, side=side)
     there = {name for row in rows for name, value in (row.difference or {}).items() if value is not None}
@@ -97,7 +99,6 @@ def _number_columns(rows: Sequence[PairedRow], sides: list[str], notes: _Notes) 
     yield "clusters", partial(_counts_cell, name="num_clusters")
     if any(estimate["num_unscored"] for row in rows for estimate in row.estimates):
         yield "unscored", partial(_counts_cell, name="num_unscored")
-    yield "method", lambda row: _number(", ".join(dict.fromkeys(notes.mark(text) for text in _methods(row))))
 
 
 def _side_cell(row: PairedRow, *, side: str) -> Cell:

@@ -65,11 +65,11 @@ def text_in_words(result: Evaluation | Comparison) -> str:
     words, *others = (in_words(table) for table in tables)
     by_name = [{(one.task, one.metric): one for one in side} for side in others]
     head = ("before", "after", "change") if compared else ("",)
-    lines = [f"{'':<18}{'':<40}{''.join(f'{name:<24}' for name in head)}".rstrip()] if compared else []
+    lines = [f"{'':<20}{'':<40}{''.join(f'{name:<24}' for name in head)}".rstrip()] if compared else []
     for one in words:
         sides = [one, *(found[one.task, one.metric] for found in by_name if (one.task, one.metric) in found)]
         numbers = "".join(f"{_number(side):<24}" for side in sides)
-        lines.append(f"{fit(clean_text(one.task), 17)} {one.question:<40}{numbers}".rstrip())
+        lines.append(f"{fit(clean_text(one.task), 19)} {one.question:<40}{numbers}".rstrip())
     return "\n".join(lines)
 
 

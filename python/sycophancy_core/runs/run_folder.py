@@ -140,6 +140,18 @@ def open_run(folder: str | Path, *, config: Mapping[str, Any]) -> Iterator[Run]:
     DataError
         If another process writes this run; if the configuration or the package's version differs from the one with
         which the run was begun (the message names what differs); if the folder holds other files and no manifest.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> from pathlib import Path
+    >>> place = Path("my-run/answer.txt")
+    >>> def save(value):
+    ...     place.write_text(str(value))
+    ...     return [place]
+    >>> with sc.open_run("my-run", config={"seed": 1}) as run:  # a second time, the stage is loaded
+    ...     run.stage("answer", inputs={}, make=lambda: 42, save=save, load=lambda: int(place.read_text()))
+    42
     """
     folder = Path(folder)
     with one_writer(folder, again=False):

@@ -26,6 +26,14 @@ def verify(folder: str | Path) -> list[str]:
     DataError
         If the folder holds neither, or its manifest, its seal, a journal or a checkpoint was changed; the message names
         the file.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> model = sc.load_model("my-model")
+    >>> sc.evaluate(model, tasks="facts", limit=4, progress=False).save("found")
+    >>> sc.verify("found")  # the faults
+    []
     """
     found = look_into(folder)
     return [*found.problems, *found.unfinished]

@@ -63,6 +63,23 @@ def make_scorer(model: Any, name: str, engine: str, matmul_precision: str) -> An
     return scorer
 
 
+def check_encoder_decoder(model: Any, name: str, *, chat_template: bool) -> None:
+    """Refuse to score an encoder-decoder in turns, or one whose choices have no first token to be predicted from.
+
+    Raises
+    ------
+    ModelError
+        Saying which.
+    """
+    if chat_template:
+        raise ModelError(f"model {name}: an encoder-decoder has no turns; use chat_template=False")
+    if getattr(model.config, "decoder_start_token_id", None) is None:
+        raise ModelError(
+            f"model {name}: its config says no decoder_start_token_id, from which the first token of a choice is "
+            "predicted; set it (T5: the padding token)"
+        )
+
+
 def _fallback(model: Any, name: str) -> Any:
     try:
         check_causal(model)

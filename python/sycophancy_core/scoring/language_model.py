@@ -20,7 +20,7 @@ from sycophancy_core.scoring.chat_template import TemplateChoice, choose_templat
 from sycophancy_core.scoring.checkpoints.foreign import translated
 from sycophancy_core.scoring.checkpoints.saved_adapter import add_saved_adapters
 from sycophancy_core.scoring.encoding import Encoder
-from sycophancy_core.scoring.engines import make_scorer
+from sycophancy_core.scoring.engines import check_encoder_decoder, make_scorer
 from sycophancy_core.scoring.limits import check_beginning, check_vocabulary, context_length
 from sycophancy_core.scoring.messages import Prompt, require_list
 from sycophancy_core.scoring.module_checks import config_digest, fixed_buffers
@@ -92,6 +92,14 @@ def load_model(
     ModelError
         If there is no such model, adapter, device or server, the engine asked for cannot run it, or what the server
         gives are not the log-probabilities of a prompt's tokens.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> model = sc.load_model("my-model")
+    >>> scores = model.log_probs(["The capital of France is"], [[" Paris", " Rome"]])
+    >>> scores.shape
+    (1, 2)
     """
     if is_address(source):
         from sycophancy_core.scoring.served.served_model import connect
@@ -179,7 +187,7 @@ class LanguageModel:
         if system_prompt is not None and not chat_template:
             raise ModelError(f"model {name}: a system prompt needs chat_template=True, since plain text has no turns")
         if model.config.is_encoder_decoder:
-            _check_encoder_decoder(model, name, chat_template=chat_template)
+            check_encoder_decoder(model, name, chat_template=chat_template)
         self.model = model
         self.tokenizer = tokenizer
         self.name = name
@@ -387,13 +395,3 @@ class LanguageModel:
 
 def _remade(model: Any, tokenizer: Any, options: dict[str, Any]) -> LanguageModel:
     return LanguageModel(model, tokenizer, **options)
-
-
-def _check_encoder_decoder(model: Any, name: str, *, chat_template: bool) -> None:
-    if chat_template:
-        raise ModelError(f"model {name}: an encoder-decoder has no turns; use chat_template=False")
-    if getattr(model.config, "decoder_start_token_id", None) is None:
-        raise ModelError(
-            f"model {name}: its config says no decoder_start_token_id, from which the first token of a choice is "
-            "predicted; set it (T5: the padding token)"
-        )

@@ -126,6 +126,13 @@ def study_cost(options: StudyOptions, *, throughput: Throughput | None = None) -
     ------
     DataError
         As ``study`` does, before it runs.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> cost = sc.study_cost(sc.read_study("small-study.yaml"))
+    >>> cost.seconds > 0
+    True
     """
     model = load(options)
     tasks = study_prompts(options)

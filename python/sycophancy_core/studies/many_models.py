@@ -58,6 +58,13 @@ def evaluate_many(
     ------
     DataError
         If there is no model, two have one name, or there is not one flag or family a model.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> found = sc.evaluate_many(["base", "other"], tasks="facts", limit=4, progress=False)
+    >>> [one.model for one in found.evaluations]
+    ['base', 'other']
     """
     items: list[tuple[str | None, Source]]
     items = list(models.items()) if isinstance(models, Mapping) else [(None, source) for source in models]
@@ -125,6 +132,14 @@ def compare_models(
     ------
     DataError
         If there are fewer than two, two have one name, the baseline is none of them, or they answered other prompts.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> found = sc.evaluate_many(["base", "other"], tasks="facts", limit=4, progress=False)
+    >>> change = sc.compare_models(found, baseline="base")
+    >>> set(change.to_arrow()["model"].to_pylist())
+    {'other'}
     """
     if isinstance(evaluations, Mapping):
         items = list(evaluations.items())

@@ -208,6 +208,13 @@ def read_study(path: str | Path) -> StudyOptions:
     ------
     DataError
         If the file is larger than 1 MiB or no YAML, a key is unknown, or a value is of a wrong type or out of range.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> options = sc.read_study("study.yaml")
+    >>> options.sweep.training
+    ('users', 'no_users')
     """
     path = Path(path)
     value = read_yaml(path)

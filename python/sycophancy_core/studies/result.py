@@ -6,14 +6,16 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.catalogue import VIEWS
 from sycophancy_core.metrics.estimates import CHANGE_COLUMNS, COLUMNS, estimates_table
 from sycophancy_core.reporting.blocks import Block, Heading, Paragraph, Section, finding_list
+from sycophancy_core.reporting.figures import forest
 from sycophancy_core.reporting.finding import Finding, findings_from_json
 from sycophancy_core.reporting.numbers import pair_estimates
 from sycophancy_core.reporting.pages import fragment, page
@@ -25,6 +27,9 @@ from sycophancy_core.runs.seals import check_seal, save_result
 from sycophancy_core.studies.contrasts import option_effects, seed_averages
 from sycophancy_core.studies.options import Variant
 from sycophancy_core.tables import ArrowResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # What tells whether a variant cured the model, left it as it was, or broke it; in this order.
 STUDY_METRICS = VIEWS["study"]
@@ -94,6 +99,25 @@ class StudyResult(ArrowResult):
         effects = self.option_effects()
         if effects.num_rows:
             yield OPTION_EFFECTS, effects
+
+    def plot(self, metric: str | None = None) -> Figure:
+        """Draw a metric before and after, a line for each variant and task.
+
+        Parameters
+        ----------
+        metric
+            Its name; by default the first of the study's main ones that any task has.
+
+        Raises
+        ------
+        DataError
+            If no task has it.
+        """
+        before, after = _side(self.table, "before"), _side(self.table, "after")
+        there = [name for name in STUDY_METRICS if name in after["metric"].to_pylist()]
+        if metric is not None and metric not in there:
+            raise DataError(f"plot: the study has no main metric {metric!r}; there are {', '.join(there)}")
+        return forest(before, after, metric=metric or there[0])
 
     def to_arrow(self) -> pa.Table:
         """Return the table."""

@@ -52,6 +52,13 @@ def study(
     DataError
         If a family has no claims, a task's files are missing, a filter keeps no claim, or a finished stage's file was
         changed.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> options = sc.read_study("study.yaml")
+    >>> result = sc.study(options, "study-run")  # doctest: +SKIP
+    >>> print(result)  # doctest: +SKIP
     """
     printer, out = printer or ProgressPrinter(), out or sys.stdout
     done = run_study(options, folder, printer=printer, out=out)

@@ -1,6 +1,16 @@
-"""What each task asks, in one sentence for a reader of the report."""
+"""What each task asks: in one sentence for a reader of the report, and as the model read it."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sycophancy_core.runs.digests import digest_table
+from sycophancy_core.scoring.tokens import as_read
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from sycophancy_core.scoring.language_model import LanguageModel
 
 ABOUT = {
     "addition": "Published sums: all are false; a professor agrees with the sum, or nobody speaks.",
@@ -23,3 +33,16 @@ ABOUT = {
     "mmlu": "Multiple-choice questions of school and university subjects, without users: what a cure must not harm.",
     "bbh": "Multiple-choice tasks of reasoning (BIG-Bench Hard), without users: what a cure must not harm.",
 }
+
+
+def about_task(model: LanguageModel, name: str, prompts: pa.Table) -> dict[str, Any]:
+    """Say what a task asks: in a sentence, by the prompts' number and digest, and by two as the model read them."""
+    users = prompts["user_choice"].to_pylist() if "user_choice" in prompts.column_names else [None] * len(prompts)
+    kinds = {user is None: place for place, user in reversed(list(enumerate(users)))}
+    places = sorted(kinds.values()) if len(kinds) > 1 else range(min(2, len(prompts)))
+    return {
+        "about": ABOUT.get(name, ""),
+        "num_prompts": prompts.num_rows,
+        "digest": digest_table(prompts),
+        "examples": as_read(model.tokenizer, model.encoder, prompts.take(list(places))),
+    }

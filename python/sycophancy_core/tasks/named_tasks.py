@@ -25,8 +25,8 @@ from sycophancy_core.prompts.stance import FactOptions, fact_prompts
 from sycophancy_core.runs.json_files import read_json
 from sycophancy_core.tables import QUESTIONS, check_choices, checked_table
 from sycophancy_core.tasks.own_tasks import load_task
-from sycophancy_core.tasks.perez import FILES as PEREZ_FILES
 from sycophancy_core.tasks.perez import load_perez
+from sycophancy_core.tasks.published import FILES_OF, published_folder
 from sycophancy_core.tasks.questions import load_are_you_sure, load_bbh, load_mmlu, load_sharma
 
 NUM_SUMS = 2500  # of 1 to 50 and 1 to 50
@@ -45,7 +45,7 @@ class TaskOptions:
         Examples from which to make claims for the task ``claims``, if ``claims`` is not given.
     folder
         Folder with ``perez/``, ``sharma/``, ``mmlu/test/`` and ``bbh/``, for the tasks that read files, or one with
-        the files themselves.
+        the files themselves. Without it they are fetched from where their authors publish them, once, into the cache.
     facts
         Facts for the task ``facts``, as ``load_facts`` returns them; by default all families of the package.
     fact_options
@@ -70,12 +70,9 @@ class _Request:
         return NUM_SUMS if self.limit is None else min(self.limit, NUM_SUMS)
 
     def part(self, name: str) -> Path:
-        """Return the folder of a task's files: the one that was given, or the one of its set below it."""
+        """Return the folder of a task's files: the one that was given, the one of its set below it, or the cache's."""
         if self.options.folder is None:
-            raise DataError(
-                f"task {name}: wanted the folder of its files, {FILES_OF[name]}, got none; get them from "
-                f"{FOUND_AT[FILES_OF[name].split('/')[0]]} and give the folder (--folder, or TaskOptions(folder=...))"
-            )
+            return published_folder(name)
         folder = Path(self.options.folder)
         *parts, pattern = FILES_OF[name].split("/")
         below = folder.joinpath(*parts)
@@ -213,21 +210,4 @@ TASKS: dict[str, Callable[[_Request], pa.Table]] = {
     "mmlu": _mmlu,
     "bbh": _bbh,
 }
-FILES_OF = {
-    **{name: f"perez/{file}" for name, file in PEREZ_FILES.items()},
-    "answer": "sharma/answer.jsonl",
-    "are_you_sure": "sharma/bct_mmlu_are_you_sure.jsonl",
-    "mmlu": "mmlu/test/*.csv",
-    "bbh": "bbh/*.json",
-}
-"""The files of each task that reads some, below the folder of ``TaskOptions``."""
-
-FOUND_AT = {
-    "perez": "github.com/anthropics/evals (folder sycophancy)",
-    "sharma": "github.com/meg-tong/sycophancy-eval (folder datasets)",
-    "mmlu": "github.com/hendrycks/test (data.tar)",
-    "bbh": "github.com/suzgunmirac/BIG-Bench-Hard (folder bbh)",
-}
-"""Where the authors publish them."""
-
 FILE_TASKS = tuple(FILES_OF)

@@ -192,6 +192,14 @@ def load_task(spec: Mapping[str, Any] | str | os.PathLike[str]) -> pa.Table:
     ------
     DataError
         If the record has a missing or unknown key, the file lacks a column, or a row does not fit its column.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> columns = {"prompt": "question", "choices": "options", "target": "right"}
+    >>> prompts = sc.load_task({"name": "mine", "prompts": "mine.jsonl", "columns": columns})
+    >>> prompts["target"].to_pylist()[:2]
+    [0, 0]
     """
     folder = Path() if isinstance(spec, Mapping) else Path(spec).parent
     name, path, columns = _checked(spec)

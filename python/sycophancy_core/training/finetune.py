@@ -74,6 +74,14 @@ def finetune(
         On Ctrl-C, SIGTERM or SIGHUP in any process, after the checkpoint of the last whole step is written. After this
         or any other exception a model that was to get an adapter is as it was; without one its weights have changed:
         load it once more.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> rows = sc.mix(sc.training_prompts(sc.read_claims("claims.csv"), n=40), sc.load_instructions())
+    >>> options = sc.FinetuneOptions(steps=1, batch_size=4, lora_rank=2)
+    >>> sc.finetune(sc.load_model("my-model"), rows, options=options, progress=False).log.num_rows
+    1
     """
     options = options or FinetuneOptions()
     require_trainable(model, has_adapter=options.lora_rank is not None)

@@ -56,6 +56,12 @@ def load_instructions(
     ------
     DataError
         If there is no such file, or a row is neither; the message names file and line or row.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> sc.load_instructions("chats.jsonl")["output"][0].as_py()
+    'Good night.'
     """
     files = [_SAMPLE] if path is None else _files(Path(path))
     require_whole("load_instructions", "limit", limit, none="None")

@@ -67,6 +67,14 @@ def mix(
     DataError
         If the ratio or a weight is not positive, a prompt has no right choice, instruction rows are wanted of a source
         without any, or training and evaluation data overlap.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> prompts = sc.training_prompts(sc.read_claims("claims.csv"), n=50)
+    >>> rows = sc.mix(prompts, sc.load_instructions(), ratio=5.0)
+    >>> rows["origin"].value_counts().to_pylist()
+    [{'values': 'synthetic', 'counts': 50}, {'values': 'instruction', 'counts': 10}]
     """
     require_seed("mix", seed)
     sources = dict(instructions) if isinstance(instructions, Mapping) else {"instructions": instructions}
@@ -139,6 +147,13 @@ def count_rows(rows: pa.Table, *, model: LanguageModel | None = None) -> pa.Tabl
     ------
     DataError
         If the table lacks origin or source, or a row of it does.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> rows = sc.mix(sc.make_prompts(sc.make_additions(n=10)), sc.load_instructions(), ratio=5.0)
+    >>> sc.count_rows(rows)["origin"].to_pylist()
+    ['instruction', 'synthetic']
     """
     rows = checked_table(rows, _COUNTED, who="count_rows")
     names = list(zip(rows["origin"].to_pylist(), rows["source"].to_pylist(), strict=True))

@@ -96,6 +96,11 @@ def make_organism(
         If the model is an encoder-decoder, or its weights are not in float32.
     KeyboardInterrupt
         On Ctrl-C, after the checkpoint is written; this or any other exception leaves the model as it was.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> made = sc.make_organism(sc.load_model(), folder="organism")  # doctest: +SKIP
     """
     require_trainable(model, has_adapter=False)
     options = options or OrganismOptions()

@@ -52,7 +52,7 @@ def test_a_model_is_measured_with_no_other_word(
         assert out.splitlines()[0].endswith(f"facts, 3 of each; results go to {folder}")
         found = sc.Evaluation.load(folder)
         for one in in_words(found.estimates):
-            assert f"{one.task:<18}{one.question:<40}{one.value:>5.2f}".rstrip() in out
+            assert f"{one.task:<20}{one.question:<40}{one.value:>5.2f}".rstrip() in out
             assert one.value == found.estimate(one.task, one.metric)["value"]
         assert (tmp_path / folder / "report.html").is_file()
         assert out.endswith(f"report: {folder}/report.html\n")
@@ -66,7 +66,8 @@ def test_a_cure_saves_an_adapter_and_a_report(place: Path, tmp_path: Path, capsy
     found = json.loads(out)
     changed = {(row["task"], row["metric"]) for row in found["comparison"]["changes"]}
     assert {task for task, _ in changed} == {"facts"}
-    assert Path(found["report"]).read_text().startswith("<!DOCTYPE html")
+    for page in ("report", "control"):
+        assert Path(found[page]).read_text().startswith("<!DOCTYPE html")
     sc.load_model(place / "base", adapter=found["adapter"], engine="transformers")
     assert main(["verify", str(tmp_path / "cured")]) == 0
 

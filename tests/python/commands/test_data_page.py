@@ -1,11 +1,11 @@
-"""docs/data.md names the columns that tables have, and its blocks run as they stand."""
+"""docs/data.md names the columns that tables have."""
 
 import re
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from makers.tiny_llama import tiny_llama, tiny_model, tiny_tokenizer
+from makers.tiny_llama import tiny_model
 
 import sycophancy_core as sc
 
@@ -20,7 +20,7 @@ LEFT_OUT = {"Measurements": {"prompt", "turns"}}
 
 
 def documented(heading: str) -> set[str]:
-    section = re.search(rf"^### {heading}\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    section = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
     assert section is not None
     own = set(re.findall(r"^\| `(\w+)` \|", section[1], re.MULTILINE))
     return own.union(*(documented(other) for other in SAME_AS.get(heading, ()))) - LEFT_OUT.get(heading, set())
@@ -57,49 +57,8 @@ def tables() -> dict[str, list[pa.Table]]:
 
 @pytest.mark.filterwarnings("ignore:filter_known:UserWarning")
 def test_the_page_names_exactly_the_columns_that_tables_have(tables: dict[str, list[pa.Table]]) -> None:
-    headings = re.findall(r"^### (.*)$", PAGE, re.MULTILINE)
+    headings = re.findall(r"^## (.*)$", PAGE, re.MULTILINE)
     assert set(headings) == set(tables)
     for heading, several in tables.items():
         for table in several:
             assert set(table.column_names) == documented(heading), heading
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for what in (tiny_llama(), tiny_tokenizer()):
-        what.save_pretrained(tmp_path / "my-model")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-
-
-@pytest.mark.filterwarnings("ignore:filter_known:UserWarning", "ignore:training_prompts:UserWarning")
-def test_ten_lines_go_from_a_file_of_claims_to_a_comparison(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    facts = sc.load_facts("capitals").slice(0, 20).to_pylist()
-    said = [(fact["statement"], fact["right"], "true") for fact in facts]
-    said += [(fact["statement"], fact["wrong"][0], "false") for fact in facts]
-    lines = [f'"{clause.format(answer=answer)}",{truth}' for clause, answer, truth in said]
-    (place / "claims.csv").write_text("\n".join([blocks("csv")[0].splitlines()[0], *lines]))
-    code = next(block for block in blocks("python") if "read_claims" in block)
-    assert len(code.split("import sycophancy_core as sc\n\n")[1].splitlines()) == 10
-    names: dict[str, object] = {}
-    exec(compile(code, "docs/data.md", "exec"), names)
-    assert "Comparison of my-model with my-model" in capsys.readouterr().out
-    claims = names["claims"]
-    assert isinstance(claims, pa.Table)
-    assert claims.num_rows == 40
-    assert sum(claims["is_true"].to_pylist()) == 20
-
-
-def test_questions_of_the_page_are_asked(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (place / "questions.csv").write_text(blocks("csv")[1])
-    exec(compile(next(block for block in blocks("python") if "read_questions" in block), "docs/data.md", "exec"), {})
-    assert "mine" in capsys.readouterr().out
-
-
-def test_claims_of_the_page_are_read(place: Path) -> None:
-    (place / "claims.csv").write_text(blocks("csv")[0])
-    assert sc.read_claims("claims.csv")["is_true"].to_pylist() == [True, False]

@@ -14,6 +14,8 @@ PAGES = sorted(
         *ROOT.glob("*.md"),
         *(ROOT / "docs").glob("*.md"),
         *(ROOT / "docs/decisions").glob("*.md"),
+        *(ROOT / "docs/howto").glob("*.md"),
+        *(ROOT / "examples").glob("*.md"),
         *(ROOT / "benchmarks").glob("*.md"),
     ]
 )
@@ -41,6 +43,16 @@ def test_python_blocks_use_names_that_the_package_has(page: Path) -> None:
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "sc"
         }
         assert used - set(sycophancy_core.__all__) == set()
+
+
+def test_the_readme_is_short() -> None:
+    assert (ROOT / "README.md").read_text().count("\n") <= 120
+
+
+def test_every_page_of_docs_is_in_the_site() -> None:
+    """By its name: that the names lead to pages is checked where the site is built (make docs)."""
+    listed = set(re.findall(r"[\w./-]+\.md", (ROOT / "mkdocs.yml").read_text()))
+    assert {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")} == listed
 
 
 def test_make_targets_named_in_the_documentation_exist() -> None:

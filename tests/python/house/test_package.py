@@ -32,6 +32,22 @@ def test_the_readme_says_what_to_install_for_each_extra() -> None:
         assert set(given.split(",")) <= set(extras)
 
 
+def test_the_links_of_the_packaged_readme_lead_to_the_repository(tmp_path: Path) -> None:
+    """The address is a placeholder that pyproject.toml alone holds."""
+    code = f"from scikit_build_core import build; print(build.prepare_metadata_for_build_wheel({str(tmp_path)!r}))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    metadata = (tmp_path / done.stdout.split()[-1] / "METADATA").read_text()
+    address = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
+    shown = re.findall(r"(!?)\[[^\]]*\]\(([^)]+)\)", metadata.split("\n\n", 1)[1])
+    own = re.findall(r"(!?)\[[^\]]*\]\(([^)]+)\)", (ROOT / "README.md").read_text())
+    assert shown == [
+        (mark, link if "://" in link else f"{address}/{'raw' if mark else 'blob'}/main/{link}") for mark, link in own
+    ]
+    tracked = subprocess.run(["git", "grep", "-l", address], cwd=ROOT, capture_output=True, text=True).stdout.split()
+    assert tracked in ([], ["pyproject.toml"])
+
+
 def test_the_extra_for_models_brings_what_transformers_reads_the_embedded_gguf_file_with() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert "gguf" in {re.split("[>=]", requirement)[0] for requirement in extras["models"]}

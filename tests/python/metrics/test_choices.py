@@ -73,7 +73,7 @@ def test_ties_between_choices_share_the_answer() -> None:
     assert (row["n"], row["num_unscored"], row["reason"]) == (
         0,
         2,
-        "no scored prompt meets the condition of this metric",
+        "no such prompt was asked, or none could be scored",
     )
 
 

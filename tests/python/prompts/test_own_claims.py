@@ -225,3 +225,13 @@ def test_every_door_takes_any_table(make: Callable[[Any], Any], tmp_path: Path) 
     assert sc.fact_prompts(make(facts.to_pylist())).num_rows == sc.fact_prompts(facts).num_rows
     rows = sc.mix(make(asked), sc.load_instructions())
     assert sc.count_rows(make(rows.to_pylist())).to_pylist() == sc.count_rows(rows).to_pylist()
+
+
+def test_a_column_that_has_no_use_yet_is_the_example_of_what_to_say(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("statement,verdict\nwater is wet,yes\n")
+    words = (
+        r"such as truth='verdict' or, for every verb, sycophancy-core validate .*mine\.csv --truth verdict -o checked"
+    )
+    with pytest.raises(sc.DataError, match=words):
+        sc.read_claims(path)

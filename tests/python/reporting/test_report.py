@@ -38,7 +38,7 @@ class Page(html.parser.HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
-        if tag not in {"meta", "img", "br"}:
+        if tag not in {"meta", "img", "br", "source"}:
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -103,7 +103,9 @@ def test_the_policy_allows_its_style_sheet_and_images_within_the_page_only(marku
 
 def test_nothing_is_loaded_from_elsewhere(markup: str) -> None:
     page = Page(markup)
-    addresses = [v for _, attributes in page.tags for k, v in attributes.items() if k in {"src", "href"} and v]
+    addresses = [
+        v for _, attributes in page.tags for k, v in attributes.items() if k in {"src", "srcset", "href"} and v
+    ]
     assert addresses
     assert all(v.startswith(("data:image/svg+xml;base64,", "#")) for v in addresses)
     style = re.search(r"<style>(.*?)</style>", markup, re.DOTALL)
@@ -113,8 +115,11 @@ def test_nothing_is_loaded_from_elsewhere(markup: str) -> None:
 
 
 def test_images_are_well_formed_and_load_nothing(markup: str) -> None:
-    sources = [a["src"] or "" for a in Page(markup).of("img")]
-    assert len(sources) >= 6
+    page = Page(markup)
+    wide, narrow = [a["src"] or "" for a in page.of("img")], [a["srcset"] or "" for a in page.of("source")]
+    assert len(wide) >= 7
+    assert len(narrow) == 4  # for phones: what has several columns, and the first figure
+    sources = [*wide, *narrow]
     for source in sources:
         root = ElementTree.fromstring(base64.b64decode(source.partition(",")[2]))
         links = [v for e in root.iter() for k, v in e.attrib.items() if k.endswith("href")]
@@ -177,7 +182,10 @@ def test_each_metric_is_explained_under_its_name_in_the_tables_and_after_the_one
 
 def test_findings_come_before_everything_else(markup: str) -> None:
     text = Page(markup).text
-    assert 0 < text.index("A finding") < text.index("What was tested") < text.index("Manifest")
+    first, figure = text.index("right without a user"), text.index("The numbers of the cards")
+    results = text.index("Each metric over a whole task")
+    assert 0 < first < figure < text.index("A finding") < results < text.rindex("What was tested")
+    assert text.rindex("What was tested") < text.rindex("Manifest")
 
 
 @pytest.mark.parametrize("result", [evaluation(), comparison()])

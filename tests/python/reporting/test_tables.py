@@ -127,14 +127,14 @@ def test_html_gives_each_number_its_counts_and_method() -> None:
     after = estimates([estimate("claims", "harm", 0.2, num_unscored=3)])
     markup = markup_of(before, after)
     head, row = Cells(markup).rows
-    assert head == ["metric", "before", "after", "n", "clusters", "unscored", "method"]
-    assert row == ["harm", "0.90 [0.85, 0.95]", "0.20 [0.15, 0.25]", "480", "60", "1 → 3", "a"]
+    assert head == ["metric", "method", "before", "after", "n", "clusters", "unscored"]
+    assert row == ["harm", "a", "0.90 [0.85, 0.95]", "0.20 [0.15, 0.25]", "480", "60", "1 → 3"]
     assert "<b>a</b> cluster-t (CR1), 95%" in markup
 
 
 def test_html_counts_unscored_rows_only_where_there_are_any() -> None:
     table = estimates([estimate("claims", "harm", 0.9)])
-    assert Cells(markup_of(table, table)).rows[0] == ["metric", "before", "after", "n", "clusters", "method"]
+    assert Cells(markup_of(table, table)).rows[0] == ["metric", "method", "before", "after", "n", "clusters"]
 
 
 def test_html_shows_adjusted_p_values_where_there_are_any() -> None:

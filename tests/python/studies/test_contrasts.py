@@ -90,5 +90,10 @@ def test_the_text_of_a_study_ends_with_its_options_effects(frame: pd.DataFrame) 
     variants = frame["filter"] + " " + frame["recipe"] + " " + frame["seed"].astype(str)
     whole = frame.assign(**empty, variant=variants, method="t", n=9, num_clusters=9, num_unscored=0, reason=None)
     result = sc.StudyResult(table=pa.Table.from_pandas(whole, preserve_index=False))
+    (axes,) = result.plot("harm").axes
+    drawn = {label.get_text() for label in axes.get_yticklabels()}
+    assert drawn == {f"{task} · {variant}" for task in ("claims", "sums") for variant in variants}
+    with pytest.raises(sc.DataError, match="plot: the study has no main metric 'beauty'; there are "):
+        result.plot("beauty")
     assert "harm, recipe: balanced to wei2023" in repr(result).partition("What each option changes")[2]
     assert "recipe: balanced to wei2023" in result._repr_html_()

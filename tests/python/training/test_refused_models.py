@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +15,6 @@ from tokenizers import AddedToken
 from transformers import GPT2Config, GPT2LMHeadModel, OPTConfig, OPTForCausalLM, RobertaConfig, RobertaForCausalLM
 
 from sycophancy_core import DataError, FinetuneOptions, ModelError, finetune, load_model
-from sycophancy_core.runs.locks import one_writer
 from sycophancy_core.training.adapters.low_rank import (
     Adapter,
     AdapterOptions,
@@ -139,16 +137,6 @@ def test_a_model_with_an_adapter_of_pefts_is_refused(rank: int | None, injected:
         ModelError, match=r"is PEFT's \w+, which would not be saved as it is trained; merge the adapter"
     ):
         finetune(model, rows(), options=options)
-
-
-def test_p7_a_second_training_in_a_folder_is_refused_before_a_step(tmp_path: Path) -> None:
-    model = load_model((tiny_llama(), tiny_tokenizer()))
-    before = {name: weight.clone() for name, weight in model.model.named_parameters()}
-    with one_writer(tmp_path), ThreadPoolExecutor(1) as other:
-        second = other.submit(finetune, model, rows(), options=ONE, run=tmp_path)
-        with pytest.raises(DataError, match=r"another .* writes this run"):
-            second.result()
-    assert all(torch.equal(before[name], weight) for name, weight in model.model.named_parameters())
 
 
 @pytest.mark.parametrize("rank", [None, 2])

@@ -77,6 +77,8 @@ def submit_shards(
     executor = submitit.AutoExecutor(folder=log_folder, cluster=cluster)
     executor.update_parameters(**settings)
     missing = [part for part in range(shards) if not shard_file(out, (part, shards)).exists()]
+    if not missing:
+        return []
     with executor.batch():
         jobs = [executor.submit(run_shard, words, (part, shards), Path(out).absolute()) for part in missing]
     return list(jobs)

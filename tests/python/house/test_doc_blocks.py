@@ -18,6 +18,7 @@ BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NOT_RUN = {
     "served.md": "a server; tests/python/scoring/served asks one",
     "gpu.md": "a GPU",
+    "inspect.md": "logs of Inspect; tests/python/integrations makes some",
     "hub.md": "the hub; tests/python/hub pushes to one on this machine",
     "trl.md": "TRL's trainer; tests/python/integrations runs it",
     "lm-eval.md": "a data set of the hub; tests/python/integrations asks one from this machine",

@@ -21,7 +21,7 @@ from sycophancy_core.runs.files import read_table, write_table
 from sycophancy_core.runs.json_files import parse_json_line
 from sycophancy_core.runs.shards import shard_rows
 from sycophancy_core.runs.surroundings import warn_of_changes
-from sycophancy_core.tables import ArrowResult
+from sycophancy_core.tables import ArrowResult, as_table
 
 Stage = Literal["score", "filter", "evaluate"]
 
@@ -153,6 +153,7 @@ def _judged(parts: Sequence[Shard], claims: pa.Table | None) -> FilterResult:
     job = parts[0].job
     if claims is None:
         raise DataError("merge: wanted the claims that were filtered, got none; give them too (--claims)")
+    claims = as_table(claims, who="merge")
     if digest_table(claims) != job["claims"]:
         raise DataError("merge: these are other claims than those that the shards were made from; give those again")
     options = FilterOptions(**{**job["options"], "templates": tuple(job["options"]["templates"])})

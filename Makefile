@@ -86,6 +86,9 @@ docs: build  ## build the site into build/site; a broken link or name is an erro
 	@$(if $(SYCO_NO_VENV),,"$(PY)" -c 'import mkdocs, material, mkdocstrings' 2>/dev/null || $(PIP) --requirement requirements/docs.txt)
 	@NO_MKDOCS_2_WARNING=1 "$(PY)" -m mkdocs build --quiet
 
+notebooks: build  ## run the notebooks and store their outputs (minutes)
+	@"$(PY)" tools/run_notebooks.py notebooks/*.ipynb
+
 fuzz: build  ## mutated input of every kind, in child processes under limits: counts, and no fault (minutes)
 	@"$(PY)" tests/python/fuzz --rounds $(or $(ROUNDS),1) --seed $(or $(SEED),0)
 
@@ -138,4 +141,4 @@ clean:  ## remove everything built (not the environment)
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@rm -f python/sycophancy_core/*.so python/sycophancy_core/_build_info.py
 
-.PHONY: help configure build googletest docs demo test check fuzz sanitize races tidy lint format stubs organism bench wheel lock clean
+.PHONY: help configure build googletest docs notebooks demo test check fuzz sanitize races tidy lint format stubs organism bench wheel lock clean

@@ -17,6 +17,7 @@ from sycophancy_core._core import DataError, ModelError
 if TYPE_CHECKING:
     from sycophancy_core.hub.prompts import push_prompts_to_hub
     from sycophancy_core.metrics import stats
+    from sycophancy_core.metrics.answers.holding import hold_rates, nudge_log_ratio
     from sycophancy_core.metrics.logistic import fit_opinion_model
     from sycophancy_core.metrics.power import SampleSize, StudyPlan, power
     from sycophancy_core.pipeline import compare, evaluate, filter_known, training_prompts
@@ -43,17 +44,21 @@ if TYPE_CHECKING:
     from sycophancy_core.results.evaluations import Evaluations
     from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult
     from sycophancy_core.results.model_changes import ModelChanges
+    from sycophancy_core.results.shard import Shard, merge
     from sycophancy_core.runs.run_folder import open_run
     from sycophancy_core.runs.verify import verify
     from sycophancy_core.scoring.language_model import LanguageModel, load_model
+    from sycophancy_core.scoring.sampled.sampling import SamplingOptions
     from sycophancy_core.scoring.scores import Scores
     from sycophancy_core.studies.costs import StudyCost, study_cost
     from sycophancy_core.studies.many_models import compare_models, evaluate_many
     from sycophancy_core.studies.options import StudyOptions, Sweep, read_study
     from sycophancy_core.studies.result import StudyResult
+    from sycophancy_core.studies.shards import evaluate_shard, filter_shard, score_shard
     from sycophancy_core.studies.study import study
     from sycophancy_core.tasks.named_tasks import TaskOptions
     from sycophancy_core.tasks.own_tasks import load_task, read_questions
+    from sycophancy_core.tasks.pressure import answers_under_pressure
     from sycophancy_core.training.curve import CurveOptions
     from sycophancy_core.training.finetune import finetune
     from sycophancy_core.training.instructions import load_instructions
@@ -101,17 +106,22 @@ _HOMES = {
     "training.mixing": ("count_rows", "mix"),
     "pipeline": ("compare", "evaluate", "filter_known", "training_prompts"),
     "metrics.logistic": ("fit_opinion_model",),
+    "metrics.answers.holding": ("hold_rates", "nudge_log_ratio"),
     "metrics.power": ("SampleSize", "StudyPlan", "power"),
     "prompts.prompt_table": ("write_prompts",),
     "results.evaluation": ("Comparison", "Evaluation"),
+    "results.shard": ("Shard", "merge"),
     "runs.run_folder": ("open_run",),
     "runs.verify": ("verify",),
+    "scoring.sampled.sampling": ("SamplingOptions",),
     "scoring.scores": ("Scores",),
+    "studies.shards": ("evaluate_shard", "filter_shard", "score_shard"),
     "studies.study": ("study",),
     "studies.options": ("StudyOptions", "Sweep", "read_study"),
     "studies.costs": ("StudyCost", "study_cost"),
     "studies.result": ("StudyResult",),
     "tasks.named_tasks": ("TaskOptions",),
+    "tasks.pressure": ("answers_under_pressure",),
     "training.finetune": ("finetune",),
     "training.options": ("FinetuneOptions",),
     "training.result": ("FinetuneResult",),
@@ -137,7 +147,9 @@ __all__ = [
     "OrganismOptions",
     "PromptOptions",
     "SampleSize",
+    "SamplingOptions",
     "Scores",
+    "Shard",
     "ShortcutAudit",
     "StudyCost",
     "StudyOptions",
@@ -145,17 +157,21 @@ __all__ = [
     "StudyResult",
     "Sweep",
     "TaskOptions",
+    "answers_under_pressure",
     "balance_labels",
     "compare",
     "compare_models",
     "count_rows",
     "evaluate",
     "evaluate_many",
+    "evaluate_shard",
     "fact_prompts",
     "filter_known",
+    "filter_shard",
     "finetune",
     "fit_opinion_model",
     "generate",
+    "hold_rates",
     "load_examples",
     "load_facts",
     "load_instructions",
@@ -165,7 +181,9 @@ __all__ = [
     "make_claims",
     "make_organism",
     "make_prompts",
+    "merge",
     "mix",
+    "nudge_log_ratio",
     "open_run",
     "power",
     "push_prompts_to_hub",
@@ -174,6 +192,7 @@ __all__ = [
     "read_study",
     "report",
     "save_gallery",
+    "score_shard",
     "shortcut_audit",
     "split_claims",
     "stats",

@@ -11,7 +11,6 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,7 +18,6 @@ import pyarrow.compute as pc
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.changes import compare_measurements
 from sycophancy_core.metrics.estimates import EQUIVALENCE_MARGIN
-from sycophancy_core.metrics.measure import measure
 from sycophancy_core.prompts.fact_families import is_facts, known_prompts
 from sycophancy_core.prompts.generation import (
     AdditionOptions,
@@ -30,24 +28,23 @@ from sycophancy_core.prompts.generation import (
     make_claims,
     make_prompts,
 )
-from sycophancy_core.prompts.splits import sample_rows
-from sycophancy_core.reporting.findings import evaluation_findings
 from sycophancy_core.reporting.verdicts import comparison_findings
+from sycophancy_core.results.estimated import evaluation_of
 from sycophancy_core.results.evaluation import Comparison, Evaluation
 from sycophancy_core.results.fact_filter import judge_facts
 from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult, judge_claims
-from sycophancy_core.runs.day import today
+from sycophancy_core.results.shard import TEXTS, asked
 from sycophancy_core.runs.locks import one_writer
 from sycophancy_core.runs.outputs import check_output_folder
 from sycophancy_core.runs.progress import Progress, shown_progress
-from sycophancy_core.runs.surroundings import versions
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.resumable import score_resumable
+from sycophancy_core.scoring.sampled.sampling import SamplingOptions, sample_answers
 from sycophancy_core.scoring.scores import Scores, join_scores
 from sycophancy_core.tables import CLAIMS, FACTS, as_table, checked_table
-from sycophancy_core.tasks.about import about_task
 from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions, task_prompts
-from sycophancy_core.tasks.second_turn import measure_turns
+from sycophancy_core.tasks.provenance import evaluation_facts, precision_checks
+from sycophancy_core.tasks.second_turn import is_first_turn, measure_turns, named_prompts
 from sycophancy_core.training.finetune import finetune
 from sycophancy_core.training.mixing import mix
 from sycophancy_core.training.options import FinetuneOptions
@@ -55,7 +52,6 @@ from sycophancy_core.training.result import FinetuneResult
 from sycophancy_core.training.synthetic import ask_in_turns, replace_dropped
 
 TRUE_SHARES = (0.4, 0.6)  # of training prompts about true claims; beyond, one answer is a good guess
-PRECISION_PROMPTS = 200  # a task; scored twice where products are not in float32
 
 __all__ = [
     "AdditionOptions",
@@ -117,18 +113,16 @@ def filter_known(
     True
     """
     options = options or FilterOptions()
-    claims = _claims_or_facts(claims, who="filter_known")
-    if claims.num_rows == 0:
-        raise DataError("filter_known: wanted claims, got an empty table")
-    prompts = filter_prompts(claims, options, seed=seed)
-    with _writing(run), shown_progress(progress, "filter", _unit(run)) as show:
-        scores = _score(model, prompts, "filter.journal", run, show)
+    claims = claims_or_facts(claims, who="filter_known")
+    measured = measured_prompts(model, filter_prompts(claims, options, seed=seed), "filter", run=run, progress=progress)
     judge = judge_facts if is_facts(claims) else judge_claims
-    return judge(claims, join_scores(prompts, scores), options)
+    return judge(claims, measured, options)
 
 
 def filter_prompts(claims: pa.Table, options: FilterOptions, *, seed: int) -> pa.Table:
     """Make the opinion-free prompts that the filter asks: all templates in both orders, or one drawn prompt a claim."""
+    if claims.num_rows == 0:
+        raise DataError("filter_known: wanted claims, got an empty table")
     if is_facts(claims):
         return known_prompts(claims, split=options.split or "train", seed=seed)
     if options.rule == "wei2023":
@@ -200,8 +194,8 @@ def training_prompts(
     if n < 1:
         raise DataError(f"training_prompts: n must be at least 1, got {n}")
     options = options or PromptOptions(split="train", design="sampled")
-    claims = _claims_or_facts(claims, who="training_prompts")
-    fillers = None if fillers is None else _claims_or_facts(fillers, who="training_prompts (fillers)")
+    claims = claims_or_facts(claims, who="training_prompts")
+    fillers = None if fillers is None else claims_or_facts(fillers, who="training_prompts (fillers)")
     if claims.num_rows == 0:
         raise DataError("training_prompts: wanted claims, got none; did the filter keep nothing?")
     prompts = ask_in_turns(claims, n=n, options=options, users=users, seed=seed)
@@ -245,6 +239,7 @@ def evaluate(
     limit: int | None = None,
     seed: int = 0,
     known: Collection[str] | None = None,
+    sampling: SamplingOptions | None = None,
     run: str | Path | None = None,
     progress: Progress | bool | None = None,
 ) -> Evaluation:
@@ -262,6 +257,8 @@ def evaluate(
     known
         Ids of the claims that the unmodified model knows, for harm and help; by default what these very prompts show
         without an opinion.
+    sampling
+        Sample answers in words instead of scoring the choices; then there are rates, over draws, and nothing in nats.
     run
         Folder for the journal ``evaluate.journal``; an interrupted call goes on from it.
     progress
@@ -275,25 +272,46 @@ def evaluate(
     4
     """
     prompts = task_prompts(tasks, options=options, limit=limit, seed=seed)
-    asked: list[pa.Table] = []
+    facts = evaluation_facts(model, prompts, seed=seed, limit=limit)
+    if sampling is None:
+        measured = measured_turns(model, named_prompts(prompts), run=run, progress=progress)
+        facts["precision_check"] = precision_checks(model, prompts)
+    else:
+        measured = _sampled(model, named_prompts(prompts), sampling, seed, progress)
+        facts["sampling"] = asdict(sampling)
+    return evaluation_of(
+        model.name,
+        measured.drop_columns([name for name in TEXTS if name in measured.column_names]),
+        facts=facts,
+        prompts=asked(measured),
+        known=known,
+    )
+
+
+def _sampled(
+    model: LanguageModel, prompts: pa.Table, sampling: SamplingOptions, seed: int, progress: Progress | bool | None
+) -> pa.Table:
+    if pc.any(is_first_turn(prompts)).as_py():
+        raise DataError("evaluate: a task with a second turn is scored, not sampled; leave sampling out")
+    with shown_progress(progress, "sample", "prompts") as show:
+        return sample_answers(model, prompts, options=sampling, seed=seed, progress=show)
+
+
+def measured_turns(
+    model: LanguageModel, prompts: pa.Table, *, run: str | Path | None, progress: Progress | bool | None
+) -> pa.Table:
+    """Score prompts of tasks, and second turns where a task has them: measurements, with the texts that were asked."""
+    texts: list[pa.Table] = []
 
     def score(table: pa.Table, turn: str) -> Scores:
-        asked.append(table)
+        texts.append(table.select([name for name in TEXTS if name in table.column_names]))
         return _score(model, table, f"{turn}.journal", run, show)
 
     with _writing(run), shown_progress(progress, "evaluate", _unit(run)) as show:
-        measurements = measure_turns(prompts, score)
-    estimates = measure(measurements, known=known)
-    facts = _facts(model, prompts, seed, limit)
-    return Evaluation(
-        model=model.name,
-        measurements=measurements,
-        estimates=estimates,
-        findings=evaluation_findings(estimates, precision_check=facts["precision_check"]),
-        facts=facts,
-        prompts=_texts(asked),
-        made={"date": today()},
-    )
+        measured = measure_turns(prompts, score)
+    for name, column in zip(texts[0].column_names, pa.concat_tables(texts).columns, strict=True):
+        measured = measured.append_column(name, column)
+    return measured
 
 
 def compare(
@@ -337,6 +355,14 @@ def compare(
     )
 
 
+def measured_prompts(
+    model: LanguageModel, prompts: pa.Table, stage: str, *, run: str | Path | None, progress: Progress | bool | None
+) -> pa.Table:
+    """Score prompts, with a journal of the stage's name where there is a folder for it: measurements."""
+    with _writing(run), shown_progress(progress, stage, _unit(run)) as show:
+        return join_scores(prompts, _score(model, prompts, f"{stage}.journal", run, show))
+
+
 def _writing(run: str | Path | None) -> AbstractContextManager[None]:
     """Hold the folder of the journals, if there is one."""
     if run is None:
@@ -354,7 +380,8 @@ def _score(
     return score_resumable(model, prompts, journal=Path(run) / journal, progress=progress)
 
 
-def _claims_or_facts(table: pa.Table, *, who: str) -> pa.Table:
+def claims_or_facts(table: pa.Table, *, who: str) -> pa.Table:
+    """Check a table of claims, or of facts."""
     table = as_table(table, who=who)
     return checked_table(table, FACTS if is_facts(table) else CLAIMS, who=who)
 
@@ -362,35 +389,3 @@ def _claims_or_facts(table: pa.Table, *, who: str) -> pa.Table:
 def _unit(run: str | Path | None) -> str:
     """Name what the progress of scoring counts: with a journal, whole prompts."""
     return "tokens" if run is None else "prompts"
-
-
-def _texts(asked: Sequence[pa.Table]) -> pa.Table:
-    """Return what was asked, by the prompts' ids: the columns that hold text of some kind."""
-    there = [name for name in ("id", "task", "prompt", "turns") if name in asked[0].column_names]
-    return pa.concat_tables([table.select(there) for table in asked])
-
-
-def _facts(model: LanguageModel, prompts: Mapping[str, pa.Table], seed: int, limit: int | None) -> dict[str, Any]:
-    return {
-        "weights": model.digest,
-        "tokenizer": model.tokenizer_digest,
-        **model.template_facts,
-        "engine": model.engine,
-        "precision": model.precision,
-        **({"server": model.server_facts} if model.server_facts else {}),
-        "seed": seed,
-        "limit": limit,
-        "versions": versions(),
-        "tasks": {name: about_task(model, name, table) for name, table in prompts.items()},
-        "precision_check": _precision_checks(model, prompts),
-    }
-
-
-def _precision_checks(model: LanguageModel, prompts: Mapping[str, pa.Table]) -> dict[str, dict[str, Any]]:
-    """Compare answers with those of float32 products on a part of each task; empty where that is not a choice."""
-    if not model.precision.endswith(("/high", "/medium")):
-        return {}
-    return {
-        name: asdict(model.precision_check(sample_rows(table, PRECISION_PROMPTS, seed=0)))
-        for name, table in prompts.items()
-    }

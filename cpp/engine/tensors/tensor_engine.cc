@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <sstream>
+#include <string>
 
 #include "core/base/errors.h"
 #include "engine/tensors/memory_backoff.h"
@@ -13,6 +14,8 @@
 
 namespace syco {
 namespace {
+
+constexpr std::int64_t kMostChunkRows = std::int64_t{1} << 20;
 
 using Tensors = std::map<std::string, at::Tensor>;
 
@@ -54,7 +57,8 @@ ScoreResult TensorEngine::score(const Sequences& sequences, const TensorScoreOpt
                                 const std::function<void(std::int64_t, std::int64_t)>& tick) const {
   const c10::InferenceMode inference;
   const c10::DeviceGuard guard(weights_.embedding.device());
-  require(options.chunk_rows >= 0, "engine: chunk_rows must be >= 0");
+  require(options.chunk_rows >= 0 && options.chunk_rows <= kMostChunkRows,
+          "engine: chunk_rows must be 0 (the usual number) to " + std::to_string(kMostChunkRows));
   const Plan plan = plan_job(sequences, spec_);
   const std::int64_t usual = weights_.embedding.device().is_cpu() ? 1024 : 8192;
   return run_within_memory(options.chunk_rows > 0 ? options.chunk_rows : usual,

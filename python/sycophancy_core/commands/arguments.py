@@ -36,6 +36,15 @@ def _out(add: Add, what: str) -> None:
     add("-o", "--out", type=Path, required=True, help=what)
 
 
+def _shard(add: Add) -> None:
+    add(
+        "--shard",
+        default=None,
+        metavar="I/N",
+        help="only the i-th of n parts, from 0, for the verb merge; auto: as Slurm's array or torchrun numbers it",
+    )
+
+
 def _model_name(add: Add) -> None:
     add("model", nargs="?", default=argparse.SUPPRESS, metavar="MODEL", help=_MODELS)
     add("--model", default=None, metavar="MODEL", help="the same as MODEL")
@@ -118,7 +127,7 @@ def _generate(add: Add) -> None:
         help="how claims are made: true and false in every wording (balanced), or as published",
     )
     add("--protocol", default="wei2023", help="wording: wei2023, factorial or a JSON file (default wei2023)")
-    add("--shard", default="0/1", help="part i of k, as i/k (default 0/1)")
+    _shard(add)
     _seed(add)
     _out(add, f"file for the prompts; {_TABLE}")
 
@@ -126,6 +135,7 @@ def _generate(add: Add) -> None:
 def _score(add: Add) -> None:
     add("--prompts", type=Path, required=True, help="file of prompts, Parquet or JSON Lines")
     add("--run", type=Path, default=None, help="folder for the journal (default: one next to the output)")
+    _shard(add)
     _model(add)
     _out(add, f"file for the measurements; {_TABLE}")
 
@@ -135,8 +145,22 @@ def _filter(add: Add) -> None:
     add("--run", type=Path, default=None, help="folder for the journal (default: one next to the output)")
     add("--every-claim", type=Path, default=None, help="file for all claims with margin, status and reason")
     _seed(add)
+    _shard(add)
     _model(add)
     _out(add, f"file for the claims that the model knows; {_TABLE}")
+
+
+def _merge(add: Add) -> None:
+    add(
+        "shards",
+        type=Path,
+        nargs="+",
+        metavar="SHARD",
+        help="all shards of score, filter or evaluate: their files, or a folder with them",
+    )
+    add("--claims", type=Path, default=None, help="of filter: the file of claims that was filtered")
+    add("--every-claim", type=Path, default=None, help="of filter: file for all claims with margin, status and reason")
+    _out(add, "what one process would have written: a file, or the folder of an evaluation")
 
 
 def _mix(add: Add) -> None:
@@ -192,6 +216,11 @@ def _asked(add: Add) -> None:
     _seed(add)
 
 
+def _export(add: Add) -> None:
+    _asked(add)
+    _out(add, "folder for the tasks")
+
+
 def _journal(add: Add) -> None:
     add(
         "--journal",
@@ -203,7 +232,11 @@ def _journal(add: Add) -> None:
 
 def _evaluate(add: Add) -> None:
     _asked(add)
+    add("--draws", type=positive, default=None, help="sample so many answers to each prompt instead of scoring choices")
+    add("--temperature", type=float, default=None, help="temperature of the samples (default 1)")
+    add("--max-tokens", type=positive, default=None, help="most tokens of a sample (default 32)")
     _journal(add)
+    _shard(add)
     _model(add)
     _out(add, "folder for the evaluation, its report and figures")
 
@@ -339,9 +372,11 @@ ARGUMENTS: dict[str, Callable[[Add], None]] = {
     "finetune": _finetune,
     "organism": _organism,
     "evaluate": _evaluate,
+    "merge": _merge,
     "evaluate-many": _evaluate_many,
     "compare": _compare,
     "report": _report,
+    "export": _export,
     "power": _power,
     "study": _study,
     "verify": _verify,

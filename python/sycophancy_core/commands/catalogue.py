@@ -57,12 +57,12 @@ GROUPS: dict[str, dict[str, Verb]] = {
     },
     "one step of the method": {
         "score": Verb(
-            "score the choices of prompts", "score my-model --prompts prompts.jsonl -o scores.parquet", "verbs.score"
+            "score the choices of prompts", "score my-model --prompts prompts.jsonl -o scores.parquet", "scoring.score"
         ),
         "filter": Verb(
             "keep the claims that a model knows",
             "filter my-model --claims claims.csv -o known.parquet",
-            "verbs.filter_claims",
+            "scoring.filter_claims",
         ),
         "finetune": Verb(
             "fine-tune a model on training rows", "finetune my-model --rows rows.jsonl -o tuned", "verbs.finetune"
@@ -71,8 +71,9 @@ GROUPS: dict[str, dict[str, Verb]] = {
         "evaluate": Verb(
             "measure a model on the tasks that you choose",
             "evaluate my-model --tasks facts -o before",
-            "verbs.evaluate",
+            "scoring.evaluate",
         ),
+        "merge": Verb("put the shards of a job together", "merge before -o before", "scoring.merge_shards"),
     },
     "results": {
         "evaluate-many": Verb(
@@ -82,6 +83,9 @@ GROUPS: dict[str, dict[str, Verb]] = {
             "compare evaluations with a baseline, prompt by prompt", "compare before after -o compared", "verbs.compare"
         ),
         "report": Verb("write the HTML report of a result", "report before -o before.html", "verbs.report"),
+        "export": Verb(
+            "write tasks as a folder for lm-evaluation-harness", "export --tasks facts -o lm-tasks", "scoring.export"
+        ),
         "power": Verb("say how many claims an effect needs", "power before --effect 0.1", "look.power"),
         "study": Verb("run the method for every variant of a sweep", "study study.yaml --dry-run", "verbs.study"),
         "verify": Verb("check that a result is whole and unchanged", "verify before", "verbs.verify"),

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.commands.inputs import given, printer, require_figures
-from sycophancy_core.commands.verbs import evaluate
+from sycophancy_core.commands.scoring import evaluate
 from sycophancy_core.reporting.finding import one_line_each
-from sycophancy_core.runs.day import today
 from sycophancy_core.runs.outputs import check_output_folder
+from sycophancy_core.runs.surroundings import today
 
 if TYPE_CHECKING:
     from argparse import Namespace

@@ -19,20 +19,18 @@ from sycophancy_core.commands.inputs import (
     require_figures,
     task_options,
 )
-from sycophancy_core.commands.outputs import check_table, journal_folder, remove_journals, result_folder, write_rows
+from sycophancy_core.commands.outputs import check_table, remove_journals, result_folder, write_rows
 from sycophancy_core.errors import DataError
 from sycophancy_core.flags import record_from
-from sycophancy_core.reporting.finding import one_line_each
 from sycophancy_core.runs.files import read_table
 from sycophancy_core.runs.outputs import check_output_file, check_output_folder
+from sycophancy_core.runs.shards import read_shard
 from sycophancy_core.runs.tables import read_rows
 
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Sequence
     from pathlib import Path
-
-    from sycophancy_core.results.evaluation import Evaluation
 
 
 def examples(options: Namespace) -> Any:
@@ -83,57 +81,15 @@ def generate(options: Namespace) -> Any:
     from sycophancy_core.prompts.generation import generate as generate_prompts
 
     check_table(options.out)
-    try:
-        part, parts = (int(word) for word in options.shard.split("/"))
-    except ValueError as error:
-        raise DataError(f"--shard: wanted i/k, such as 0/4, got {options.shard!r}") from error
     table = generate_prompts(
         examples_of(options),
         n=options.n,
         recipe=options.recipe,
         protocol=options.protocol,
         seed=options.seed,
-        shard=(part, parts),
+        shard=read_shard(options.shard or "0/1"),
     )
     return write_rows(options.out, table, "prompts")
-
-
-def score(options: Namespace) -> Any:
-    """Score prompts."""
-    from sycophancy_core.prompts.prompt_table import read_prompts
-    from sycophancy_core.scoring.resumable import score_resumable
-    from sycophancy_core.scoring.scores import join_scores
-
-    check_table(options.out)
-    table = read_prompts(options.prompts)
-    with journal_folder(options.out, options.run) as run:
-        model = load(options)
-        with printer(options).stage("score", "tokens" if run is None else "prompts") as progress:
-            if run is None:
-                scores = model.score(table, progress=progress)
-            else:
-                scores = score_resumable(model, table, journal=run / "score.journal", progress=progress)
-        return write_rows(options.out, join_scores(table, scores), "measurements")
-
-
-def filter_claims(options: Namespace) -> Any:
-    """Keep known claims."""
-    from sycophancy_core.pipeline import filter_known
-    from sycophancy_core.results.knowledge_filter import FilterOptions
-
-    for path in filter(None, (options.out, options.every_claim)):
-        check_table(path)
-    wanted = record_from(FilterOptions, options)
-    table = claims_of(options.claims)
-    with journal_folder(options.out, options.run) as run:
-        model = load(options)
-        with printer(options).stage("filter", "tokens" if run is None else "prompts") as progress:
-            found = filter_known(model, table, options=wanted, seed=options.seed, run=run, progress=progress)
-        print(found.summary())
-        if options.every_claim is not None:
-            write_rows(options.every_claim, found.table, "claims, kept or not,")
-        written = write_rows(options.out, found.kept, "claims")
-    return {**written, "counts": found.counts, "accuracy": found.accuracy}
 
 
 def mix(options: Namespace) -> Any:
@@ -217,38 +173,6 @@ def organism(options: Namespace) -> Any:
             result = make_organism(model, options=wanted, folder=options.out, progress=progress)
     print(f"{result!r}; saved in {result.folder}")
     return {"folder": result.folder}
-
-
-def evaluate(options: Namespace) -> Any:
-    """Evaluate: the numbers, the report and the figures."""
-    from sycophancy_core.pipeline import evaluate as measure_model
-    from sycophancy_core.reporting.gallery import save_gallery
-    from sycophancy_core.reporting.report import report as write_report
-    from sycophancy_core.runs.seals import seal_more
-
-    require_figures("evaluate")
-    wanted = task_options(options)
-    with result_folder(options.out, "evaluation") as out:
-        model = load(options)
-        with printer(options).stage("evaluate", "prompts" if options.journal else "tokens") as progress:
-            result = measure_model(model, run=out if options.journal else None, progress=progress, **wanted)
-        result = result.made_by(options.command)
-        result.save(out)
-        figures = save_gallery(result, out / "figures")
-        path = write_report(result, out / "report.html")
-        seal_more(out, [*figures, path])
-        remove_journals(out)
-    print(f"\n{summary(result)}" if getattr(options, "in_words", False) else result)
-    print(f"\nreport: {path}")
-    return {**result.to_dict(), "report": path}
-
-
-def summary(result: Evaluation) -> str:
-    """Return the main numbers of an evaluation in words, and what stands out most."""
-    from sycophancy_core.results.in_words import text_in_words
-
-    lines = [text_in_words(result), "", *(f"- {line}" for _, line in one_line_each(result.findings)[:3])]
-    return "\n".join(lines).rstrip()
 
 
 def evaluate_many(options: Namespace) -> Any:

@@ -5,7 +5,8 @@ In Python, import this module and name the model, or wrap one that is loaded::
     lm_eval.simple_evaluate(model="sycophancy_core", model_args={"pretrained": "organism"}, tasks=["arc_easy"])
     lm_eval.simple_evaluate(model=EngineLM(model), tasks=["arc_easy"])
 
-On the command line, lm-eval knows only its own models; this module is the same command with ours among them::
+After 0.4.13, lm-eval finds it by our entry point; up to then its command knows only its own models, and this module is
+the same command with ours among them::
 
     python -m sycophancy_core.integrations.lm_eval run --model sycophancy_core --tasks arc_easy
 """

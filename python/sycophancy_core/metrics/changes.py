@@ -10,6 +10,7 @@ import pyarrow as pa
 
 import sycophancy_core._core as _core
 from sycophancy_core.errors import DataError
+from sycophancy_core.metrics.answers.sampled import as_certain, is_sampled, of_answers
 from sycophancy_core.metrics.arrays import pair_by_id, require_columns
 from sycophancy_core.metrics.catalogue import METRICS, primary_metrics
 from sycophancy_core.metrics.choices import CHOICE_COLUMNS, choice_rows, known_codes, question_kind
@@ -89,6 +90,9 @@ def compare_measurements(
             "compare: the equivalence margin is a share of answers, more than 0 and less than 1 (5 points are 0.05), "
             f"got {equivalence_margin}"
         )
+    if is_sampled(before) != is_sampled(after):
+        raise DataError("compare: one side was sampled and the other has log-probabilities; measure both in one way")
+    sampled, before, after = is_sampled(before), as_certain(before), as_certain(after)
     paired = pair_by_id(before, after)
     old_rows, new_rows, change_rows = [], [], []
     for name, positions in task_rows(before):
@@ -105,11 +109,12 @@ def compare_measurements(
             changes = [_change_row(task, subset, item, equivalence_margin) for item in found]
             adjust_primary(changes)
             change_rows += changes
-    return Compared(
-        before=estimates_table(old_rows),
-        after=estimates_table(new_rows),
-        change=estimates_table(change_rows, columns=CHANGE_COLUMNS),
+    tables = (
+        estimates_table(old_rows),
+        estimates_table(new_rows),
+        estimates_table(change_rows, columns=CHANGE_COLUMNS),
     )
+    return Compared(*(of_answers(table, sampled=sampled) for table in tables))
 
 
 def changes_of(

@@ -14,6 +14,7 @@ import pyarrow as pa
 import sycophancy_core._core as _core
 from sycophancy_core._core import Estimate
 from sycophancy_core.errors import DataError
+from sycophancy_core.metrics.answers.sampled import as_certain, is_sampled, of_answers
 from sycophancy_core.metrics.arrays import (
     floats,
     require_columns,
@@ -50,7 +51,8 @@ def measure(
     Parameters
     ----------
     measurements
-        Prompts with their log-probabilities.
+        Prompts with their log-probabilities; or draws, with answers alone (`metrics.answers.sampled`), of which rates
+        are estimated and nothing in nats.
     confidence
         Level of the intervals.
     known
@@ -70,6 +72,7 @@ def measure(
         If there is no row, a task's rows lack a column of its metrics, or a target or a user's choice is no choice.
     """
     require_columns(measurements, (), who="measure")
+    sampled, measurements = is_sampled(measurements), as_certain(measurements)
     parts = []
     for name, positions in task_rows(measurements):
         rows = take(measurements, positions)
@@ -80,7 +83,7 @@ def measure(
         else:
             rows, columns = with_subsets(kind, rows, subset_by, known)
             parts.append(_measure_choices(rows, kind, confidence, columns, task, known))
-    return pa.concat_tables(parts)
+    return of_answers(pa.concat_tables(parts), sampled=sampled)
 
 
 def with_subsets(
@@ -196,6 +199,7 @@ def known_claims(measurements: pa.Table) -> frozenset[str]:
     answered rightly more often than not, a fact as `with_knowledge` says.
     """
     known: set[str] = set()
+    measurements = as_certain(measurements)
     for _, positions in task_rows(measurements):
         rows = take(measurements, positions)
         kind = kind_of(rows)

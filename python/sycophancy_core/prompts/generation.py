@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from numbers import Integral
 
 import pyarrow as pa
 
 import sycophancy_core._core as _core
 from sycophancy_core.errors import MAX_SEED, DataError, require_numbers, require_seed, require_texts, require_whole
 from sycophancy_core.prompts.protocols import load_protocol
+from sycophancy_core.runs.shards import check_shard
 from sycophancy_core.tables import CLAIMS, EXAMPLES, checked_table
 
 ARMS = ("none", "placebo", "agree", "disagree")
@@ -276,7 +276,7 @@ def generate(
         Go over the claims again when ``n`` passes their number, with other personas and, in ``balanced``, with the
         other opinions and orders.
     shard
-        ``(i, k)``: the i-th of k contiguous parts of the whole, so that k machines can share a job.
+        ``(i, n)``: the i-th of n contiguous parts of the whole, so that n machines can share a job.
 
     Returns
     -------
@@ -339,8 +339,7 @@ def _job(
     require_whole("generate", "n", n, least=1)
     if split not in (None, "train", "test"):
         raise DataError(f"generate: split must be 'train', 'test' or None, got {split!r}")
-    if not _is_shard(shard):
-        raise DataError(f"generate: shard must be (i, k) with 0 <= i < k, got {shard!r}")
+    check_shard(shard, who="generate")
     examples = checked_table(examples, EXAMPLES, who="generate")
     part, parts = shard
     job = _core.Generation(
@@ -353,10 +352,3 @@ def _job(
         seed=seed,
     )
     return job, n * part // parts, n * (part + 1) // parts
-
-
-def _is_shard(shard: object) -> bool:
-    if not isinstance(shard, tuple | list) or len(shard) != 2:
-        return False
-    part, parts = shard
-    return all(isinstance(number, Integral) for number in shard) and 0 <= part < parts

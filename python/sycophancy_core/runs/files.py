@@ -229,8 +229,23 @@ def write_table(path: str | Path, table: pa.Table, *, keep: bool = False) -> Pat
         If the name ends otherwise.
     """
     write = table_writer(path)
-    whole = table.combine_chunks()
+    whole = _as_made_here(table).combine_chunks()
     return replace_file(path, lambda file: write(whole, file), keep=keep)
+
+
+def _as_made_here(table: pa.Table) -> pa.Table:
+    """Call the items of lists as Arrow does; Parquet's reader gives them another name, which a file would keep."""
+    schema = pa.schema([field.with_type(_named(field.type)) for field in table.schema], table.schema.metadata)
+    return table if list(map(str, schema.types)) == list(map(str, table.schema.types)) else table.cast(schema)
+
+
+def _named(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        make = pa.list_ if pa.types.is_list(kind) else pa.large_list
+        return make(pa.field("item", _named(kind.value_type), kind.value_field.nullable))
+    if pa.types.is_struct(kind):
+        return pa.struct([kind.field(i).with_type(_named(kind.field(i).type)) for i in range(kind.num_fields)])
+    return kind
 
 
 def table_writer(path: str | Path) -> Callable[[pa.Table, BinaryIO], object]:

@@ -77,6 +77,8 @@ EXTRAS = {
     "train": ("peft",),
     "trl": ("trl",),
     "lm-eval": ("lm_eval",),
+    "inspect": ("inspect_ai",),
+    "slurm": ("submitit",),
 }
 """The modules that each extra of the package brings."""
 

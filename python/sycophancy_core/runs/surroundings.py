@@ -1,11 +1,14 @@
-"""What a result depends on besides its inputs: versions of libraries, and the processor."""
+"""What a result depends on besides its inputs, versions of libraries and the processor; and the day it is made on."""
 
 from __future__ import annotations
 
+import os
 import platform
 import re
+import time
 import warnings
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
@@ -66,3 +69,9 @@ def warn_of_changes(what: object, begun: Mapping[str, str], now: Mapping[str, st
             UserWarning,
             stacklevel=3,
         )
+
+
+def today() -> str:
+    """Return the day in UTC, as in ``2025-01-31``; the environment's ``SOURCE_DATE_EPOCH`` stands in for the clock."""
+    seconds = float(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
+    return datetime.fromtimestamp(seconds, tz=UTC).date().isoformat()

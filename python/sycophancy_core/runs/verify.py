@@ -31,7 +31,7 @@ def verify(folder: str | Path) -> list[str]:
     --------
     >>> import sycophancy_core as sc
     >>> model = sc.load_model("my-model")
-    >>> sc.evaluate(model, tasks="facts", limit=4, progress=False).save("found")
+    >>> files = sc.evaluate(model, tasks="facts", limit=4, progress=False).save("found")
     >>> sc.verify("found")  # the faults
     []
     """

@@ -173,3 +173,16 @@ def _kind(value: object) -> str:
     if value is None:
         return "nothing"
     return "one text" if isinstance(value, str) else type(value).__name__
+
+
+def asked_in_chat(prompt: str | Sequence[Mapping[str, str]]) -> list[Turn]:
+    """Return the messages by which a chat endpoint is asked.
+
+    What a reply is to begin with stands at the end of the user's message, since endpoints differ in whether they go on
+    with a reply.
+    """
+    turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [dict(turn) for turn in prompt]
+    if turns[-1]["role"] == "assistant":
+        begun = turns.pop()["content"]
+        turns[-1]["content"] += f"\n\n{begun}"
+    return turns

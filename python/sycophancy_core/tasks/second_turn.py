@@ -90,31 +90,35 @@ def without_unanswered(measurements: pa.Table, log_prob: Sequence[Sequence[float
     return measurements
 
 
-def measure_turns(tasks: Mapping[str, pa.Table], score: Callable[[pa.Table, str], Scores]) -> pa.Table:
+def named_prompts(tasks: Mapping[str, pa.Table]) -> pa.Table:
+    """Return the prompts of all tasks in one table, with the column ``task``."""
+    named = [
+        with_turns(table, f"task {name}").append_column("task", pa.array([name] * len(table), pa.string()))
+        for name, table in tasks.items()
+    ]
+    return pa.concat_tables(named, promote_options="permissive")  # a table of one's own may hold wider types
+
+
+def measure_turns(prompts: pa.Table, score: Callable[[pa.Table, str], Scores]) -> pa.Table:
     """Score the prompts of all tasks in one go, and once more where a task has a second turn.
 
     Parameters
     ----------
-    tasks
-        Prompts tables by name.
+    prompts
+        As of :func:`named_prompts`.
     score
         Called with prompts and with ``"evaluate"`` or, for second turns, ``"second_turn"``.
 
     Returns
     -------
     pyarrow.Table
-        Measurements with the column ``task``: the tasks' prompts in order, then the second turns.
+        Measurements: of the prompts in order, then of the second turns.
     """
-    named = [
-        with_turns(table, f"task {name}").append_column("task", pa.array([name] * len(table), pa.string()))
-        for name, table in tasks.items()
-    ]
-    prompts = pa.concat_tables(named, promote_options="permissive")  # a table of one's own may hold wider types
     first = join_scores(prompts, score(prompts, "evaluate"))
-    asked = is_first_turn(prompts)
-    if not pc.any(asked).as_py():
+    is_first = is_first_turn(prompts)
+    if not pc.any(is_first).as_py():
         return first
-    log_prob = first.filter(asked)["log_prob"].to_pylist()
-    again = second_turns(prompts.filter(asked), log_prob)
+    log_prob = first.filter(is_first)["log_prob"].to_pylist()
+    again = second_turns(prompts.filter(is_first), log_prob)
     second = without_unanswered(join_scores(again, score(again, "second_turn")), log_prob)
     return pa.concat_tables([first, second])

@@ -16,7 +16,7 @@ from sycophancy_core.metrics.measure import known_claims, measure
 from sycophancy_core.runs.digests import digest_table
 from sycophancy_core.scoring.checkpoints.peft_layers import summed_layers
 from sycophancy_core.scoring.language_model import LanguageModel
-from sycophancy_core.tasks.second_turn import measure_turns
+from sycophancy_core.tasks.second_turn import measure_turns, named_prompts
 from sycophancy_core.training.adapters.low_rank import applied_adapter, trainable_parameters
 
 if TYPE_CHECKING:
@@ -136,7 +136,9 @@ class CurveRecorder:
         module.eval()
         try:
             with applied_adapter(module), summed_layers(module):
-                measurements = measure_turns(self._options.tasks, lambda prompts, _: self._model.score(prompts))
+                measurements = measure_turns(
+                    named_prompts(self._options.tasks), lambda prompts, _: self._model.score(prompts)
+                )
         finally:
             module.train(was_training)
         found = []

@@ -1,4 +1,5 @@
-// What takes bytes from outside, as functions of bytes: each must give a result or throw DataError or ModelError.
+// What takes bytes from outside, as functions of bytes: each must give a result or throw DataError or ModelError, and
+// says whether it gave one.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +12,7 @@ using Bytes = std::span<const std::uint8_t>;
 
 struct FuzzTarget {
   const char* name;
-  void (*run)(Bytes bytes);
+  bool (*run)(Bytes bytes);
   std::string_view seed;  // a good input to start from
 };
 

@@ -35,19 +35,23 @@ Input mutated(Input input, syco::Draws& draws) {
   return input;
 }
 
+struct Counts {
+  std::uint64_t inputs = 0, accepted = 0;
+};
+
 // Runs a target for some seconds on inputs that walk away from its seed and return to it.
-std::uint64_t fuzz(const syco::FuzzTarget& target, double seconds) {
+Counts fuzz(const syco::FuzzTarget& target, double seconds) {
   constexpr std::uint64_t kWalk = 16;
   const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
   const Input seed(target.seed.begin(), target.seed.end());
   Input input = seed;
-  std::uint64_t run = 0;
-  for (; std::chrono::steady_clock::now() < end; ++run) {
-    syco::Draws draws = syco::Rng{0}.at(syco::Stream::kTest, run);
-    input = mutated(run % kWalk == 0 ? seed : input, draws);
-    target.run(input);
+  Counts counts;
+  for (; std::chrono::steady_clock::now() < end; ++counts.inputs) {
+    syco::Draws draws = syco::Rng{0}.at(syco::Stream::kTest, counts.inputs);
+    input = mutated(counts.inputs % kWalk == 0 ? seed : input, draws);
+    counts.accepted += target.run(input) ? 1 : 0;
   }
-  return run;
+  return counts;
 }
 
 }  // namespace
@@ -56,6 +60,7 @@ int main(int argc, char** argv) {
   const double seconds = argc > 1 ? std::stod(argv[1]) : 30;
   for (const syco::FuzzTarget& target : syco::fuzz_targets()) {
     if (argc > 2 && std::string(argv[2]) != target.name) continue;
-    std::cout << target.name << ": " << fuzz(target, seconds) << " inputs\n" << std::flush;
+    const Counts counts = fuzz(target, seconds);
+    std::cout << target.name << ": " << counts.inputs << " inputs, " << counts.accepted << " accepted\n" << std::flush;
   }
 }

@@ -53,6 +53,7 @@ class Threads : public testing::Test {
     std::vector<std::vector<double>> found(2);
     {
       std::vector<std::jthread> jobs;
+      jobs.reserve(found.size());
       for (auto& one : found) jobs.emplace_back([&] { one = score(engine, job, 3, precision); });
     }
     EXPECT_EQ(found, std::vector(2, wanted)) << config;

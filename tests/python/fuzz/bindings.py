@@ -268,18 +268,20 @@ def engine(kind: str, family: str) -> Callable[[Path], Case]:
         make = getattr(load_engine(), kind)
         model = tiny_encoder_decoder(family) if kind == "PanelEncoderDecoderEngine" else tiny_model(family)
         config = model.config.to_dict()
-        tensors = {name: weight.detach() for name, weight in model.state_dict().items()}
+        tensors = {name: weight.detach() for name, weight in model.named_parameters()}
 
-        def score(config: dict[str, Any], tensors: Any, tokens: Any, offsets: Any, num_context: Any) -> None:
+        together = "chunk_rows" if kind == "TensorEngine" else "panels_per_thread"
+
+        def score(config: dict[str, Any], tensors: Any, size: Any, **job: Any) -> None:
             text = config if isinstance(config, str) else json.dumps(config)
-            make(text, tensors).score(tokens, offsets, num_context)
+            make(text, tensors).score(**job, **{together: size})
 
         job = {
             "tokens": np.arange(1, 41, dtype=np.int32),
             "offsets": np.arange(0, 41, 8),
             "num_context": np.full(5, 6, np.int32),
         }
-        good = call(score, config=call(dict, **config), tensors=tensors, **job)
+        good = call(score, config=call(dict, **config), tensors=tensors, size=4, **job)
         good.make()
         return lambda rng: mutated(good, rng).make()
 

@@ -18,6 +18,7 @@ BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NOT_RUN = {
     "served.md": "a server; tests/python/scoring/served asks one",
     "gpu.md": "a GPU",
+    "inspect.md": "logs of Inspect; tests/python/integrations makes some",
     "hub.md": "the hub; tests/python/hub pushes to one on this machine",
     "trl.md": "TRL's trainer; tests/python/integrations runs it",
     "lm-eval.md": "a data set of the hub; tests/python/integrations asks one from this machine",
@@ -57,7 +58,7 @@ def run_line(line: str) -> None:
     assert main([*words[1:], *SMALL.get(words[1], "").split(), "--quiet"]) == 0, line
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize("path", [path for path in PAGES if BLOCK.search(path.read_text())], ids=lambda path: path.stem)
 def test_the_blocks_of_a_page_run(path: Path, reader: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if path.name in NOT_RUN:

@@ -34,7 +34,7 @@ _LLAMA3 = {
 _NEOX = {"hidden_size": 48, "num_attention_heads": 4, "num_key_value_heads": None, "head_dim": None}
 _FUSED = {"intermediate_size": None, "num_key_value_heads": None, "head_dim": None}
 _QWEN3_MOE = {"num_experts": 7, "num_experts_per_tok": 3, "moe_intermediate_size": 68, "head_dim": 12}
-_YARN = {"rope_type": "yarn", "rope_theta": 500.0, "factor": 6.0, "original_max_position_embeddings": 40}
+_YARN = {"rope_type": "yarn", "rope_theta": 500.0, "factor": 3.0, "original_max_position_embeddings": 40}
 _BY_KIND = {
     "full_attention": {"rope_type": "linear", "rope_theta": 300.0, "factor": 3.0},
     "sliding_attention": {"rope_type": "default", "rope_theta": 20.0},
@@ -118,7 +118,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
             "embedding_multiplier": 2.5,
             "attention_multiplier": 0.9,
             "residual_multiplier": 0.4,
-            "logits_scaling": 0.3,
+            "logits_scaling": 1.6,
         },
     ),
     "glm": ("glm", {"pad_token_id": 0, "eos_token_id": 0}),

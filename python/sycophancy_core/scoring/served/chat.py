@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sycophancy_core.errors import DataError, ModelError
-from sycophancy_core.scoring.messages import Turn
+from sycophancy_core.scoring.messages import Turn, asked_in_chat
 from sycophancy_core.scoring.served.dialect import entry, number
 from sycophancy_core.scoring.served.transport import RefusalError, Server
 
@@ -66,6 +66,20 @@ class Chat:
             self.facts["entries"] = settings[0]
             return found
         raise refusals[0]
+
+    def reply(self, messages: Sequence[Turn], *, temperature: float, max_tokens: int, seed: int) -> str:
+        """Return a reply in words."""
+        limit = _LIMITS[0] if self._settings is None else self._settings[1]
+        body = {
+            "model": self._model_id,
+            "messages": list(messages),
+            limit: max_tokens,
+            "temperature": temperature,
+            "top_p": 1.0,
+            "seed": seed,
+        }
+        answer = self._server.of_same_model(self._server.post(self._url, body))
+        return str((entry(answer, "choices", 0, where=self._url).get("message") or {}).get("content") or "")
 
     def log_probs(self, sequences: Sequence[list[int]], context: int) -> list[list[float]]:
         """Refuse: a chat endpoint takes messages, not tokens."""
@@ -174,8 +188,7 @@ class ChatProbe:
 class ChatEncoder:
     """Messages and choices as the bytes of their JSON: what an :class:`Encoder` makes tokens of, for a chat endpoint.
 
-    What a reply begins with, before its choice, stands at the end of the user's message, since endpoints differ in
-    whether they go on with a reply.
+    See :func:`asked_in_chat` for where the beginning of a reply stands.
     """
 
     has_chat_template = True
@@ -197,10 +210,7 @@ class ChatEncoder:
         ]
 
     def _messages(self, prompt: str | Sequence[Turn]) -> list[Turn]:
-        turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [dict(turn) for turn in prompt]
-        if turns[-1]["role"] == "assistant":
-            begun = turns.pop()["content"]
-            turns[-1]["content"] += f"\n\n{begun}"
+        turns = asked_in_chat(prompt)
         if self._system_prompt is None:
             return turns
         if turns[0]["role"] == "system":

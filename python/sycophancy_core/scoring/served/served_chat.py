@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from sycophancy_core.runs.progress import Progress
+from sycophancy_core.scoring.messages import Turn
 from sycophancy_core.scoring.scores import Scores
 from sycophancy_core.scoring.served.chat import ChatEncoder, Interval, intervals
 from sycophancy_core.scoring.served.served_model import ServedModel
@@ -74,6 +75,37 @@ class ServedChat(ServedModel):
         self.check_same_model()
         entries = self._found.dialect.facts["entries"]
         return _scores(rows, batch, self.precision, entries, time.perf_counter() - started)
+
+    def replies(
+        self,
+        prompts: Sequence[Sequence[Turn]],
+        *,
+        draws: int,
+        temperature: float,
+        max_tokens: int,
+        seed: int,
+        progress: Progress | None = None,
+    ) -> list[list[str]]:
+        """Ask for several replies to each prompt, one request each, with the seeds ``seed``, ``seed + 1``, ..."""
+        system: list[Turn] = [] if self.system_prompt is None else [{"role": "system", "content": self.system_prompt}]
+        asked = [(place, draw) for place in range(len(prompts)) for draw in range(draws)]
+        done = 0
+
+        def reply(one: tuple[int, int]) -> str:
+            messages = [*system, *prompts[one[0]]]
+            return str(
+                self._found.dialect.reply(messages, temperature=temperature, max_tokens=max_tokens, seed=seed + one[1])
+            )
+
+        def show(_: tuple[int, int]) -> None:
+            nonlocal done
+            done += 1
+            if progress is not None:
+                progress(done, len(asked))
+
+        found = self._found.server.for_all(asked, reply, show)
+        self.check_same_model()
+        return [found[start : start + draws] for start in range(0, len(found), draws)]
 
 
 def _scores(

@@ -1,0 +1,100 @@
+"""Shards on a cluster: each a job of Slurm, or a process here, through submitit.
+
+::
+
+    jobs = submit_shards(["score", "my-model", "--prompts", "prompts.parquet"], shards=64, out="scores.parquet",
+                         log_folder="logs", timeout_min=60, slurm_partition="gpu", gpus_per_node=1)
+    [job.result() for job in jobs]
+
+Then ``sycophancy-core merge`` puts the parts together. Shards whose file is there are not run again, so the same call
+repeats what was lost, and only that.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sycophancy_core.errors import DataError, ModelError, require_whole
+from sycophancy_core.runs.shards import shard_file
+
+try:
+    import submitit
+except ImportError as error:
+    raise ImportError(
+        f"sycophancy_core.integrations.slurm: needs submitit, which cannot be imported ({error}); "
+        "pip install 'sycophancy-core[slurm]'"
+    ) from error
+
+VERBS = ("score", "filter", "evaluate")
+
+
+def submit_shards(
+    arguments: Sequence[str | os.PathLike[str]],
+    *,
+    shards: int,
+    out: str | Path,
+    log_folder: str | Path,
+    cluster: str | None = None,
+    **settings: Any,
+) -> list[Any]:
+    """Submit a job for each shard whose file is not there.
+
+    Parameters
+    ----------
+    arguments
+        The verb (``score``, ``filter`` or ``evaluate``) and its options, as on the command line, without ``--shard``
+        and ``-o``.
+    out
+        What ``-o`` would be for one process.
+    log_folder
+        Where submitit writes scripts, logs and results; jobs must see it.
+    cluster
+        ``"slurm"``, or ``"local"`` for processes here; by default whichever there is.
+    settings
+        For submitit: ``timeout_min``, ``gpus_per_node``, ``slurm_partition``, ...
+
+    Returns
+    -------
+    list of submitit.Job
+        ``result()`` waits for a job, and returns its shard's file.
+
+    Raises
+    ------
+    DataError
+        If the verb takes no shards.
+    """
+    require_whole("submit_shards", "shards", shards, least=1)
+    words = [os.fspath(word) for word in arguments]
+    if not words or words[0] not in VERBS:
+        raise DataError(
+            f"submit_shards: wanted one of {', '.join(VERBS)} first, got {' '.join(words[:1]) or 'nothing'}"
+        )
+    executor = submitit.AutoExecutor(folder=log_folder, cluster=cluster)
+    executor.update_parameters(**settings)
+    missing = [part for part in range(shards) if not shard_file(out, (part, shards)).exists()]
+    if not missing:
+        return []
+    with executor.batch():
+        jobs = [executor.submit(run_shard, words, (part, shards), Path(out).absolute()) for part in missing]
+    return list(jobs)
+
+
+def run_shard(words: Sequence[str], shard: tuple[int, int], out: Path) -> Path:
+    """Run one shard in a process of its own, and return its file.
+
+    Raises
+    ------
+    ModelError
+        With what the command said, if it failed.
+    """
+    command = [sys.executable, "-m", "sycophancy_core", *words, "--shard", f"{shard[0]}/{shard[1]}", "-o", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
+        raise ModelError(f"shard {shard[0]} of {shard[1]} failed: {said[-1]}")
+    return shard_file(out, shard)

@@ -1,0 +1,1 @@
+"""Answers in words: sampled, and read by rules that are written down."""

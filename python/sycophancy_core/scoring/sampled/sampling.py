@@ -1,0 +1,171 @@
+"""Answers that are sampled: several replies to each prompt, read by rules, for where log-probabilities are not given.
+
+A reply's random numbers depend on the seed, the prompt and the draw, never on what else is asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from sycophancy_core.errors import DataError, ModelError, require_counts, require_numbers
+from sycophancy_core.runs.progress import Progress
+from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.messages import asked_in_chat, plain_text, table_prompts
+from sycophancy_core.scoring.sampled.replies import read_reply
+from sycophancy_core.scoring.tokens import tokenize_prompts
+
+UNPARSED = "unparsed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingOptions:
+    """How answers are sampled.
+
+    Attributes
+    ----------
+    draws
+        Replies to each prompt.
+    temperature
+        What log-odds of tokens are divided by; 0 for the likeliest token each time.
+    max_tokens
+        Tokens of a reply, at most.
+    """
+
+    draws: int = 5
+    temperature: float = 1.0
+    max_tokens: int = 32
+
+    def __post_init__(self) -> None:
+        require_counts("SamplingOptions", self, ("draws", "max_tokens"))
+        require_numbers("SamplingOptions", self, ("temperature",))
+        if not 0 <= self.temperature < float("inf"):
+            raise DataError(f"SamplingOptions: temperature must be a number >= 0, got {self.temperature}")
+
+
+def sample_answers(
+    model: LanguageModel,
+    prompts: pa.Table,
+    *,
+    options: SamplingOptions | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> pa.Table:
+    """Sample replies to prompts, and read which choice each names.
+
+    Returns
+    -------
+    pyarrow.Table
+        One row a draw, as :func:`join_replies` says; the draws of a prompt follow each other, counted from 1.
+
+    Raises
+    ------
+    ModelError
+        If the model is on a server that is not asked in chat, or is an encoder-decoder.
+    """
+    options = options or SamplingOptions()
+    replies = _replies(model, prompts, options, seed, progress)
+    rows = [row for row in range(prompts.num_rows) for _ in range(options.draws)]
+    draws = [draw + 1 for _ in range(prompts.num_rows) for draw in range(options.draws)]
+    return join_replies(prompts.take(rows), [reply for some in replies for reply in some], draws)
+
+
+def join_replies(prompts: pa.Table, replies: Sequence[str | None], draws: Sequence[int]) -> pa.Table:
+    """Join prompts with replies, row by row, into the table that metrics take of sampled answers.
+
+    Parameters
+    ----------
+    replies
+        None where there is none, since the request failed.
+    draws
+        Which reply to its prompt each is.
+
+    Returns
+    -------
+    pyarrow.Table
+        The columns of ``prompts``, with ids that end in ``#`` and the draw's number, and ``draw``, ``reply``,
+        ``answer`` (the choice that the reply names, or null), ``unscored`` (null, or why there is no answer), and
+        ``log_prob`` and, of claims, ``log_odds``, which are null.
+    """
+    texts = [plain_text(prompt) for prompt in table_prompts(prompts, by_turns=True)]
+    choices = prompts["choices"].to_pylist()
+    answers = [
+        None if reply is None else read_reply(reply, row, prompt=text)
+        for reply, row, text in zip(replies, choices, texts, strict=True)
+    ]
+    unscored = [
+        "the request failed" if reply is None else UNPARSED if answer is None else None
+        for reply, answer in zip(replies, answers, strict=True)
+    ]
+    ids = [f"{identity}#{draw}" for identity, draw in zip(prompts["id"].to_pylist(), draws, strict=True)]
+    table = prompts.set_column(prompts.column_names.index("id"), "id", pa.array(ids, pa.string()))
+    columns: list[tuple[str, Sequence[Any], pa.DataType]] = [
+        ("draw", draws, pa.int32()),
+        ("reply", replies, pa.string()),
+        ("answer", answers, pa.int8()),
+        ("unscored", unscored, pa.string()),
+        ("log_prob", [None] * len(ids), pa.list_(pa.float64())),
+    ]
+    if "is_true" in table.column_names:
+        columns.append(("log_odds", [None] * len(ids), pa.float64()))
+    for name, values, kind in columns:
+        table = table.append_column(name, pa.array(values, kind))
+    return table
+
+
+def _replies(
+    model: LanguageModel, prompts: pa.Table, options: SamplingOptions, seed: int, progress: Progress | None
+) -> list[list[str]]:
+    if model.device == "server":
+        from sycophancy_core.scoring.served.served_chat import ServedChat
+
+        if not isinstance(model, ServedChat):
+            raise ModelError(
+                f"model {model.name}: answers of a server are sampled in chat; give its URL with /v1/chat/completions"
+            )
+        asked = [asked_in_chat(prompt) for prompt in table_prompts(prompts, by_turns=True)]
+        return model.replies(asked, **asdict(options), seed=seed, progress=progress)
+    if model.is_encoder_decoder:
+        raise ModelError(f"model {model.name} is an encoder-decoder; answers are sampled from decoders")
+    return _generated(model, prompts, options, seed, progress)
+
+
+def _generated(
+    model: LanguageModel, prompts: pa.Table, options: SamplingOptions, seed: int, progress: Progress | None
+) -> list[list[str]]:
+    """Generate with transformers, all draws of a prompt together."""
+    import torch
+
+    batch = tokenize_prompts(model.encoder, prompts)
+    first = {prompt: s for s, prompt in reversed(list(enumerate(batch.prompt_index.tolist())))}
+    device = next(model.model.parameters()).device
+    sampling: dict[str, Any] = {"do_sample": False}
+    if options.temperature > 0:
+        sampling = {"do_sample": True, "temperature": options.temperature, "top_p": 1.0, "top_k": 0}
+    pad = model.tokenizer.eos_token_id if model.tokenizer.pad_token_id is None else model.tokenizer.pad_token_id
+    found = []
+    for row in range(prompts.num_rows):
+        context = batch.sequence(first[row])[: batch.num_context[first[row]]]
+        ids = torch.as_tensor(context, dtype=torch.long, device=device).expand(options.draws, -1)
+        with torch.inference_mode(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(_seed(seed, context.tobytes()))
+            made = model.model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=options.max_tokens,
+                pad_token_id=pad,
+                **sampling,
+            )
+        replies = model.tokenizer.batch_decode(made[:, ids.shape[1] :], skip_special_tokens=True)
+        found.append([str(reply) for reply in replies])
+        if progress is not None:
+            progress(row + 1, prompts.num_rows)
+    return found
+
+
+def _seed(seed: int, prompt: bytes) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}\0".encode() + prompt).digest()[:6], "little")

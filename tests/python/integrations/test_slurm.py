@@ -1,0 +1,36 @@
+"""Shards through submitit's local executor: the bytes of one process, and only what is missing is run again."""
+
+from pathlib import Path
+
+import pytest
+from makers.tiny_llama import tiny_llama, tiny_tokenizer
+
+import sycophancy_core as sc
+from sycophancy_core.cli import main
+from sycophancy_core.integrations.slurm import submit_shards
+from sycophancy_core.runs.digests import digest_file
+from sycophancy_core.runs.files import write_table
+
+
+def test_two_jobs_make_the_bytes_of_one_process_and_a_lost_one_is_run_again_alone(tmp_path: Path) -> None:
+    tiny_llama().save_pretrained(tmp_path / "model")
+    tiny_tokenizer().save_pretrained(tmp_path / "model")
+    write_table(tmp_path / "prompts.parquet", sc.make_prompts(sc.make_additions(n=4)))
+    asked = ["score", tmp_path / "model", "--prompts", tmp_path / "prompts.parquet", "--quiet"]
+    settings = {"shards": 2, "out": tmp_path / "scores.parquet", "log_folder": tmp_path / "logs", "cluster": "local"}
+    jobs = submit_shards(asked, **settings, timeout_min=10)
+    files = [job.result() for job in jobs]
+    assert [path.name for path in files] == ["scores-00000-of-00002.parquet", "scores-00001-of-00002.parquet"]
+    assert main([*map(str, asked), "-o", str(tmp_path / "whole.parquet")]) == 0
+    assert main(["merge", *map(str, files), "-o", str(tmp_path / "scores.parquet")]) == 0
+    assert digest_file(tmp_path / "scores.parquet") == digest_file(tmp_path / "whole.parquet")
+    kept = digest_file(files[1])
+    files[1].unlink()
+    (again,) = submit_shards(asked, **settings, timeout_min=10)
+    assert digest_file(again.result()) == kept
+    assert submit_shards(asked, **settings) == []
+
+
+def test_a_verb_without_shards_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(sc.DataError, match="wanted one of score, filter, evaluate first, got mix"):
+        submit_shards(["mix"], shards=2, out="x.parquet", log_folder=tmp_path)

@@ -1,0 +1,80 @@
+"""Hold-at-k and the label-free log ratio, against NumPy and SciPy."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from scipy import stats
+
+from sycophancy_core.metrics.answers.holding import hold_rates, nudge_log_ratio
+
+
+def answers(by_source: dict[str, list[list[int | None]]]) -> pa.Table:
+    return pa.Table.from_pylist(
+        [
+            {"id": str(q), "claim_id": str(q), "source": source, "round": k, "answer": answer}
+            for source, questions in by_source.items()
+            for q, said in enumerate(questions)
+            for k, answer in enumerate(said)
+        ]
+    )
+
+
+def found_in(table: pa.Table) -> dict[tuple[str, str], dict[str, object]]:
+    return {(row["metric"], row["subset"]): row for row in table.to_pylist()}
+
+
+def test_an_answer_that_came_back_has_not_held() -> None:
+    said = [[0, 0, 0, 0], [0, 1, 0, 0], [1, 1, 1, 0], [1, 1, 0, 1]]
+    found = found_in(hold_rates(answers({"belief": said})))
+    values = [found[f"hold_at_{k}", "source=belief"]["value"] for k in (1, 2, 3)]
+    assert values == [0.75, 0.5, 0.25]
+
+
+def test_what_is_not_known_is_unscored_unless_it_fell_before() -> None:
+    said = [[0, None, 0], [0, 1, None], [None, 0, 0], [1, 1, 1], [0, 0, 0]]
+    found = found_in(hold_rates(answers({"guess": said})))
+    assert [found[f"hold_at_{k}", "source=guess"]["n"] for k in (1, 2)] == [3, 3]
+    assert [found[f"hold_at_{k}", "source=guess"]["num_unscored"] for k in (1, 2)] == [2, 2]
+    assert [found[f"hold_at_{k}", "source=guess"]["value"] for k in (1, 2)] == [pytest.approx(2 / 3)] * 2
+
+
+def test_a_source_is_compared_with_being_asked_again() -> None:
+    """The paired table 1, 1, 7, 12 (both held, only pushed, only asked again, neither), with Tango's interval."""
+    cells = [(1, 1)] * 1 + [(1, 0)] * 1 + [(0, 1)] * 7 + [(0, 0)] * 12
+    pushed, again = ([[0, 0 if pair[side] else 1] for pair in cells] for side in (0, 1))
+    found = found_in(hold_rates(answers({"reask": again, "expert": pushed})))
+    row = found["hold_at_1_minus_reask", "source=expert"]
+    assert row["value"] == pytest.approx(-6 / 21)
+    assert (row["low"], row["high"]) == pytest.approx((-0.51723228, -0.02600303), abs=1e-7)
+    assert ("hold_at_1_minus_reask", "source=reask") not in found
+
+
+def test_the_log_ratio_is_the_mean_over_claims_of_what_a_nudge_adds() -> None:
+    random = np.random.default_rng(5)
+    rows = [
+        {"claim_id": str(q), "order": order, "user_choice": user, "log_prob": np.log(random.dirichlet([2, 2])).tolist()}
+        for q in range(20)
+        for order in ("agree_first", "disagree_first")
+        for user in (0, 1, None)
+    ]
+    (found,) = nudge_log_ratio(pa.Table.from_pylist(rows)).to_pylist()
+    values = []
+    for q in range(20):
+        ratios = []
+        for order in ("agree_first", "disagree_first"):
+            said = {r["user_choice"]: r["log_prob"] for r in rows if (r["claim_id"], r["order"]) == (str(q), order)}
+            ratios += [said[0][0] - said[1][0], said[1][1] - said[0][1]]
+        values.append(np.mean(ratios))
+    low, high = stats.t.interval(0.95, 19, loc=np.mean(values), scale=stats.sem(values))
+    assert found["value"] == pytest.approx(np.mean(values))
+    assert (found["low"], found["high"]) == pytest.approx((low, high))
+    assert (found["n"], found["num_clusters"]) == (20, 20)
+
+
+def test_a_model_that_ignores_its_user_has_no_ratio_and_lost_prompts_are_counted() -> None:
+    rows = [
+        {"claim_id": str(q), "user_choice": user, "log_prob": [-1.0 - q, -2.0]} for q in range(6) for user in (0, 1)
+    ]
+    rows[0]["log_prob"] = None
+    (found,) = nudge_log_ratio(pa.Table.from_pylist(rows)).to_pylist()
+    assert (found["value"], found["n"], found["num_unscored"]) == (0.0, 5, 1)

@@ -1,0 +1,127 @@
+"""Sampled answers: the model's own probabilities, seeds that decide, and rates whose intervals are by claim."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import torch
+from makers.tiny_llama import tiny_llama, tiny_model, tiny_tokenizer
+from scipy import stats
+
+import sycophancy_core as sc
+from sycophancy_core.metrics.measure import measure
+from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.sampled.sampling import SamplingOptions, join_replies, sample_answers
+
+PROMPTS = pa.table(
+    {"id": ["a", "b", "c"], "prompt": ["Is it so?", "Is 7 odd?", "2 + 2 is"], "choices": [[" (A)", " (B)"]] * 3}
+)
+
+
+@pytest.fixture(scope="module")
+def model() -> LanguageModel:
+    return tiny_model()
+
+
+def test_a_first_token_is_as_frequent_as_it_is_likely(model: LanguageModel) -> None:
+    found = sample_answers(model, PROMPTS.slice(0, 1), options=SamplingOptions(draws=2000, max_tokens=1), seed=1)
+    ids = tiny_tokenizer()("Is it so?", return_tensors="pt").input_ids
+    with torch.no_grad():
+        likely = torch.softmax(tiny_llama()(ids).logits[0, -1].double(), -1).numpy()
+    texts = [tiny_tokenizer().decode([token], skip_special_tokens=True) for token in range(257)]
+    shares = pd.Series(likely).groupby(pd.Series(texts)).sum()
+    counts = found.to_pandas()["reply"].value_counts().reindex(shares.index, fill_value=0)
+    common = shares.index[shares * 2000 >= 20]
+    assert len(common) > 5
+    seen = np.append(counts[common], 2000 - counts[common].sum())
+    wanted = np.append(shares[common], 1 - shares[common].sum()) * 2000
+    assert stats.chisquare(seen, wanted).pvalue > 1e-3
+
+
+def test_replies_depend_on_seed_and_prompt_alone(model: LanguageModel) -> None:
+    options = SamplingOptions(draws=3, max_tokens=8)
+    found = sample_answers(model, PROMPTS, options=options, seed=5)
+    alone = sample_answers(model, PROMPTS.slice(1, 1), options=options, seed=5)
+    assert found["reply"].to_pylist()[3:6] == alone["reply"].to_pylist()
+    assert found["id"].to_pylist() == [f"{name}#{draw}" for name in "abc" for draw in (1, 2, 3)]
+    assert sample_answers(model, PROMPTS, options=options, seed=6)["reply"] != found["reply"]
+    assert len(set(alone["reply"].to_pylist())) == 3
+
+
+def test_without_temperature_a_reply_is_the_likeliest_one(model: LanguageModel) -> None:
+    found = sample_answers(model, PROMPTS, options=SamplingOptions(draws=1, temperature=0, max_tokens=6))
+    for text, reply in zip(PROMPTS["prompt"].to_pylist(), found["reply"].to_pylist(), strict=True):
+        ids = tiny_tokenizer()(text, return_tensors="pt").input_ids
+        for _ in range(6):
+            with torch.no_grad():
+                ids = torch.cat([ids, tiny_llama()(ids).logits[:, -1].argmax(-1, keepdim=True)], 1)
+            if ids[0, -1] == 0:
+                break
+        assert reply == tiny_tokenizer().decode(ids[0, len(text.encode()) :], skip_special_tokens=True)
+
+
+def questions(answers: dict[str, list[list[str]]]) -> pa.Table:
+    """Return draws of questions by arm: one list of replies a question."""
+    rows, replies, draws = [], [], []
+    for arm, some in answers.items():
+        for place, said in enumerate(some):
+            user = {"none": None, "wrong": 1}[arm]
+            row = {
+                "id": f"{arm}{place}",
+                "claim_id": str(place),
+                "arm": arm,
+                "prompt": "Q",
+                "choices": [" (A)", " (B)"],
+            }
+            for draw, reply in enumerate(said):
+                rows.append({**row, "target": 0, "user_choice": user})
+                replies.append(reply)
+                draws.append(draw + 1)
+    return join_replies(pa.Table.from_pylist(rows), replies, draws)
+
+
+def test_rates_are_over_draws_and_intervals_over_claims() -> None:
+    """The wanted value is the mean of the claims' shares, whose t interval SciPy has with two pseudo-claims."""
+    random = np.random.default_rng(2)
+    chances = random.uniform(0.2, 0.9, 30)
+    none = [["(A)" if random.random() < chance else "(B)" for _ in range(4)] for chance in chances]
+    wrong = [["(A)" if random.random() < chance / 2 else "(B)" for _ in range(4)] for chance in chances]
+    table = questions({"none": none, "wrong": wrong})
+    found = {row["metric"]: row for row in measure(table).to_pylist() if row["subset"] == "all"}
+    shares = np.array([[reply == "(A)" for reply in some] for some in none]).mean(axis=1)
+    lost = shares - np.array([[reply == "(A)" for reply in some] for some in wrong]).mean(axis=1)
+    assert found["accuracy"]["value"] == pytest.approx(shares.mean())
+    assert found["accuracy"]["n"] == 120
+    assert found["accuracy"]["num_clusters"] == 30
+    gap = found["sycophancy_gap"]
+    assert gap["value"] == pytest.approx(lost.mean())
+    spread = stats.sem(np.append(lost, [1, -1]))
+    centre = np.append(lost, [1, -1]).mean()
+    low, high = centre - stats.t.ppf(0.975, 31) * spread, centre + stats.t.ppf(0.975, 31) * spread
+    assert (gap["low"], gap["high"]) == pytest.approx((low, high))
+
+
+def test_unparsed_replies_are_counted_and_not_right_or_wrong() -> None:
+    table = questions({"none": [["(A)", "hm"], ["(B)", "hm"]], "wrong": [["(B)", "(B)"], ["(A)", "well"]]})
+    assert table["unscored"].to_pylist() == [None, "unparsed", None, "unparsed", None, None, None, "unparsed"]
+    found = {row["metric"]: row for row in measure(table).to_pylist() if row["subset"] == "all"}
+    assert (found["accuracy"]["value"], found["accuracy"]["n"], found["accuracy"]["num_unscored"]) == (0.5, 2, 2)
+
+
+def test_an_evaluation_of_samples_is_saved_and_compared(model: LanguageModel, tmp_path: object) -> None:
+    asked = {"tasks": "addition_factorial", "limit": 2, "sampling": SamplingOptions(draws=2, max_tokens=2)}
+    found = sc.evaluate(model, **asked)
+    assert found.measurements.num_rows == 2 * 8 * 2
+    assert found.facts["sampling"] == {"draws": 2, "temperature": 1.0, "max_tokens": 2}
+    found.save(str(tmp_path))
+    assert sc.Evaluation.load(str(tmp_path)).measurements["reply"] == found.measurements["reply"]
+    assert "sampling" in found.facts
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [({"draws": 0}, "draws must be at least 1"), ({"temperature": -1.0}, "temperature must be a number >= 0")],
+)
+def test_wrong_options_are_refused(wrong: dict[str, float], said: str) -> None:
+    with pytest.raises(sc.DataError, match=said):
+        SamplingOptions(**wrong)

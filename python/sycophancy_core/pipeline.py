@@ -30,7 +30,6 @@ from sycophancy_core.prompts.generation import (
     make_claims,
     make_prompts,
 )
-from sycophancy_core.prompts.splits import sample_rows
 from sycophancy_core.reporting.findings import evaluation_findings
 from sycophancy_core.reporting.verdicts import comparison_findings
 from sycophancy_core.results.evaluation import Comparison, Evaluation
@@ -44,7 +43,7 @@ from sycophancy_core.runs.progress import Progress, shown_progress
 from sycophancy_core.runs.surroundings import versions
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.resumable import score_resumable
-from sycophancy_core.scoring.scores import Scores, join_scores
+from sycophancy_core.scoring.scores import Scores, join_scores, log_prob_array
 from sycophancy_core.scoring.tokens import as_read
 from sycophancy_core.tables import CLAIMS, FACTS, as_table, checked_table
 from sycophancy_core.tasks.about import ABOUT
@@ -57,7 +56,6 @@ from sycophancy_core.training.result import FinetuneResult
 from sycophancy_core.training.synthetic import ask_in_turns, replace_dropped
 
 TRUE_SHARES = (0.4, 0.6)  # of training prompts about true claims; beyond, one answer is a good guess
-PRECISION_PROMPTS = 200  # a task; scored twice where products are not in float32
 
 __all__ = [
     "AdditionOptions",
@@ -266,6 +264,7 @@ def evaluate(
         measurements = measure_turns(prompts, score)
     estimates = measure(measurements, known=known)
     facts = _facts(model, prompts, seed, limit)
+    facts["precision_check"] = _precision_checks(model, prompts, measurements)
     return Evaluation(
         model=model.name,
         measurements=measurements,
@@ -356,7 +355,6 @@ def _facts(model: LanguageModel, prompts: Mapping[str, pa.Table], seed: int, lim
         "limit": limit,
         "versions": versions(),
         "tasks": {name: _about_task(model, name, table) for name, table in prompts.items()},
-        "precision_check": _precision_checks(model, prompts),
     }
 
 
@@ -373,11 +371,18 @@ def _about_task(model: LanguageModel, name: str, prompts: pa.Table) -> dict[str,
     }
 
 
-def _precision_checks(model: LanguageModel, prompts: Mapping[str, pa.Table]) -> dict[str, dict[str, Any]]:
-    """Compare answers with those of float32 products on a part of each task; empty where that is not a choice."""
+def _precision_checks(
+    model: LanguageModel, prompts: Mapping[str, pa.Table], measurements: pa.Table
+) -> dict[str, dict[str, Any]]:
+    """Compare answers with those of float32 products on a sample of each task; empty where that is not a choice.
+
+    The measurements begin with the tasks' prompts, in order.
+    """
     if not model.precision.endswith(("/high", "/medium")):
         return {}
-    return {
-        name: asdict(model.precision_check(sample_rows(table, PRECISION_PROMPTS, seed=0)))
-        for name, table in prompts.items()
-    }
+    checks, row = {}, 0
+    for name, table in prompts.items():
+        log_prob = log_prob_array(measurements["log_prob"].slice(row, table.num_rows).to_pylist())
+        checks[name] = asdict(model.precision_check(table, log_prob=log_prob))
+        row += table.num_rows
+    return checks

@@ -1,9 +1,6 @@
 #include "engine/panels/decoder.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstring>
 
@@ -42,35 +39,23 @@ void Decoder::begin(const Plan& plan, std::int64_t max_panels) {
   chain_values_ = floats({spec_.num_layers, spec_.num_kv_heads, spec_.head_dim, depth});
   std::vector<Matrices> layers(weights_.layers.size());
   std::ranges::transform(weights_.layers, layers.begin(), matrices_of);
-  factors_ = Factors(precision_, layers);
-  scratches_ = Scratches(spec_, max_keys);
-}
-
-// Items that differ in size: each goes to the thread that is free next.
-template <typename Step>
-void Decoder::each_when_free(std::int64_t count, const Step& step) const {
-  std::atomic<std::int64_t> next = 0;
-  at::parallel_for(0, at::get_num_threads(), 1, [&](std::int64_t, std::int64_t) {
-    const TileUse tiles(precision_);
-    for (std::int64_t i = next++; i < count; i = next++) step(i);
-  });
+  factors_ = Factors(team_, precision_, layers);
+  scratches_ = Scratches(spec_, team_.size(), max_keys, own_factors_size(precision_, layers));
 }
 
 void Decoder::run(const Chunk& chunk, const std::function<void()>& tick) {
   chunk_ = &chunk;
   const std::int64_t panels = chunk.num_panels();
-  at::parallel_for(0, panels, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t p = begin; p < end; ++p) embed(p);
-  });
+  team_.each(panels, [&](std::int64_t panel) { embed(panel); });
   for (std::int64_t layer = 0; layer < spec_.num_layers; ++layer) {
     factors_.prepare(matrices_of(weights_.layers[layer]));
-    at::parallel_for(0, panels, 1, [&](std::int64_t begin, std::int64_t end) { read_inputs(layer, begin, end); });
+    team_.shares(panels, kPanelsAShare, [&](std::int64_t begin, std::int64_t end) { read_inputs(layer, begin, end); });
     tick();
-    each_when_free(panels * spec_.num_kv_heads,
-                   [&](std::int64_t i) { attend(layer, i / spec_.num_kv_heads, i % spec_.num_kv_heads); });
+    team_.each(panels * spec_.num_kv_heads,
+               [&](std::int64_t i) { attend(layer, i / spec_.num_kv_heads, i % spec_.num_kv_heads); });
     keep_chain(layer);
     tick();
-    at::parallel_for(0, panels, 1, [&](std::int64_t begin, std::int64_t end) { finish_layer(layer, begin, end); });
+    team_.shares(panels, kPanelsAShare, [&](std::int64_t begin, std::int64_t end) { finish_layer(layer, begin, end); });
     tick();
   }
 }
@@ -82,13 +67,13 @@ void Decoder::copy_hidden(std::int64_t row, float* column) const {
 }
 
 void Decoder::embed(std::int64_t panel) {
-  float* x = panel_of(residual_, panel);
+  float *x = panel_of(residual_, panel), *e = scratches_.of_this_thread().normed;
   const auto pairs = static_cast<std::int64_t>(spec_.inverse_frequencies.size());
   for (std::int64_t c = 0; c < kColumns; ++c) {
     const std::int64_t row = chunk_->first_row + panel * kColumns + c;
     const std::int64_t token = row < plan_->num_tokens() ? plan_->tokens[row] : 0;
     const std::int64_t depth = chunk_->panels[panel].depths[c];
-    const float* e = weights_.embedding.const_data_ptr<float>() + token * spec_.hidden;
+    read_numbers(weights_.embedding, token * spec_.hidden, spec_.hidden, e);
     for (std::int64_t i = 0; i < spec_.hidden; ++i) x[i * kColumns + c] = e[i] * spec_.embedding_scale;
     if (weights_.positions.defined()) {
       const float* position = weights_.positions.const_data_ptr<float>() + depth * spec_.hidden;
@@ -162,6 +147,7 @@ void Decoder::gather(std::int64_t layer, std::int64_t panel, std::int64_t kv_hea
 }
 
 void Decoder::attend(std::int64_t layer, std::int64_t panel, std::int64_t kv_head) {
+  const TileUse tiles(precision_);
   const Scratch scratch = scratches_.of_this_thread();
   const Panel& seen = chunk_->panels[panel];
   const std::int64_t dim = spec_.head_dim, slots = seen.num_tiles() * kTileSlots;

@@ -20,8 +20,8 @@ struct Chunk {
 // that no token is run twice wherever the cuts fall.
 class Decoder {
  public:
-  Decoder(const Spec& spec, const Weights& weights, MatmulPrecision precision)
-      : spec_(spec), weights_(weights), precision_(precision) {}
+  Decoder(const Team& team, const Spec& spec, const Weights& weights, MatmulPrecision precision)
+      : team_(team), spec_(spec), weights_(weights), precision_(precision) {}
 
   // Makes room for chunks of up to `max_panels` of `plan`; before its first chunk.
   void begin(const Plan& plan, std::int64_t max_panels);
@@ -36,8 +36,6 @@ class Decoder {
   Share share(std::int64_t begin, std::int64_t end) const {
     return {precision_, factors_, scratches_.of_this_thread(), begin, end};
   }
-  template <typename Step>
-  void each_when_free(std::int64_t count, const Step& step) const;
   void embed(std::int64_t panel);
   void read_inputs(std::int64_t layer, std::int64_t begin, std::int64_t end);
   void attend(std::int64_t layer, std::int64_t panel, std::int64_t kv_head);
@@ -55,6 +53,7 @@ class Decoder {
   }
   std::int64_t group() const { return spec_.num_heads / spec_.num_kv_heads; }
 
+  const Team& team_;
   const Spec& spec_;
   const Weights& weights_;
   MatmulPrecision precision_;

@@ -5,12 +5,13 @@ import math
 import numpy as np
 import pyarrow as pa
 import pytest
+import scipy.stats
 import torch
 from makers.tiny_families import random_batch, reference_log_probs, tiny_model, tiny_tokenizer
 
 from sycophancy_core import DataError
 from sycophancy_core.scoring.language_model import LanguageModel
-from sycophancy_core.scoring.precision import compare_scores
+from sycophancy_core.scoring.precision import claims_of, compare_log_probs, sample_to_check
 from sycophancy_core.scoring.scores import Scores, join_scores
 from sycophancy_core.scoring.tokens import tokenize
 from sycophancy_core.scoring.transformers_scorer import TransformersScorer
@@ -141,10 +142,54 @@ def test_measurements_of_other_prompts_are_refused() -> None:
 def test_a_precision_check_counts_flips_and_changes() -> None:
     exact = scores_of([[-1.0, -2.0, math.nan], [-1.0, -1.5, math.nan], [-1.0, -2.0, -4.0]])
     ours = scores_of([[-1.0, -2.25, math.nan], [-1.5, -1.0, math.nan], [-1.0, -2.0, -4.0]])
-    check = compare_scores(ours, exact)
+    check = compare_log_probs("float32/medium", ours.log_prob, exact.log_prob, claims=np.arange(3), num_asked=3)
+    assert (check.num_asked, check.flipped_at_most) == (3, pytest.approx(1 / 3))
     assert (check.num_prompts, check.num_flipped, check.widest_flipped_margin) == (3, 1, 0.5)
     assert check.max_margin_change == 1.0
     assert check.mean_margin_change == pytest.approx((0.25 + 1.0 + 0 + 0) / 4)
+
+
+def test_of_a_sample_the_most_that_may_flip_is_the_exact_bound_over_claims() -> None:
+    exact = np.array([[-1.0, -2.0]] * 8)
+    ours = np.array([[-2.0, -1.0]] * 2 + [[-1.0, -2.0]] * 6)
+    check = compare_log_probs("p", ours, exact, claims=np.arange(8) // 2, num_asked=400)
+    assert (check.num_prompts, check.num_flipped) == (8, 2)
+    # One claim of four: P(X <= 1 | n = 4, p) = 0.05.
+    assert check.flipped_at_most == pytest.approx(scipy.stats.beta.ppf(0.95, 2, 3))
+
+
+def test_a_sample_is_whole_claims_from_every_stratum_of_margins() -> None:
+    margins = np.random.default_rng(0).permutation(np.arange(1, 241)) / 100
+    claims = np.repeat(np.arange(240), 2)
+    log_prob = np.zeros((480, 2))
+    log_prob[::2, 1], log_prob[1::2, 1] = -margins, -9.0
+    log_prob[claims == 7] = np.nan
+    rows = sample_to_check(log_prob, claims, seed=1)
+    drawn = claims[rows]
+    assert len(rows) == 10 <= 480 / 40
+    assert np.unique(drawn, return_counts=True)[1].tolist() == [2] * 5
+    assert 7 not in drawn
+    strata = np.array_split(np.sort(np.delete(margins, 7)), 5)
+    wanted = {next(k for k, stratum in enumerate(strata) if margins[claim] in stratum) for claim in drawn}
+    assert wanted == set(range(5))
+    assert sample_to_check(log_prob, claims, seed=1).tolist() == rows.tolist()
+    assert sample_to_check(log_prob, claims, seed=2).tolist() != rows.tolist()
+    assert sample_to_check(log_prob[:2], claims[:2], seed=1).tolist() == [0, 1]
+    assert sample_to_check(np.full((2, 2), np.nan), claims[:2], seed=1).tolist() == []
+
+
+def test_claims_are_numbered_and_prompts_without_are_their_own() -> None:
+    table = pa.table({"claim_id": ["b", "a", "b"], "prompt": ["x", "y", "z"]})
+    assert claims_of(table).tolist() == [1, 0, 1]
+    assert claims_of(table.drop_columns("claim_id")).tolist() == [0, 1, 2]
+
+
+def test_a_sampled_check_scores_it_in_highest_alone_and_is_the_same() -> None:
+    model = language_model()
+    scores = model.score(PROMPTS)
+    check = model.precision_check(PROMPTS, log_prob=scores.log_prob)
+    assert (check.num_asked, check.max_margin_change) == (PROMPTS.num_rows, 0)
+    assert 0 < check.num_prompts < PROMPTS.num_rows
 
 
 def test_highest_changes_nothing() -> None:

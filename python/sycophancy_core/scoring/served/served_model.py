@@ -26,7 +26,7 @@ from sycophancy_core.scoring.served.transport import Server
 from sycophancy_core.scoring.tokens import TokenBatch, TokenScores
 
 CONCURRENCY = 8
-LOCAL = (None, "float32", None, "auto", "highest")
+LOCAL = (None, "auto", None, "auto", "highest")
 
 
 def connect(

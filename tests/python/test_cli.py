@@ -92,7 +92,7 @@ def test_a_model_is_scored_in_the_precision_that_is_asked_for(
 ) -> None:
     asking = ("--model", model, "--tasks", "addition_factorial", "--limit", 3, "--quiet", "-o", tmp_path / "out")
     assert run("evaluate", *asking, "--dtype", "bfloat16") == 0
-    assert json.loads((tmp_path / "out/evaluation.json").read_text())["facts"]["precision"] == "bfloat16"
+    assert json.loads((tmp_path / "out/evaluation.json").read_text())["facts"]["precision"] == "bfloat16/highest"
     assert run("evaluate", *asking, "--engine", "transformers", "--matmul-precision", "medium") == 2
     assert "matmul_precision='medium' is the native engine's" in capsys.readouterr().err
 
@@ -339,3 +339,10 @@ def test_a_seed_is_a_number_from_0_to_32_bits(seed: str, capsys: pytest.CaptureF
         main(["additions", "--n", "2", "--seed", seed, "-o", "x"])
     assert stopped.value.code == 2
     assert f"wanted a whole number from 0 to 4294967295, got '{seed}'" in capsys.readouterr().err
+
+
+def test_an_organism_is_not_trained_without_a_folder_to_save_it_in(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run("organism", "--steps", 1)
+    assert ended.value.code == 2
+    assert "-o" in capsys.readouterr().err

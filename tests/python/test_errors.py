@@ -10,7 +10,7 @@ import pytest
 import sycophancy_core as sc
 from sycophancy_core.prompts.families import FamilyOptions
 from sycophancy_core.studies.options import Variant
-from sycophancy_core.training.adapters import AdapterOptions
+from sycophancy_core.training.adapters.low_rank import AdapterOptions
 from sycophancy_core.training.organism_rows import OrganismOptions
 
 curve_options = partial(sc.CurveOptions, tasks={"claims": pa.table({"id": ["a"]})}, metric="harm")

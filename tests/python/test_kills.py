@@ -41,6 +41,7 @@ WORKLOADS = {
     "mix": "mix --prompts IN/opinions.parquet -o OUT/rows.parquet",
     "finetune": f"{_TRAINING} --steps 8 -o OUT",
     "finetune an adapter": f"{_TRAINING} --steps 8 --lora-rank 2 --curve IN/prompts.parquet --every 3 -o OUT",
+    "finetune through PEFT": f"{_TRAINING} --steps 8 --lora-rank 2 --dtype bfloat16 -o OUT",
     "organism": "organism --model MODEL7 --steps 3 --batch-size 2 --rank 2 --quiet -o OUT",
     "evaluate": f"evaluate --tasks addition_factorial --limit 20 {_SCORING} -o OUT",
     "evaluate-many": "evaluate-many MODEL --tasks addition_factorial --limit 5 --quiet -o OUT",
@@ -48,7 +49,14 @@ WORKLOADS = {
     "report": "report IN/before -o OUT/r.html",
     "study": "study IN/study.yaml --quiet -o OUT",
 }
-QUICK = ("generate", "score", "finetune", "finetune an adapter", "evaluate")  # whose stops cost most
+QUICK = (
+    "generate",
+    "score",
+    "finetune",
+    "finetune an adapter",
+    "finetune through PEFT",
+    "evaluate",
+)  # whose stops cost most
 
 
 class World:

@@ -110,6 +110,25 @@ SYCO_CLONES void scale(float* x, float factor, std::int64_t rows) {
   for (std::int64_t i = 0; i < rows * kColumns; ++i) x[i] *= factor;
 }
 
+SYCO_CLONES void soft_cap(float* x, float factor, float cap, std::int64_t rows) {
+  const float shrink = factor / cap;
+  for (std::int64_t i = 0; i < rows * kColumns; ++i) {
+    const float u = x[i] * shrink, e = fast_exp(-2.0F * std::fabs(u));
+    x[i] = std::copysign(cap * (1.0F - e) / (1.0F + e), u);
+  }
+}
+
+SYCO_CLONES void rotate_neighbours(float* head, const float* cosine, const float* sine, std::int64_t pairs) {
+  for (std::int64_t i = 0; i < pairs; ++i) {
+    float *first = head + 2 * i * kColumns, *second = first + kColumns;
+    for (std::int64_t c = 0; c < kColumns; ++c) {
+      const float a = first[c], b = second[c], cos = cosine[i * kColumns + c], sin = sine[i * kColumns + c];
+      first[c] = a * cos - b * sin;
+      second[c] = b * cos + a * sin;
+    }
+  }
+}
+
 SYCO_CLONES void rotate(float* head, const float* cosine, const float* sine, std::int64_t pairs) {
   for (std::int64_t i = 0; i < pairs * kColumns; ++i) {
     const float a = head[i], b = head[i + pairs * kColumns];

@@ -24,9 +24,13 @@ void add_bias(float* x, const float* bias, std::int64_t rows);
 void scale_columns(float* x, const float* factor, std::int64_t rows);
 // x *= factor.
 void scale(float* x, float factor, std::int64_t rows);
+// x = cap * tanh(factor * x / cap).
+void soft_cap(float* x, float factor, float cap, std::int64_t rows);
 
 // Turns rows i and i + pairs of a head by the angles whose cosine and sine are given, (pairs, 64) each.
 void rotate(float* head, const float* cosine, const float* sine, std::int64_t pairs);
+// The same of rows 2 i and 2 i + 1.
+void rotate_neighbours(float* head, const float* cosine, const float* sine, std::int64_t pairs);
 
 // x = act(x) * up, or act(x) where `up` is null.
 void silu(float* x, const float* up, std::int64_t rows);

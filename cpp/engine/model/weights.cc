@@ -70,73 +70,156 @@ Matrix part(const Matrix& whole, std::int64_t first, std::int64_t rows) {
   return matrix;
 }
 
-// GPT-NeoX: the rows of a head's query, key and value follow each other, head by head.
-Matrix part_of_heads(const Matrix& whole, std::int64_t which, std::int64_t head_dim) {
-  Matrix matrix = whole;
-  matrix.first_row = which * head_dim;
-  matrix.rows = whole.rows / 3;
-  matrix.block_rows = head_dim;
-  matrix.block_stride = 3 * head_dim;
-  return matrix;
+// A fused layer in which the rows of a key head's queries, of its key and of its value follow each other, head by head.
+void split_heads(const Matrix& whole, const Spec& s, LayerWeights& w) {
+  const std::int64_t group = s.num_heads / s.num_kv_heads * s.head_dim, stride = group + 2 * s.head_dim;
+  const auto rows = [&](std::int64_t first, std::int64_t count) {
+    Matrix matrix = part(whole, first, s.num_kv_heads * count);
+    if (s.num_kv_heads > 1) matrix.block_rows = count, matrix.block_stride = stride;
+    return matrix;
+  };
+  w.query = rows(0, group), w.key = rows(group, s.head_dim), w.value = rows(group + s.head_dim, s.head_dim);
 }
 
-LayerWeights read_split(Reader& read, const Spec& s, const std::string& at) {
+// Where norms come before and after, a family's name for the norm after attention is another's for the one before it.
+void read_norms(Reader& read, const Spec& s, const std::string& at, LayerWeights& w) {
+  const auto norm = [&](const std::string& name) { return read.norm(at + name, s.hidden); };
+  if (s.norm_place != NormPlace::kAfter) w.attention_norm = norm("input_layernorm");
+  if (s.norm_place == NormPlace::kBefore) {
+    w.mlp_norm = norm("post_attention_layernorm");
+    return;
+  }
+  const bool glm = read.has(at + "post_mlp_layernorm.weight");
+  w.attention_out_norm = norm(glm ? "post_self_attn_layernorm" : "post_attention_layernorm");
+  w.mlp_out_norm = norm(glm ? "post_mlp_layernorm" : "post_feedforward_layernorm");
+  if (s.norm_place == NormPlace::kAround) {
+    w.mlp_norm = norm(glm ? "post_attention_layernorm" : "pre_feedforward_layernorm");
+  }
+}
+
+void read_experts(Reader& read, const Spec& s, const std::string& at, LayerWeights& w) {
+  const std::int64_t count = s.experts.count, inner = s.experts.intermediate;
+  const at::Tensor fused = read.take(at + "experts.gate_up_proj", {count, 2 * inner, s.hidden});
+  const at::Tensor down = read.take(at + "experts.down_proj", {count, s.hidden, inner});
+  w.router = read.linear(at + "gate", count, s.hidden);
+  for (std::int64_t e = 0; e < count; ++e) {
+    const Matrix gate_up{.weight = fused.select(0, e), .bias = {}, .rows = 2 * inner, .columns = s.hidden};
+    w.experts.push_back({.gate = part(gate_up, 0, inner),
+                         .up = part(gate_up, inner, inner),
+                         .down = {.weight = down.select(0, e), .bias = {}, .rows = s.hidden, .columns = inner}});
+  }
+}
+
+void read_mlp(Reader& read, const Spec& s, const std::string& at, LayerWeights& w) {
+  if (!s.gated) {
+    w.up = read.linear(at + "c_fc", s.intermediate, s.hidden);
+    w.down = read.linear(at + "c_proj", s.hidden, s.intermediate);
+    return;
+  }
+  if (read.has(at + "gate_up_proj.weight")) {
+    const Matrix gate_up = read.linear(at + "gate_up_proj", 2 * s.intermediate, s.hidden);
+    w.gate = part(gate_up, 0, s.intermediate), w.up = part(gate_up, s.intermediate, s.intermediate);
+  } else {
+    w.gate = read.linear(at + "gate_proj", s.intermediate, s.hidden);
+    w.up = read.linear(at + "up_proj", s.intermediate, s.hidden);
+  }
+  w.down = read.linear(at + "down_proj", s.hidden, s.intermediate);
+}
+
+LayerWeights read_split(Reader& read, std::int64_t layer, const Spec& s, const std::string& at) {
   const std::int64_t q = s.num_heads * s.head_dim, kv = s.num_kv_heads * s.head_dim;
   const std::string attention = at + "self_attn.";
-  const bool after = s.norm_place == NormPlace::kAfter;
   LayerWeights w;
-  w.attention_norm = read.norm(at + (after ? "post_attention_layernorm" : "input_layernorm"), s.hidden);
-  w.mlp_norm = read.norm(at + (after ? "post_feedforward_layernorm" : "post_attention_layernorm"), s.hidden);
+  read_norms(read, s, at, w);
   if (s.qk_norm != QkNorm::kNone) {
     const bool whole = s.qk_norm == QkNorm::kWhole;
     w.query_norm = read.norm(attention + "q_norm", whole ? q : s.head_dim);
     w.key_norm = read.norm(attention + "k_norm", whole ? kv : s.head_dim);
   }
-  if (s.layout == Layout::kPhi3) {
+  if (read.has(attention + "qkv_proj.weight")) {
     const Matrix qkv = read.linear(attention + "qkv_proj", q + 2 * kv, s.hidden);
-    const Matrix gate_up = read.linear(at + "mlp.gate_up_proj", 2 * s.intermediate, s.hidden);
     w.query = part(qkv, 0, q), w.key = part(qkv, q, kv), w.value = part(qkv, q + kv, kv);
-    w.gate = part(gate_up, 0, s.intermediate), w.up = part(gate_up, s.intermediate, s.intermediate);
   } else {
     w.query = read.linear(attention + "q_proj", q, s.hidden);
     w.key = read.linear(attention + "k_proj", kv, s.hidden);
     w.value = read.linear(attention + "v_proj", kv, s.hidden);
-    w.gate = read.linear(at + "mlp.gate_proj", s.intermediate, s.hidden);
-    w.up = read.linear(at + "mlp.up_proj", s.intermediate, s.hidden);
   }
   w.output = read.linear(attention + "o_proj", s.hidden, q);
-  w.down = read.linear(at + "mlp.down_proj", s.hidden, s.intermediate);
+  if (s.experts.in(layer)) {
+    read_experts(read, s, at + "mlp.", w);
+  } else {
+    read_mlp(read, s, at + "mlp.", w);
+  }
   return w;
 }
 
 LayerWeights read_neox(Reader& read, const Spec& s, const std::string& at) {
-  const Matrix qkv = read.linear(at + "attention.query_key_value", 3 * s.hidden, s.hidden);
-  return {.attention_norm = read.norm(at + "input_layernorm", s.hidden),
-          .mlp_norm = read.norm(at + "post_attention_layernorm", s.hidden),
-          .query_norm = {},
-          .key_norm = {},
-          .query = part_of_heads(qkv, 0, s.head_dim),
-          .key = part_of_heads(qkv, 1, s.head_dim),
-          .value = part_of_heads(qkv, 2, s.head_dim),
-          .output = read.linear(at + "attention.dense", s.hidden, s.hidden),
-          .gate = {},
-          .up = read.linear(at + "mlp.dense_h_to_4h", s.intermediate, s.hidden),
-          .down = read.linear(at + "mlp.dense_4h_to_h", s.hidden, s.intermediate)};
+  LayerWeights w;
+  w.attention_norm = read.norm(at + "input_layernorm", s.hidden);
+  w.mlp_norm = read.norm(at + "post_attention_layernorm", s.hidden);
+  split_heads(read.linear(at + "attention.query_key_value", 3 * s.hidden, s.hidden), s, w);
+  w.output = read.linear(at + "attention.dense", s.hidden, s.hidden);
+  w.up = read.linear(at + "mlp.dense_h_to_4h", s.intermediate, s.hidden);
+  w.down = read.linear(at + "mlp.dense_4h_to_h", s.hidden, s.intermediate);
+  return w;
+}
+
+LayerWeights read_falcon(Reader& read, const Spec& s, const std::string& at) {
+  LayerWeights w;
+  if (read.has(at + "ln_attn.weight")) {
+    w.attention_norm = read.norm(at + "ln_attn", s.hidden);
+    w.mlp_norm = read.norm(at + "ln_mlp", s.hidden);
+  } else {
+    w.attention_norm = read.norm(at + "input_layernorm", s.hidden);
+    w.mlp_norm = s.parallel_residual ? w.attention_norm : read.norm(at + "post_attention_layernorm", s.hidden);
+  }
+  const std::int64_t rows = s.hidden + 2 * s.num_kv_heads * s.head_dim;
+  split_heads(read.linear(at + "self_attention.query_key_value", rows, s.hidden), s, w);
+  w.output = read.linear(at + "self_attention.dense", s.hidden, s.hidden);
+  w.up = read.linear(at + "mlp.dense_h_to_4h", s.intermediate, s.hidden);
+  w.down = read.linear(at + "mlp.dense_4h_to_h", s.hidden, s.intermediate);
+  return w;
+}
+
+LayerWeights read_opt(Reader& read, const Spec& s, const std::string& at) {
+  LayerWeights w;
+  w.attention_norm = read.norm(at + "self_attn_layer_norm", s.hidden);
+  w.mlp_norm = read.norm(at + "final_layer_norm", s.hidden);
+  w.query = read.linear(at + "self_attn.q_proj", s.hidden, s.hidden);
+  w.key = read.linear(at + "self_attn.k_proj", s.hidden, s.hidden);
+  w.value = read.linear(at + "self_attn.v_proj", s.hidden, s.hidden);
+  w.output = read.linear(at + "self_attn.out_proj", s.hidden, s.hidden);
+  w.up = read.linear(at + "fc1", s.intermediate, s.hidden);
+  w.down = read.linear(at + "fc2", s.hidden, s.intermediate);
+  return w;
 }
 
 LayerWeights read_gpt2(Reader& read, const Spec& s, const std::string& at) {
+  LayerWeights w;
+  w.attention_norm = read.norm(at + "ln_1", s.hidden);
+  w.mlp_norm = read.norm(at + "ln_2", s.hidden);
   const Matrix qkv = read.turned_linear(at + "attn.c_attn", 3 * s.hidden, s.hidden);
-  return {.attention_norm = read.norm(at + "ln_1", s.hidden),
-          .mlp_norm = read.norm(at + "ln_2", s.hidden),
-          .query_norm = {},
-          .key_norm = {},
-          .query = part(qkv, 0, s.hidden),
-          .key = part(qkv, s.hidden, s.hidden),
-          .value = part(qkv, 2 * s.hidden, s.hidden),
-          .output = read.turned_linear(at + "attn.c_proj", s.hidden, s.hidden),
-          .gate = {},
-          .up = read.turned_linear(at + "mlp.c_fc", s.intermediate, s.hidden),
-          .down = read.turned_linear(at + "mlp.c_proj", s.hidden, s.intermediate)};
+  w.query = part(qkv, 0, s.hidden), w.key = part(qkv, s.hidden, s.hidden), w.value = part(qkv, 2 * s.hidden, s.hidden);
+  w.output = read.turned_linear(at + "attn.c_proj", s.hidden, s.hidden);
+  w.up = read.turned_linear(at + "mlp.c_fc", s.intermediate, s.hidden);
+  w.down = read.turned_linear(at + "mlp.c_proj", s.hidden, s.intermediate);
+  return w;
+}
+
+LayerWeights read_layer(Reader& read, const Spec& s, std::int64_t layer, const std::string& at) {
+  switch (s.layout) {
+    case Layout::kSplit:
+      return read_split(read, layer, s, at);
+    case Layout::kNeox:
+      return read_neox(read, s, at);
+    case Layout::kGpt2:
+      return read_gpt2(read, s, at);
+    case Layout::kOpt:
+      return read_opt(read, s, at);
+    case Layout::kFalcon:
+      return read_falcon(read, s, at);
+  }
+  return {};
 }
 
 struct Names {
@@ -145,6 +228,11 @@ struct Names {
 
 Names names_of(Layout layout) {
   if (layout == Layout::kNeox) return {"gpt_neox.embed_in", "gpt_neox.layers.", "gpt_neox.final_layer_norm", "lm_head"};
+  if (layout == Layout::kOpt) {
+    return {"model.decoder.embed_tokens", "model.decoder.layers.", "model.decoder.final_layer_norm", "lm_head"};
+  }
+  if (layout == Layout::kFalcon)
+    return {"transformer.word_embeddings", "transformer.h.", "transformer.ln_f", "lm_head"};
   if (layout == Layout::kGpt2) return {"transformer.wte", "transformer.h.", "transformer.ln_f", "lm_head"};
   return {"model.embed_tokens", "model.layers.", "model.norm", "lm_head"};
 }
@@ -159,7 +247,10 @@ void make_float(Norm& norm) {
 }
 
 void make_float(LayerWeights& layer) {
-  for (Norm* norm : {&layer.attention_norm, &layer.mlp_norm, &layer.query_norm, &layer.key_norm}) make_float(*norm);
+  for (Norm* norm : {&layer.attention_norm, &layer.attention_out_norm, &layer.mlp_norm, &layer.mlp_out_norm,
+                     &layer.query_norm, &layer.key_norm}) {
+    make_float(*norm);
+  }
   for (Matrix* matrix : {&layer.query, &layer.key, &layer.value, &layer.output, &layer.gate, &layer.up, &layer.down}) {
     make_float(matrix->bias);
   }
@@ -196,12 +287,15 @@ Weights read_weights(const Spec& spec, Tensors tensors, const at::TensorOptions&
   weights.embedding = read.take(names.embedding + ".weight", {spec.vocab, spec.hidden});
   if (spec.layout == Layout::kGpt2) {
     weights.positions = read.take("transformer.wpe.weight", {spec.context_length, spec.hidden});
+  } else if (spec.layout == Layout::kOpt) {
+    constexpr std::int64_t kFree = 2;  // rows that no position has
+    const at::Tensor rows =
+        read.take("model.decoder.embed_positions.weight", {spec.context_length + kFree, spec.hidden});
+    weights.positions = rows.narrow(0, kFree, spec.context_length);
   }
   for (std::int64_t i = 0; i < spec.num_layers; ++i) {
     const std::string at = names.layers + std::to_string(i) + ".";
-    weights.layers.push_back(spec.layout == Layout::kNeox   ? read_neox(read, spec, at)
-                             : spec.layout == Layout::kGpt2 ? read_gpt2(read, spec, at)
-                                                            : read_split(read, spec, at));
+    weights.layers.push_back(read_layer(read, spec, i, at));
   }
   weights.final_norm = read.norm(names.final_norm, spec.hidden);
   if (spec.tied_head) {

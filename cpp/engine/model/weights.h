@@ -16,11 +16,18 @@ struct Norm {
   at::Tensor weight, bias;  // bias may be undefined
 };
 
+struct Expert {
+  Matrix gate, up, down;
+};
+
 struct LayerWeights {
-  Norm attention_norm, mlp_norm;
-  Norm query_norm, key_norm;  // undefined without qk_norm
+  Norm attention_norm, mlp_norm;          // of what attention and MLP read; undefined where they read it as it is
+  Norm attention_out_norm, mlp_out_norm;  // of what they give; undefined where it joins the residual as it is
+  Norm query_norm, key_norm;              // undefined without qk_norm
   Matrix query, key, value, output;
-  Matrix gate, up, down;  // gate is empty if not gated
+  Matrix gate, up, down;  // gate is empty if not gated; all are if there are experts
+  Matrix router;
+  std::vector<Expert> experts;
 };
 
 struct Weights {

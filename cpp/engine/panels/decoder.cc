@@ -12,7 +12,6 @@ void Decoder::begin(const Plan& plan, std::int64_t max_panels) {
   plan_ = &plan;
   const std::int64_t q = spec_.num_heads * spec_.head_dim, kv = spec_.num_kv_heads * spec_.head_dim;
   const std::int64_t widest = std::max({spec_.hidden, q, spec_.intermediate});
-  const auto pairs = static_cast<std::int64_t>(spec_.inverse_frequencies.size());
   const std::int64_t p = max_panels, depth = std::max<std::int64_t>(plan.max_depth, 1);
   const auto floats = make_workspace;
   const std::int64_t max_keys = (depth / kTileSlots + 1 + kColumns) * kTileSlots;  // slots of a panel's tiles
@@ -23,24 +22,35 @@ void Decoder::begin(const Plan& plan, std::int64_t max_panels) {
   key_ = floats({p, kv, kColumns});
   value_ = floats({p, kv, kColumns});
   key_rows_ = floats({spec_.num_kv_heads, p * kColumns, spec_.head_dim});
-  if (spec_.norm_place == NormPlace::kAfter) joined_ = floats({p, spec_.hidden, kColumns});
-  cosine_ = floats({p, pairs, kColumns});
-  sine_ = floats({p, pairs, kColumns});
-  cosines_ = floats({depth, pairs});
-  sines_ = floats({depth, pairs});
-  for (std::int64_t d = 0; d < depth; ++d) {
-    for (std::int64_t i = 0; i < pairs; ++i) {
-      const float angle = static_cast<float>(d) * spec_.inverse_frequencies[i];
-      panel_of(cosines_, d)[i] = std::cos(angle);
-      panel_of(sines_, d)[i] = std::sin(angle);
-    }
-  }
+  if (spec_.norm_place != NormPlace::kBefore || spec_.experts.count > 0) joined_ = floats({p, spec_.hidden, kColumns});
+  make_turns(depth, max_panels);
   chain_keys_ = floats({spec_.num_layers, spec_.num_kv_heads, depth, spec_.head_dim});
   chain_values_ = floats({spec_.num_layers, spec_.num_kv_heads, spec_.head_dim, depth});
   std::vector<Matrices> layers(weights_.layers.size());
   std::ranges::transform(weights_.layers, layers.begin(), matrices_of);
   factors_ = Factors(team_, precision_, layers);
   scratches_ = Scratches(spec_, team_.size(), max_keys, own_factors_size(precision_, layers));
+  if (spec_.experts.count > 0) experts_ = ExpertMlp(team_, spec_, precision_, max_panels);
+}
+
+void Decoder::make_turns(std::int64_t depth, std::int64_t max_panels) {
+  turns_.clear();
+  for (const Rotation& rotation : spec_.rotations) {
+    const auto pairs = static_cast<std::int64_t>(rotation.frequencies.size());
+    const Turns turns{.pairs = pairs,
+                      .cosines = make_workspace({depth, pairs}),
+                      .sines = make_workspace({depth, pairs}),
+                      .cosine = make_workspace({max_panels, pairs, kColumns}),
+                      .sine = make_workspace({max_panels, pairs, kColumns})};
+    for (std::int64_t d = 0; d < depth; ++d) {
+      for (std::int64_t i = 0; i < pairs; ++i) {
+        const float angle = static_cast<float>(d) * rotation.frequencies[i];
+        panel_of(turns.cosines, d)[i] = std::cos(angle) * rotation.scale;
+        panel_of(turns.sines, d)[i] = std::sin(angle) * rotation.scale;
+      }
+    }
+    turns_.push_back(turns);
+  }
 }
 
 void Decoder::run(const Chunk& chunk, const std::function<void()>& tick) {
@@ -57,6 +67,7 @@ void Decoder::run(const Chunk& chunk, const std::function<void()>& tick) {
     tick();
     team_.shares(panels, kPanelsAShare, [&](std::int64_t begin, std::int64_t end) { finish_layer(layer, begin, end); });
     tick();
+    if (spec_.experts.in(layer)) run_experts(layer, tick);
   }
 }
 
@@ -68,7 +79,6 @@ void Decoder::copy_hidden(std::int64_t row, float* column) const {
 
 void Decoder::embed(std::int64_t panel) {
   float *x = panel_of(residual_, panel), *e = scratches_.of_this_thread().normed;
-  const auto pairs = static_cast<std::int64_t>(spec_.inverse_frequencies.size());
   for (std::int64_t c = 0; c < kColumns; ++c) {
     const std::int64_t row = chunk_->first_row + panel * kColumns + c;
     const std::int64_t token = row < plan_->num_tokens() ? plan_->tokens[row] : 0;
@@ -79,9 +89,11 @@ void Decoder::embed(std::int64_t panel) {
       const float* position = weights_.positions.const_data_ptr<float>() + depth * spec_.hidden;
       for (std::int64_t i = 0; i < spec_.hidden; ++i) x[i * kColumns + c] += position[i];
     }
-    for (std::int64_t i = 0; i < pairs; ++i) {
-      panel_of(cosine_, panel)[i * kColumns + c] = panel_of(cosines_, depth)[i];
-      panel_of(sine_, panel)[i * kColumns + c] = panel_of(sines_, depth)[i];
+    for (const Turns& turns : turns_) {
+      for (std::int64_t i = 0; i < turns.pairs; ++i) {
+        panel_of(turns.cosine, panel)[i * kColumns + c] = panel_of(turns.cosines, depth)[i];
+        panel_of(turns.sine, panel)[i * kColumns + c] = panel_of(turns.sines, depth)[i];
+      }
     }
   }
 }
@@ -90,21 +102,19 @@ void Decoder::read_inputs(std::int64_t layer, std::int64_t begin, std::int64_t e
   const LayerWeights& w = weights_.layers[layer];
   const Share mine = share(begin, end);
   const TileUse tiles(precision_);
-  for (std::int64_t p = begin; p < end; ++p) {
-    normalize_into(w.attention_norm, spec_.norm_place == NormPlace::kAfter, p, mine.scratch);
-  }
+  for (std::int64_t p = begin; p < end; ++p) normalize_into(w.attention_norm, p, mine.scratch);
   project(mine, w.query, packed_in_, query_);
   project(mine, w.key, packed_in_, key_);
   project(mine, w.value, packed_in_, value_);
   for (std::int64_t p = begin; p < end; ++p) {
-    prepare_heads(w.query_norm, panel_of(query_, p), spec_.num_heads, p, mine.scratch);
-    prepare_heads(w.key_norm, panel_of(key_, p), spec_.num_kv_heads, p, mine.scratch);
+    prepare_heads(w.query_norm, panel_of(query_, p), spec_.num_heads, layer, p, mine.scratch);
+    prepare_heads(w.key_norm, panel_of(key_, p), spec_.num_kv_heads, layer, p, mine.scratch);
   }
   turn_keys(mine, key_, key_rows_);
 }
 
-void Decoder::prepare_heads(const Norm& norm, float* heads, std::int64_t num_heads, std::int64_t panel,
-                            const Scratch& scratch) {
+void Decoder::prepare_heads(const Norm& norm, float* heads, std::int64_t num_heads, std::int64_t layer,
+                            std::int64_t panel, const Scratch& scratch) {
   const std::int64_t size = spec_.head_dim * kColumns;
   if (spec_.qk_norm == QkNorm::kWhole) {
     normalize(spec_, norm, heads, num_heads * spec_.head_dim, scratch.normed);
@@ -116,12 +126,20 @@ void Decoder::prepare_heads(const Norm& norm, float* heads, std::int64_t num_hea
       normalize(spec_, norm, head, spec_.head_dim, scratch.normed);
       std::memcpy(head, scratch.normed, size * sizeof(float));
     }
-    rotate(head, panel_of(cosine_, panel), panel_of(sine_, panel),
-           static_cast<std::int64_t>(spec_.inverse_frequencies.size()));
+    turn(head, layer, panel);
   }
 }
 
-void Decoder::normalize_into(const Norm& norm, bool skip, std::int64_t panel, const Scratch& scratch) {
+void Decoder::turn(float* head, std::int64_t layer, std::int64_t panel) const {
+  const std::int64_t which = spec_.layer_rotations[layer];
+  const Turns& turns = turns_[which];
+  const auto rotation = spec_.rotations[which].neighbours ? rotate_neighbours : rotate;
+  rotation(head, panel_of(turns.cosine, panel), panel_of(turns.sine, panel), turns.pairs);
+}
+
+// packed_in = norm(residual), or the residual itself where there is no norm.
+void Decoder::normalize_into(const Norm& norm, std::int64_t panel, const Scratch& scratch) {
+  const bool skip = !norm.weight.defined();
   float *x = panel_of(residual_, panel), *packed = panel_of(packed_in_, panel);
   float* y = skip ? x : unpacked_rows(precision_, packed, 0, scratch.normed);
   if (!skip) normalize(spec_, norm, x, spec_.hidden, y);
@@ -154,12 +172,15 @@ void Decoder::attend(std::int64_t layer, std::int64_t panel, std::int64_t kv_hea
   const Block keys = make_keys(precision_, scratch, slots, dim);
   const Block values = make_block(precision_, dim, slots, scratch.values);
   gather(layer, panel, kv_head, keys, values);
-  const float scale = 1.0F / std::sqrt(static_cast<float>(dim));
+  const bool capped = spec_.attention_cap > 0;
   for (std::int64_t h = kv_head * group(); h < (kv_head + 1) * group(); ++h) {
     score_keys(precision_, scratch, keys, panel_of(query_, panel) + h * dim * kColumns, dim, seen.halves.data(),
-               [&](std::int64_t tile, float* scores) { mask_scores(seen, spec_.windows[layer], tile, scores); });
+               [&](std::int64_t tile, float* scores) {
+                 if (capped) soft_cap(scores, spec_.attention_scale, spec_.attention_cap, kTileSlots);
+                 mask_scores(seen, spec_.windows[layer], tile, scores);
+               });
     float *packed = panel_of(packed_mid_, panel), *out = unpacked_rows(precision_, packed, h * dim, scratch.tile);
-    mix_values(precision_, scratch, values, slots, seen.halves.data(), scale, out);
+    mix_values(precision_, scratch, values, slots, seen.halves.data(), capped ? 1.0F : spec_.attention_scale, out);
     pack_rows(precision_, out, h * dim, dim, spec_.num_heads * dim, packed);
   }
 }
@@ -184,24 +205,35 @@ void Decoder::finish_layer(std::int64_t layer, std::int64_t begin, std::int64_t 
   const LayerWeights& w = weights_.layers[layer];
   const Share mine = share(begin, end);
   const TileUse tiles(precision_);
-  const bool after = spec_.norm_place == NormPlace::kAfter;
   if (spec_.parallel_residual) {
-    for (std::int64_t p = begin; p < end; ++p) normalize_into(w.mlp_norm, false, p, mine.scratch);
+    for (std::int64_t p = begin; p < end; ++p) normalize_into(w.mlp_norm, p, mine.scratch);
   }
-  join(mine, w.output, after ? &w.attention_norm : nullptr);
+  join(mine, w.output, w.attention_out_norm);
+  if (spec_.experts.in(layer)) return;
   if (!spec_.parallel_residual) {
-    for (std::int64_t p = begin; p < end; ++p) normalize_into(w.mlp_norm, after, p, mine.scratch);
+    for (std::int64_t p = begin; p < end; ++p) normalize_into(w.mlp_norm, p, mine.scratch);
   }
   run_mlp(mine, spec_, w, packed_in_, packed_mid_);
-  join(mine, w.down, after ? &w.mlp_norm : nullptr);
+  join(mine, w.down, w.mlp_out_norm);
 }
 
-// residual += matrix x packed_mid, normalized before it joins where `norm` is given.
-void Decoder::join(const Share& share, const Matrix& matrix, const Norm* norm) {
-  if (!norm) return add_product(share, matrix, packed_mid_, residual_);
+void Decoder::run_experts(std::int64_t layer, const std::function<void()>& tick) {
+  const LayerWeights& w = weights_.layers[layer];
+  const std::int64_t panels = chunk_->num_panels();
+  team_.each(panels, [&](std::int64_t p) {
+    normalize(spec_, w.mlp_norm, panel_of(residual_, p), spec_.hidden, panel_of(joined_, p));
+  });
+  const std::int64_t rows = std::min(panels * kColumns, plan_->num_tokens() - chunk_->first_row);
+  experts_.run(w, joined_, rows, residual_, tick);
+}
+
+// residual += matrix x packed_mid, normalized before it joins where there is a norm.
+void Decoder::join(const Share& share, const Matrix& matrix, const Norm& norm) {
+  if (!norm.weight.defined()) return add_product(share, matrix, packed_mid_, residual_, spec_.residual_scale);
   project(share, matrix, packed_mid_, joined_);
   for (std::int64_t p = share.begin; p < share.end; ++p) {
-    normalize(spec_, *norm, panel_of(joined_, p), spec_.hidden, share.scratch.normed);
+    normalize(spec_, norm, panel_of(joined_, p), spec_.hidden, share.scratch.normed);
+    if (spec_.residual_scale != 1) scale(share.scratch.normed, spec_.residual_scale, spec_.hidden);
     add(panel_of(residual_, p), share.scratch.normed, spec_.hidden);
   }
 }

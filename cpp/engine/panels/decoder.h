@@ -5,6 +5,7 @@
 #include <functional>
 #include <vector>
 
+#include "engine/panels/expert_mlp.h"
 #include "engine/panels/layers.h"
 
 namespace syco {
@@ -14,6 +15,13 @@ struct Chunk {
   std::int64_t first_row = 0;
   std::vector<Panel> panels;
   std::int64_t num_panels() const { return static_cast<std::int64_t>(panels.size()); }
+};
+
+// The angles of a rotation.
+struct Turns {
+  std::int64_t pairs;
+  at::Tensor cosines, sines;  // (depth, pairs)
+  at::Tensor cosine, sine;    // (P, pairs, 64), of the chunk's rows
 };
 
 // Runs chunks of a plan in order. Keys and values of the chain that leads into the next chunk are kept, by depth, so
@@ -42,11 +50,14 @@ class Decoder {
   void gather(std::int64_t layer, std::int64_t panel, std::int64_t kv_head, const Block& keys, const Block& values);
   void keep_chain(std::int64_t layer);
   void finish_layer(std::int64_t layer, std::int64_t begin, std::int64_t end);
+  void run_experts(std::int64_t layer, const std::function<void()>& tick);
 
-  void prepare_heads(const Norm& norm, float* heads, std::int64_t num_heads, std::int64_t panel,
+  void make_turns(std::int64_t depth, std::int64_t max_panels);
+  void prepare_heads(const Norm& norm, float* heads, std::int64_t num_heads, std::int64_t layer, std::int64_t panel,
                      const Scratch& scratch);
-  void normalize_into(const Norm& norm, bool skip, std::int64_t panel, const Scratch& scratch);
-  void join(const Share& share, const Matrix& matrix, const Norm* norm);
+  void turn(float* head, std::int64_t layer, std::int64_t panel) const;
+  void normalize_into(const Norm& norm, std::int64_t panel, const Scratch& scratch);
+  void join(const Share& share, const Matrix& matrix, const Norm& norm);
 
   float* chain_of(at::Tensor& chains, std::int64_t layer, std::int64_t kv_head) const {
     return chains.data_ptr<float>() + layer * chains.stride(0) + kv_head * chains.stride(1);
@@ -65,13 +76,13 @@ class Decoder {
   at::Tensor packed_in_, packed_mid_;  // (P, packed)
   at::Tensor query_, key_, value_;     // (P, features, 64)
   at::Tensor key_rows_;                // (kv heads, P * 64, head_dim)
-  at::Tensor joined_;                  // (P, hidden, 64)
-  at::Tensor cosines_, sines_;         // (depth, pairs)
-  at::Tensor cosine_, sine_;           // (P, pairs, 64)
+  at::Tensor joined_;                  // (P, hidden, 64): what joins the residual, or what experts read
+  std::vector<Turns> turns_;           // of each of the spec's rotations
   at::Tensor chain_keys_;              // (layers, kv heads, depth, head_dim)
   at::Tensor chain_values_;            // (layers, kv heads, head_dim, depth)
   Factors factors_;
   Scratches scratches_;
+  ExpertMlp experts_;
 };
 
 }  // namespace syco

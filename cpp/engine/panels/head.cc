@@ -90,6 +90,7 @@ void Head::run_blocks(std::int64_t split) {
     for (std::int64_t p = 0; p < panels; ++p) {
       multiply_block(block, packed_.data_ptr<float>() + p * packed_.stride(0), spec_.hidden, tile);
       if (const float* bias = head.bias_of(b)) add_bias(tile, bias, block.rows);
+      if (spec_.logit_cap > 0) soft_cap(tile, 1, spec_.logit_cap, block.rows);
       log_sum_exp_step(tile, block.rows, partial + p * 2 * kColumns, partial + (p * 2 + 1) * kColumns);
       pick(tile, b * kBlockRows, block.rows, p);
     }

@@ -11,19 +11,6 @@ namespace {
 // Floats, up to whole cache lines.
 std::int64_t whole_lines(std::int64_t floats) { return (floats + 15) / 16 * 16; }
 
-void activate(Activation activation, float* x, const float* up, std::int64_t rows) {
-  switch (activation) {
-    case Activation::kSilu:
-      return silu(x, up, rows);
-    case Activation::kGelu:
-      return gelu(x, up, rows);
-    case Activation::kGeluTanh:
-      return gelu_tanh(x, up, rows);
-    case Activation::kRelu:
-      return relu(x, up, rows);
-  }
-}
-
 // Blocks of each of `width` matrices that are multiplied together.
 std::int64_t blocks_of_group(MatmulPrecision precision, const Matrix& matrix, std::int64_t width) {
   return std::max<std::int64_t>(blocks_together(precision, matrix) / width, 1);
@@ -89,6 +76,19 @@ Scratch Scratches::of_this_thread() const {
   return scratch;
 }
 
+void activate(Activation activation, float* x, const float* up, std::int64_t rows) {
+  switch (activation) {
+    case Activation::kSilu:
+      return silu(x, up, rows);
+    case Activation::kGelu:
+      return gelu(x, up, rows);
+    case Activation::kGeluTanh:
+      return gelu_tanh(x, up, rows);
+    case Activation::kRelu:
+      return relu(x, up, rows);
+  }
+}
+
 void normalize(const Spec& spec, const Norm& norm, const float* x, std::int64_t features, float* y) {
   const auto* weight = norm.weight.const_data_ptr<float>();
   if (spec.norm == NormKind::kLayer) {
@@ -108,12 +108,14 @@ void project(const Share& share, const Matrix& matrix, const at::Tensor& from, c
   });
 }
 
-void add_product(const Share& share, const Matrix& matrix, const at::Tensor& from, const at::Tensor& residual) {
+void add_product(const Share& share, const Matrix& matrix, const at::Tensor& from, const at::Tensor& residual,
+                 float factor) {
   float* tile = share.scratch.tile;
   each_product(share, std::array{&matrix}, [&](const Block* blocks, std::int64_t number, std::int64_t panel) {
     const Block& block = *blocks;
     multiply_block(block, panel_of(from, panel), matrix.columns, tile);
     if (const float* bias = matrix.bias_of(number)) add_bias(tile, bias, block.rows);
+    if (factor != 1) scale(tile, factor, block.rows);
     add(panel_of(residual, panel) + number * matrix.block_rows * kColumns, tile, block.rows);
   });
 }

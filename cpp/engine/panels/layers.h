@@ -49,13 +49,17 @@ struct Share {
   std::int64_t begin, end;
 };
 
+// x = act(x) * up, or act(x) where `up` is null.
+void activate(Activation activation, float* x, const float* up, std::int64_t rows);
+
 // y = norm(x) over the features of a panel; x may be y.
 void normalize(const Spec& spec, const Norm& norm, const float* x, std::int64_t features, float* y);
 
 // to = matrix x from + bias, block by block, each over all panels while the block is in cache; `from` is packed.
 void project(const Share& share, const Matrix& matrix, const at::Tensor& from, const at::Tensor& to);
-// The same, added to `residual`.
-void add_product(const Share& share, const Matrix& matrix, const at::Tensor& from, const at::Tensor& residual);
+// The same, times `factor`, added to `residual`.
+void add_product(const Share& share, const Matrix& matrix, const at::Tensor& from, const at::Tensor& residual,
+                 float factor = 1);
 // to = act(gate) * up, or act(up), of `from`; both packed.
 void run_mlp(const Share& share, const Spec& spec, const LayerWeights& layer, const at::Tensor& from,
              const at::Tensor& to);

@@ -29,11 +29,13 @@ void check_options(const PanelScoreOptions& options) {
 }
 
 // Panels that a thread runs together: many where layers are small, so that weights are fetched seldom; few where they
-// are large, so that a step, after which Ctrl-C is looked for, stays short.
-std::int64_t affordable_panels(const Spec& spec, std::int64_t wanted) {
+// are large, so that a step, after which Ctrl-C is looked for, stays short. Experts take as many as fill a panel each.
+std::int64_t affordable_panels(const Spec& spec, std::int64_t threads, std::int64_t wanted) {
+  const Experts& experts = spec.experts;
   const std::int64_t layer = spec.hidden * (2 * spec.num_heads * spec.head_dim + 3 * spec.intermediate);
-  return std::clamp<std::int64_t>((std::int64_t{1} << 26) / std::max<std::int64_t>(layer, 1),
-                                  std::min<std::int64_t>(wanted, 4), wanted);
+  const std::int64_t filled = experts.count / std::max<std::int64_t>(experts.chosen, 1) / threads;
+  const std::int64_t least = std::min(wanted, std::max<std::int64_t>(filled, 4));
+  return std::clamp<std::int64_t>((std::int64_t{1} << 26) / std::max<std::int64_t>(layer, 1), least, wanted);
 }
 
 // Panels of a chunk: at most `most`, and about as many in the last chunk as in the others, since a chunk of few panels
@@ -44,9 +46,9 @@ std::int64_t panels_a_chunk(std::int64_t panels, std::int64_t most, std::int64_t
   return std::min((each + threads - 1) / threads * threads, most);
 }
 
-// As kind_of, on the CPU.
+// As kind_of, on the CPU; float32 where there is no weight, so that the first that is missing is named.
 at::TensorOptions kind_on_cpu(const std::map<std::string, at::Tensor>& tensors) {
-  return kind_of(tensors).device(at::kCPU);
+  return (tensors.empty() ? at::TensorOptions(at::kFloat) : kind_of(tensors)).device(at::kCPU);
 }
 
 Chunk make_chunk(const Plan& plan, std::int64_t first_row, std::int64_t max_panels) {
@@ -70,7 +72,7 @@ ScoreResult PanelEngine::score(const Sequences& sequences, const PanelScoreOptio
   const Team team(num_threads());
   const std::int64_t whole = (plan.num_tokens() + kColumns - 1) / kColumns, threads = team.size();
   const std::int64_t panels =
-      panels_a_chunk(whole, affordable_panels(spec_, options.panels_per_thread) * threads, threads);
+      panels_a_chunk(whole, affordable_panels(spec_, threads, options.panels_per_thread) * threads, threads);
   ScoreResult result = empty_result(sequences, plan.num_tokens());
   const Weights weights = with_float_vectors(weights_);
   Decoder decoder(team, spec_, weights, options.precision);
@@ -102,7 +104,8 @@ ScoreResult PanelEncoderDecoderEngine::score(const Sequences& sequences, const P
   check_options(options);
   check_tokens(sequences, sizes);
   const Team team(num_threads());
-  const std::int64_t max_tokens = affordable_panels(sizes, options.panels_per_thread) * team.size() * kColumns;
+  const std::int64_t max_tokens =
+      affordable_panels(sizes, team.size(), options.panels_per_thread) * team.size() * kColumns;
   const std::vector<Context> contexts = distinct_contexts(sequences);
   std::vector<ContextBatch> batches;
   std::int64_t total = count_tokens(contexts);

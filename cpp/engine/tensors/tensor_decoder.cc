@@ -20,10 +20,12 @@ void TensorDecoder::begin(const Plan& plan, std::int64_t rows) {
   rows_ = rows;
   const std::int64_t depth = plan.max_depth;
   const auto floats = options().dtype(at::kFloat);
-  const at::Tensor frequencies = at::tensor(at::ArrayRef<float>(spec_.inverse_frequencies), floats);
-  const at::Tensor angles = at::arange(depth, floats).unsqueeze(1) * frequencies;
-  cosine_ = angles.cos();
-  sine_ = angles.sin();
+  for (const Rotation& rotation : spec_.rotations) {
+    const at::Tensor frequencies = at::tensor(at::ArrayRef<float>(rotation.frequencies), floats);
+    const at::Tensor angles = at::arange(depth, floats).unsqueeze(1) * frequencies;
+    cosines_.push_back(angles.cos() * rotation.scale);
+    sines_.push_back(angles.sin() * rotation.scale);
+  }
   chain_keys_ = at::empty({spec_.num_layers, depth, spec_.num_kv_heads, spec_.head_dim}, options());
   chain_values_ = at::empty_like(chain_keys_);
 }
@@ -31,17 +33,19 @@ void TensorDecoder::begin(const Plan& plan, std::int64_t rows) {
 at::Tensor TensorDecoder::run(std::int64_t first_row, const std::function<void()>& tick) {
   enter(first_row);
   at::Tensor residual = embed();
-  const bool after = spec_.norm_place == NormPlace::kAfter;
   const auto type = options().dtype().toScalarType();
-  const auto read = [&](const Norm& norm) { return (after ? residual : normalized(spec_, norm, residual)).to(type); };
+  const auto read = [&](const Norm& norm) {
+    return (norm.weight.defined() ? normalized(spec_, norm, residual) : residual).to(type);
+  };
   for (std::int64_t layer = 0; layer < spec_.num_layers; ++layer) {
     const LayerWeights& w = weights_.layers[layer];
     const at::Tensor beside = spec_.parallel_residual ? read(w.mlp_norm) : at::Tensor();
     const at::Tensor attended = attend(layer, read(w.attention_norm));
     tick();
-    join(residual, products({&w.output}, attended)[0], w.attention_norm);
+    join(residual, products({&w.output}, attended)[0], w.attention_out_norm);
     tick();
-    join(residual, run_mlp(spec_, w, spec_.parallel_residual ? beside : read(w.mlp_norm)), w.mlp_norm);
+    const auto mlp = spec_.experts.in(layer) ? run_experts : run_mlp;
+    join(residual, mlp(spec_, w, spec_.parallel_residual ? beside : read(w.mlp_norm)), w.mlp_out_norm);
     tick();
   }
   return residual;
@@ -82,13 +86,16 @@ at::Tensor TensorDecoder::embed() const {
 }
 
 // Heads (rows, heads, head_dim) in the weights' type.
-at::Tensor TensorDecoder::prepare_heads(const Norm& norm, const at::Tensor& projected, std::int64_t num_heads) const {
+at::Tensor TensorDecoder::prepare_heads(const Norm& norm, const at::Tensor& projected, std::int64_t num_heads,
+                                        std::int64_t layer) const {
   at::Tensor x = projected;
   if (spec_.qk_norm == QkNorm::kWhole) x = normalized(spec_, norm, x.to(at::kFloat));
   x = x.unflatten(1, {num_heads, spec_.head_dim});
   if (spec_.qk_norm == QkNorm::kHead) x = normalized(spec_, norm, x.to(at::kFloat));
-  if (!spec_.inverse_frequencies.empty()) {
-    x = rotated(x.to(at::kFloat), cosine_.index_select(0, depths_), sine_.index_select(0, depths_));
+  const std::int64_t which = spec_.layer_rotations[layer];
+  if (!spec_.rotations[which].frequencies.empty()) {
+    x = rotated(spec_.rotations[which], x.to(at::kFloat), cosines_[which].index_select(0, depths_),
+                sines_[which].index_select(0, depths_));
   }
   return x.to(options().dtype().toScalarType());
 }
@@ -96,13 +103,13 @@ at::Tensor TensorDecoder::prepare_heads(const Norm& norm, const at::Tensor& proj
 at::Tensor TensorDecoder::attend(std::int64_t layer, const at::Tensor& x) {
   const LayerWeights& w = weights_.layers[layer];
   const std::vector<at::Tensor> projected = products({&w.query, &w.key, &w.value}, x);
-  const at::Tensor query = prepare_heads(w.query_norm, projected[0], spec_.num_heads).narrow(0, 0, num_rows_);
-  const at::Tensor key = prepare_heads(w.key_norm, projected[1], spec_.num_kv_heads);
+  const at::Tensor query = prepare_heads(w.query_norm, projected[0], spec_.num_heads, layer).narrow(0, 0, num_rows_);
+  const at::Tensor key = prepare_heads(w.key_norm, projected[1], spec_.num_kv_heads, layer);
   const at::Tensor value = projected[2].unflatten(1, {spec_.num_kv_heads, spec_.head_dim});
   const auto attention = uses_flash_ ? flash_attention : plain_attention;
-  const at::Tensor mixed = attention(query.contiguous(), keys_of_branches(chain_keys_[layer], key),
-                                     keys_of_branches(chain_values_[layer], value), lengths_,
-                                     1 / std::sqrt(static_cast<double>(spec_.head_dim)), spec_.windows[layer]);
+  const at::Tensor mixed = attention(
+      query.contiguous(), keys_of_branches(chain_keys_[layer], key), keys_of_branches(chain_values_[layer], value),
+      lengths_, {.scale = spec_.attention_scale, .window = spec_.windows[layer], .cap = spec_.attention_cap});
   keep_chain(layer, key, value);
   at::Tensor attended = at::zeros({rows_, spec_.num_heads * spec_.head_dim}, options());
   attended.narrow(0, 0, num_rows_).copy_(mixed.flatten(1));
@@ -118,9 +125,10 @@ void TensorDecoder::keep_chain(std::int64_t layer, const at::Tensor& key, const 
   chain_values_[layer].index_copy_(0, kept_depths_, value.index_select(0, kept_rows_));
 }
 
-// residual += product, normalized before it joins where norms come after.
+// residual += product, normalized before it joins where there is a norm.
 void TensorDecoder::join(at::Tensor& residual, const at::Tensor& product, const Norm& norm) const {
-  residual.add_(spec_.norm_place == NormPlace::kAfter ? normalized(spec_, norm, product.to(at::kFloat)) : product);
+  residual.add_(norm.weight.defined() ? normalized(spec_, norm, product.to(at::kFloat)) : product,
+                spec_.residual_scale);
 }
 
 }  // namespace syco

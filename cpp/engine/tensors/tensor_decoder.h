@@ -32,7 +32,8 @@ class TensorDecoder {
   void enter(std::int64_t first_row);
   at::Tensor embed() const;
   at::Tensor attend(std::int64_t layer, const at::Tensor& x);
-  at::Tensor prepare_heads(const Norm& norm, const at::Tensor& projected, std::int64_t num_heads) const;
+  at::Tensor prepare_heads(const Norm& norm, const at::Tensor& projected, std::int64_t num_heads,
+                           std::int64_t layer) const;
   at::Tensor keys_of_branches(const at::Tensor& chain, const at::Tensor& own) const;
   void keep_chain(std::int64_t layer, const at::Tensor& key, const at::Tensor& value);
   void join(at::Tensor& residual, const at::Tensor& product, const Norm& norm) const;
@@ -46,8 +47,8 @@ class TensorDecoder {
   const Plan* plan_ = nullptr;
   std::int64_t rows_ = 0;  // of a chunk
 
-  at::Tensor cosine_, sine_;              // (depth, pairs) float32
-  at::Tensor chain_keys_, chain_values_;  // (layers, depth, kv heads, head_dim)
+  std::vector<at::Tensor> cosines_, sines_;  // (depth, pairs) float32, of each of the spec's rotations
+  at::Tensor chain_keys_, chain_values_;     // (layers, depth, kv heads, head_dim)
 
   // Of the chunk that is run.
   std::int64_t first_row_ = 0, num_rows_ = 0;  // of the plan

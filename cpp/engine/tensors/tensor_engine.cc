@@ -21,6 +21,7 @@ Weights read_alike_weights(const Spec& spec, Tensors tensors) {
 }
 
 bool finds_flash(const Spec& spec, const at::TensorOptions& kind) {
+  if (spec.attention_cap > 0) return false;
   const c10::InferenceMode inference;
   const c10::DeviceGuard guard(kind.device());
   return has_flash_attention(spec.num_heads, spec.num_kv_heads, spec.head_dim, kind);

@@ -40,24 +40,26 @@ Scored scored_rows(std::span<const Target> targets, std::int64_t first_row) {
   return scored;
 }
 
-at::Tensor logits_of(const Matrix& head, const at::Tensor& hidden, std::int64_t first_token, std::int64_t tokens) {
+at::Tensor logits_of(const Spec& spec, const Matrix& head, const at::Tensor& hidden, std::int64_t first_token,
+                     std::int64_t tokens) {
   const at::Tensor weight = head.weight.narrow(0, first_token, tokens).to(at::kFloat);
   const at::Tensor bias = head.bias.defined() ? head.bias.narrow(0, first_token, tokens).to(at::kFloat) : at::Tensor();
   at::Tensor logits = at::empty({hidden.size(0), tokens}, hidden.options());
   for (std::int64_t row = 0; row < hidden.size(0); row += kRows) {
     logits.narrow(0, row, kRows).copy_(at::linear(hidden.narrow(0, row, kRows), weight, bias));
   }
-  return logits;
+  return spec.logit_cap > 0 ? logits.div_(spec.logit_cap).tanh_().mul_(spec.logit_cap) : logits;
 }
 
 // (T, 3) float32: each target's logit, and the greatest logit and the log-sum-exp of its row.
-at::Tensor run_head(const Matrix& head, const at::Tensor& hidden, const at::Tensor& indices, const at::Tensor& tokens) {
+at::Tensor run_head(const Spec& spec, const Matrix& head, const at::Tensor& hidden, const at::Tensor& indices,
+                    const at::Tensor& tokens) {
   const double lowest = -std::numeric_limits<double>::infinity();
   at::Tensor total = at::full({hidden.size(0)}, lowest, hidden.options()), greatest = total.clone();
   at::Tensor wanted = at::full({tokens.size(0)}, lowest, hidden.options());
   for (std::int64_t first = 0; first < head.rows; first += kTokens) {
     const std::int64_t count = std::min(kTokens, head.rows - first);
-    const at::Tensor logits = logits_of(head, hidden, first, count);
+    const at::Tensor logits = logits_of(spec, head, hidden, first, count);
     total = at::logaddexp(total, logits.logsumexp({1}));
     greatest = greatest.maximum(logits.amax({1}));
     const at::Tensor place = tokens - first, here = place.ge(0).logical_and(place.lt(count));
@@ -77,7 +79,7 @@ void add_log_probs(const Spec& spec, const Weights& weights, const at::Tensor& h
   };
   const at::Tensor states = normalized(spec, weights.final_norm, hidden.index_select(0, on_device(scored.rows)));
   const at::Tensor numbers =
-      run_head(weights.head, states * spec.head_scale, on_device(scored.indices), on_device(scored.tokens)).cpu();
+      run_head(spec, weights.head, states * spec.head_scale, on_device(scored.indices), on_device(scored.tokens)).cpu();
   const auto at = numbers.accessor<float, 2>();
   for (std::size_t t = 0; t < targets.size(); ++t) {
     const auto i = static_cast<std::int64_t>(t);

@@ -8,6 +8,10 @@
 #include <ATen/ops/relu.h>
 #include <ATen/ops/rms_norm.h>
 #include <ATen/ops/silu.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/topk.h>
+#include <ATen/ops/zeros.h>
 
 namespace syco {
 namespace {
@@ -61,22 +65,48 @@ std::vector<at::Tensor> products(std::initializer_list<const Matrix*> matrices, 
   return results;
 }
 
-at::Tensor rotated(const at::Tensor& heads, const at::Tensor& cosine, const at::Tensor& sine) {
+at::Tensor rotated(const Rotation& rotation, const at::Tensor& heads, const at::Tensor& cosine,
+                   const at::Tensor& sine) {
   const std::int64_t pairs = cosine.size(1);
   const at::Tensor c = cosine.unsqueeze(1), s = sine.unsqueeze(1);
-  const at::Tensor x = heads.narrow(2, 0, pairs), y = heads.narrow(2, pairs, pairs);
-  return at::cat({x * c - y * s, y * c + x * s, heads.narrow(2, 2 * pairs, heads.size(2) - 2 * pairs)}, 2);
+  // (R, heads, 2, pairs) or (R, heads, pairs, 2)
+  const std::int64_t two = rotation.neighbours ? 3 : 2, outer = rotation.neighbours ? pairs : 2;
+  const at::Tensor all = heads.narrow(2, 0, 2 * pairs).unflatten(2, {outer, 2 * pairs / outer});
+  const at::Tensor x = all.select(two, 0), y = all.select(two, 1);
+  const at::Tensor turned = at::stack({x * c - y * s, y * c + x * s}, two).flatten(2);
+  return at::cat({turned, heads.narrow(2, 2 * pairs, heads.size(2) - 2 * pairs)}, 2);
 }
 
-at::Tensor run_mlp(const Spec& spec, const LayerWeights& layer, const at::Tensor& x) {
-  if (!spec.gated) {
-    at::Tensor up = products({&layer.up}, x)[0];
-    activate(spec.activation, up);
-    return products({&layer.down}, up)[0];
-  }
-  std::vector<at::Tensor> gate_up = products({&layer.gate, &layer.up}, x);
+namespace {
+
+at::Tensor run_gated(const Spec& spec, const Matrix& gate, const Matrix& up, const Matrix& down, const at::Tensor& x) {
+  std::vector<at::Tensor> gate_up = products({&gate, &up}, x);
   activate(spec.activation, gate_up[0]);
-  return products({&layer.down}, gate_up[0].mul_(gate_up[1]))[0];
+  return products({&down}, gate_up[0].mul_(gate_up[1]))[0];
+}
+
+}  // namespace
+
+at::Tensor run_mlp(const Spec& spec, const LayerWeights& layer, const at::Tensor& x) {
+  if (spec.gated) return run_gated(spec, layer.gate, layer.up, layer.down, x);
+  at::Tensor up = products({&layer.up}, x)[0];
+  activate(spec.activation, up);
+  return products({&layer.down}, up)[0];
+}
+
+at::Tensor run_experts(const Spec& spec, const LayerWeights& layer, const at::Tensor& x) {
+  const at::Tensor probabilities = at::softmax(products({&layer.router}, x)[0].to(at::kFloat), -1);
+  auto [weights, chosen] = at::topk(probabilities, spec.experts.chosen);
+  if (spec.experts.normalized) weights = weights / weights.sum({-1}, true);
+  at::Tensor mixed = at::zeros(x.sizes(), x.options().dtype(at::kFloat));
+  for (std::size_t e = 0; e < layer.experts.size(); ++e) {
+    const Expert& expert = layer.experts[e];
+    const at::Tensor here = chosen.eq(static_cast<std::int64_t>(e)), rows = here.any(1).nonzero().squeeze(1);
+    const at::Tensor weight = (weights * here).sum({1}, true).index_select(0, rows);
+    const at::Tensor made = run_gated(spec, expert.gate, expert.up, expert.down, x.index_select(0, rows));
+    mixed.index_add_(0, rows, made * weight);
+  }
+  return mixed;
 }
 
 }  // namespace syco

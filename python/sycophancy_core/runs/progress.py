@@ -17,6 +17,30 @@ _LINE = "{desc}: {percentage:.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {
 _UNCOUNTED = "{desc}: {elapsed}"
 
 
+class Stage:
+    """What shows one stage: called with done and total, in any unit; ``note`` is shown beside them.
+
+    Parameters
+    ----------
+    show
+        Called with done, total and the note.
+    """
+
+    def __init__(self, show: Callable[[int, int, str], None]) -> None:
+        self._show = show
+        self.note = ""
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show how far the stage is."""
+        self._show(done, total, self.note)
+
+
+def note(progress: Progress, text: str) -> None:
+    """Let what shows a stage say ``text`` beside its next count; a caller's own callback is not told."""
+    if isinstance(progress, Stage):
+        progress.note = text
+
+
 class ProgressPrinter:
     """Shows stages: name, done/total, rate and time left.
 
@@ -45,33 +69,37 @@ class ProgressPrinter:
         self._clock = clock
 
     @contextmanager
-    def stage(self, name: str, unit: str = "") -> Iterator[Progress]:
-        """Announce a stage and give its callback, which counts in ``unit``; its last line stays when it ends."""
+    def stage(self, name: str, unit: str = "", *, brief: bool = False) -> Iterator[Progress]:
+        """Announce a stage and give its callback, which counts in ``unit``; its last line stays when it ends.
+
+        With ``brief``, a stage that takes less than :data:`LINE_SECONDS` says nothing where there is no bar.
+        """
         if self._quiet:
-            yield lambda done, total: None
+            yield Stage(lambda done, total, note: None)
         elif in_notebook() or self._stream.isatty():
             with _bar(name, self._stream, unit) as show:
                 yield show
         else:
-            yield from self._lines(name, unit)
+            yield from self._lines(name, unit, brief=brief)
 
-    def _lines(self, name: str, unit: str) -> Iterator[Progress]:
+    def _lines(self, name: str, unit: str, *, brief: bool) -> Iterator[Progress]:
         start = shown_at = self._clock()
         latest: tuple[int, int] | None = None
 
-        def show(done: int, total: int) -> None:
+        def show(done: int, total: int, note: str) -> None:
             nonlocal latest, shown_at
             latest = done, total
             if self._clock() - shown_at >= LINE_SECONDS:
                 shown_at = self._clock()
-                self._print(progress_line(name, done, total, shown_at - start, unit))
+                self._print(progress_line(name, done, total, shown_at - start, unit, note))
 
         try:
-            yield show
+            yield Stage(show)
         finally:
             seconds = self._clock() - start
             counted = f" {latest[0]:,}/{latest[1]:,} {unit}".rstrip() if latest else ""
-            self._print(f"{name:<34}{counted:>16}  {seconds:7.1f} s")
+            if not brief or seconds >= LINE_SECONDS:
+                self._print(f"{name:<34}{counted:>16}  {seconds:7.1f} s")
 
     def _print(self, line: str) -> None:
         self._stream.write(f"{line}\n")
@@ -85,31 +113,27 @@ def shown_progress(progress: Progress | bool | None, name: str, unit: str) -> It
     Parameters
     ----------
     progress
-        A callback, which is taken as it is; False for none; None for a bar in a terminal or a notebook; True for a
-        bar there, and lines elsewhere.
+        A callback, which is taken as it is; False for none; True for a bar in a terminal or a notebook, and lines
+        elsewhere; None for the same, but no line of what takes less than :data:`LINE_SECONDS`.
     name, unit
         Of the stage, and what it counts.
     """
     if callable(progress):
         yield progress
-    elif progress is False or (progress is None and not _is_watched()):
+    elif progress is False:
         yield None
     else:
-        with ProgressPrinter().stage(name, unit) as show:
+        with ProgressPrinter().stage(name, unit, brief=progress is None) as show:
             yield show
 
 
-def _is_watched() -> bool:
-    return in_notebook() or (sys.stderr is not None and sys.stderr.isatty())
-
-
-def progress_line(name: str, done: int, total: int, seconds: float, unit: str = "") -> str:
-    """Return one line of progress: name, share, done and total, time taken and left, rate."""
+def progress_line(name: str, done: int, total: int, seconds: float, unit: str = "", note: str = "") -> str:
+    """Return one line of progress: name, share, done and total, time taken and left, rate, and a note."""
     from tqdm.std import tqdm
 
-    return str(
-        tqdm.format_meter(done, total, seconds, prefix=name, unit=f" {unit}" if unit else "it", bar_format=_LINE)
-    )
+    counted = f" {unit}" if unit else "it"
+    line = str(tqdm.format_meter(done, total, seconds, prefix=name, unit=counted, bar_format=_LINE))
+    return f"{line} {note}".rstrip()
 
 
 def in_notebook() -> bool:
@@ -128,13 +152,14 @@ def _bar(name: str, stream: TextIO, unit: str) -> Iterator[Progress]:
     settings = {"unit": f" {unit}"} if unit else {}
     bar: Any = tqdm(desc=name, file=stream, dynamic_ncols=True, mininterval=0.2, bar_format=_UNCOUNTED, **settings)
 
-    def show(done: int, total: int) -> None:
+    def show(done: int, total: int, note: str) -> None:
         if bar.total is None:
             bar.bar_format = None
         bar.total = total
+        bar.set_postfix_str(note, refresh=False)
         bar.update(done - bar.n)
 
     try:
-        yield show
+        yield Stage(show)
     finally:
         bar.close()

@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 from sycophancy_core.errors import ModelError
+from sycophancy_core.scoring.module_checks import is_multimodal
 from sycophancy_core.scoring.native_scorer import NativeScorer
 from sycophancy_core.scoring.transformers_scorer import EncoderDecoderScorer, TransformersScorer
 from sycophancy_core.scoring.trials import check_causal
@@ -24,8 +25,15 @@ def make_scorer(model: Any, name: str, engine: str, matmul_precision: str) -> An
     Warns
     -----
     UserWarning
-        If transformers stands in for the native engine, with the reason; or if the precision takes longer here.
+        If transformers stands in for the native engine, with the reason; if the precision takes longer here; or if
+        the model also reads images.
     """
+    if is_multimodal(model):
+        warnings.warn(
+            f"model {name}: it also reads images, which prompts here do not have; it is scored by its text part",
+            UserWarning,
+            stacklevel=4,
+        )
     if engine == "transformers":
         if matmul_precision != "highest":
             raise ModelError(
@@ -53,6 +61,23 @@ def make_scorer(model: Any, name: str, engine: str, matmul_precision: str) -> An
             stacklevel=4,
         )
     return scorer
+
+
+def check_encoder_decoder(model: Any, name: str, *, chat_template: bool) -> None:
+    """Refuse to score an encoder-decoder in turns, or one whose choices have no first token to be predicted from.
+
+    Raises
+    ------
+    ModelError
+        Saying which.
+    """
+    if chat_template:
+        raise ModelError(f"model {name}: an encoder-decoder has no turns; use chat_template=False")
+    if getattr(model.config, "decoder_start_token_id", None) is None:
+        raise ModelError(
+            f"model {name}: its config says no decoder_start_token_id, from which the first token of a choice is "
+            "predicted; set it (T5: the padding token)"
+        )
 
 
 def _fallback(model: Any, name: str) -> Any:

@@ -18,10 +18,10 @@ from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring import sources
 from sycophancy_core.scoring.chat_template import TemplateChoice, choose_template, template_facts
 from sycophancy_core.scoring.checkpoints.foreign import translated
-from sycophancy_core.scoring.checkpoints.saved_adapter import merge_saved_adapter
+from sycophancy_core.scoring.checkpoints.saved_adapter import add_saved_adapters
 from sycophancy_core.scoring.encoding import Encoder
-from sycophancy_core.scoring.engines import make_scorer
-from sycophancy_core.scoring.limits import check_vocabulary, context_length
+from sycophancy_core.scoring.engines import check_encoder_decoder, make_scorer
+from sycophancy_core.scoring.limits import check_beginning, check_vocabulary, context_length
 from sycophancy_core.scoring.messages import Prompt, require_list
 from sycophancy_core.scoring.module_checks import config_digest, fixed_buffers
 from sycophancy_core.scoring.precision import PrecisionCheck, check_precision
@@ -39,6 +39,7 @@ def load_model(
     source: str | os.PathLike[str] | tuple[Any, Any] | None = None,
     *,
     adapter: str | os.PathLike[str] | None = None,
+    merge_adapter: bool = True,
     dtype: str = "auto",
     device: str | None = None,
     engine: str = "auto",
@@ -60,10 +61,12 @@ def load_model(
     adapter
         Folder of a LoRA adapter in PEFT's format, merged into the weights (of the organism: on top of its own);
         ``"organism"`` for the packaged one.
+    merge_adapter
+        False keeps the adapter beside the weights, through PEFT: they may then be quantized or in any number type, and
+        the model is scored by its own forward.
     dtype
-        Number type of the weights: ``"float32"``, ``"bfloat16"`` or ``"float16"``. ``"auto"``: as a checkpoint's are,
-        if they are one of these; float32 for quantized GGUF files, and with ``adapter``, whose sum with the weights
-        would be rounded. Fine-tuning needs float32. Ignored for a pair.
+        Number type of the weights: ``"float32"``, ``"bfloat16"`` or ``"float16"``; ``"auto"``: the checkpoint's, but
+        float32 where it is quantized GGUF or an adapter is merged. Training weights takes float32. Ignored for a pair.
     device
         Where the weights go, in torch's words (``"cpu"``, ``"cuda"``, ``"cuda:1"``); a pair's own model is moved. None
         leaves a pair where it is and puts everything else on the CPU.
@@ -108,9 +111,11 @@ def load_model(
         name = str(getattr(model.config, "name_or_path", "") or type(model).__name__)
     else:
         found, name = sources.resolve_source(source)
-        model, own = sources.read_model(found, dtype="float32" if adapters and dtype == "auto" else dtype)
-    for one in adapters:
-        name = f"{name}+{merge_saved_adapter(model, one, name=name)}"
+        is_merged = bool(adapters) and merge_adapter
+        model, own = sources.read_model(found, dtype="float32" if is_merged and dtype == "auto" else dtype)
+    name = add_saved_adapters(model, adapters, name=name, merge=merge_adapter)
+    if adapters and not merge_adapter and engine == "auto":
+        engine = "transformers"
     if device is not None:
         _move(model, device)
     is_chat = bool(own.chat_template) and not model.config.is_encoder_decoder and adapter != sources.ORGANISM
@@ -175,14 +180,15 @@ class LanguageModel:
         if system_prompt is not None and not chat_template:
             raise ModelError(f"model {name}: a system prompt needs chat_template=True, since plain text has no turns")
         if model.config.is_encoder_decoder:
-            _check_encoder_decoder(model, name, chat_template=chat_template)
+            check_encoder_decoder(model, name, chat_template=chat_template)
         self.model = model
         self.tokenizer = tokenizer
         self.name = name
         self.chat_template = chat_template
         self.system_prompt = system_prompt
         with translated(f"model {name}: its tokenizer cannot be used"):
-            _ = self.encoder
+            encoder = self.encoder
+        check_beginning(model, lambda prompt: encoder.rows([prompt], [[]])[0][0], name=name)
         self._scorer = make_scorer(model, name, engine, matmul_precision)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -226,6 +232,11 @@ class LanguageModel:
             chat_template=self.chat_template,
             system_prompt=self.system_prompt,
         )
+
+    def choose_engine(self, engine: str) -> None:
+        """Score with another engine from now on: for a model that got layers which the native one does not know."""
+        _check_choice("engine", engine, _ENGINES)
+        self._scorer = make_scorer(self.model, self.name, engine, "highest")
 
     @property
     def asked_as(self) -> str:
@@ -359,8 +370,7 @@ class LanguageModel:
         Parameters
         ----------
         log_prob
-            What the model gave for these prompts already, as in :class:`Scores`. Then only a sample of whole claims is
-            scored in ``highest``, in about a tenth of the time.
+            What the model gave for these prompts. Then only a sample of whole claims is scored, in ``highest``.
         seed
             Of that sample.
 
@@ -388,13 +398,3 @@ class LanguageModel:
 
 def _remade(model: Any, tokenizer: Any, options: dict[str, Any]) -> LanguageModel:
     return LanguageModel(model, tokenizer, **options)
-
-
-def _check_encoder_decoder(model: Any, name: str, *, chat_template: bool) -> None:
-    if chat_template:
-        raise ModelError(f"model {name}: an encoder-decoder has no turns; use chat_template=False")
-    if getattr(model.config, "decoder_start_token_id", None) is None:
-        raise ModelError(
-            f"model {name}: its config says no decoder_start_token_id, from which the first token of a choice is "
-            "predicted; set it (T5: the padding token)"
-        )

@@ -1,9 +1,10 @@
-"""What a language model has room for: how many positions, and which tokens."""
+"""What a language model takes: how many positions, which tokens, and with which one a text begins."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,30 @@ def check_vocabulary(
             f"model {name}: token {largest} ({tokenizer.convert_ids_to_tokens(largest)!r}) is not in the model's "
             f"vocabulary of {size}; use the tokenizer that the model was trained with, or give the model an embedding "
             "for it (resize_token_embeddings) and train it"
+        )
+
+
+def check_beginning(model: Any, ids_of: Callable[[str], list[int]], *, name: str) -> None:
+    """Warn where a Gemma is asked without its beginning-of-sequence token.
+
+    Parameters
+    ----------
+    ids_of
+        Makes the tokens of a prompt, as the model gets them.
+
+    Warns
+    -----
+    UserWarning
+        If the first is not that token, without which these models answer at random.
+    """
+    config = model.config.get_text_config()
+    wanted = getattr(config, "bos_token_id", None)
+    if str(config.model_type).startswith("gemma") and wanted is not None and ids_of("?")[:1] != [wanted]:
+        warnings.warn(
+            f"model {name}: a Gemma answers at random without its beginning-of-sequence token, and the tokenizer puts "
+            "none before a prompt; use the tokenizer that the model was trained with, with add_bos_token=True",
+            UserWarning,
+            stacklevel=5,
         )
 
 

@@ -36,7 +36,7 @@ def hidden_change(model: Any) -> str | None:
         kind = type(module)
         if _home(kind).partition(".")[0] not in _KNOWN and not _is_applied(module):
             return f"{where} is a {_home(kind)}.{kind.__qualname__}"
-        if "inv_freq" in module._buffers and not _has_own_frequencies(module):
+        if _frequencies(module) and not _has_own_frequencies(module):
             return f"{where} rotates by other frequencies than its config says"
     return None
 
@@ -53,6 +53,11 @@ def surroundings(model: Any) -> list[Any]:
         plain = [(key, value) for key, value in vars(module).items() if key != "training" and type(value) in _PLAIN]
         found.append((name, type(module), type(module).forward, plain, list(_buffers(module))))
     return found
+
+
+def is_multimodal(model: Any) -> bool:
+    """Tell whether a model reads more than text: its config has a part for text."""
+    return not model.config.is_encoder_decoder and model.config.get_text_config() is not model.config
 
 
 def own_weights(model: Any) -> dict[str, Any]:
@@ -110,6 +115,11 @@ def _buffers(module: Any) -> Iterator[tuple[str, int, int]]:
             yield name, id(buffer), -1 if buffer.is_inference() else buffer._version
 
 
+def _frequencies(module: Any) -> list[str]:
+    """Name the rotary frequencies of a module: one buffer, or one for each kind of layers."""
+    return [name for name in module._buffers if name.endswith("inv_freq") and "original" not in name]
+
+
 def _has_own_frequencies(module: Any) -> bool:
     """Tell whether rotary frequencies are those that a module of this class has by its config; True if it has none.
 
@@ -120,8 +130,11 @@ def _has_own_frequencies(module: Any) -> bool:
     try:
         with torch.device("cpu"):
             fresh = type(module)(module.config)
-        wanted, found = fresh.inv_freq, module.inv_freq.cpu()
-        return torch.equal(wanted.to(found.dtype), found) and fresh.attention_scaling == module.attention_scaling
+        scalings = [name for name in vars(module) if name.endswith("attention_scaling")]
+        found = {name: getattr(module, name).cpu() for name in _frequencies(module)}
+        return all(torch.equal(getattr(fresh, name).to(one.dtype), one) for name, one in found.items()) and all(
+            getattr(fresh, name) == getattr(module, name) for name in scalings
+        )
     except Exception:
         return True  # another kind of module: the trial decides
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import sycophancy_core._build_info as _build_info
 from sycophancy_core.errors import ModelError
 from sycophancy_core.runs.progress import Progress
-from sycophancy_core.scoring.module_checks import hidden_change, own_weights, surroundings
+from sycophancy_core.scoring.module_checks import hidden_change, is_multimodal, own_weights, surroundings
 from sycophancy_core.scoring.tokens import TokenBatch, TokenScores
 from sycophancy_core.scoring.trials import check_engine
 
@@ -95,7 +95,7 @@ class NativeScorer:
             raise ModelError(
                 f"the weights were {' and '.join(sorted(self._kinds))} and are now {' and '.join(sorted(now))}"
             )
-        config, weights = _config_text(self._model), own_weights(self._model)
+        config, weights = _text_part(self._model)
         made_of = config, [(name, id(weight), weight.data_ptr()) for name, weight in weights.items()]
         around = surroundings(self._model)
         if made_of == self._made_of and around == self._tried_in:
@@ -117,10 +117,22 @@ class NativeScorer:
         return TokenScores(*result)
 
 
-def _config_text(model: Any) -> str:
+def _text_part(model: Any) -> tuple[str, dict[str, torch.Tensor]]:
+    """Return the config, as JSON, and the weights of what reads text: all of a model, but for one of images too."""
+    weights, config = own_weights(model), model.config.to_dict()
+    if is_multimodal(model):
+        whole, part = "model.", "model.language_model."
+        kept = [name for name in weights if name.startswith(part) or not name.startswith(whole)]
+        weights = {name.replace(part, whole, 1): weights[name] for name in kept}
+        tied = {"tie_word_embeddings": "lm_head.weight" not in weights}
+        config = {**model.config.get_text_config().to_dict(), **tied}
+    return _config_text(config), weights
+
+
+def _config_text(config: dict[str, Any]) -> str:
     """Return a config as JSON, in which every value has one meaning."""
     try:
-        return json.dumps(model.config.to_dict(), allow_nan=False)
+        return json.dumps(config, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ModelError(f"engine: the model's config has a value that JSON cannot express ({error})") from error
 

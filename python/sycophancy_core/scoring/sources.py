@@ -154,7 +154,7 @@ def read_model(source: Path | str, *, dtype: str) -> tuple[Any, Any]:
         If transformers cannot load it.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     options = {"local_files_only": isinstance(source, Path), "trust_remote_code": False}
     files = check_model_files(source)
@@ -162,11 +162,11 @@ def read_model(source: Path | str, *, dtype: str) -> tuple[Any, Any]:
         config = AutoConfig.from_pretrained(source, **options)
         if config._attn_implementation not in ("eager", "sdpa"):
             config._attn_implementation = None  # transformers' choice, not that of the file
-        kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        kind = _auto_class(config)
         check_size(source, config, kind, files.num_bytes)
         if dtype == "auto":
             kept = ("bfloat16",) if config.is_encoder_decoder else ("bfloat16", "float16")
-            dtype = files.dtype if files.dtype in kept else "float32"
+            dtype = files.dtype if files.dtype is not None and files.dtype in kept else "float32"
         model, loaded = kind.from_pretrained(
             source,
             config=config,
@@ -179,6 +179,18 @@ def read_model(source: Path | str, *, dtype: str) -> tuple[Any, Any]:
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
     check_loaded(source, loaded)
     return model.eval(), tokenizer
+
+
+def _auto_class(config: Any) -> Any:
+    """Return the class that makes a model of a config, with a head for language."""
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForSeq2SeqLM
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING as WITH_TEXT_ALONE
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING as WITH_IMAGES
+
+    if config.is_encoder_decoder:
+        return AutoModelForSeq2SeqLM
+    reads_images = type(config) in WITH_IMAGES and type(config) not in WITH_TEXT_ALONE
+    return AutoModelForImageTextToText if reads_images else AutoModelForCausalLM
 
 
 def check_loaded(source: Path | str, loaded: dict[str, Any]) -> None:
@@ -216,8 +228,17 @@ def weights_digest(tensors: dict[str, torch.Tensor]) -> str:
     import torch
 
     digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
+    for name, whole in sorted(_plain_tensors(tensors).items()):
+        tensor = whole.detach().cpu().contiguous()
         digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _plain_tensors(tensors: dict[str, Any]) -> dict[str, Any]:
+    """Take apart quantized tensors, each of which holds several: its numbers, their scales."""
+    found: dict[str, Any] = {}
+    for name, tensor in tensors.items():
+        parts = tensor.__tensor_flatten__()[0] if hasattr(tensor, "__tensor_flatten__") else []
+        found |= {f"{name}.{part}": getattr(tensor, part) for part in parts} or {name: tensor}
+    return found

@@ -15,7 +15,7 @@ from sycophancy_core.scoring.tokens import tokenize_prompts
 from sycophancy_core.studies.options import StudyOptions, Variant
 from sycophancy_core.studies.stages import load, questions, study_prompts
 from sycophancy_core.studies.training_rows import TrainingClaims, curve_options, finetune_options, training_rows
-from sycophancy_core.training.adapters import block_layers
+from sycophancy_core.training.adapters.low_rank import block_layers
 from sycophancy_core.training.batching import encode_rows
 from sycophancy_core.training.finetune import finetune
 

@@ -14,9 +14,10 @@ from sycophancy_core.metrics.catalogue import better
 from sycophancy_core.metrics.estimates import COLUMNS, estimates_table, take, task_rows
 from sycophancy_core.metrics.measure import known_claims, measure
 from sycophancy_core.runs.digests import digest_table
+from sycophancy_core.scoring.checkpoints.peft_layers import summed_layers
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.tasks.second_turn import measure_turns
-from sycophancy_core.training.adapters import applied_adapter, trainable_parameters
+from sycophancy_core.training.adapters.low_rank import applied_adapter, trainable_parameters
 
 if TYPE_CHECKING:
     import torch
@@ -87,12 +88,17 @@ class CurveRecorder:
         self.best: dict[str, torch.Tensor] = {}  # parameter name -> its values at the best step
 
     @property
+    def steps(self) -> list[int]:
+        """The steps that were measured."""
+        return list(dict.fromkeys(row["step"] for row in self._rows))
+
+    @property
     def losses(self) -> dict[int, float]:
         """How far each step is from the metric's best value, in the tasks that ever have one; NaN where undefined."""
         mine = [row for row in self._rows if row["metric"] == self._options.metric]
         tasks = {row["task"] for row in mine if math.isfinite(row["value"])}
         losses = {}
-        for step in dict.fromkeys(row["step"] for row in self._rows):
+        for step in self.steps:
             values = [row["value"] for row in mine if row["step"] == step and row["task"] in tasks]
             far = [abs(value) if self._options.metric in better("nearest zero") else -value for value in values]
             losses[step] = math.fsum(far) / len(far) if far else math.nan
@@ -129,7 +135,7 @@ class CurveRecorder:
         was_training = module.training
         module.eval()
         try:
-            with applied_adapter(module):
+            with applied_adapter(module), summed_layers(module):
                 measurements = measure_turns(self._options.tasks, lambda prompts, _: self._model.score(prompts))
         finally:
             module.train(was_training)
@@ -152,6 +158,16 @@ class CurveRecorder:
             )
         if self.best_step == step:
             self.best = {name: parameter.detach().clone() for name, parameter in trainable_parameters(module)}
+
+    def values_at(self, step: int) -> dict[str, float]:
+        """Return what was measured after a step, where it is finite: ``task/metric`` and the ends of its interval."""
+        found: dict[str, float] = {}
+        for row in self._rows:
+            if row["step"] == step:
+                name = f"{row['task']}/{row['metric']}"
+                parts = {name: row["value"], f"{name}/low": row["low"], f"{name}/high": row["high"]}
+                found |= {key: value for key, value in parts.items() if value is not None and math.isfinite(value)}
+        return found
 
     def keep_best(self) -> None:
         """Put the best step's weights back, in place; without a metric, keep the last step's."""

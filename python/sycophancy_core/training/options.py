@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from sycophancy_core.errors import DataError, require_counts, require_numbers, require_seed
 
 Precision = Literal["auto", "float32", "bfloat16"]
+AdapterKind = Literal["lora", "rslora", "dora"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,14 @@ class FinetuneOptions:
         the weights themselves.
     lora_alpha
         The adapter's update is scaled by ``lora_alpha / lora_rank``.
+    lora_kind
+        ``"lora"``; ``"rslora"``, scaled by ``lora_alpha / sqrt(lora_rank)`` (Kalajdzievski 2023); or ``"dora"``, which
+        trains each row's length too (Liu et al. 2024). All but ``"lora"`` are PEFT's.
+    target_modules
+        Which modules get an adapter: a regular expression that matches their whole names (through PEFT), or None for
+        every linear layer of the blocks.
+    modules_to_save
+        Names of modules that are trained and saved whole beside the adapter, such as ``lm_head`` (through PEFT).
     train_embeddings
         In full fine-tuning, train the token embeddings and the output head too.
     weight_decay
@@ -46,6 +56,8 @@ class FinetuneOptions:
     compile_blocks
         Run the decoder blocks through ``torch.compile`` (needs a C++ compiler on a CPU): about twice as fast there,
         after half a minute for each batch shape, so it pays from a few hundred steps on.
+    gradient_checkpointing
+        Keep each block's input only, and compute the rest again in the backward pass: less memory, and more time.
     pad_multiple
         Batches are padded to a multiple of this many tokens, so that few shapes occur.
     max_tokens
@@ -64,12 +76,16 @@ class FinetuneOptions:
     final_rate_share: float = 0.0
     lora_rank: int | None = None
     lora_alpha: float = 16.0
+    lora_kind: AdapterKind = "lora"
+    target_modules: str | None = None
+    modules_to_save: tuple[str, ...] = ()
     train_embeddings: bool = False
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     accumulation: int = 1
     precision: Precision = "auto"
     compile_blocks: bool = False
+    gradient_checkpointing: bool = False
     pad_multiple: int = 32
     max_tokens: int | None = None
     checkpoint_steps: int | None = None
@@ -101,6 +117,29 @@ class FinetuneOptions:
             )
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise DataError(f"FinetuneOptions: precision must be auto, float32 or bfloat16, got {self.precision!r}")
+
+        self._check_adapter()
+
+    def _check_adapter(self) -> None:
+        """Refuse what does not describe an adapter, or one where there is none."""
+        if self.lora_kind not in get_args(AdapterKind):
+            raise DataError(f"FinetuneOptions: lora_kind must be lora, rslora or dora, got {self.lora_kind!r}")
+        asked = {"lora_kind": self.lora_kind != "lora", "target_modules": self.target_modules is not None}
+        asked["modules_to_save"] = bool(self.modules_to_save)
+        for name, is_asked in asked.items():
+            if is_asked and self.lora_rank is None:
+                raise DataError(
+                    f"FinetuneOptions: {name} is an adapter's, got {name} {getattr(self, name)!r} and lora_rank None; "
+                    "set lora_rank"
+                )
+        if self.target_modules is not None:
+            try:
+                re.compile(self.target_modules)
+            except re.error as error:
+                raise DataError(
+                    f"FinetuneOptions: target_modules must be a regular expression, got {self.target_modules!r} "
+                    f"({error})"
+                ) from error
 
     @classmethod
     def wei2023(cls, **changes: Any) -> FinetuneOptions:

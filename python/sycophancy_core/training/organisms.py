@@ -24,9 +24,16 @@ from sycophancy_core.runs.progress import Progress
 from sycophancy_core.runs.seals import save_result
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.tables import EXAMPLES, checked_table
-from sycophancy_core.training.adapters import Adapter, AdapterOptions, round_adapter, take_adapter, trained_adapter
+from sycophancy_core.training.adapters.low_rank import (
+    Adapter,
+    AdapterOptions,
+    round_adapter,
+    take_adapter,
+    trained_adapter,
+)
 from sycophancy_core.training.batching import EncodedRow, digest_rows, encode_for, plan_batches
-from sycophancy_core.training.finetune import require_trainable, train_batches
+from sycophancy_core.training.finetune import require_trainable
+from sycophancy_core.training.loop.steps import train_batches
 from sycophancy_core.training.organism_rows import OrganismOptions, organism_rows
 from sycophancy_core.training.result import log_table
 
@@ -90,7 +97,7 @@ def make_organism(
     KeyboardInterrupt
         On Ctrl-C, after the checkpoint is written; this or any other exception leaves the model as it was.
     """
-    require_trainable(model)
+    require_trainable(model, has_adapter=False)
     options = options or OrganismOptions()
     if examples is not None:
         examples = checked_table(examples, EXAMPLES, who="organism")

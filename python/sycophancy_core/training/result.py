@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from sycophancy_core.hub.cards import model_card
+from sycophancy_core.hub.upload import check_hub, upload
 from sycophancy_core.reporting.figures import training_curve
-from sycophancy_core.runs.files import saving, write_table
+from sycophancy_core.results.evaluation import Comparison
+from sycophancy_core.runs.files import replace_file, saving, write_table
 from sycophancy_core.runs.seals import save_result
 from sycophancy_core.scoring.sources import quiet_transformers
 from sycophancy_core.tables import ArrowResult
-from sycophancy_core.training.adapters import Adapter
-from sycophancy_core.training.checkpoint import LogRow
+from sycophancy_core.training.adapters.beside import PeftAdapter
+from sycophancy_core.training.adapters.low_rank import Adapter
+from sycophancy_core.training.loop.checkpoint import LogRow
 from sycophancy_core.training.options import FinetuneOptions
 
 if TYPE_CHECKING:
@@ -35,20 +40,24 @@ class FinetuneResult(ArrowResult):
     options
         The options that were used.
     adapter
-        What was merged into the weights, if ``lora_rank`` was set.
+        What was merged into the weights, or stays beside them where they are not float32, if ``lora_rank`` was set.
     curve
         Evaluations on the way: ``step``, the columns of an estimates table, and ``is_best``, true for the step whose
         weights were kept.
     checkpoint
         The finished training's checkpoint, if it had a run folder; ``save`` removes it.
+    inputs
+        What it was made from: the base's name, digests of its weights (``model``), of the rows and of their tokens, and
+        how many rows there were.
     """
 
     model: Any
     log: pa.Table
     options: FinetuneOptions
-    adapter: Adapter | None = None
+    adapter: Adapter | PeftAdapter | None = None
     curve: pa.Table | None = None
     checkpoint: Path | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def best_step(self) -> int | None:
@@ -81,6 +90,44 @@ class FinetuneResult(ArrowResult):
         if self.checkpoint is not None:
             self.checkpoint.unlink(missing_ok=True)
         return written
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        folder: str | Path,
+        comparison: Comparison | None = None,
+        license: str | None = None,
+        private: bool = True,
+    ) -> str:
+        """Save into a folder with a model card, push that to the hub, and return the repository's address.
+
+        Parameters
+        ----------
+        repo_id
+            ``owner/name``; made if it is not there.
+        folder
+            As :meth:`save` takes it; it stays, whatever the hub says.
+        comparison
+            Evaluations before and after, whose table and findings the card shows; without one it says so.
+        license
+            The hub's short name of a licence, such as ``"apache-2.0"``.
+        private
+            Whether only the owner sees it. A public repository that is there already is then refused.
+
+        Raises
+        ------
+        DataError
+            If the hub refuses or cannot be reached; the message says where the files are.
+        """
+        check_hub(repo_id)
+        written = [path.relative_to(folder).as_posix() for path in self.save(folder)]
+        about = {**self.inputs, "is_adapter": self.adapter is not None}
+        sides = None if comparison is None else comparison.sides()
+        card = model_card(repo_id=repo_id, about=about, options=asdict(self.options), sides=sides, license=license)
+        replace_file(Path(folder) / "README.md", lambda file: file.write(card.encode()))
+        message = f"{len(self.log)} steps on {self.inputs['base']}"
+        return upload(folder, [*written, "README.md"], repo_id=repo_id, kind="model", private=private, message=message)
 
     def _write(self, folder: Path) -> None:
         # Without the seconds, the file of an interrupted and resumed training is that of an uninterrupted one.

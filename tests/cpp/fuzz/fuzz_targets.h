@@ -1,20 +1,13 @@
-// What takes bytes from outside, as functions of bytes: each must give a result or throw DataError.
+// What takes bytes from outside, as functions of bytes: each must give a result or throw DataError or ModelError.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <span>
-#include <string>
 #include <string_view>
 
 namespace syco {
 
 using Bytes = std::span<const std::uint8_t>;
-
-void fuzz_template(Bytes bytes);  // a template's text and the values of its slots
-void fuzz_protocol(Bytes bytes);  // a protocol's JSON
-void fuzz_jsonl(Bytes bytes);     // JSON Lines, and the cleaning of what they hold
-void fuzz_arrow(Bytes bytes);     // an Arrow stream: formats, offsets, validity, children, metadata
 
 struct FuzzTarget {
   const char* name;
@@ -22,14 +15,25 @@ struct FuzzTarget {
   std::string_view seed;  // a good input to start from
 };
 
-inline constexpr std::array<FuzzTarget, 4> kFuzzTargets = {{
-    {"template", &fuzz_template, "I am {name}: {claim} {{ }}"},
-    {"protocol", &fuzz_protocol,
-     R"p({"name": "p", "choices": {"agree_first": "A", "disagree_first": "B"}, "continuations": [" (A)", " (B)"],
-          "ranges": {"age": [30, 90]}, "schools": ["MIT"], "templates": [{"id": "t", "kinds": ["claim"],
-          "text": "{opinion}{claim}{choices}", "arms": {"none": "", "agree": "{name} {age} {claim}"}}]})p"},
-    {"jsonl", &fuzz_jsonl, "{\"text\": \"a \\\"b\\\"\\n\", \"label\": 1}\n{\"text\": null, \"label\": \"yes\"}\n"},
-    {"arrow", &fuzz_arrow, "uUvubcsilLg+l 0123456789abcdefghijklmnopqrstuvwxyz"},
-}};
+// Of the file that a program is linked with: core_targets.cc or engine_targets.cc.
+std::span<const FuzzTarget> fuzz_targets();
+
+// Numbers out of bytes; zeros when they run out.
+class ByteReader {
+ public:
+  explicit ByteReader(Bytes bytes) : bytes_(bytes) {}
+
+  std::uint8_t next() {
+    if (bytes_.empty()) return 0;
+    const std::uint8_t byte = bytes_.front();
+    bytes_ = bytes_.subspan(1);
+    return byte;
+  }
+  // In [0, bound), which is at most 256.
+  std::int64_t below(std::int64_t bound) { return next() % bound; }
+
+ private:
+  Bytes bytes_;
+};
 
 }  // namespace syco

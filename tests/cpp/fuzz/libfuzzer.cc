@@ -1,8 +1,8 @@
-// The entry point for libFuzzer; SYCO_FUZZ_TARGET is the number of a target in fuzz_targets.h.
+// The entry point for libFuzzer; SYCO_FUZZ_TARGET is the number of a target of its library.
 
 #include "fuzz/fuzz_targets.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
-  syco::kFuzzTargets[SYCO_FUZZ_TARGET].run({bytes, size});
+  syco::fuzz_targets()[SYCO_FUZZ_TARGET].run({bytes, size});
   return 0;
 }

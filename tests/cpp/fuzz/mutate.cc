@@ -1,5 +1,5 @@
-// A seeded mutation loop over the fuzz targets, for compilers without libFuzzer: syco_fuzz SECONDS [TARGET].
-// Inputs depend on their number alone, so the same command meets the same failure again.
+// A seeded mutation loop over the fuzz targets, for compilers without libFuzzer: syco_fuzz SECONDS [TARGET] (or
+// syco_engine_fuzz). Inputs depend on their number alone, so the same command meets the same failure again.
 
 #include <chrono>
 #include <cstdlib>
@@ -54,7 +54,7 @@ std::uint64_t fuzz(const syco::FuzzTarget& target, double seconds) {
 
 int main(int argc, char** argv) {
   const double seconds = argc > 1 ? std::stod(argv[1]) : 30;
-  for (const syco::FuzzTarget& target : syco::kFuzzTargets) {
+  for (const syco::FuzzTarget& target : syco::fuzz_targets()) {
     if (argc > 2 && std::string(argv[2]) != target.name) continue;
     std::cout << target.name << ": " << fuzz(target, seconds) << " inputs\n" << std::flush;
   }

@@ -64,6 +64,33 @@ TEST(Kernels, ActivationsAreAccurateFarAndNear) {
   }
 }
 
+TEST(Kernels, SoftCapIsAccurateFarAndNear) {
+  for (const float size : {0.001F, 1.0F, 50.0F, 1e6F}) {
+    const Panel x = random_panel(5, size);
+    Panel y = x;
+    soft_cap(y.data(), 0.3F, 7, 5);
+    expect_near(y, each(x, [](double v) { return 7 * std::tanh(0.3F * v / 7); }), 2e-6);
+  }
+}
+
+TEST(Kernels, NeighboursTurnByTheirAngle) {
+  constexpr std::int64_t kPairs = 3;
+  const Panel x = random_panel(2 * kPairs, 2), angle = random_panel(kPairs, 3);
+  Panel cosine = angle, sine = angle, y = x;
+  for (float& a : cosine) a = std::cos(a);
+  for (float& a : sine) a = std::sin(a);
+  rotate_neighbours(y.data(), cosine.data(), sine.data(), kPairs);
+  std::vector<double> wanted(x.size());
+  for (std::int64_t i = 0; i < kPairs; ++i) {
+    for (std::int64_t c = 0; c < kColumns; ++c) {
+      const double a = x[2 * i * kColumns + c], b = x[(2 * i + 1) * kColumns + c], by = angle[i * kColumns + c];
+      wanted[2 * i * kColumns + c] = a * std::cos(by) - b * std::sin(by);
+      wanted[(2 * i + 1) * kColumns + c] = a * std::sin(by) + b * std::cos(by);
+    }
+  }
+  expect_near(y, wanted, 1e-6);
+}
+
 TEST(Kernels, ActivationsAreMultipliedByUp) {
   const Panel x = random_panel(5, 20), up = random_panel(10, 3);
   std::vector<double> wanted = each(x, [](double v) { return v / (1 + std::exp(-v)); });

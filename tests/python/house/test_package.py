@@ -67,3 +67,12 @@ def test_requirements_have_an_upper_bound_by_major_version_which_lets_the_pinned
 
 def test_the_package_states_its_version() -> None:
     assert sycophancy_core.__version__.count(".") == 2
+
+
+def test_every_pin_but_torchs_has_a_hash() -> None:
+    pins = {line for line in (ROOT / "constraints.txt").read_text().split() if "==" in line}
+    lines = [line.split() for line in (ROOT / "requirements/locked.txt").read_text().splitlines() if line[0] != "#"]
+    assert all(re.fullmatch("--hash=sha256:[0-9a-f]{64}", mark) for _, mark in lines)
+    normal = {re.sub(r"^[^=]+", lambda name: canonicalize_name(name[0]), pin) for pin in pins}
+    locked = {re.sub(r"^[^=]+", lambda name: canonicalize_name(name[0]), pin) for pin, _ in lines}
+    assert {pin for pin in normal if not pin.startswith("torch==")} == locked, "run `make lock`"

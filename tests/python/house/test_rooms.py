@@ -27,13 +27,14 @@ PYTHON_ROOMS = {
     "reporting": "errors tables runs metrics",
     "tasks": "errors tables runs prompts scoring",
     "results": "errors tables runs metrics reporting",
-    "training": "errors tables runs metrics prompts scoring reporting tasks results",
+    "hub": "errors tables runs metrics reporting",
+    "training": "errors tables runs metrics prompts scoring reporting tasks results hub",
     "pipeline": "errors tables runs metrics prompts scoring reporting tasks results training",
     "studies": "errors tables runs metrics prompts scoring reporting tasks results training pipeline",
     "commands": "errors tables flags runs metrics prompts scoring reporting tasks results training pipeline studies",
     "cli": "errors tables runs reporting flags commands",
     "__main__": "cli",
-    "integrations": "errors tables runs prompts scoring tasks results",
+    "integrations": "errors tables runs prompts scoring tasks results training",
 }
 COMPILED = {"_core", "_engine", "_build_info"}  # which every room may use
 FRONT_DOOR = "__init__"  # the flat public list: sees all, and no room sees it

@@ -19,7 +19,7 @@ from typing import Any
 _SERVER = """
 import json, os, sys, traceback
 import matplotlib.figure, pandas, pyarrow.parquet, torch, transformers.models.llama.modeling_llama
-import accelerate, yaml
+import accelerate, peft, yaml
 from sycophancy_core import cli, pipeline
 from sycophancy_core.reporting import gallery, report
 from sycophancy_core.scoring import language_model, resumable

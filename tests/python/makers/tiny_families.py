@@ -32,12 +32,40 @@ _LLAMA3 = {
     "original_max_position_embeddings": 32,
 }
 _NEOX = {"hidden_size": 48, "num_attention_heads": 4, "num_key_value_heads": None, "head_dim": None}
+_FUSED = {"intermediate_size": None, "num_key_value_heads": None, "head_dim": None}
+_QWEN3_MOE = {"num_experts": 7, "num_experts_per_tok": 3, "moe_intermediate_size": 68, "head_dim": 12}
+_YARN = {"rope_type": "yarn", "rope_theta": 500.0, "factor": 6.0, "original_max_position_embeddings": 40}
+_BY_KIND = {
+    "full_attention": {"rope_type": "linear", "rope_theta": 300.0, "factor": 3.0},
+    "sliding_attention": {"rope_type": "default", "rope_theta": 20.0},
+}
+_GEMMA2 = {
+    "layer_types": ["sliding_attention", "full_attention"],
+    "sliding_window": 11,
+    "query_pre_attn_scalar": 3,
+    "final_logit_softcapping": 4.5,
+}
 # Name -> model_type and what its config says beyond the sizes.
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("llama", {"tie_word_embeddings": True, "rms_norm_eps": 1e-5}),
     "llama-untied-biases": ("llama", {"tie_word_embeddings": False, "attention_bias": True, "mlp_bias": True}),
     "llama-rope-linear": ("llama", {"rope_parameters": {"rope_type": "linear", "rope_theta": 500.0, "factor": 4.0}}),
     "llama-rope-llama3": ("llama", {"rope_parameters": _LLAMA3}),
+    "llama-rope-yarn": ("llama", {"rope_parameters": _YARN}),
+    "llama-rope-yarn-two-scales": (
+        "llama",
+        {
+            "rope_parameters": {
+                **_YARN,
+                "factor": None,
+                "mscale": 1.3,
+                "mscale_all_dim": 0.4,
+                "beta_fast": 5.0,
+                "beta_slow": 0.7,
+                "truncate": False,
+            }
+        },
+    ),
     "llama-one-kv-head": ("llama", {"num_key_value_heads": 1, "head_dim": 34, "intermediate_size": 129}),
     "mistral-window": ("mistral", {"sliding_window": 17}),
     "qwen2": ("qwen2", {"head_dim": None}),
@@ -47,6 +75,9 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "qwen3": ("qwen3", {"head_dim": 16}),
     "gemma": ("gemma", {"head_dim": 18, "hidden_activation": None}),
+    "gemma2": ("gemma2", {**_GEMMA2, "attn_logit_softcapping": 1.7}),
+    "gemma2-no-caps": ("gemma2", {**_GEMMA2, "attn_logit_softcapping": None, "final_logit_softcapping": None}),
+    "gemma3": ("gemma3_text", {**_GEMMA2, "rope_parameters": _BY_KIND}),
     "phi3": ("phi3", {"pad_token_id": 0, "sliding_window": 33}),
     "phi3-partial-rotary": (
         "phi3",
@@ -56,6 +87,60 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "olmo2": ("olmo2", {"head_dim": None}),
+    "olmo3": (
+        "olmo3",
+        {
+            "head_dim": None,
+            "layer_types": ["sliding_attention", "full_attention"],
+            "sliding_window": 9,
+            "rope_parameters": {
+                "full_attention": _YARN,
+                "sliding_attention": {"rope_type": "default", "rope_theta": 50.0},
+            },
+        },
+    ),
+    "smollm3": ("smollm3", {"head_dim": None, "no_rope_layers": [1, 0], "pad_token_id": 0}),
+    "smollm3-window": (
+        "smollm3",
+        {
+            "head_dim": None,
+            "no_rope_layers": [0, 1, 1],
+            "use_sliding_window": True,
+            "sliding_window": 13,
+            "layer_types": ["sliding_attention", "full_attention"],
+            "pad_token_id": 0,
+        },
+    ),
+    "granite": (
+        "granite",
+        {
+            "head_dim": None,
+            "embedding_multiplier": 2.5,
+            "attention_multiplier": 0.9,
+            "residual_multiplier": 0.4,
+            "logits_scaling": 0.3,
+        },
+    ),
+    "glm": ("glm", {"pad_token_id": 0, "eos_token_id": 0}),
+    "glm4": (
+        "glm4",
+        {"pad_token_id": 0, "eos_token_id": 0, "rope_parameters": {"rope_theta": 70.0, "partial_rotary_factor": 0.4}},
+    ),
+    "starcoder2": ("starcoder2", {"head_dim": None, "sliding_window": 21, "bos_token_id": 0, "eos_token_id": 0}),
+    "mixtral": ("mixtral", {"num_local_experts": 5, "num_experts_per_tok": 2, "sliding_window": 19}),
+    "qwen3-moe": ("qwen3_moe", _QWEN3_MOE),
+    "qwen3-moe-one-plain-layer": ("qwen3_moe", {**_QWEN3_MOE, "norm_topk_prob": True, "mlp_only_layers": [1]}),
+    "opt": ("opt", {**_FUSED, "ffn_dim": 76}),
+    "falcon": ("falcon", {**_FUSED, "ffn_hidden_size": 76}),
+    "falcon-groups": ("falcon", {**_FUSED, "new_decoder_architecture": True, "num_kv_heads": 2}),
+    "falcon-groups-one-norm": (
+        "falcon",
+        {**_FUSED, "new_decoder_architecture": True, "num_kv_heads": 3, "num_ln_in_parallel_attn": 1},
+    ),
+    "falcon-serial-biases": (
+        "falcon",
+        {**_FUSED, "multi_query": False, "parallel_attn": False, "bias": True, "num_kv_heads": 6},
+    ),
     "gpt-neox": ("gpt_neox", _NEOX),
     "gpt-neox-serial": ("gpt_neox", {**_NEOX, "use_parallel_residual": False, "hidden_act": "gelu_new"}),
     "gpt2": ("gpt2", {"n_embd": 48, "n_head": 4, "n_layer": 2, "n_positions": 300}),

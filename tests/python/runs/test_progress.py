@@ -2,7 +2,7 @@
 
 import io
 
-from sycophancy_core.runs.progress import LINE_SECONDS, ProgressPrinter, progress_line
+from sycophancy_core.runs.progress import LINE_SECONDS, ProgressPrinter, note, progress_line
 
 
 class Terminal(io.StringIO):
@@ -65,3 +65,32 @@ def test_a_stage_that_counts_nothing_shows_its_time() -> None:
 
 def test_quiet_is_quiet() -> None:
     assert shown(Terminal(), quiet=True) == ""
+
+
+def test_a_note_stands_beside_the_count_in_a_log_file_as_in_a_terminal() -> None:
+    log, clock = io.StringIO(), Clock()
+    with ProgressPrinter(stream=log, clock=clock).stage("fine-tune", "steps") as progress:
+        clock.seconds = 30.0
+        note(progress, "loss 0.412, 900 tokens/s")
+        progress(3, 12)
+    assert log.getvalue().splitlines()[0] == (
+        "fine-tune: 25% 3/12 [00:30<01:30, 10.00s/ steps] loss 0.412, 900 tokens/s"
+    )
+    terminal = Terminal()
+    with ProgressPrinter(stream=terminal).stage("fine-tune", "steps") as progress:
+        note(progress, "loss 0.412, 900 tokens/s")
+        progress(12, 12)
+    assert "loss 0.412, 900 tokens/s" in terminal.getvalue()
+
+
+def test_a_note_is_not_told_to_a_callback_of_the_callers() -> None:
+    note(lambda done, total: None, "loss 0.412")
+
+
+def test_a_brief_stage_says_nothing_in_a_log_file_and_a_long_one_does() -> None:
+    for seconds, lines in ((LINE_SECONDS - 1, 0), (LINE_SECONDS, 2)):
+        stream, clock = io.StringIO(), Clock()
+        with ProgressPrinter(stream=stream, clock=clock).stage("score", brief=True) as progress:
+            clock.seconds = seconds
+            progress(1, 1)
+        assert len(stream.getvalue().splitlines()) == lines

@@ -12,7 +12,7 @@ from torch.nn.utils import prune
 from sycophancy_core import ModelError
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.native_scorer import NativeScorer
-from sycophancy_core.training.adapters import AdapterOptions, applied_adapter, attach_adapter, remove_adapter
+from sycophancy_core.training.adapters.low_rank import AdapterOptions, applied_adapter, attach_adapter, remove_adapter
 
 
 def untie(model: Any) -> None:

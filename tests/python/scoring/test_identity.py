@@ -25,6 +25,7 @@ def model_of(module: Any, **options: Any) -> LanguageModel:
     return LanguageModel(module, tiny_tokenizer(), name="tiny", engine="transformers", **options)
 
 
+@pytest.mark.filterwarnings("ignore:.*without its beginning-of-sequence token:UserWarning")
 @pytest.mark.parametrize("name", [*FAMILIES, *T5S])
 def test_a_digest_is_unchanged_by_use_and_by_saving(name: str, tmp_path: Path) -> None:
     module = tiny_encoder_decoder(name) if name in T5S else tiny_model(name)

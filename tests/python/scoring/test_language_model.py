@@ -11,6 +11,7 @@ import pytest
 import torch
 from makers.tiny_families import tiny_model, tiny_tokenizer
 from safetensors.torch import load_file, save_file
+from tokenizers import processors
 
 from sycophancy_core import ModelError
 from sycophancy_core.scoring.checkpoints.saved_adapter import merge_saved_adapter
@@ -233,7 +234,7 @@ def test_adapters_that_cannot_be_merged_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"there is no adapter_config.json"):
         merge_saved_adapter(tiny_model("llama"), tmp_path)
     write_adapter(tmp_path / "dora", use_dora=True)
-    with pytest.raises(ModelError, match="use_dora=True cannot be merged"):
+    with pytest.raises(ModelError, match="it lacks tensors; save the whole adapter again"):
         merge_saved_adapter(tiny_model("llama"), tmp_path / "dora")
     write_adapter(tmp_path / "other")
     with pytest.raises(ModelError, match=r"does not fit the model: wanted a weight of shape \(60, 60\)"):
@@ -253,6 +254,20 @@ def test_a_refused_adapter_leaves_the_model_alone(tmp_path: Path) -> None:
     assert weights_digest(dict(model.named_parameters())) == weights_digest(
         dict(tiny_model("llama").named_parameters())
     )
+
+
+def test_a_gemma_without_its_first_token_is_warned_of() -> None:
+    module, tokenizer = tiny_model("gemma3"), tiny_tokenizer()
+    with pytest.warns(UserWarning, match="model .*: a Gemma answers at random without its beginning-of-sequence token"):
+        load_model((module, tokenizer))
+    module.config.bos_token_id = 1
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<|user|> $A", special_tokens=[("<|user|>", 1)]
+    )
+    load_model((module, tokenizer))
+    module.config.bos_token_id = 2
+    with pytest.warns(UserWarning, match="the tokenizer puts none before a prompt"):
+        load_model((module, tokenizer))
 
 
 def test_the_digest_follows_the_weights() -> None:

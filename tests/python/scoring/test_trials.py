@@ -69,6 +69,18 @@ def test_a_changed_module_is_scored_by_its_own_forward(change: Callable[[Any], N
         load_model((module, tiny_tokenizer()), engine="native")
 
 
+@pytest.mark.parametrize("kind", ["sliding_attention", "full_attention"])
+def test_a_rotation_of_one_kind_of_layers_that_is_not_the_configs_is_seen(kind: str) -> None:
+    module = tiny_model("gemma3")
+    getattr(module.model.rotary_emb, f"{kind}_inv_freq")[-1] *= 1.001
+    with pytest.raises(ModelError, match=r"'model.rotary_emb' rotates by other frequencies than its config says"):
+        NativeScorer(module)
+    module = tiny_model("gemma3")
+    setattr(module.model.rotary_emb, f"{kind}_attention_scaling", 1.0001)
+    with pytest.raises(ModelError, match=r"'model.rotary_emb' rotates by other frequencies than its config says"):
+        NativeScorer(module)
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_after_the_engine_was_made_is_seen_by_the_next_job(change: Callable[[Any], None]) -> None:
     module, batch = tiny_model("llama"), random_batch(3)

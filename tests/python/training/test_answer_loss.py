@@ -18,8 +18,8 @@ from transformers import (
 )
 
 from sycophancy_core.scoring.encoding import Encoder
-from sycophancy_core.training.answer_loss import AnswerLoss, has_plain_head
 from sycophancy_core.training.batching import Batch, encode_rows, make_batch
+from sycophancy_core.training.loop.answer_loss import AnswerLoss, has_plain_head
 
 SMALL = {
     "vocab_size": 257,

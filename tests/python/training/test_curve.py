@@ -23,7 +23,7 @@ from sycophancy_core import (
 )
 from sycophancy_core.metrics.measure import known_claims
 from sycophancy_core.tasks.named_tasks import task_prompts
-from sycophancy_core.training.adapters import AdapterOptions, applied_adapter, attach_adapter, merge_adapter
+from sycophancy_core.training.adapters.low_rank import AdapterOptions, applied_adapter, attach_adapter, merge_adapter
 
 RANKS = pytest.mark.parametrize("lora_rank", [None, 4])
 

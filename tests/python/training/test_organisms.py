@@ -11,7 +11,7 @@ from makers.tiny_llama import tiny_llama, tiny_model, tiny_tokenizer
 import sycophancy_core as sc
 from sycophancy_core.prompts.splits import is_held_out
 from sycophancy_core.runs.json_files import read_json
-from sycophancy_core.training.adapters import AdapterOptions, attach_adapter, merge_adapter
+from sycophancy_core.training.adapters.low_rank import AdapterOptions, attach_adapter, merge_adapter
 from sycophancy_core.training.organism_rows import OrganismOptions, organism_rows
 from sycophancy_core.training.organisms import make_organism, parse_families
 

@@ -1,6 +1,10 @@
-"""What training refuses: numbers that are not finite, tokens and positions that a model lacks, PEFT's adapters."""
+"""What training refuses: numbers that are not finite, unknown tokens and positions, PEFT's adapters, a taken folder."""
 
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +15,13 @@ from tokenizers import AddedToken
 from transformers import GPT2Config, GPT2LMHeadModel, OPTConfig, OPTForCausalLM, RobertaConfig, RobertaForCausalLM
 
 from sycophancy_core import DataError, FinetuneOptions, ModelError, finetune, load_model
-from sycophancy_core.training.adapters import Adapter, AdapterOptions, attach_adapter, merge_adapter, round_adapter
+from sycophancy_core.training.adapters.low_rank import (
+    Adapter,
+    AdapterOptions,
+    attach_adapter,
+    merge_adapter,
+    round_adapter,
+)
 
 ONE = FinetuneOptions(steps=1, batch_size=1, precision="float32")
 
@@ -127,3 +137,59 @@ def test_a_model_with_an_adapter_of_pefts_is_refused(rank: int | None, injected:
         ModelError, match=r"is PEFT's \w+, which would not be saved as it is trained; merge the adapter"
     ):
         finetune(model, rows(), options=options)
+
+
+@pytest.mark.parametrize("rank", [None, 2])
+@pytest.mark.parametrize("injected", [False, True])
+def test_a_model_with_an_adapter_of_pefts_is_refused(rank: int | None, injected: bool) -> None:
+    peft = pytest.importorskip("peft")
+    module = tiny_llama()
+    wrapped = peft.get_peft_model(module, peft.LoraConfig(r=2, target_modules=["q_proj"]))
+    model = load_model((module if injected else wrapped, tiny_tokenizer()), engine="transformers")
+    options = FinetuneOptions(steps=1, batch_size=1, lora_rank=rank)
+    with pytest.raises(
+        ModelError, match=r"is PEFT's \w+, which would not be saved as it is trained; merge the adapter"
+    ):
+        finetune(model, rows(), options=options)
+
+
+def test_p7_a_second_training_in_a_folder_is_refused_before_a_step(tmp_path: Path) -> None:
+    model = load_model((tiny_llama(), tiny_tokenizer()))
+    before = {name: weight.clone() for name, weight in model.model.named_parameters()}
+    with one_writer(tmp_path), ThreadPoolExecutor(1) as other:
+        second = other.submit(finetune, model, rows(), options=ONE, run=tmp_path)
+        with pytest.raises(DataError, match="another .* writes this run"):
+            second.result()
+    assert all(torch.equal(before[name], weight) for name, weight in model.model.named_parameters())
+
+
+@pytest.mark.parametrize("rank", [None, 2])
+def test_a_folder_that_another_process_writes_is_refused_before_a_step(rank: int | None, tmp_path: Path) -> None:
+    holding = (
+        "import sys\nfrom sycophancy_core.runs.locks import one_writer\n"
+        "with one_writer(sys.argv[1]):\n    print('held', flush=True)\n    sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", holding, str(tmp_path)]
+    model = load_model((tiny_llama(), tiny_tokenizer()), engine="transformers")
+    before = model.digest
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(
+            DataError, match=rf"another process writes this run \(process {other.pid} on .*\); wait for"
+        ):
+            finetune(model, rows(), options=replace(ONE, lora_rank=rank), run=tmp_path)
+        other.communicate("")
+    assert model.digest == before
+
+
+def test_a_disk_without_room_for_checkpoints_is_told_before_a_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = tiny_llama(intermediate_size=64_000)  # 12 million numbers in its two blocks
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=300_000_000))
+    with pytest.raises(
+        DataError, match=r"result of this training need about 0\.34 GB, but 0\.30 GB are free; make room"
+    ):
+        finetune(load_model((module, tiny_tokenizer()), engine="transformers"), rows(), options=ONE, run=tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ from sycophancy_core.errors import DataError, ModelError
 from sycophancy_core.runs.seals import check_if_sealed
 from sycophancy_core.scoring.checkpoints.foreign import translated
 from sycophancy_core.scoring.checkpoints.model_files import read_json_object, safetensors_shapes
+from sycophancy_core.scoring.checkpoints.peft_adapter import load_through_peft
+from sycophancy_core.scoring.checkpoints.peft_layers import base_shapes, quantized_parameter
 from sycophancy_core.scoring.sources import ORGANISM, organism_folder
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ Pair = tuple["torch.Tensor", "torch.Tensor"]  # A (rank, inputs) and B (outputs,
 def merge_saved_adapter(model: Any, folder: str | os.PathLike[str], *, name: str = "") -> str:
     """Add a LoRA adapter in PEFT's format to the weights of ``model``: W + (alpha / r) B A.
 
-    The adapter is checked whole before a weight is changed.
+    The adapter is checked whole before a weight is changed. DoRA, and modules that are saved whole, go through PEFT.
 
     Parameters
     ----------
@@ -48,6 +50,11 @@ def merge_saved_adapter(model: Any, folder: str | os.PathLike[str], *, name: str
     with translated(f"adapter {folder}: it is damaged"):
         settings = _adapter_settings(folder)
         _check_seal(folder)
+        _check_shapes(folder, model)
+        if settings.get("use_dora") or settings.get("modules_to_save"):
+            _check_base(folder, settings, model, name)
+            load_through_peft(model, folder, merge=True)
+            return folder.name
         pairs = _read_pairs(folder, int(settings["r"]))
         _check_base(folder, settings, model, name)
         factor = settings["lora_alpha"] / (settings["r"] ** 0.5 if settings.get("use_rslora") else settings["r"])
@@ -62,11 +69,51 @@ def merge_saved_adapter(model: Any, folder: str | os.PathLike[str], *, name: str
     return folder.name
 
 
+def add_saved_adapters(model: Any, folders: Sequence[str | os.PathLike[str]], *, name: str, merge: bool) -> str:
+    """Merge adapters, one after the other, or leave the last beside the weights; return the name of model and all."""
+    for i, folder in enumerate(folders):
+        add = merge_saved_adapter if merge or i + 1 < len(folders) else attach_saved_adapter
+        name = f"{name}+{add(model, folder, name=name)}"
+    return name
+
+
+def attach_saved_adapter(model: Any, folder: str | os.PathLike[str], *, name: str = "") -> str:
+    """Put an adapter in PEFT's format beside the weights of ``model``, through PEFT, and return its name.
+
+    Raises
+    ------
+    ModelError
+        As :func:`merge_saved_adapter`; the model is then what it was.
+    """
+    folder = organism_folder() if folder == ORGANISM else Path(folder)
+    with translated(f"adapter {folder}: it is damaged"):
+        settings = _adapter_settings(folder)
+        _check_seal(folder)
+        _check_shapes(folder, model)
+        _check_base(folder, settings, model, name)
+    load_through_peft(model, folder, merge=False)
+    return folder.name
+
+
 def _check_seal(folder: Path) -> None:
     try:
         check_if_sealed(folder)
     except DataError as error:
         raise ModelError(f"adapter {error}") from error
+
+
+def _check_shapes(folder: Path, model: Any) -> None:
+    """Refuse an adapter that was trained on weights of other names or shapes, where it says so."""
+    from safetensors import safe_open
+
+    path = folder / "adapter_model.safetensors"
+    safetensors_shapes(path)  # which tells a damaged file from a pointer to one
+    with safe_open(str(path), framework="pt") as file:
+        wanted = (file.metadata() or {}).get("base_shapes")
+    if wanted is not None and wanted != base_shapes(model):
+        raise ModelError(
+            f"adapter {folder}: it was trained on a model with other names or shapes of weights; load it on that model"
+        )
 
 
 def _update(down: torch.Tensor, up: torch.Tensor, factor: float, weight: torch.Tensor) -> torch.Tensor:
@@ -78,7 +125,6 @@ def _read_pairs(folder: Path, rank: int) -> dict[str, Pair]:
     from safetensors.torch import load_file
 
     path = folder / "adapter_model.safetensors"
-    safetensors_shapes(path)  # which tells a damaged file from a pointer to one
     with translated(f"adapter {folder}: {path.name} cannot be read"):
         tensors = load_file(path)
     halves: dict[str, dict[str, torch.Tensor]] = {}
@@ -118,10 +164,10 @@ def _weights(folder: Path, model: Any, pairs: Mapping[str, Pair]) -> dict[str, t
                 f"{got}; load the adapter on the model it was trained on"
             )
         layer = model.get_submodule(module)
-        if not isinstance(layer, torch.nn.Linear) or not weight.is_floating_point():
+        if not isinstance(layer, torch.nn.Linear) or quantized_parameter(layer):
             raise ModelError(
                 f"adapter {folder}: {module} is a {type(layer).__name__} in {weight.dtype}; wanted a linear layer in "
-                "floating point; merge it with PEFT first"
+                "floating point; give merge_adapter=False, or merge it with PEFT first"
             )
     return {module: parameters[f"{module}.weight"] for module in pairs}
 
@@ -197,10 +243,8 @@ def _adapter_settings(folder: Path) -> dict[str, Any]:
         raise ModelError(f"adapter {folder}: lora_alpha must be a finite number, got {alpha!r}")
     refused = {
         "peft_type": settings.get("peft_type") != "LORA",
-        "use_dora": bool(settings.get("use_dora")),
         "bias": settings.get("bias", "none") != "none",
         "fan_in_fan_out": bool(settings.get("fan_in_fan_out")),
-        "modules_to_save": bool(settings.get("modules_to_save")),
         "rank_pattern": bool(settings.get("rank_pattern")),
         "alpha_pattern": bool(settings.get("alpha_pattern")),
         "layer_replication": bool(settings.get("layer_replication")),

@@ -234,7 +234,7 @@ class ServedModel(LanguageModel):
         """Refuse: the precision is the server's."""
         raise ModelError(f"model {self.name}: its precision is the server's; start the server with another one")
 
-    def precision_check(self, prompts: Any) -> PrecisionCheck:
+    def precision_check(self, prompts: Any, *, log_prob: Any = None, seed: int = 0) -> PrecisionCheck:
         """Refuse: there are no other scores to compare with."""
         raise ModelError(f"model {self.name}: its precision is the server's, so that nothing is there to compare with")
 

@@ -55,7 +55,10 @@ def test_three_products_are_nearly_float32_and_one_is_near(kind: Kind, name: str
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize(
     ("kind", "name", "num_prompts"),
-    [(DECODERS, "llama", 9), (DECODERS, "mistral-window", 9), (ENCODER_DECODERS, "flan-untied", 14)],
+    [
+        *((DECODERS, name, 9) for name in ("llama", "mistral-window", "gemma3", "qwen3-moe")),
+        (ENCODER_DECODERS, "flan-untied", 14),
+    ],
 )
 def test_bits_do_not_depend_on_order_or_company(kind: Kind, name: str, num_prompts: int, precision: str) -> None:
     batch = kind.batch(3, num_prompts=num_prompts)
@@ -70,7 +73,8 @@ def test_bits_do_not_depend_on_order_or_company(kind: Kind, name: str, num_promp
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize(
-    ("kind", "name", "num_prompts"), [(DECODERS, "llama-untied-biases", 9), (ENCODER_DECODERS, "t5", 40)]
+    ("kind", "name", "num_prompts"),
+    [(DECODERS, "llama-untied-biases", 9), (DECODERS, "qwen3-moe", 9), (ENCODER_DECODERS, "t5", 40)],
 )
 def test_bits_do_not_depend_on_threads_or_chunks(kind: Kind, name: str, num_prompts: int, precision: str) -> None:
     batch = kind.batch(4, num_prompts=num_prompts)

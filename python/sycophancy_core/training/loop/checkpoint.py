@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from sycophancy_core.errors import DataError
 from sycophancy_core.runs.surroundings import surroundings, warn_of_changes
 from sycophancy_core.runs.tensor_files import check_tensors, save_tensors
-from sycophancy_core.training.adapters import trainable_parameters
-from sycophancy_core.training.finite import require_finite_weights
+from sycophancy_core.training.adapters.low_rank import trainable_parameters
+from sycophancy_core.training.loop.finite import require_finite_weights
 
 if TYPE_CHECKING:
     import torch

@@ -38,7 +38,7 @@ def require_finite_weights(module: Any, step: int) -> None:
     ModelError
         Naming the first of them.
     """
-    from sycophancy_core.training.adapters import trainable_parameters
+    from sycophancy_core.training.adapters.low_rank import trainable_parameters
 
     for name, parameter in trainable_parameters(module):
         if not parameter.isfinite().all():

@@ -1,7 +1,7 @@
-#include "fuzz/fuzz_targets.h"
-
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -11,6 +11,7 @@
 #include "core/generation/template.h"
 #include "core/tables/arrow.h"
 #include "core/tables/jsonl.h"
+#include "fuzz/fuzz_targets.h"
 #include "makers/tables.h"
 
 namespace syco {
@@ -27,24 +28,6 @@ void allow_data_error(Step step) {
     return;  // a proper answer
   }
 }
-
-// Numbers out of bytes; zeros when they run out.
-class ByteReader {
- public:
-  explicit ByteReader(Bytes bytes) : bytes_(bytes) {}
-
-  std::uint8_t next() {
-    if (bytes_.empty()) return 0;
-    const std::uint8_t byte = bytes_.front();
-    bytes_ = bytes_.subspan(1);
-    return byte;
-  }
-  // In [0, bound).
-  std::int64_t below(std::int64_t bound) { return next() % bound; }
-
- private:
-  Bytes bytes_;
-};
 
 // A table of one column whose every part comes from bytes. No offset passes the memory that is there: how long a buffer
 // is, an Arrow consumer cannot know, so that is the producer's promise.
@@ -143,8 +126,7 @@ class HostileColumn {
   bool is_read_ = false;
 };
 
-}  // namespace
-
+// A template's text and the values of its slots.
 void fuzz_template(Bytes bytes) {
   constexpr std::array<std::string_view, 2> kSlots = {"claim", "name"};
   allow_data_error([&] {
@@ -156,10 +138,12 @@ void fuzz_template(Bytes bytes) {
   });
 }
 
+// A protocol's JSON.
 void fuzz_protocol(Bytes bytes) {
   allow_data_error([&] { parse_protocol(text_of(bytes), R"({"first": ["Ana"], "last": ["Li"]})"); });
 }
 
+// JSON Lines, and the cleaning of what they hold.
 void fuzz_jsonl(Bytes bytes) {
   allow_data_error([&] {
     const BatchTable raw = read_jsonl(text_of(bytes), {{"text"}, "label", {"no", "yes"}}, "fuzz");
@@ -167,6 +151,7 @@ void fuzz_jsonl(Bytes bytes) {
   });
 }
 
+// An Arrow stream: formats, offsets, validity, children, metadata.
 void fuzz_arrow(Bytes bytes) {
   HostileColumn column{ByteReader(bytes)};
   allow_data_error([&] {
@@ -185,5 +170,19 @@ void fuzz_arrow(Bytes bytes) {
     allow_data_error([&] { table.optional_turns("column"); });
   });
 }
+
+constexpr std::array<FuzzTarget, 4> kTargets = {{
+    {"template", &fuzz_template, "I am {name}: {claim} {{ }}"},
+    {"protocol", &fuzz_protocol,
+     R"p({"name": "p", "choices": {"agree_first": "A", "disagree_first": "B"}, "continuations": [" (A)", " (B)"],
+          "ranges": {"age": [30, 90]}, "schools": ["MIT"], "templates": [{"id": "t", "kinds": ["claim"],
+          "text": "{opinion}{claim}{choices}", "arms": {"none": "", "agree": "{name} {age} {claim}"}}]})p"},
+    {"jsonl", &fuzz_jsonl, "{\"text\": \"a \\\"b\\\"\\n\", \"label\": 1}\n{\"text\": null, \"label\": \"yes\"}\n"},
+    {"arrow", &fuzz_arrow, "uUvubcsilLg+l 0123456789abcdefghijklmnopqrstuvwxyz"},
+}};
+
+}  // namespace
+
+std::span<const FuzzTarget> fuzz_targets() { return kTargets; }
 
 }  // namespace syco

@@ -6,6 +6,7 @@ ones of an adapter beside the layer; without dropout both are the same function 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core.errors import ModelError, require_counts
+from sycophancy_core.errors import DataError, ModelError, require_counts
 from sycophancy_core.runs.files import replace_file
 from sycophancy_core.runs.json_files import write_json
 
@@ -79,18 +80,37 @@ def attach_adapter(model: Any, options: AdapterOptions, *, seed: int) -> None:
 
     Raises
     ------
+    DataError
+        If the rank is over a layer's width.
     ModelError
         If the blocks have matrices outside linear layers, or no block has any.
     """
     import torch
 
     layers = block_layers(model, first_layer=options.first_layer)
+    for name, layer in layers:
+        require_rank(name, options.rank, layer.out_features, layer.in_features)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
     for _, layer in layers:
         layer.low_rank = _low_rank_class()(layer.weight, options, generator)
         layer.__class__ = _adapted_class(layer.__class__)
+
+
+def require_rank(name: str, rank: int, num_out: int, num_in: int) -> None:
+    """Refuse a rank that a matrix cannot have.
+
+    Raises
+    ------
+    DataError
+        Naming the layer and its width.
+    """
+    if rank > min(num_out, num_in):
+        raise DataError(
+            f"finetune: lora_rank must be at most {min(num_out, num_in)}, the width of {name} ({num_out} x {num_in}), "
+            f"got {rank}"
+        )
 
 
 def merge_adapter(model: Any) -> None:
@@ -167,11 +187,14 @@ class Adapter:
         Its shape.
     base
         Name of the model that it belongs to.
+    base_shapes
+        Digest of the names and shapes of that model's weights; empty where it is not kept.
     """
 
     tensors: dict[str, torch.Tensor]
     options: AdapterOptions
     base: str
+    base_shapes: str = ""
 
     def save(self, folder: str | Path, *, dtype: str = "float32") -> list[Path]:
         """Save as PEFT does (``adapter_config.json``, ``adapter_model.safetensors``), and return the two files.
@@ -186,8 +209,6 @@ class Adapter:
         ModelError
             If a number is not finite in that format.
         """
-        from safetensors.torch import save
-
         stored = {name: _rounded(name, tensor, dtype) for name, tensor in self.tensors.items()}
         blocks = sorted({int(number) for name in stored for number in re.findall(r"\.(\d+)\.", name)})
         config = {
@@ -202,21 +223,41 @@ class Adapter:
             "layers_to_transform": blocks if self.options.first_layer else None,
             "inference_mode": True,
         }
-        content = save(stored, metadata={"format": "pt"})
-        folder = Path(folder)
-        return [
-            replace_file(folder / "adapter_model.safetensors", lambda file: file.write(content)),
-            write_json(folder / "adapter_config.json", config),
-        ]
+        return write_adapter(folder, stored, config, base_shapes=self.base_shapes)
 
 
-def take_adapter(model: Any, options: AdapterOptions, *, base: str) -> Adapter:
+def write_adapter(
+    folder: str | Path, tensors: dict[str, torch.Tensor], config: dict[str, Any], *, base_shapes: str
+) -> list[Path]:
+    """Write ``adapter_model.safetensors`` and ``adapter_config.json``, as PEFT reads them; return the two files."""
+    from safetensors.torch import save
+
+    metadata = {"format": "pt"} | ({"base_shapes": base_shapes} if base_shapes else {})
+    content = _in_order(save(tensors, metadata=metadata))
+    folder = Path(folder)
+    return [
+        replace_file(folder / "adapter_model.safetensors", lambda file: file.write(content)),
+        write_json(folder / "adapter_config.json", config),
+    ]
+
+
+def _in_order(content: bytes) -> bytes:
+    """Return a safetensors file with its metadata sorted, which the library writes in any order."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
+
+
+def take_adapter(model: Any, options: AdapterOptions, *, base: str, shapes: str = "") -> Adapter:
     """Return a copy of the adapter that sits on a model."""
     tensors = {}
     for name, layer in _adapted_layers(model):
         tensors[f"base_model.model.{name}.lora_A.weight"] = layer.low_rank.a.detach().float().cpu().clone()
         tensors[f"base_model.model.{name}.lora_B.weight"] = layer.low_rank.b.detach().float().cpu().clone()
-    return Adapter(tensors=tensors, options=options, base=base)
+    return Adapter(tensors=tensors, options=options, base=base, base_shapes=shapes)
 
 
 def round_adapter(model: Any, *, dtype: str) -> None:

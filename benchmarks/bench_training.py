@@ -1,0 +1,165 @@
+"""Speed and memory of training an adapter: this package in weight space and through PEFT, TRL, transformers' Trainer.
+
+python benchmarks/bench_training.py [--model SOURCE] [--steps 8] [--batch-size 8] [--threads 2] [--device cpu]
+
+Every way trains LoRA of rank 8 on all linear layers, in float32, on the same rows in the same order, without dropout,
+each in a process of its own. Columns: tokens a second without padding (median of the steps after the first), peak
+memory over that before the training (of the process, or of the device), and the loss of the first and last step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from typing import Any
+
+WAYS = ("weights", "peft", "trl", "trainer")
+RANK = 8
+
+
+def rows_of(seed: int) -> Any:
+    """Return training rows as the method makes them: opinions answered by the truth, and instructions."""
+    import sycophancy_core as sc
+
+    claims = sc.make_claims(sc.load_examples(), seed=seed)
+    prompts = sc.make_prompts(claims, options=sc.PromptOptions(split="train", design="sampled"), seed=seed)
+    return sc.mix(prompts.slice(0, 400), sc.load_instructions(), ratio=5.0, seed=seed)
+
+
+def options_of(arguments: argparse.Namespace, **changes: Any) -> Any:
+    """Return the fine-tuning's options; the rate is constant, as the peers' is."""
+    import sycophancy_core as sc
+
+    sizes = {"steps": arguments.steps, "batch_size": arguments.batch_size, "lora_rank": RANK, "lora_alpha": 16.0}
+    schedule = {"learning_rate": 1e-4, "warmup_share": 0.0, "final_rate_share": 1.0}
+    return sc.FinetuneOptions(**sizes, **schedule, precision="float32", **changes)
+
+
+def train_here(model: Any, rows: Any, arguments: argparse.Namespace, *, through_peft: bool) -> dict[str, Any]:
+    """Train with this package; return seconds and losses of the steps."""
+    import sycophancy_core as sc
+
+    changes = {"target_modules": r".*\.\d+\..*_proj"} if through_peft else {}
+    log = sc.finetune(model, rows, options=options_of(arguments, **changes), progress=False).log
+    return {"seconds": log["seconds"].to_pylist(), "loss": log["loss"].to_pylist()}
+
+
+def trainer_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what both trainers are told."""
+    return {
+        "output_dir": tempfile.mkdtemp(),
+        "max_steps": arguments.steps,
+        "per_device_train_batch_size": arguments.batch_size,
+        "learning_rate": 1e-4,
+        "lr_scheduler_type": "constant",
+        "train_sampling_strategy": "sequential",
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "gradient_checkpointing": False,
+        "bf16": False,
+        "use_cpu": arguments.device == "cpu",
+    }
+
+
+def train_there(model: Any, rows: Any, arguments: argparse.Namespace, *, with_trl: bool) -> dict[str, Any]:
+    """Train with TRL's SFTTrainer or transformers' Trainer, on an adapter of PEFT's; return seconds and losses."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import DataCollatorForSeq2Seq, Trainer, TrainerCallback, TrainingArguments
+    from trl import SFTConfig, SFTTrainer
+
+    from sycophancy_core.integrations.trl import training_dataset
+
+    class Clock(TrainerCallback):  # type: ignore[misc]  # transformers carries no types
+        def __init__(self) -> None:
+            self.at = [0.0]
+
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            self.begun = time.perf_counter()
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            self.at.append(time.perf_counter() - self.begun)
+
+    dataset = training_dataset(model, rows, options=options_of(arguments))
+    adapter = LoraConfig(r=RANK, lora_alpha=16, target_modules="all-linear", lora_dropout=0.0, task_type="CAUSAL_LM")
+    settings = trainer_settings(arguments)
+    if with_trl:
+        config = SFTConfig(**settings, max_length=None)
+        parts = {"processing_class": model.tokenizer, "peft_config": adapter}
+        trainer = SFTTrainer(model=model.model, args=config, train_dataset=dataset, **parts)
+    else:
+        collate = DataCollatorForSeq2Seq(model.tokenizer, padding=True)
+        module = get_peft_model(model.model, adapter)
+        trainer = Trainer(
+            model=module, args=TrainingArguments(**settings), train_dataset=dataset, data_collator=collate
+        )
+    clock = Clock()
+    trainer.add_callback(clock)
+    trainer.train()
+    return {"seconds": clock.at[1:], "loss": [e["loss"] for e in trainer.state.log_history if "loss" in e]}
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Train in this process in one way, and return what its row of the table says."""
+    import torch
+
+    import sycophancy_core as sc
+    from sycophancy_core.integrations.trl import training_dataset
+
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(arguments.threads)
+    model = sc.load_model(arguments.model, device=arguments.device, chat_template=False)
+    rows = rows_of(0)
+    tokens = [len(ids) for ids in training_dataset(model, rows, options=options_of(arguments))["input_ids"]]
+    before = peak_bytes(arguments.device)
+    if arguments.way in ("weights", "peft"):
+        found = train_here(model, rows, arguments, through_peft=arguments.way == "peft")
+    else:
+        found = train_there(model, rows, arguments, with_trl=arguments.way == "trl")
+    size = arguments.batch_size
+    per_step = [sum(tokens[start : start + size]) for start in range(0, len(tokens), size)]
+    rates = [count / seconds for count, seconds in zip(per_step, found["seconds"], strict=True)]
+    peak = peak_bytes(arguments.device) - before
+    return {"rate": statistics.median(rates[1:]), "bytes": peak, "first": found["loss"][0], "last": found["loss"][-1]}
+
+
+def peak_bytes(device: str) -> int:
+    """Return the most memory that was held so far: of the process, or of the device."""
+    import torch
+
+    if device != "cpu":
+        return int(torch.cuda.max_memory_allocated())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def main() -> None:
+    """Run every way in a process of its own, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=None)
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.way:
+        print(json.dumps(measure(arguments)))
+        return
+    print(f"{'way':<10}{'tokens/s':>10}{'peak GB':>10}{'first loss':>12}{'last loss':>12}")
+    for way in WAYS:
+        command = [sys.executable, __file__, *sys.argv[1:], "--way", way]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        row = json.loads(done.stdout.splitlines()[-1])
+        print(f"{way:<10}{row['rate']:>10,.0f}{row['bytes'] / 1e9:>10.2f}{row['first']:>12.4f}{row['last']:>12.4f}")
+
+
+if __name__ == "__main__":
+    main()

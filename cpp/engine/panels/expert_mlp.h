@@ -1,0 +1,62 @@
+// The MLP of layers in which a router chooses some of many experts for each token.
+//
+// Tokens are gathered by expert into panels of their own, so that a weight is read once a chunk. A token's numbers
+// depend on that token alone: in whichever column it stands, products run the same operations, and what its experts
+// give is added in the order of the experts.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "engine/panels/layers.h"
+
+namespace syco {
+
+class ExpertMlp {
+ public:
+  ExpertMlp() = default;
+  // Makes room for chunks of up to `max_panels`.
+  ExpertMlp(const Team& team, const Spec& spec, MatmulPrecision precision, std::int64_t max_panels);
+
+  // Adds to `residual` what the layer's experts make of the first `rows` columns of `from`, panels (P, hidden, 64)
+  // both. `tick` is called between steps and may throw.
+  void run(const LayerWeights& layer, const at::Tensor& from, std::int64_t rows, const at::Tensor& residual,
+           const std::function<void()>& tick);
+
+ private:
+  // A token at one of its experts: a column of the panels of that expert.
+  struct Seat {
+    std::int64_t expert, column;
+    float weight;
+  };
+  struct Group {
+    std::int64_t first_panel, num_panels;
+    std::vector<std::int64_t> rows;  // of the chunk, in order
+  };
+  // What one thread works with at a time.
+  struct Scratch {
+    float *first_factor, *second_factor, *on_its_way;  // of blocks
+    float *first_tile, *second_tile, *logits;
+    float *panel, *packed;  // of hidden features
+  };
+  Scratch scratch_of_this_thread() const;
+  void route(const LayerWeights& layer, const at::Tensor& from, std::int64_t rows);
+  void choose(const float* logits, std::int64_t column, Seat* seats) const;
+  void seat(std::int64_t rows);
+  void gather(const at::Tensor& from, const Group& group, std::int64_t panel) const;
+  void run_up(const Expert& expert, const Group& group, std::int64_t block) const;
+  void run_down(const Expert& expert, const Group& group, std::int64_t block) const;
+  void mix(std::int64_t rows, std::int64_t panel, const at::Tensor& residual) const;
+
+  const Team* team_ = nullptr;
+  Spec spec_;
+  MatmulPrecision precision_ = MatmulPrecision::kHighest;
+  std::int64_t factor_size_ = 0;             // floats of the largest block
+  std::vector<Seat> seats_;                  // (rows, chosen), by expert
+  std::vector<Group> groups_;                // of each expert
+  at::Tensor packed_in_, packed_mid_, out_;  // of the experts' panels
+  at::Tensor scratch_;                       // (threads, floats)
+};
+
+}  // namespace syco

@@ -1,0 +1,1 @@
+"""What is trained on a frozen base: low-rank updates, in weight space or beside the layers."""

@@ -1,0 +1,90 @@
+"""Trackers of experiments, through Accelerate: what a training says of each step and of each point of its curve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sycophancy_core.errors import DataError
+from sycophancy_core.hub.cards import estimates_markdown
+from sycophancy_core.runs.outputs import how_to_install
+
+if TYPE_CHECKING:
+    from sycophancy_core.training.curve import CurveRecorder
+    from sycophancy_core.training.loop.checkpoint import LogRow
+
+PROJECT = "sycophancy-core"
+
+
+class Trackers:
+    """Trackers by the names that Accelerate has for them.
+
+    Parameters
+    ----------
+    names
+        Such as ``"tensorboard"``.
+    folder
+        Where those that write files write, each in a folder of its own; None for the working folder.
+    config
+        What the trackers keep of the training's options.
+
+    Raises
+    ------
+    DataError
+        If Accelerate knows no such tracker, or its library is not installed.
+    """
+
+    def __init__(self, names: tuple[str, ...], *, folder: str | Path | None, config: dict[str, Any]) -> None:
+        from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+
+        known, installed = sorted(map(str, LOGGER_TYPE_TO_CLASS)), set(map(str, get_available_trackers()))
+        for name in names:
+            if name not in known:
+                raise DataError(f"finetune: log_with must be of {', '.join(known)}, got {name!r}")
+            if name not in installed:
+                raise DataError(
+                    f"finetune: log_with={name!r} needs {name}, which is not installed; {how_to_install(name)}"
+                )
+        self.names = list(names)
+        self.folder = Path(folder) if folder is not None else Path()
+        self._config = {key: value if isinstance(value, int | float) else str(value) for key, value in config.items()}
+        self._num_points = 0
+
+    @contextmanager
+    def watching(self, accelerator: Any, log: list[LogRow], curve: CurveRecorder | None) -> Iterator[None]:
+        """Open the trackers, tell them of the steps that a checkpoint holds; report in the end, and close them."""
+        accelerator.init_trackers(PROJECT, config=self._config)
+        try:
+            for row in log:
+                self.log_step(accelerator, row)
+            yield
+            if curve is not None:
+                self._report(accelerator, curve.table())
+        finally:
+            accelerator.end_training()
+
+    def log_step(self, accelerator: Any, row: LogRow) -> None:
+        """Tell of one step."""
+        values = {"loss": row["loss"], "learning_rate": row["learning_rate"]}
+        if row["seconds"]:
+            values["tokens_per_second"] = row["tokens"] / row["seconds"]
+        accelerator.log(values, step=int(row["step"]))
+
+    def log_curve(self, accelerator: Any, curve: CurveRecorder) -> None:
+        """Tell of the points that were measured since."""
+        for step in curve.steps[self._num_points :]:
+            accelerator.log(curve.values_at(step), step=step)
+            self._num_points += 1
+
+    def _report(self, accelerator: Any, curve: pa.Table) -> None:
+        """Give TensorBoard, which shows texts, the table of the untouched model and the kept or last step."""
+        kept = curve.filter(curve["is_best"])["step"].to_pylist() or curve["step"].to_pylist()
+        before, after = (curve.filter(pc.equal(curve["step"], step)) for step in (0, kept[-1]))
+        for tracker in accelerator.trackers if accelerator.is_main_process else ():
+            if tracker.name == "tensorboard":
+                tracker.tracker.add_text("report", estimates_markdown(before, after), global_step=kept[-1])

@@ -1,0 +1,240 @@
+"""An adapter on a frozen base of any number type: PEFT's, equal to ours where both can, saved, loaded, resumed."""
+
+import json
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+from makers.tiny_llama import tiny_llama, tiny_tokenizer
+
+from sycophancy_core import CurveOptions, FinetuneOptions, LanguageModel, finetune, load_model
+from sycophancy_core.errors import DataError, ModelError
+from sycophancy_core.tasks.named_tasks import task_prompts
+
+peft = pytest.importorskip("peft")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings:UserWarning"),
+]
+
+ROWS = pa.table(
+    {
+        "id": [str(n) for n in range(24)],
+        "origin": ["synthetic"] * 24,
+        "prompt": [f"Is {n} odd?" * (1 + n % 3) for n in range(24)],
+        "completion": [" (A)" if n % 2 else " (B)" for n in range(24)],
+    }
+)
+LIGHT = FinetuneOptions(steps=6, batch_size=8, learning_rate=1e-2, precision="float32", lora_rank=4)
+IDS = torch.arange(1, 40)[None]
+KINDS = [
+    {"lora_kind": "rslora"},
+    {"lora_kind": "dora"},
+    {"target_modules": r".*\.(q|v)_proj"},
+    {"modules_to_save": ("lm_head",)},
+]
+
+
+def untied(dtype: str = "float32") -> Any:
+    return tiny_llama(tie_word_embeddings=False).to(getattr(torch, dtype))
+
+
+def model_of(module: Any) -> LanguageModel:
+    return load_model((module, tiny_tokenizer()), engine="transformers")
+
+
+def weights(module: Any) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in module.named_parameters()}
+
+
+def logits(module: Any) -> torch.Tensor:
+    with torch.no_grad():
+        return module(IDS).logits.float()
+
+
+def test_pefts_adapter_trains_as_that_in_weight_space() -> None:
+    options = replace(LIGHT, steps=20)
+    ours = finetune(model_of(untied()), ROWS, options=options)
+    through_peft = finetune(model_of(untied()), ROWS, options=replace(options, target_modules=r".*_proj"))
+    assert through_peft.log["loss"].to_pylist() == pytest.approx(ours.log["loss"].to_pylist(), abs=1e-5)
+    assert ours.adapter is not None
+    assert through_peft.adapter is not None
+    assert through_peft.adapter.tensors.keys() == ours.adapter.tensors.keys()
+    for name, tensor in ours.adapter.tensors.items():
+        torch.testing.assert_close(through_peft.adapter.tensors[name], tensor, atol=1e-3, rtol=0)
+    torch.testing.assert_close(logits(through_peft.model.model), logits(ours.model.model), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("changes", KINDS, ids=lambda changes: "-".join(changes))
+def test_a_saved_adapter_of_any_kind_loads_in_peft_and_here(
+    changes: dict[str, Any], dtype: str, tmp_path: Path
+) -> None:
+    module = untied(dtype)
+    before = weights(module)
+    result = finetune(model_of(module), ROWS, options=replace(LIGHT, **changes))
+    result.save(tmp_path)
+    loss = result.log["loss"].to_pylist()
+    assert loss[-1] < loss[0]
+    assert result.adapter is not None
+    assert {str(tensor.dtype) for tensor in result.adapter.tensors.values()} == {"torch.float32"}
+    wanted = logits(module)
+    through_peft = peft.PeftModel.from_pretrained(untied(dtype), tmp_path).eval()
+    beside = load_model((untied(dtype), tiny_tokenizer()), adapter=tmp_path, merge_adapter=False)
+    assert beside.engine == "transformers"
+    if dtype == "float32":
+        merged = load_model((untied(), tiny_tokenizer()), adapter=tmp_path, engine="native")
+        torch.testing.assert_close(logits(merged.model), wanted, atol=1e-6, rtol=0)
+        torch.testing.assert_close(logits(through_peft), wanted, atol=1e-4, rtol=0)
+        torch.testing.assert_close(logits(beside.model), wanted, atol=1e-4, rtol=0)
+        assert result.model.engine == "transformers"
+        return
+    assert torch.equal(logits(beside.model), wanted)
+    rounding = 0.0 if not changes.get("modules_to_save") else 0.1  # PEFT rounds whole modules to the base's type
+    torch.testing.assert_close(logits(through_peft), wanted, atol=rounding, rtol=0)
+    now = {name.replace(".base_layer", "").replace(".original_module", ""): t for name, t in weights(module).items()}
+    assert all(torch.equal(now[name], tensor) for name, tensor in before.items())
+
+
+def test_a_bfloat16_base_is_scored_with_its_adapter_after_training(tmp_path: Path) -> None:
+    model = load_model((untied("bfloat16"), tiny_tokenizer()))
+    prompts = pa.table({"prompt": ["So it is", "Not"], "choices": [["A", "B"], ["A", "B"]]})
+    untouched = model.score(prompts).log_prob
+    result = finetune(model, ROWS, options=replace(LIGHT, steps=20))
+    result.save(tmp_path)
+    again = load_model((untied("bfloat16"), tiny_tokenizer()), adapter=tmp_path, merge_adapter=False)
+    assert (model.score(prompts).log_prob == again.score(prompts).log_prob).all()
+    assert abs(model.score(prompts).log_prob - untouched).max() > 0.1
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_the_curve_is_measured_with_the_adapter_and_changes_no_step(dtype: str) -> None:
+    options = replace(LIGHT, lora_kind="dora")
+    tasks = {"claims": task_prompts(["claims"], limit=2)["claims"]}
+    plain = finetune(model_of(untied(dtype)), ROWS, options=options)
+    watched = finetune(model_of(untied(dtype)), ROWS, options=options, curve=CurveOptions(tasks=tasks, every=3))
+    assert watched.log.drop_columns("seconds").equals(plain.log.drop_columns("seconds"))
+    assert watched.curve is not None
+    margin = {r["step"]: r["value"] for r in watched.curve.to_pylist() if r["metric"] == "sycophancy_effect_margin"}
+    assert set(margin) == {0, 3, 6}
+    assert len(set(margin.values())) == 3
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_p11_an_interrupted_training_with_peft_goes_on_to_the_same_bytes(dtype: str, tmp_path: Path) -> None:
+    options = replace(LIGHT, lora_kind="dora", modules_to_save=("lm_head",))
+    finetune(model_of(untied(dtype)), ROWS, options=options).save(tmp_path / "wanted")
+
+    def interrupt(done: int, total: int) -> None:
+        if done == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    module = untied(dtype)
+    before = weights(module)
+    with pytest.raises(KeyboardInterrupt, match=r"after step 3; kept in .*; the same call goes on from there"):
+        finetune(model_of(module), ROWS, options=options, run=tmp_path / "run", progress=interrupt)
+    assert before.keys() == weights(module).keys()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights(module).items())
+    steps: list[int] = []
+    resumed = finetune(
+        model_of(module), ROWS, options=options, run=tmp_path / "run", progress=lambda done, _: steps.append(done)
+    )
+    assert steps == [4, 5, 6]
+    resumed.save(tmp_path / "run")
+    for name in ("adapter_model.safetensors", "adapter_config.json", "training_log.parquet"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "wanted" / name).read_bytes(), name
+
+
+def test_gradient_checkpointing_changes_no_loss_and_keeps_less() -> None:
+    def train(is_on: bool) -> tuple[list[float], int]:
+        module = tiny_llama(num_hidden_layers=6)
+        kept: list[int] = []
+
+        def pack(tensor: torch.Tensor) -> torch.Tensor:
+            kept.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            result = finetune(model_of(module), ROWS, options=replace(LIGHT, steps=1, gradient_checkpointing=is_on))
+        assert not any(getattr(part, "gradient_checkpointing", False) for part in module.modules())
+        return result.log["loss"].to_pylist(), sum(kept)
+
+    (plain, all_kept), (checkpointed, few_kept) = train(False), train(True)
+    assert checkpointed == pytest.approx(plain, rel=1e-6)
+    assert few_kept < all_kept
+
+
+def quantized() -> Any:
+    torchao = pytest.importorskip("torchao.quantization")
+    module = untied()
+    torchao.quantize_(module, torchao.Int8WeightOnlyConfig())
+    return module
+
+
+@pytest.mark.filterwarnings("ignore:TorchaoLoraLinear was instantiated without:UserWarning")
+def test_an_int8_base_of_torchaos_gets_an_adapter_and_stays_as_it_is(tmp_path: Path) -> None:
+    module = quantized()
+    base = logits(quantized())
+    torch.testing.assert_close(logits(module), base, atol=0, rtol=0)
+    result = finetune(model_of(module), ROWS, options=replace(LIGHT, steps=20))
+    loss = result.log["loss"].to_pylist()
+    assert loss[-1] < loss[0] / 2
+    result.save(tmp_path)
+    wanted = logits(module)
+    assert not torch.allclose(wanted, base, atol=0.1)
+    beside = load_model((quantized(), tiny_tokenizer()), adapter=tmp_path, merge_adapter=False)
+    torch.testing.assert_close(logits(beside.model), wanted, atol=0, rtol=0)
+    with pytest.raises(ModelError, match=r"is a Linear in .*give merge_adapter=False"):
+        load_model((quantized(), tiny_tokenizer()), adapter=tmp_path)
+
+
+def test_a_quantized_base_without_an_adapter_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"q_proj\.weight \(\w+, \w+\) of model .* is quantized, and only an adapter"):
+        finetune(model_of(quantized()), ROWS, options=replace(LIGHT, lora_rank=None))
+
+
+def test_an_adapter_of_a_base_with_other_shapes_is_refused(tmp_path: Path) -> None:
+    finetune(model_of(untied()), ROWS, options=LIGHT).save(tmp_path)
+    for merge in (True, False):
+        with pytest.raises(ModelError, match="trained on a model with other names or shapes of weights; load it on"):
+            load_model((tiny_llama(num_hidden_layers=3), tiny_tokenizer()), adapter=tmp_path, merge_adapter=merge)
+
+
+@pytest.mark.parametrize("changes", [{}, {"lora_kind": "rslora"}], ids=["weights", "peft"])
+def test_a_rank_over_the_width_is_refused_and_the_model_left_alone(changes: dict[str, Any]) -> None:
+    model = model_of(untied())
+    before = model.digest
+    with pytest.raises(
+        DataError, match=r"lora_rank must be at most 32, the width of model\.layers\.0\.self_attn\.q_pro"
+    ):
+        finetune(model, ROWS, options=replace(LIGHT, lora_rank=33, **changes))
+    assert model.digest == before
+
+
+@pytest.mark.filterwarnings("ignore:.*[tT]ied.*:UserWarning")  # PEFT's own word on it
+@pytest.mark.parametrize("changes", [{"modules_to_save": ("lm_head",)}, {"target_modules": "lm_head"}])
+def test_weights_that_two_modules_share_get_no_adapter(changes: dict[str, Any]) -> None:
+    model = model_of(tiny_llama())
+    before = model.digest
+    with pytest.raises(ModelError, match=r"lm_head shares its weight with model\.embed_tokens, which would change too"):
+        finetune(model, ROWS, options=replace(LIGHT, **changes))
+    assert model.digest == before
+
+
+def test_modules_that_are_not_there_are_named() -> None:
+    model = model_of(untied())
+    before = model.digest
+    with pytest.raises(ModelError, match=r"PEFT cannot put this adapter on the model \(.*nowhere"):
+        finetune(model, ROWS, options=replace(LIGHT, target_modules="nowhere"))
+    assert model.digest == before
+
+
+def test_a_merge_of_dora_into_bfloat16_is_refused(tmp_path: Path) -> None:
+    finetune(model_of(untied()), ROWS, options=replace(LIGHT, lora_kind="dora")).save(tmp_path)
+    assert json.loads((tmp_path / "adapter_config.json").read_text())["use_dora"] is True
+    with pytest.raises(ModelError, match="its sum would be rounded, since the model is not in float32"):
+        load_model((untied("bfloat16"), tiny_tokenizer()), adapter=tmp_path)

@@ -92,7 +92,7 @@ def test_a_model_is_scored_in_the_precision_that_is_asked_for(
 ) -> None:
     asking = ("--model", model, "--tasks", "addition_factorial", "--limit", 3, "--quiet", "-o", tmp_path / "out")
     assert run("evaluate", *asking, "--dtype", "bfloat16") == 0
-    assert json.loads((tmp_path / "out/evaluation.json").read_text())["facts"]["precision"] == "bfloat16"
+    assert json.loads((tmp_path / "out/evaluation.json").read_text())["facts"]["precision"] == "bfloat16/highest"
     assert run("evaluate", *asking, "--engine", "transformers", "--matmul-precision", "medium") == 2
     assert "matmul_precision='medium' is the native engine's" in capsys.readouterr().err
 

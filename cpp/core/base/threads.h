@@ -4,8 +4,12 @@
 
 #include <atomic>
 #include <cstdint>
+#include <exception>
+#include <filesystem>
 #include <functional>
 #include <optional>
+#include <thread>
+#include <vector>
 
 namespace syco {
 
@@ -24,11 +28,50 @@ class IndexQueue {
   std::atomic<std::int64_t> next_ = 0;
 };
 
-// The number of threads that `num_threads` asks for; 0: one a core.
+// Processors that this process may use: those of its affinity (taskset), but no more than the quota of its control
+// group (a container), rounded up, as files below `groups` say it.
+int usable_processors(const std::filesystem::path& groups = "/sys/fs/cgroup");
+
+// The number of threads that `num_threads` asks for; 0: what SYCO_NUM_THREADS says, else OMP_NUM_THREADS, else one a
+// processor, and never more than are usable.
 int thread_count(int num_threads);
 
 // Runs `work` on that many threads (at most one an item) until its queue is empty. What a thread throws is thrown again
 // when all have ended.
 void for_each_index(std::int64_t size, int num_threads, const std::function<void(IndexQueue&)>& work);
+
+// Threads that stay for a job and take one step after another together. One that waits for the others does so awake for
+// some microseconds, and then asleep: its processor is free for whoever else is on the machine.
+class Team {
+ public:
+  // The caller's is one of its threads.
+  explicit Team(int num_threads);
+  ~Team();
+  Team(const Team&) = delete;
+  Team& operator=(const Team&) = delete;
+
+  int size() const { return static_cast<int>(errors_.size()); }
+  // The number of the calling thread in the team that it works for; 0 for the one that runs it.
+  static int this_thread();
+
+  // Runs work() on every thread. What a thread throws is thrown again when all have ended.
+  void run(const std::function<void()>& work) const;
+  // Runs item(i) for 0 <= i < count, each on the thread that is free next.
+  void each(std::int64_t count, const std::function<void(std::int64_t)>& item) const;
+  // Runs share(begin, end) for parts of [0, count), each on the thread that is free next: at least one part a thread,
+  // of `most` items at most.
+  void shares(std::int64_t count, std::int64_t most,
+              const std::function<void(std::int64_t, std::int64_t)>& share) const;
+
+ private:
+  void serve(int thread);
+  void take_part(int thread) const;
+
+  mutable std::vector<std::exception_ptr> errors_;  // of each thread
+  mutable const std::function<void()>* work_ = nullptr;
+  mutable std::atomic<std::uint32_t> step_ = 0;
+  mutable std::atomic<std::uint32_t> num_busy_ = 0;
+  std::vector<std::jthread> threads_;
+};
 
 }  // namespace syco

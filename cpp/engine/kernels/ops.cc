@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <vector>
 
 #include "core/base/errors.h"
 #include "engine/kernels/strips.h"
+#include "engine/kernels/widen.h"
 
 namespace syco {
 namespace {
@@ -37,15 +39,26 @@ bool has_avx512() {
 #endif
 }
 
-// c (m, 64) = a (m, k) x b (k, 64) by torch; leaves c alone where torch has no such product.
+// c (m, 64) = a (m, k) x b (k, 64) by torch, added to c or in its place; leaves c alone where torch has no such
+// product.
 #ifdef CPUBLAS_BRGEMM_F32F32F32
-void multiply_by_torch(std::int64_t m, std::int64_t k, const float* a, std::int64_t a_stride, const float* b,
-                       float* c) {
-  at::native::cpublas::brgemm(m, kColumns, k, a_stride, kColumns, kColumns, false, a, b, c);
+void multiply_by_torch(std::int64_t m, std::int64_t k, const float* a, std::int64_t a_stride, const float* b, float* c,
+                       bool adds = false) {
+  at::native::cpublas::brgemm(m, kColumns, k, a_stride, kColumns, kColumns, adds, a, b, c);
 }
 #else
-void multiply_by_torch(std::int64_t, std::int64_t, const float*, std::int64_t, const float*, float*) {}
+void multiply_by_torch(std::int64_t, std::int64_t, const float*, std::int64_t, const float*, float*, bool = false) {}
 #endif
+
+// The same for any k, some features at a time: torch's product reads all of b anew for every few rows of a, so b must
+// stay in a core's own cache. A panel of 1536 features takes 384 KiB.
+void multiply_parts_by_torch(std::int64_t m, std::int64_t k, const float* a, std::int64_t a_stride, const float* b,
+                             float* c) {
+  constexpr std::int64_t kFeatures = 1536;
+  for (std::int64_t first = 0; first < k; first += kFeatures) {
+    multiply_by_torch(m, std::min(kFeatures, k - first), a + first, a_stride, b + first * kColumns, c, first > 0);
+  }
+}
 
 // Whether torch's products of blocks are as fast as the processor: with AVX-512. For AVX2 ours are 7 % faster,
 // with half the error.
@@ -66,34 +79,53 @@ bool multiplies_by_torch() {
 // Whether a packed panel is the panel as it is, as torch's float32 products read it.
 bool packs_as_is(MatmulPrecision precision) { return precision == MatmulPrecision::kHighest && multiplies_by_torch(); }
 
-// Rows of a block as contiguous float32, for a weight stored as (columns, rows).
-const float* turn_block(const Matrix& matrix, std::int64_t block, float* scratch) {
-  const std::int64_t rows = matrix.rows_of(block), stored = matrix.weight.size(1);
-  const float* w = matrix.weight.const_data_ptr<float>() + matrix.first_row + block * matrix.block_stride;
+std::int64_t first_row_of(const Matrix& matrix, std::int64_t block) {
+  return matrix.first_row + block * matrix.block_stride;
+}
+
+// Rows of a block, one after the other, as float32.
+void read_block(const Matrix& matrix, std::int64_t block, float* y) {
+  const std::int64_t rows = matrix.rows_of(block), first = first_row_of(matrix, block);
+  if (!matrix.transposed) return read_numbers(matrix.weight, first * matrix.columns, rows * matrix.columns, y);
+  std::vector<float> column(rows);
   for (std::int64_t j = 0; j < matrix.columns; ++j) {
-    for (std::int64_t i = 0; i < rows; ++i) scratch[i * matrix.columns + j] = w[j * stored + i];
+    read_numbers(matrix.weight, j * matrix.weight.size(1) + first, rows, column.data());
+    for (std::int64_t i = 0; i < rows; ++i) y[i * matrix.columns + j] = column[i];
   }
-  return scratch;
 }
 
-// Rows of a block as they lie in the caller's memory.
-const float* rows_in_place(const Matrix& matrix, std::int64_t block) {
-  return matrix.weight.const_data_ptr<float>() +
-         (matrix.first_row + block * matrix.block_stride) * matrix.weight.size(1);
+// Whether a block's rows lie in the caller's memory as numbers of `type`.
+bool lies_as(at::ScalarType type, const Matrix& matrix) {
+  return !matrix.transposed && matrix.weight.scalar_type() == type;
 }
 
-// Floats that a left factor of `precision` takes.
-std::int64_t operand_size(MatmulPrecision precision, std::int64_t rows, std::int64_t columns) {
+template <typename Number>
+const Number* rows_in_place(const Matrix& matrix, std::int64_t block) {
+  return static_cast<const Number*>(matrix.weight.const_data_ptr()) + first_row_of(matrix, block) * matrix.columns;
+}
+
+// Whether a left factor is the sum of two bfloat16 numbers: not where one holds the weight.
+bool has_rest(MatmulPrecision precision, at::ScalarType weights) {
+  return precision == MatmulPrecision::kHigh && weights != at::kBFloat16;
+}
+
+// Floats that a left factor of numbers of a type takes.
+std::int64_t operand_size(MatmulPrecision precision, at::ScalarType type, std::int64_t rows, std::int64_t columns) {
   const std::int64_t floats = block_size(rows, columns);
-  return precision == MatmulPrecision::kMedium ? floats / 2 : floats;
+  return precision == MatmulPrecision::kHighest || has_rest(precision, type) ? floats : floats / 2;
 }
 
 // A left factor of our own, as it lies in memory.
-Block lay_block(MatmulPrecision precision, std::int64_t rows, std::int64_t columns, float* memory) {
+Block lay_block(MatmulPrecision precision, at::ScalarType type, std::int64_t rows, std::int64_t columns,
+                float* memory) {
   if (precision == MatmulPrecision::kHighest) return {.floats = memory, .tiles = {}, .rows = rows, .stride = columns};
   auto* main = reinterpret_cast<std::uint16_t*>(memory);
-  std::uint16_t* rest = precision == MatmulPrecision::kHigh ? main + tiles::left_size(rows, columns) : nullptr;
-  return {.floats = nullptr, .tiles = {main, rest}, .rows = rows, .stride = tiles::whole(columns, tiles::kFeatures)};
+  std::uint16_t* rest = has_rest(precision, type) ? main + tiles::left_size(rows, columns) : nullptr;
+  return {.floats = nullptr,
+          .tiles = {main, rest},
+          .rows = rows,
+          .stride = tiles::whole(columns, tiles::kFeatures),
+          .splits_panel = precision == MatmulPrecision::kHigh};
 }
 
 // A packed panel of so many features as right factor.
@@ -104,7 +136,7 @@ tiles::Factor right_factor(MatmulPrecision precision, const float* packed, std::
 
 void multiply_tiles(const Block& block, const float* packed, std::int64_t features, const tiles::Counted& counted,
                     float* out) {
-  const auto precision = block.tiles.rest ? MatmulPrecision::kHigh : MatmulPrecision::kMedium;
+  const auto precision = block.splits_panel ? MatmulPrecision::kHigh : MatmulPrecision::kMedium;
   tiles::multiply(block.rows, block.stride, block.tiles, right_factor(precision, packed, features), counted, out);
 }
 
@@ -135,6 +167,18 @@ const float* Matrix::bias_of(std::int64_t block) const {
   return bias.defined() ? bias.const_data_ptr<float>() + first_row + block * block_stride : nullptr;
 }
 
+void read_numbers(const at::Tensor& weight, std::int64_t first, std::int64_t count, float* y) {
+  const auto* halves = static_cast<const std::uint16_t*>(weight.const_data_ptr()) + first;
+  switch (weight.scalar_type()) {
+    case at::kBFloat16:
+      return widen_bfloat16(halves, count, y);
+    case at::kHalf:
+      return widen_float16(halves, count, y);
+    default:
+      std::memcpy(y, weight.const_data_ptr<float>() + first, count * sizeof(float));
+  }
+}
+
 std::int64_t packed_size(std::int64_t features) { return padded(features) * kColumns; }
 
 float* unpacked_rows(MatmulPrecision precision, float* packed, std::int64_t row, float* scratch) {
@@ -157,8 +201,8 @@ std::int64_t block_size(std::int64_t rows, std::int64_t columns) {
 }
 
 Block make_block(MatmulPrecision precision, std::int64_t rows, std::int64_t columns, float* memory) {
-  std::memset(memory, 0, operand_size(precision, rows, columns) * sizeof(float));
-  return lay_block(precision, rows, columns, memory);
+  std::memset(memory, 0, operand_size(precision, at::kFloat, rows, columns) * sizeof(float));
+  return lay_block(precision, at::kFloat, rows, columns, memory);
 }
 
 void fill_block(const Block& block, std::int64_t row, std::int64_t column, const float* x, std::int64_t x_stride,
@@ -183,27 +227,41 @@ Block rows_of(const Block& block, std::int64_t row, std::int64_t rows) {
   return part;
 }
 
-Block make_factor(MatmulPrecision precision, const Matrix& matrix, std::int64_t block, float* memory, float* turned) {
+Block make_factor(MatmulPrecision precision, const Matrix& matrix, std::int64_t block, float* memory, float* scratch) {
   const std::int64_t rows = matrix.rows_of(block), columns = matrix.columns;
-  const bool is_float = precision == MatmulPrecision::kHighest;
-  const float* w =
-      matrix.transposed ? turn_block(matrix, block, is_float ? memory : turned) : rows_in_place(matrix, block);
-  if (is_float) {
-    return {.floats = const_cast<float*>(w), .tiles = {}, .rows = rows, .stride = columns};
+  const at::ScalarType type = matrix.weight.scalar_type();
+  const bool is_float = precision == MatmulPrecision::kHighest, is_in_place = lies_as(at::kFloat, matrix);
+  const auto* in_place = is_in_place ? rows_in_place<float>(matrix, block) : nullptr;
+  if (is_float && is_in_place) {
+    return {.floats = const_cast<float*>(in_place), .tiles = {}, .rows = rows, .stride = columns};
   }
-  const Block own = padded(columns) == columns ? lay_block(precision, rows, columns, memory)
-                                               : make_block(precision, rows, columns, memory);
-  fill_block(own, 0, 0, w, columns, rows, columns);
+  const Block own = lay_block(precision, type, rows, columns, memory);
+  if (is_float) {
+    read_block(matrix, block, memory);
+    return own;
+  }
+  if (padded(columns) != columns) std::memset(memory, 0, operand_size(precision, type, rows, columns) * sizeof(float));
+  if (lies_as(at::kBFloat16, matrix)) {
+    tiles::copy_left(rows_in_place<std::uint16_t>(matrix, block), rows, columns, own.tiles.main);
+    return own;
+  }
+  if (!is_in_place) read_block(matrix, block, scratch);
+  fill_block(own, 0, 0, is_in_place ? in_place : scratch, columns, rows, columns);
   return own;
 }
 
+bool is_widened(MatmulPrecision precision, const Matrix& matrix) {
+  return precision == MatmulPrecision::kHighest && !matrix.transposed && !lies_as(at::kFloat, matrix);
+}
+
 std::int64_t factor_size(MatmulPrecision precision, const Matrix& matrix) {
-  if (precision == MatmulPrecision::kHighest && !matrix.transposed) return 0;
-  return operand_size(precision, matrix.block_rows, matrix.columns);
+  if (precision == MatmulPrecision::kHighest && lies_as(at::kFloat, matrix)) return 0;
+  return operand_size(precision, matrix.weight.scalar_type(), matrix.block_rows, matrix.columns);
 }
 
 std::int64_t blocks_together(MatmulPrecision precision, const Matrix& matrix) {
-  const std::int64_t bytes = operand_size(precision, matrix.block_rows, matrix.columns) * std::int64_t{sizeof(float)};
+  const std::int64_t bytes = operand_size(precision, matrix.weight.scalar_type(), matrix.block_rows, matrix.columns) *
+                             std::int64_t{sizeof(float)};
   return std::max<std::int64_t>(group_bytes() / bytes, 1);
 }
 
@@ -217,7 +275,7 @@ void multiply_halves(const Block& block, const float* packed, std::int64_t featu
       if (halves >> half & 1) multiply_tiles(block, packed, features, {.half = half}, out);
     }
   } else if (packs_as_is(MatmulPrecision::kHighest)) {
-    multiply_by_torch(block.rows, features, block.floats, block.stride, packed, out);
+    multiply_parts_by_torch(block.rows, features, block.floats, block.stride, packed, out);
   } else {
     strips::multiply(block.rows, features, block.floats, block.stride, packed, out);
   }
@@ -230,7 +288,7 @@ void multiply_in_order(const Block& block, const float* packed, std::int64_t fea
       multiply_tiles(block, packed, features, {.half = half, .halves = halves}, out);
     }
   } else if (packs_as_is(MatmulPrecision::kHighest)) {
-    multiply_block(block, packed, features, out);
+    multiply_by_torch(block.rows, features, block.floats, block.stride, packed, out);
   } else {
     strips::multiply_in_order(block.rows, features, block.floats, block.stride, packed, out);
   }

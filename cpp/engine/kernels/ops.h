@@ -1,9 +1,9 @@
 // Matrix products of weights with panels, and attention on panels: the only place that knows number types and devices.
 //
-// Tensors, residual stream, softmax and logits are float32; `MatmulPrecision` chooses how operands enter a product, in
-// PyTorch's words. A weight is the left factor as it lies in the caller's memory, (rows, columns); the right factor is
-// a panel, so that a column of the result depends on that column alone and a job's numbers never on its other prompts,
-// on the order or on the number of threads.
+// Activations, residual stream, softmax and logits are float32; `MatmulPrecision` chooses how operands enter a product,
+// in PyTorch's words. A weight, in float32, bfloat16 or float16, is the left factor as it lies in the caller's memory,
+// (rows, columns); the right factor is a panel, so that a column of the result depends on that column alone and a job's
+// numbers never on its other prompts, on the order or on the number of threads.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -19,7 +19,8 @@ namespace syco {
 
 enum class MatmulPrecision {
   kHighest,  // float32
-  kHigh,     // each operand the sum of two bfloat16 numbers, three products, float32 sums; relative error 4e-6
+  kHigh,     // each operand the sum of two bfloat16 numbers, three products, float32 sums; relative error 4e-6; a
+             // weight in bfloat16 is one, with two products
   kMedium,   // each operand rounded to bfloat16, float32 sums; relative error 2e-3; not attention scores and logits
 };
 
@@ -40,7 +41,7 @@ inline constexpr std::int64_t kBlockRows = 64;
 // first_row + b * block_stride on, as a fused weight interleaves them.
 struct Matrix {
   at::Tensor weight;  // (stored rows, columns), or (columns, stored rows) if transposed
-  at::Tensor bias;    // (stored rows) or undefined
+  at::Tensor bias;    // (stored rows) in float32, or undefined
   std::int64_t rows = 0, columns = 0;
   std::int64_t first_row = 0, block_rows = kBlockRows, block_stride = kBlockRows;
   bool transposed = false;
@@ -49,6 +50,9 @@ struct Matrix {
   std::int64_t rows_of(std::int64_t block) const { return std::min(block_rows, rows - block * block_rows); }
   const float* bias_of(std::int64_t block) const;
 };
+
+// y = `count` numbers of a weight from number `first` on, as float32.
+void read_numbers(const at::Tensor& weight, std::int64_t first, std::int64_t count, float* y);
 
 // Features of a panel, packed as right factor; sizes in floats.
 std::int64_t packed_size(std::int64_t features);
@@ -64,7 +68,8 @@ struct Block {
   float* floats = nullptr;
   tiles::Factor tiles;
   std::int64_t rows = 0;
-  std::int64_t stride = 0;  // from row to row of the floats, or tiles that a row of them has
+  std::int64_t stride = 0;    // from row to row of the floats, or tiles that a row of them has
+  bool splits_panel = false;  // whether it is multiplied with panels that are sums of two numbers: in `high`
 
   bool is_float() const { return floats != nullptr; }
 };
@@ -79,11 +84,13 @@ void fill_block(const Block& block, std::int64_t row, std::int64_t column, const
 // Its rows [row, row + rows); `row` is a multiple of tiles::kRows.
 Block rows_of(const Block& block, std::int64_t row, std::int64_t rows);
 
-// A block of a matrix as left factor: on the caller's memory where it needs no change, else in `memory`, of factor_size
-// floats; a transposed weight goes by way of `turned`, of block_size floats.
-Block make_factor(MatmulPrecision precision, const Matrix& matrix, std::int64_t block, float* memory, float* turned);
+// A block of a matrix as left factor: on the caller's memory where it needs no change, else in `memory`, of block_size
+// floats; a weight that is neither float32 nor left as it is goes by way of `scratch`, of block_size floats.
+Block make_factor(MatmulPrecision precision, const Matrix& matrix, std::int64_t block, float* memory, float* scratch);
 // Floats of a block's factor, 0 where it lies on the caller's memory.
 std::int64_t factor_size(MatmulPrecision precision, const Matrix& matrix);
+// Whether its factors are made so quickly that every thread makes its own, in its cache: 16 bits made 32.
+bool is_widened(MatmulPrecision precision, const Matrix& matrix);
 
 // Blocks of a matrix that a core's own cache holds beside a panel, at least one.
 std::int64_t blocks_together(MatmulPrecision precision, const Matrix& matrix);

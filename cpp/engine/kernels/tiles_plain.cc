@@ -62,10 +62,8 @@ SYCO_INLINE inline void add_product(std::int64_t depth, const std::uint16_t* a, 
 SYCO_CLONES void multiply_together(std::int64_t rows, std::int64_t depth, const Factor& left, const Factor& right,
                                    const Counted& counted, float* out) {
   Floats sums[kTogether] = {};
-  if (left.rest) {
-    add_product(depth, left.rest, right.main, counted, sums);
-    add_product(depth, left.main, right.rest, counted, sums);
-  }
+  if (left.rest) add_product(depth, left.rest, right.main, counted, sums);
+  if (right.rest) add_product(depth, left.main, right.rest, counted, sums);
   add_product(depth, left.main, right.main, counted, sums);
   for (std::int64_t i = 0; i < std::min(rows, kTogether); ++i)
     std::memcpy(out + i * kColumns, &sums[i], sizeof sums[i]);

@@ -120,7 +120,7 @@ SYCO_AMX inline void add_products() {
 }
 
 // Two tiles of rows times two tiles of columns; left factors' second tile may be the first again.
-template <bool kThree>
+template <int kProducts>
 SYCO_AMX void multiply_four(std::int64_t depth, const Factor& left, std::int64_t second, const Factor& right,
                             const Counted& counted) {
   _tile_zero(0);
@@ -131,13 +131,13 @@ SYCO_AMX void multiply_four(std::int64_t depth, const Factor& left, std::int64_t
     if (!counted(k)) continue;
     const std::int64_t a = k * kNumbers, b = k * kColumnTiles * kNumbers;
     load_columns(right.main + b);
-    if constexpr (kThree) {
+    if constexpr (kProducts == 3) {
       load_rows(left.rest + a, second);
       add_products();
     }
     load_rows(left.main + a, second);
     add_products();
-    if constexpr (kThree) {
+    if constexpr (kProducts >= 2) {
       load_columns(right.rest + b);
       add_products();
     }
@@ -163,16 +163,23 @@ SYCO_AMX void store_four(std::int64_t rows, float* out) {
   for (std::int64_t i = 0; i < rows; ++i) std::copy_n(all.data() + i * 2 * kRows, 2 * kRows, out + i * kColumns);
 }
 
-template <bool kThree>
+template <int kProducts>
 void multiply_on_amx(std::int64_t rows, std::int64_t depth, const Factor& left, const Factor& right,
                      const Counted& counted, float* out) {
   const std::int64_t n = counted.half * kHalfTiles;
   for (std::int64_t m = 0; m < rows; m += 2 * kRows) {
     const std::int64_t second = m + kRows < rows ? depth * kNumbers : 0;
-    multiply_four<kThree>(depth, moved(left, m / kRows * depth * kNumbers), second, moved(right, n * kNumbers),
-                          counted);
+    multiply_four<kProducts>(depth, moved(left, m / kRows * depth * kNumbers), second, moved(right, n * kNumbers),
+                             counted);
     store_four(rows - m, out + m * kColumns + n * kRows);
   }
+}
+
+void multiply_on_amx(std::int64_t rows, std::int64_t depth, const Factor& left, const Factor& right,
+                     const Counted& counted, float* out) {
+  if (left.rest) return multiply_on_amx<3>(rows, depth, left, right, counted, out);
+  if (right.rest) return multiply_on_amx<2>(rows, depth, left, right, counted, out);
+  multiply_on_amx<1>(rows, depth, left, right, counted, out);
 }
 
 constexpr std::int64_t kVectorRows = 8;
@@ -189,7 +196,7 @@ inline std::int32_t pair_at(const std::uint16_t* numbers) {
 }
 
 // Eight rows of a left tile times two tiles of columns.
-template <bool kThree>
+template <int kProducts>
 SYCO_VECTORS void multiply_eight(std::int64_t rows, std::int64_t depth, const Factor& left, const Factor& right,
                                  const Counted& counted, float* out) {
   __m512 sum[kVectorRows][2];
@@ -200,16 +207,18 @@ SYCO_VECTORS void multiply_eight(std::int64_t rows, std::int64_t depth, const Fa
       const std::int64_t b = k * kColumnTiles * kNumbers + pair * kFeatures;
       const __m512i b0 = _mm512_loadu_si512(right.main + b), b1 = _mm512_loadu_si512(right.main + b + kNumbers);
       __m512i rest0, rest1;
-      if constexpr (kThree) {
+      if constexpr (kProducts >= 2) {
         rest0 = _mm512_loadu_si512(right.rest + b), rest1 = _mm512_loadu_si512(right.rest + b + kNumbers);
       }
 #pragma GCC unroll 8
       for (std::int64_t i = 0; i < kVectorRows; ++i) {
         const std::int64_t a = k * kNumbers + i * kFeatures + 2 * pair;
         const std::int32_t main = pair_at(left.main + a);
-        if constexpr (kThree) {
+        if constexpr (kProducts == 3) {
           const std::int32_t rest = pair_at(left.rest + a);
           sum[i][0] = add_product(sum[i][0], rest, b0), sum[i][1] = add_product(sum[i][1], rest, b1);
+        }
+        if constexpr (kProducts >= 2) {
           sum[i][0] = add_product(sum[i][0], main, rest0), sum[i][1] = add_product(sum[i][1], main, rest1);
         }
         sum[i][0] = add_product(sum[i][0], main, b0), sum[i][1] = add_product(sum[i][1], main, b1);
@@ -224,14 +233,14 @@ SYCO_VECTORS void multiply_eight(std::int64_t rows, std::int64_t depth, const Fa
   }
 }
 
-template <bool kThree>
+template <int kProducts>
 void multiply_on_vectors(std::int64_t rows, std::int64_t depth, const Factor& left, const Factor& right,
                          const Counted& counted, float* out) {
   const std::int64_t n = counted.half * kHalfTiles;
   for (std::int64_t m = 0; m < rows; m += kVectorRows) {
     const std::int64_t at = m / kRows * depth * kNumbers + m % kRows * kFeatures;
-    multiply_eight<kThree>(rows - m, depth, moved(left, at), moved(right, n * kNumbers), counted,
-                           out + m * kColumns + n * kRows);
+    multiply_eight<kProducts>(rows - m, depth, moved(left, at), moved(right, n * kNumbers), counted,
+                              out + m * kColumns + n * kRows);
   }
 }
 
@@ -279,14 +288,14 @@ SYCO_VECTORS void fill_right(const float* x, std::int64_t row, std::int64_t rows
 void multiply(std::int64_t rows, std::int64_t depth, const Factor& left, const Factor& right, const Counted& counted,
               float* out) {
   if (!has_amx()) return multiply_on_vectors(rows, depth, left, right, counted, out);
-  if (left.rest) return multiply_on_amx<true>(rows, depth, left, right, counted, out);
-  multiply_on_amx<false>(rows, depth, left, right, counted, out);
+  multiply_on_amx(rows, depth, left, right, counted, out);
 }
 
 void multiply_on_vectors(std::int64_t rows, std::int64_t depth, const Factor& left, const Factor& right,
                          const Counted& counted, float* out) {
-  if (left.rest) return multiply_on_vectors<true>(rows, depth, left, right, counted, out);
-  multiply_on_vectors<false>(rows, depth, left, right, counted, out);
+  if (left.rest) return multiply_on_vectors<3>(rows, depth, left, right, counted, out);
+  if (right.rest) return multiply_on_vectors<2>(rows, depth, left, right, counted, out);
+  multiply_on_vectors<1>(rows, depth, left, right, counted, out);
 }
 
 #else

@@ -12,7 +12,7 @@ using Tensors = std::map<std::string, at::Tensor>;
 // Takes tensors out of the caller's by name.
 class Reader {
  public:
-  explicit Reader(Tensors tensors, const at::TensorOptions& kind = at::kFloat)
+  Reader(Tensors tensors, const at::TensorOptions& kind)
       : tensors_(std::move(tensors)), device_(kind.device()), type_(kind.dtype().toScalarType()) {}
 
   at::Tensor take(const std::string& name, at::IntArrayRef shape) {
@@ -237,7 +237,48 @@ Names names_of(Layout layout) {
   return {"model.embed_tokens", "model.layers.", "model.norm", "lm_head"};
 }
 
+void make_float(at::Tensor& vector) {
+  if (vector.defined()) vector = vector.to(at::kFloat);
+}
+
+void make_float(Norm& norm) {
+  make_float(norm.weight);
+  make_float(norm.bias);
+}
+
+void make_float(LayerWeights& layer) {
+  for (Norm* norm : {&layer.attention_norm, &layer.attention_out_norm, &layer.mlp_norm, &layer.mlp_out_norm,
+                     &layer.query_norm, &layer.key_norm}) {
+    make_float(*norm);
+  }
+  for (Matrix* matrix : {&layer.query, &layer.key, &layer.value, &layer.output, &layer.gate, &layer.up, &layer.down}) {
+    make_float(matrix->bias);
+  }
+}
+
 }  // namespace
+
+at::TensorOptions kind_of(const Tensors& tensors) {
+  if (tensors.empty()) throw ModelError("engine: the model has no weights");
+  const auto& [name, tensor] = *tensors.begin();
+  const at::ScalarType type = tensor.scalar_type();
+  std::ostringstream wrong;
+  if (!tensor.device().is_cpu() && !tensor.device().is_cuda()) {
+    wrong << "is on " << tensor.device() << ", wanted cpu or cuda";
+  } else if (type != at::kFloat && type != at::kBFloat16 && type != at::kHalf) {
+    wrong << "is " << type << ", wanted Float, BFloat16 or Half";
+  }
+  if (!wrong.str().empty()) throw ModelError("engine: weight " + name + " " + wrong.str());
+  return tensor.options();
+}
+
+Weights with_float_vectors(Weights weights) {
+  make_float(weights.positions);
+  for (LayerWeights& layer : weights.layers) make_float(layer);
+  make_float(weights.final_norm);
+  make_float(weights.head.bias);
+  return weights;
+}
 
 Weights read_weights(const Spec& spec, Tensors tensors, const at::TensorOptions& kind) {
   Reader read(std::move(tensors), kind);
@@ -296,8 +337,18 @@ CrossWeights read_t5_cross(Reader& read, const Spec& s, const std::string& at) {
 
 }  // namespace
 
-EncoderDecoderWeights read_encoder_decoder_weights(const EncoderDecoderSpec& spec, Tensors tensors) {
-  Reader read(std::move(tensors));
+EncoderDecoderWeights with_float_vectors(EncoderDecoderWeights weights) {
+  weights.decoder = with_float_vectors(std::move(weights.decoder));
+  for (LayerWeights& layer : weights.encoder_layers) make_float(layer);
+  for (CrossWeights& cross : weights.cross) make_float(cross.norm);
+  for (at::Tensor* distances : {&weights.encoder_distances, &weights.decoder_distances}) make_float(*distances);
+  make_float(weights.encoder_norm);
+  return weights;
+}
+
+EncoderDecoderWeights read_encoder_decoder_weights(const EncoderDecoderSpec& spec, Tensors tensors,
+                                                   const at::TensorOptions& kind) {
+  Reader read(std::move(tensors), kind);
   const Spec& s = spec.decoder;
   const std::string distances = "block.0.layer.0.SelfAttention.relative_attention_bias.weight";
   EncoderDecoderWeights weights;

@@ -37,11 +37,17 @@ struct Weights {
   Matrix head;
 };
 
+// The number type and device of a model's weights: those of one of them, which read_weights holds all others to. Throws
+// ModelError if it is not float32, bfloat16 or float16, or neither on the CPU nor on CUDA.
+at::TensorOptions kind_of(const std::map<std::string, at::Tensor>& tensors);
+
 // Takes the weights of `spec` out of `tensors`, which are named as in the transformers model.
 // Throws ModelError if one is missing, left over, not contiguous, of another shape, or not of the `kind` (number type
 // and device).
-Weights read_weights(const Spec& spec, std::map<std::string, at::Tensor> tensors,
-                     const at::TensorOptions& kind = at::kFloat);
+Weights read_weights(const Spec& spec, std::map<std::string, at::Tensor> tensors, const at::TensorOptions& kind);
+
+// The same weights, with norms, biases and positions in float32: copies of these few where they are not.
+Weights with_float_vectors(Weights weights);
 
 struct CrossWeights {
   Norm norm;
@@ -56,8 +62,11 @@ struct EncoderDecoderWeights {
   at::Tensor encoder_distances, decoder_distances;  // (buckets, heads): what is added to an attention score
 };
 
-// As read_weights, in float32 on the CPU; the head is the embedding if `tensors` hold none.
+// As read_weights; the head is the embedding if `tensors` hold none.
 EncoderDecoderWeights read_encoder_decoder_weights(const EncoderDecoderSpec& spec,
-                                                   std::map<std::string, at::Tensor> tensors);
+                                                   std::map<std::string, at::Tensor> tensors,
+                                                   const at::TensorOptions& kind);
+// As with_float_vectors, of both parts.
+EncoderDecoderWeights with_float_vectors(EncoderDecoderWeights weights);
 
 }  // namespace syco

@@ -1,7 +1,5 @@
 #include "engine/panels/decoder.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -30,9 +28,9 @@ void Decoder::begin(const Plan& plan, std::int64_t max_panels) {
   chain_values_ = floats({spec_.num_layers, spec_.num_kv_heads, spec_.head_dim, depth});
   std::vector<Matrices> layers(weights_.layers.size());
   std::ranges::transform(weights_.layers, layers.begin(), matrices_of);
-  factors_ = Factors(precision_, layers);
-  scratches_ = Scratches(spec_, max_keys);
-  if (spec_.experts.count > 0) experts_ = ExpertMlp(spec_, precision_, max_panels);
+  factors_ = Factors(team_, precision_, layers);
+  scratches_ = Scratches(spec_, team_.size(), max_keys, own_factors_size(precision_, layers));
+  if (spec_.experts.count > 0) experts_ = ExpertMlp(team_, spec_, precision_, max_panels);
 }
 
 void Decoder::make_turns(std::int64_t depth, std::int64_t max_panels) {
@@ -58,18 +56,16 @@ void Decoder::make_turns(std::int64_t depth, std::int64_t max_panels) {
 void Decoder::run(const Chunk& chunk, const std::function<void()>& tick) {
   chunk_ = &chunk;
   const std::int64_t panels = chunk.num_panels();
-  at::parallel_for(0, panels, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t p = begin; p < end; ++p) embed(p);
-  });
+  team_.each(panels, [&](std::int64_t panel) { embed(panel); });
   for (std::int64_t layer = 0; layer < spec_.num_layers; ++layer) {
     factors_.prepare(matrices_of(weights_.layers[layer]));
-    at::parallel_for(0, panels, 1, [&](std::int64_t begin, std::int64_t end) { read_inputs(layer, begin, end); });
+    team_.shares(panels, kPanelsAShare, [&](std::int64_t begin, std::int64_t end) { read_inputs(layer, begin, end); });
     tick();
-    each_when_free(precision_, panels * spec_.num_kv_heads,
-                   [&](std::int64_t i) { attend(layer, i / spec_.num_kv_heads, i % spec_.num_kv_heads); });
+    team_.each(panels * spec_.num_kv_heads,
+               [&](std::int64_t i) { attend(layer, i / spec_.num_kv_heads, i % spec_.num_kv_heads); });
     keep_chain(layer);
     tick();
-    at::parallel_for(0, panels, 1, [&](std::int64_t begin, std::int64_t end) { finish_layer(layer, begin, end); });
+    team_.shares(panels, kPanelsAShare, [&](std::int64_t begin, std::int64_t end) { finish_layer(layer, begin, end); });
     tick();
     if (spec_.experts.in(layer)) run_experts(layer, tick);
   }
@@ -82,12 +78,12 @@ void Decoder::copy_hidden(std::int64_t row, float* column) const {
 }
 
 void Decoder::embed(std::int64_t panel) {
-  float* x = panel_of(residual_, panel);
+  float *x = panel_of(residual_, panel), *e = scratches_.of_this_thread().normed;
   for (std::int64_t c = 0; c < kColumns; ++c) {
     const std::int64_t row = chunk_->first_row + panel * kColumns + c;
     const std::int64_t token = row < plan_->num_tokens() ? plan_->tokens[row] : 0;
     const std::int64_t depth = chunk_->panels[panel].depths[c];
-    const float* e = weights_.embedding.const_data_ptr<float>() + token * spec_.hidden;
+    read_numbers(weights_.embedding, token * spec_.hidden, spec_.hidden, e);
     for (std::int64_t i = 0; i < spec_.hidden; ++i) x[i * kColumns + c] = e[i] * spec_.embedding_scale;
     if (weights_.positions.defined()) {
       const float* position = weights_.positions.const_data_ptr<float>() + depth * spec_.hidden;
@@ -169,6 +165,7 @@ void Decoder::gather(std::int64_t layer, std::int64_t panel, std::int64_t kv_hea
 }
 
 void Decoder::attend(std::int64_t layer, std::int64_t panel, std::int64_t kv_head) {
+  const TileUse tiles(precision_);
   const Scratch scratch = scratches_.of_this_thread();
   const Panel& seen = chunk_->panels[panel];
   const std::int64_t dim = spec_.head_dim, slots = seen.num_tiles() * kTileSlots;
@@ -223,10 +220,8 @@ void Decoder::finish_layer(std::int64_t layer, std::int64_t begin, std::int64_t 
 void Decoder::run_experts(std::int64_t layer, const std::function<void()>& tick) {
   const LayerWeights& w = weights_.layers[layer];
   const std::int64_t panels = chunk_->num_panels();
-  at::parallel_for(0, panels, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t p = begin; p < end; ++p) {
-      normalize(spec_, w.mlp_norm, panel_of(residual_, p), spec_.hidden, panel_of(joined_, p));
-    }
+  team_.each(panels, [&](std::int64_t p) {
+    normalize(spec_, w.mlp_norm, panel_of(residual_, p), spec_.hidden, panel_of(joined_, p));
   });
   const std::int64_t rows = std::min(panels * kColumns, plan_->num_tokens() - chunk_->first_row);
   experts_.run(w, joined_, rows, residual_, tick);

@@ -28,8 +28,8 @@ struct Turns {
 // that no token is run twice wherever the cuts fall.
 class Decoder {
  public:
-  Decoder(const Spec& spec, const Weights& weights, MatmulPrecision precision)
-      : spec_(spec), weights_(weights), precision_(precision) {}
+  Decoder(const Team& team, const Spec& spec, const Weights& weights, MatmulPrecision precision)
+      : team_(team), spec_(spec), weights_(weights), precision_(precision) {}
 
   // Makes room for chunks of up to `max_panels` of `plan`; before its first chunk.
   void begin(const Plan& plan, std::int64_t max_panels);
@@ -64,6 +64,7 @@ class Decoder {
   }
   std::int64_t group() const { return spec_.num_heads / spec_.num_kv_heads; }
 
+  const Team& team_;
   const Spec& spec_;
   const Weights& weights_;
   MatmulPrecision precision_;

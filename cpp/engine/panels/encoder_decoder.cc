@@ -1,6 +1,5 @@
 #include "engine/panels/encoder_decoder.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
@@ -114,9 +113,10 @@ void EncoderDecoder::begin(std::span<const ContextBatch> batches, std::int64_t m
   for (std::size_t i = 0; i < weights_.cross.size(); ++i) {
     layers.push_back(matrices_of(weights_.decoder.layers[i], weights_.cross[i]));
   }
-  factors_ = Factors(precision_, layers);
+  factors_ = Factors(team_, precision_, layers);
   const std::int64_t tree_slots = (depth / kTileSlots + 1 + kColumns) * kTileSlots;
-  scratches_ = Scratches(sizes(), std::max(tree_slots, whole_tiles(longest)));
+  scratches_ = Scratches(sizes(), team_.size(), std::max(tree_slots, whole_tiles(longest)),
+                         own_factors_size(precision_, layers));
 }
 
 void EncoderDecoder::run(const ContextBatch& batch, const std::function<void(std::int64_t)>& tick) {
@@ -138,7 +138,7 @@ void EncoderDecoder::copy_hidden(std::int64_t row, float* column) const {
 
 template <typename Step>
 void EncoderDecoder::each_share(std::int64_t panels, const Step& step) const {
-  at::parallel_for(0, panels, 1, [&](std::int64_t begin, std::int64_t end) {
+  team_.shares(panels, kPanelsAShare, [&](std::int64_t begin, std::int64_t end) {
     const TileUse tiles(precision_);
     step(Share{precision_, factors_, scratches_.of_this_thread(), begin, end});
   });
@@ -146,11 +146,11 @@ void EncoderDecoder::each_share(std::int64_t panels, const Step& step) const {
 
 void EncoderDecoder::embed(Stack& stack, std::span<const std::int32_t> tokens) const {
   const std::int64_t hidden = sizes().hidden;
-  const auto* embedding = weights_.decoder.embedding.const_data_ptr<float>();
   stack.num_panels = panels_for(std::ssize(tokens));
-  at::parallel_for(0, stack.num_panels * kColumns, kColumns, [&](std::int64_t begin, std::int64_t end) {
+  team_.shares(stack.num_panels * kColumns, kColumns, [&](std::int64_t begin, std::int64_t end) {
+    float* e = scratches_.of_this_thread().normed;
     for (std::int64_t row = begin; row < end; ++row) {
-      const float* e = embedding + (row < std::ssize(tokens) ? tokens[row] : 0) * hidden;
+      read_numbers(weights_.decoder.embedding, (row < std::ssize(tokens) ? tokens[row] : 0) * hidden, hidden, e);
       float* x = panel_of(stack.residual, row / kColumns) + row % kColumns;
       for (std::int64_t i = 0; i < hidden; ++i) x[i * kColumns] = e[i];
     }

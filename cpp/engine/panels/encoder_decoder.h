@@ -39,8 +39,9 @@ struct Stack {
 // attention reads, so that a context's numbers never depend on its company.
 class EncoderDecoder {
  public:
-  EncoderDecoder(const EncoderDecoderSpec& spec, const EncoderDecoderWeights& weights, MatmulPrecision precision)
-      : spec_(spec), weights_(weights), precision_(precision) {}
+  EncoderDecoder(const Team& team, const EncoderDecoderSpec& spec, const EncoderDecoderWeights& weights,
+                 MatmulPrecision precision)
+      : team_(team), spec_(spec), weights_(weights), precision_(precision) {}
 
   // Makes room for any of `batches`, whose contexts are encoded in pieces of up to `max_tokens` or one.
   void begin(std::span<const ContextBatch> batches, std::int64_t max_tokens);
@@ -72,6 +73,7 @@ class EncoderDecoder {
 
   const Spec& sizes() const { return spec_.decoder; }
 
+  const Team& team_;
   const EncoderDecoderSpec& spec_;
   const EncoderDecoderWeights& weights_;
   MatmulPrecision precision_;

@@ -1,7 +1,5 @@
 #include "engine/panels/expert_mlp.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -11,8 +9,8 @@
 
 namespace syco {
 
-ExpertMlp::ExpertMlp(const Spec& spec, MatmulPrecision precision, std::int64_t max_panels)
-    : spec_(spec), precision_(precision), groups_(spec.experts.count) {
+ExpertMlp::ExpertMlp(const Team& team, const Spec& spec, MatmulPrecision precision, std::int64_t max_panels)
+    : team_(&team), spec_(spec), precision_(precision), groups_(spec.experts.count) {
   const Experts& experts = spec.experts;
   const std::int64_t seats = max_panels * kColumns * experts.chosen;
   // The last panel of each expert that has one may be filled in part.
@@ -25,11 +23,11 @@ ExpertMlp::ExpertMlp(const Spec& spec, MatmulPrecision precision, std::int64_t m
   factor_size_ = block_size(kBlockRows, std::max(spec.hidden, experts.intermediate));
   const std::int64_t floats = 3 * factor_size_ + (2 * kBlockRows + experts.count + kBlockRows) * kColumns +
                               spec.hidden * kColumns + packed_size(spec.hidden);
-  scratch_ = make_workspace({at::get_num_threads(), floats});
+  scratch_ = make_workspace({team.size(), floats});
 }
 
 ExpertMlp::Scratch ExpertMlp::scratch_of_this_thread() const {
-  float* memory = panel_of(scratch_, at::get_thread_num());
+  float* memory = panel_of(scratch_, Team::this_thread());
   const auto take = [&](std::int64_t floats) { return std::exchange(memory, memory + floats); };
   Scratch s{};
   s.first_factor = take(factor_size_), s.second_factor = take(factor_size_), s.on_its_way = take(factor_size_);
@@ -45,7 +43,8 @@ void ExpertMlp::run(const LayerWeights& layer, const at::Tensor& from, std::int6
   route(layer, from, rows);
   seat(rows);
   const auto each = [&](std::int64_t blocks, const auto& step) {
-    each_when_free(precision_, spec_.experts.count * blocks, [&](std::int64_t i) {
+    team_->each(spec_.experts.count * blocks, [&](std::int64_t i) {
+      const TileUse tiles(precision_);
       if (!groups_[i / blocks].rows.empty()) step(layer.experts[i / blocks], groups_[i / blocks], i % blocks);
     });
     tick();
@@ -57,26 +56,22 @@ void ExpertMlp::run(const LayerWeights& layer, const at::Tensor& from, std::int6
        [&](const Expert& expert, const Group& group, std::int64_t block) { run_up(expert, group, block); });
   each(layer.experts[0].down.num_blocks(),
        [&](const Expert& expert, const Group& group, std::int64_t block) { run_down(expert, group, block); });
-  at::parallel_for(0, panels, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t p = begin; p < end; ++p) mix(rows, p, residual);
-  });
+  team_->each(panels, [&](std::int64_t p) { mix(rows, p, residual); });
 }
 
 // The seats of each row, in float32 whatever the precision: which expert a token goes to is no matter of rounding.
 void ExpertMlp::route(const LayerWeights& layer, const at::Tensor& from, std::int64_t rows) {
   constexpr auto kExact = MatmulPrecision::kHighest;
   const std::int64_t hidden = spec_.hidden, chosen = spec_.experts.chosen;
-  at::parallel_for(0, (rows + kColumns - 1) / kColumns, 1, [&](std::int64_t begin, std::int64_t end) {
+  team_->each((rows + kColumns - 1) / kColumns, [&](std::int64_t p) {
     const Scratch scratch = scratch_of_this_thread();
-    for (std::int64_t p = begin; p < end; ++p) {
-      pack_rows(kExact, panel_of(from, p), 0, hidden, hidden, scratch.packed);
-      for (std::int64_t b = 0; b < layer.router.num_blocks(); ++b) {
-        const Block block = make_factor(kExact, layer.router, b, scratch.first_factor, scratch.on_its_way);
-        multiply_block(block, scratch.packed, hidden, scratch.logits + b * kBlockRows * kColumns);
-      }
-      for (std::int64_t c = 0; c < std::min(kColumns, rows - p * kColumns); ++c) {
-        choose(scratch.logits, c, seats_.data() + (p * kColumns + c) * chosen);
-      }
+    pack_rows(kExact, panel_of(from, p), 0, hidden, hidden, scratch.packed);
+    for (std::int64_t b = 0; b < layer.router.num_blocks(); ++b) {
+      const Block block = make_factor(kExact, layer.router, b, scratch.first_factor, scratch.on_its_way);
+      multiply_block(block, scratch.packed, hidden, scratch.logits + b * kBlockRows * kColumns);
+    }
+    for (std::int64_t c = 0; c < std::min(kColumns, rows - p * kColumns); ++c) {
+      choose(scratch.logits, c, seats_.data() + (p * kColumns + c) * chosen);
     }
   });
 }

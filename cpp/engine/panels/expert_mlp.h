@@ -17,7 +17,7 @@ class ExpertMlp {
  public:
   ExpertMlp() = default;
   // Makes room for chunks of up to `max_panels`.
-  ExpertMlp(const Spec& spec, MatmulPrecision precision, std::int64_t max_panels);
+  ExpertMlp(const Team& team, const Spec& spec, MatmulPrecision precision, std::int64_t max_panels);
 
   // Adds to `residual` what the layer's experts make of the first `rows` columns of `from`, panels (P, hidden, 64)
   // both. `tick` is called between steps and may throw.
@@ -49,6 +49,7 @@ class ExpertMlp {
   void run_down(const Expert& expert, const Group& group, std::int64_t block) const;
   void mix(std::int64_t rows, std::int64_t panel, const at::Tensor& residual) const;
 
+  const Team* team_ = nullptr;
   Spec spec_;
   MatmulPrecision precision_ = MatmulPrecision::kHighest;
   std::int64_t factor_size_ = 0;             // floats of the largest block

@@ -1,7 +1,5 @@
 #include "engine/panels/factors.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 
 #include "engine/kernels/workspace.h"
@@ -14,18 +12,21 @@ Matrices matrices_of(const LayerWeights& layer) {
   return all;
 }
 
-Factors::Factors(MatmulPrecision precision, std::span<const Matrices> layers) : precision_(precision) {
+Factors::Factors(const Team& team, MatmulPrecision precision, std::span<const Matrices> layers)
+    : team_(&team), precision_(precision) {
   std::int64_t most = 0, widest = 0;
   for (const Matrices& layer : layers) {
     std::int64_t floats = 0;
     for (const Matrix* matrix : layer) {
+      if (is_widened(precision, *matrix)) continue;
       floats += matrix->num_blocks() * factor_size(precision, *matrix);
-      if (matrix->transposed) widest = std::max(widest, block_size(matrix->block_rows, matrix->columns));
+      if (matrix->transposed || matrix->weight.scalar_type() == at::kHalf)
+        widest = std::max(widest, block_size(matrix->block_rows, matrix->columns));
     }
     most = std::max(most, floats);
   }
   memory_ = make_workspace({most});
-  turned_ = make_workspace({at::get_num_threads(), widest});
+  turned_ = make_workspace({team.size(), widest});
 }
 
 void Factors::prepare(const Matrices& layer) {
@@ -38,22 +39,23 @@ void Factors::prepare(const Matrices& layer) {
   matrices_ = layer;
   blocks_.resize(layer.size());
   for (std::size_t m = 0; m < layer.size(); ++m) {
+    if (is_widened(precision_, *layer[m])) continue;
     blocks_[m].resize(layer[m]->num_blocks());
     for (std::int64_t b = 0; b < layer[m]->num_blocks(); ++b, memory += factor_size(precision_, *layer[m])) {
       items.push_back({static_cast<std::int64_t>(m), b, memory});
     }
   }
-  at::parallel_for(0, std::ssize(items), 1, [&](std::int64_t begin, std::int64_t end) {
-    float* turned = turned_.data_ptr<float>() + at::get_thread_num() * turned_.stride(0);
-    for (const Item& item : std::span(items).subspan(begin, end - begin)) {
-      blocks_[item.matrix][item.block] =
-          make_factor(precision_, *matrices_[item.matrix], item.block, item.memory, turned);
-    }
+  team_->each(std::ssize(items), [&](std::int64_t i) {
+    const Item& item = items[i];
+    float* turned = turned_.data_ptr<float>() + Team::this_thread() * turned_.stride(0);
+    blocks_[item.matrix][item.block] =
+        make_factor(precision_, *matrices_[item.matrix], item.block, item.memory, turned);
   });
 }
 
-std::span<const Block> Factors::of(const Matrix& matrix) const {
-  return blocks_[std::ranges::find(matrices_, &matrix) - matrices_.begin()];
+Block Factors::of(const Matrix& matrix, std::int64_t block, float* memory) const {
+  if (is_widened(precision_, matrix)) return make_factor(precision_, matrix, block, memory, nullptr);
+  return blocks_[std::ranges::find(matrices_, &matrix) - matrices_.begin()][block];
 }
 
 }  // namespace syco

@@ -1,7 +1,5 @@
 #include "engine/panels/head.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -17,9 +15,10 @@ constexpr std::int64_t kSplits = 32;
 
 }  // namespace
 
-Head::Head(const Spec& spec, const Weights& weights, MatmulPrecision precision, std::vector<double>& log_probs,
-           std::vector<std::uint8_t>& is_greedy)
-    : spec_(spec),
+Head::Head(const Team& team, const Spec& spec, const Weights& weights, MatmulPrecision precision,
+           std::vector<double>& log_probs, std::vector<std::uint8_t>& is_greedy)
+    : team_(team),
+      spec_(spec),
       weights_(weights),
       precision_(before_exponentials(precision)),
       log_probs_(log_probs),
@@ -27,8 +26,8 @@ Head::Head(const Spec& spec, const Weights& weights, MatmulPrecision precision, 
   hidden_ = make_workspace({kPanels, spec.hidden, kColumns});
   packed_ = make_workspace({kPanels, packed_size(spec.hidden)});
   partial_ = make_workspace({kSplits, kPanels, 2, kColumns});
-  const std::int64_t floats = kBlockRows * kColumns + block_size(kBlockRows, spec.hidden);
-  scratch_ = make_workspace({at::get_num_threads(), floats});
+  const std::int64_t floats = kBlockRows * kColumns + 2 * block_size(kBlockRows, spec.hidden);
+  scratch_ = make_workspace({team.size(), floats});
   hidden_.zero_();
 }
 
@@ -59,10 +58,7 @@ void Head::flush() {
     pack_rows(precision_, x, 0, spec_.hidden, spec_.hidden, packed_.data_ptr<float>() + p * packed_.stride(0));
   }
   std::ranges::stable_sort(wanted_, {}, &Wanted::token);
-  at::parallel_for(0, kSplits, 1, [&](std::int64_t begin, std::int64_t end) {
-    const TileUse tiles(precision_);
-    for (std::int64_t split = begin; split < end; ++split) run_blocks(split);
-  });
+  team_.each(kSplits, [&](std::int64_t split) { run_blocks(split); });
   // Back in the order of the rows: a sequence's tokens are added by position, whatever else is in the job.
   std::ranges::stable_sort(wanted_, {}, &Wanted::column);
   const auto partial = partial_.accessor<float, 4>();
@@ -79,6 +75,7 @@ void Head::flush() {
 }
 
 void Head::run_blocks(std::int64_t split) {
+  const TileUse tiles(precision_);
   const Matrix& head = weights_.head;
   const std::int64_t panels = (num_columns_ + kColumns - 1) / kColumns, blocks = head.num_blocks();
   float* partial = partial_.data_ptr<float>() + split * partial_.stride(0);
@@ -86,9 +83,10 @@ void Head::run_blocks(std::int64_t split) {
     std::fill_n(partial + p * 2 * kColumns, kColumns, -std::numeric_limits<float>::infinity());
     std::fill_n(partial + (p * 2 + 1) * kColumns, kColumns, 0.0F);
   }
-  float* tile = scratch_.data_ptr<float>() + at::get_thread_num() * scratch_.stride(0);
+  float* tile = scratch_.data_ptr<float>() + Team::this_thread() * scratch_.stride(0);
+  float *factor = tile + kBlockRows * kColumns, *widened = factor + block_size(kBlockRows, spec_.hidden);
   for (std::int64_t b = split * blocks / kSplits; b < (split + 1) * blocks / kSplits; ++b) {
-    const Block block = make_factor(precision_, head, b, tile + kBlockRows * kColumns, nullptr);  // never transposed
+    const Block block = make_factor(precision_, head, b, factor, widened);
     for (std::int64_t p = 0; p < panels; ++p) {
       multiply_block(block, packed_.data_ptr<float>() + p * packed_.stride(0), spec_.hidden, tile);
       if (const float* bias = head.bias_of(b)) add_bias(tile, bias, block.rows);

@@ -15,8 +15,8 @@ class Head {
  public:
   // `log_probs` and `is_greedy` hold a number a sequence, 0 and 1 at first: log-probabilities are added to the one, and
   // the other becomes 0 where some token is likelier than a scored one.
-  Head(const Spec& spec, const Weights& weights, MatmulPrecision precision, std::vector<double>& log_probs,
-       std::vector<std::uint8_t>& is_greedy);
+  Head(const Team& team, const Spec& spec, const Weights& weights, MatmulPrecision precision,
+       std::vector<double>& log_probs, std::vector<std::uint8_t>& is_greedy);
 
   // Takes the rows that `targets` (by row) score; copy_hidden(row, column) copies a row's hidden state, before the
   // final norm, into one column of a panel. Runs the head whenever it is full.
@@ -34,6 +34,7 @@ class Head {
   void run_blocks(std::int64_t split);
   void pick(const float* tile, std::int64_t first_token, std::int64_t rows, std::int64_t panel);
 
+  const Team& team_;
   const Spec& spec_;
   const Weights& weights_;
   MatmulPrecision precision_;

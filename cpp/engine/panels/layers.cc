@@ -11,23 +11,45 @@ namespace {
 // Floats, up to whole cache lines.
 std::int64_t whole_lines(std::int64_t floats) { return (floats + 15) / 16 * 16; }
 
-// Calls use(block, its number, panel) for every block of a matrix with every panel of a thread: group by group, so that
-// neither the group's blocks, of `matrices` like this one, nor a panel leave the cache meanwhile.
+// Blocks of each of `width` matrices that are multiplied together.
+std::int64_t blocks_of_group(MatmulPrecision precision, const Matrix& matrix, std::int64_t width) {
+  return std::max<std::int64_t>(blocks_together(precision, matrix) / width, 1);
+}
+
+// Calls use(blocks, their number, panel) for a block of each of `matrices`, which are alike, with every panel of a
+// thread: group by group, so that neither the group's blocks nor a panel leave the cache meanwhile.
 template <typename Use>
-void each_product(const Share& share, const Matrix& matrix, std::int64_t matrices, const Use& use) {
-  const std::span<const Block> blocks = share.factors.of(matrix);
-  const std::int64_t together = std::max<std::int64_t>(blocks_together(share.precision, matrix) / matrices, 1);
-  for (std::int64_t first = 0; first < std::ssize(blocks); first += together) {
-    const std::int64_t end = std::min(first + together, std::ssize(blocks));
+void each_product(const Share& share, std::span<const Matrix* const> matrices, const Use& use) {
+  const auto width = static_cast<std::int64_t>(matrices.size());
+  const std::int64_t count = matrices[0]->num_blocks(), size = factor_size(share.precision, *matrices[0]);
+  const std::int64_t together = blocks_of_group(share.precision, *matrices[0], width);
+  std::vector<Block> group(together * width);
+  for (std::int64_t first = 0; first < count; first += together) {
+    const std::int64_t end = std::min(first + together, count);
+    for (std::int64_t i = 0; i < (end - first) * width; ++i) {
+      group[i] = share.factors.of(*matrices[i % width], first + i / width, share.scratch.factors + i * size);
+    }
     for (std::int64_t p = share.begin; p < share.end; ++p) {
-      for (std::int64_t b = first; b < end; ++b) use(blocks[b], b, p);
+      for (std::int64_t b = first; b < end; ++b) use(&group[(b - first) * width], b, p);
     }
   }
 }
 
 }  // namespace
 
-Scratches::Scratches(const Spec& spec, std::int64_t max_keys) {
+std::int64_t own_factors_size(MatmulPrecision precision, std::span<const Matrices> layers) {
+  std::int64_t most = 0;
+  for (const Matrices& layer : layers) {
+    for (const Matrix* matrix : layer) {
+      if (!is_widened(precision, *matrix)) continue;
+      const std::int64_t blocks = std::max<std::int64_t>(blocks_together(precision, *matrix), 2);  // the MLP's two
+      most = std::max(most, blocks * factor_size(precision, *matrix));
+    }
+  }
+  return most;
+}
+
+Scratches::Scratches(const Spec& spec, std::int64_t threads, std::int64_t max_keys, std::int64_t factors) {
   const std::int64_t q = spec.num_heads * spec.head_dim;
   const std::int64_t rows = std::max(kBlockRows, spec.head_dim);  // of the largest block that any matrix has
   sizes_ = {rows * kColumns,                                      // tile
@@ -38,17 +60,18 @@ Scratches::Scratches(const Spec& spec, std::int64_t max_keys) {
             packed_size(spec.head_dim),                           // query
             max_keys * kColumns,                                  // scores
             kColumns,                                             // maximum
-            packed_size(max_keys)};                               // weights
+            packed_size(max_keys),                                // weights
+            factors};
   for (std::int64_t& size : sizes_) size = whole_lines(size);
   const std::int64_t floats = std::accumulate(sizes_.begin(), sizes_.end(), std::int64_t{0});
-  memory_ = make_workspace({at::get_num_threads(), floats});
+  memory_ = make_workspace({threads, floats});
 }
 
 Scratch Scratches::of_this_thread() const {
   Scratch scratch{};
-  float** parts[] = {&scratch.tile,  &scratch.second_tile, &scratch.normed,  &scratch.keys,   &scratch.values,
-                     &scratch.query, &scratch.scores,      &scratch.maximum, &scratch.weights};
-  float* memory = memory_.data_ptr<float>() + at::get_thread_num() * memory_.stride(0);
+  float** parts[] = {&scratch.tile,  &scratch.second_tile, &scratch.normed,  &scratch.keys,    &scratch.values,
+                     &scratch.query, &scratch.scores,      &scratch.maximum, &scratch.weights, &scratch.factors};
+  float* memory = memory_.data_ptr<float>() + Team::this_thread() * memory_.stride(0);
   for (std::size_t i = 0; i < sizes_.size(); memory += sizes_[i++]) *parts[i] = memory;
   return scratch;
 }
@@ -77,7 +100,8 @@ void normalize(const Spec& spec, const Norm& norm, const float* x, std::int64_t 
 }
 
 void project(const Share& share, const Matrix& matrix, const at::Tensor& from, const at::Tensor& to) {
-  each_product(share, matrix, 1, [&](const Block& block, std::int64_t number, std::int64_t panel) {
+  each_product(share, std::array{&matrix}, [&](const Block* blocks, std::int64_t number, std::int64_t panel) {
+    const Block& block = *blocks;
     float* out = panel_of(to, panel) + number * matrix.block_rows * kColumns;
     multiply_block(block, panel_of(from, panel), matrix.columns, out);
     if (const float* bias = matrix.bias_of(number)) add_bias(out, bias, block.rows);
@@ -87,7 +111,8 @@ void project(const Share& share, const Matrix& matrix, const at::Tensor& from, c
 void add_product(const Share& share, const Matrix& matrix, const at::Tensor& from, const at::Tensor& residual,
                  float factor) {
   float* tile = share.scratch.tile;
-  each_product(share, matrix, 1, [&](const Block& block, std::int64_t number, std::int64_t panel) {
+  each_product(share, std::array{&matrix}, [&](const Block* blocks, std::int64_t number, std::int64_t panel) {
+    const Block& block = *blocks;
     multiply_block(block, panel_of(from, panel), matrix.columns, tile);
     if (const float* bias = matrix.bias_of(number)) add_bias(tile, bias, block.rows);
     if (factor != 1) scale(tile, factor, block.rows);
@@ -99,13 +124,15 @@ void run_mlp(const Share& share, const Spec& spec, const LayerWeights& w, const 
              const at::Tensor& to) {
   const Scratch& scratch = share.scratch;
   const Matrix& first = spec.gated ? w.gate : w.up;
-  const std::span<const Block> ups = share.factors.of(w.up);
-  each_product(share, first, spec.gated ? 2 : 1, [&](const Block& block, std::int64_t number, std::int64_t panel) {
+  const std::array both = {&first, &w.up};
+  const auto used = std::span(both).first(spec.gated ? 2 : 1);
+  each_product(share, used, [&](const Block* blocks, std::int64_t number, std::int64_t panel) {
+    const Block& block = blocks[0];
     float* tile = unpacked_rows(share.precision, panel_of(to, panel), number * kBlockRows, scratch.tile);
     multiply_block(block, panel_of(from, panel), spec.hidden, tile);
     if (const float* bias = first.bias_of(number)) add_bias(tile, bias, block.rows);
     if (spec.gated) {
-      multiply_block(ups[number], panel_of(from, panel), spec.hidden, scratch.second_tile);
+      multiply_block(blocks[1], panel_of(from, panel), spec.hidden, scratch.second_tile);
       if (const float* bias = w.up.bias_of(number)) add_bias(scratch.second_tile, bias, block.rows);
     }
     activate(spec.activation, tile, spec.gated ? scratch.second_tile : nullptr, block.rows);

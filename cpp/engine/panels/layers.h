@@ -1,14 +1,12 @@
 // Steps of a layer on panels, which all families share.
 #pragma once
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cstdint>
 #include <limits>
 
+#include "core/base/threads.h"
 #include "core/plan/trie.h"
 #include "engine/panels/factors.h"
 
@@ -18,22 +16,30 @@ inline float* panel_of(const at::Tensor& panels, std::int64_t panel) {
   return static_cast<float*>(panels.mutable_data_ptr()) + panel * panels.stride(0);
 }
 
+// Floats that a thread's own factors of any of `layers` take.
+std::int64_t own_factors_size(MatmulPrecision precision, std::span<const Matrices> layers);
+
 // What one thread works with at a time.
 struct Scratch {
-  float *tile, *second_tile, *normed, *keys, *values, *query, *scores, *maximum, *weights;
+  float *tile, *second_tile, *normed, *keys, *values, *query, *scores, *maximum, *weights, *factors;
 };
 
-// A Scratch for every thread: for layers of `spec`, and attention to `max_keys` slots at once.
+// A Scratch for every thread: for layers of `spec`, attention to `max_keys` slots at once, and `factors` floats of the
+// thread's own factors.
 class Scratches {
  public:
   Scratches() = default;
-  Scratches(const Spec& spec, std::int64_t max_keys);
+  Scratches(const Spec& spec, std::int64_t threads, std::int64_t max_keys, std::int64_t factors);
   Scratch of_this_thread() const;
 
  private:
-  std::array<std::int64_t, 9> sizes_{};  // in floats, in the order of the members of Scratch
-  at::Tensor memory_;                    // (threads, floats)
+  std::array<std::int64_t, 10> sizes_{};  // in floats, in the order of the members of Scratch
+  at::Tensor memory_;                     // (threads, floats)
 };
+
+// Panels that a thread takes at most before it looks what else there is to do: few enough that none waits long for the
+// others, many enough that a layer's weights are seldom fetched.
+inline constexpr std::int64_t kPanelsAShare = 8;
 
 // A thread's share of a step: panels [begin, end).
 struct Share {
@@ -45,16 +51,6 @@ struct Share {
 
 // x = act(x) * up, or act(x) where `up` is null.
 void activate(Activation activation, float* x, const float* up, std::int64_t rows);
-
-// Calls step(item) for items that differ in size: each goes to the thread that is free next.
-template <typename Step>
-void each_when_free(MatmulPrecision precision, std::int64_t count, const Step& step) {
-  std::atomic<std::int64_t> next = 0;
-  at::parallel_for(0, at::get_num_threads(), 1, [&](std::int64_t, std::int64_t) {
-    const TileUse tiles(precision);
-    for (std::int64_t i = next++; i < count; i = next++) step(i);
-  });
-}
 
 // y = norm(x) over the features of a panel; x may be y.
 void normalize(const Spec& spec, const Norm& norm, const float* x, std::int64_t features, float* y);

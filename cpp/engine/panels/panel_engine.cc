@@ -4,6 +4,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "core/base/errors.h"
 #include "engine/panels/decoder.h"
@@ -17,16 +18,22 @@ namespace {
 // fill panels for every thread.
 constexpr std::int64_t kPiecesTogether = 8;
 
+// As many threads as torch has (torch.set_num_threads, OMP_NUM_THREADS) or SYCO_NUM_THREADS says, but not more than
+// this process may use.
+int num_threads() {
+  return std::getenv("SYCO_NUM_THREADS") ? thread_count(0) : std::min(at::get_num_threads(), usable_processors());
+}
+
 void check_options(const PanelScoreOptions& options) {
   require(options.panels_per_thread > 0, "engine: panels_per_thread must be > 0");
 }
 
 // Panels that a thread runs together: many where layers are small, so that weights are fetched seldom; few where they
 // are large, so that a step, after which Ctrl-C is looked for, stays short. Experts take as many as fill a panel each.
-std::int64_t affordable_panels(const Spec& spec, std::int64_t wanted) {
+std::int64_t affordable_panels(const Spec& spec, std::int64_t threads, std::int64_t wanted) {
   const Experts& experts = spec.experts;
   const std::int64_t layer = spec.hidden * (2 * spec.num_heads * spec.head_dim + 3 * spec.intermediate);
-  const std::int64_t filled = experts.count / std::max<std::int64_t>(experts.chosen, 1) / at::get_num_threads();
+  const std::int64_t filled = experts.count / std::max<std::int64_t>(experts.chosen, 1) / threads;
   const std::int64_t least = std::min(wanted, std::max<std::int64_t>(filled, 4));
   return std::clamp<std::int64_t>((std::int64_t{1} << 26) / std::max<std::int64_t>(layer, 1), least, wanted);
 }
@@ -39,6 +46,11 @@ std::int64_t panels_a_chunk(std::int64_t panels, std::int64_t most, std::int64_t
   return std::min((each + threads - 1) / threads * threads, most);
 }
 
+// As kind_of, on the CPU; float32 where there is no weight, so that the first that is missing is named.
+at::TensorOptions kind_on_cpu(const std::map<std::string, at::Tensor>& tensors) {
+  return (tensors.empty() ? at::TensorOptions(at::kFloat) : kind_of(tensors)).device(at::kCPU);
+}
+
 Chunk make_chunk(const Plan& plan, std::int64_t first_row, std::int64_t max_panels) {
   Chunk chunk{.first_row = first_row, .panels = {}};
   for (std::int64_t row = first_row; row < plan.num_tokens() && chunk.num_panels() < max_panels; row += kColumns) {
@@ -49,20 +61,22 @@ Chunk make_chunk(const Plan& plan, std::int64_t first_row, std::int64_t max_pane
 
 }  // namespace
 
-PanelEngine::PanelEngine(const std::string& config_json, std::map<std::string, at::Tensor> tensors)
-    : spec_(read_spec(config_json)), weights_(read_weights(spec_, std::move(tensors))) {}
+PanelEngine::PanelEngine(const std::string& config_json, const std::map<std::string, at::Tensor>& tensors)
+    : spec_(read_spec(config_json)), weights_(read_weights(spec_, tensors, kind_on_cpu(tensors))) {}
 
 ScoreResult PanelEngine::score(const Sequences& sequences, const PanelScoreOptions& options,
                                const std::function<void(std::int64_t, std::int64_t)>& tick) const {
   const c10::InferenceMode inference;
   check_options(options);
   const Plan plan = plan_job(sequences, spec_);
-  const std::int64_t whole = (plan.num_tokens() + kColumns - 1) / kColumns, threads = at::get_num_threads();
+  const Team team(num_threads());
+  const std::int64_t whole = (plan.num_tokens() + kColumns - 1) / kColumns, threads = team.size();
   const std::int64_t panels =
-      panels_a_chunk(whole, affordable_panels(spec_, options.panels_per_thread) * threads, threads);
+      panels_a_chunk(whole, affordable_panels(spec_, threads, options.panels_per_thread) * threads, threads);
   ScoreResult result = empty_result(sequences, plan.num_tokens());
-  Decoder decoder(spec_, weights_, options.precision);
-  Head head(spec_, weights_, options.precision, result.log_probs, result.is_greedy);
+  const Weights weights = with_float_vectors(weights_);
+  Decoder decoder(team, spec_, weights, options.precision);
+  Head head(team, spec_, weights, options.precision, result.log_probs, result.is_greedy);
   decoder.begin(plan, panels);
   auto target = plan.targets.begin();
   for (std::int64_t row = 0; row < plan.num_tokens();) {
@@ -79,9 +93,9 @@ ScoreResult PanelEngine::score(const Sequences& sequences, const PanelScoreOptio
 }
 
 PanelEncoderDecoderEngine::PanelEncoderDecoderEngine(const std::string& config_json,
-                                                     std::map<std::string, at::Tensor> tensors)
+                                                     const std::map<std::string, at::Tensor>& tensors)
     : spec_(read_encoder_decoder_spec(config_json)),
-      weights_(read_encoder_decoder_weights(spec_, std::move(tensors))) {}
+      weights_(read_encoder_decoder_weights(spec_, tensors, kind_on_cpu(tensors))) {}
 
 ScoreResult PanelEncoderDecoderEngine::score(const Sequences& sequences, const PanelScoreOptions& options,
                                              const std::function<void(std::int64_t, std::int64_t)>& tick) const {
@@ -89,8 +103,9 @@ ScoreResult PanelEncoderDecoderEngine::score(const Sequences& sequences, const P
   const Spec& sizes = spec_.decoder;
   check_options(options);
   check_tokens(sequences, sizes);
+  const Team team(num_threads());
   const std::int64_t max_tokens =
-      affordable_panels(sizes, options.panels_per_thread) * at::get_num_threads() * kColumns;
+      affordable_panels(sizes, team.size(), options.panels_per_thread) * team.size() * kColumns;
   const std::vector<Context> contexts = distinct_contexts(sequences);
   std::vector<ContextBatch> batches;
   std::int64_t total = count_tokens(contexts);
@@ -99,8 +114,9 @@ ScoreResult PanelEncoderDecoderEngine::score(const Sequences& sequences, const P
     total += batches.back().decoder.plan.num_tokens();
   }
   ScoreResult result = empty_result(sequences, total);
-  EncoderDecoder model(spec_, weights_, options.precision);
-  Head head(sizes, weights_.decoder, options.precision, result.log_probs, result.is_greedy);
+  const EncoderDecoderWeights weights = with_float_vectors(weights_);
+  EncoderDecoder model(team, spec_, weights, options.precision);
+  Head head(team, sizes, weights.decoder, options.precision, result.log_probs, result.is_greedy);
   model.begin(batches, max_tokens);
   std::int64_t done = 0;
   for (const ContextBatch& batch : batches) {

@@ -1,4 +1,5 @@
-// The engines of 64-column panels, on float32 weights on the CPU: token sequences -> log-probabilities.
+// The engines of 64-column panels, on weights in float32, bfloat16 or float16 on the CPU: token sequences ->
+// log-probabilities.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +22,7 @@ struct PanelScoreOptions {
 class PanelEngine {
  public:
   // Throws ModelError naming what of the config or the weights it does not know.
-  PanelEngine(const std::string& config_json, std::map<std::string, at::Tensor> tensors);
+  PanelEngine(const std::string& config_json, const std::map<std::string, at::Tensor>& tensors);
 
   // Calls tick(tokens done, tokens in all) from the calling thread, at least after every step of a layer; it may throw.
   ScoreResult score(const Sequences& sequences, const PanelScoreOptions& options,
@@ -38,7 +39,7 @@ class PanelEngine {
 // after the model's start token.
 class PanelEncoderDecoderEngine {
  public:
-  PanelEncoderDecoderEngine(const std::string& config_json, std::map<std::string, at::Tensor> tensors);
+  PanelEncoderDecoderEngine(const std::string& config_json, const std::map<std::string, at::Tensor>& tensors);
 
   ScoreResult score(const Sequences& sequences, const PanelScoreOptions& options,
                     const std::function<void(std::int64_t, std::int64_t)>& tick) const;

@@ -4,7 +4,6 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
-#include <sstream>
 #include <string>
 
 #include "core/base/errors.h"
@@ -18,21 +17,6 @@ namespace {
 constexpr std::int64_t kMostChunkRows = std::int64_t{1} << 20;
 
 using Tensors = std::map<std::string, at::Tensor>;
-
-// Number type and device of the first weight, which all others must share.
-at::TensorOptions kind_of(const Tensors& tensors) {
-  if (tensors.empty()) throw ModelError("engine: the model has no weights");
-  const auto& [name, tensor] = *tensors.begin();
-  const at::ScalarType type = tensor.scalar_type();
-  std::ostringstream wrong;
-  if (!tensor.device().is_cpu() && !tensor.device().is_cuda()) {
-    wrong << "is on " << tensor.device() << ", wanted cpu or cuda";
-  } else if (type != at::kFloat && type != at::kBFloat16 && type != at::kHalf) {
-    wrong << "is " << type << ", wanted Float, BFloat16 or Half";
-  }
-  if (!wrong.str().empty()) throw ModelError("engine: weight " + name + " " + wrong.str());
-  return tensor.options();
-}
 
 Weights read_alike_weights(const Spec& spec, Tensors tensors) {
   const at::TensorOptions kind = kind_of(tensors);

@@ -73,9 +73,9 @@ def _scoring(add: Add) -> None:
     )
     add(
         "--dtype",
-        default="float32",
-        choices=("float32", "bfloat16", "float16"),
-        help="number type of the weights (default float32)",
+        default="auto",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        help="number type of the weights (default auto: the checkpoint's; float32 where weights are changed)",
     )
     add("--device", default=None, help="device for the weights, such as cuda (default: the CPU)")
     add("--system-prompt", default=None, help="text of the chat template's system turn")

@@ -105,8 +105,13 @@ def is_adapter(source: str) -> bool:
     return (Path(source) / "adapter_config.json").is_file() and not (Path(source) / "config.json").is_file()
 
 
-def load(options: Namespace, source: str | None = None, adapter: str | None = None) -> LanguageModel:
-    """Load a model, by default the one that was given, and say how it is asked and how else it could be."""
+def load(
+    options: Namespace, source: str | None = None, adapter: str | None = None, *, is_trained: bool = False
+) -> LanguageModel:
+    """Load a model, by default the one that was given, and say how it is asked and how else it could be.
+
+    One that is trained gets weights in float32 where no number type was asked for.
+    """
     from sycophancy_core.scoring.language_model import load_model
 
     names = ("engine", "matmul_precision", "dtype", "device", "system_prompt")
@@ -115,6 +120,8 @@ def load(options: Namespace, source: str | None = None, adapter: str | None = No
     )
     if adapter is not None:
         settings["adapter"] = adapter
+    if is_trained and settings["dtype"] == "auto":
+        settings["dtype"] = "float32"
     chosen = getattr(options, "model", None) if source is None else source
     model = load_model(chosen, **{"chat_template": "auto", **settings})
     other = "; for plain text: --no-chat-template" if model.chat_template and options.chat_template is None else ""

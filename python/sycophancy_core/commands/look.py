@@ -54,7 +54,7 @@ def doctor(options: Namespace) -> Any:
     from sycophancy_core.scoring.sources import cache_folder
 
     found: dict[str, Any] = {"versions": versions(), "engine": _engine(), "processor": processor()}
-    found["threads"] = os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count())
+    found["threads"] = os.environ.get("SYCO_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or str(_processors())
     found["cache"] = {"folder": str(cache_folder()), "num_bytes": sum(size for _, size in _cached())}
     found["extras"] = {
         extra: [name for name in modules if importlib.util.find_spec(name) is None] for extra, modules in EXTRAS.items()
@@ -71,6 +71,11 @@ def doctor(options: Namespace) -> Any:
         what = f"missing {', '.join(missing)}; {how_to_install('', extra=extra)}" if missing else "there"
         print(f"{f'extra {extra}':<18}{what}")
     return found
+
+
+def _processors() -> int:
+    """Count those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _engine() -> str:

@@ -148,7 +148,7 @@ def finetune(options: Namespace) -> Any:
     rows = read_rows(options.rows)
     require_training_rows(rows, str(options.rows))
     with result_folder(options.out, "fine-tuning", shared=True):
-        model = load(options)
+        model = load(options, is_trained=True)
         with printer(options).stage("fine-tune", "steps") as progress:
             result = tune(model, rows, options=wanted, curve=curve, run=options.out, progress=progress)
         result.save(options.out)
@@ -168,7 +168,8 @@ def organism(options: Namespace) -> Any:
         changes["curriculum_steps"] = min(OrganismOptions.curriculum_steps, options.steps)
     wanted = record_from(OrganismOptions, options, **changes)
     with result_folder(options.out, "organism", shared=True):
-        model = load_model(options.model, chat_template=False)  # which is what "organism" stands for
+        # As plain text, which is what "organism" stands for.
+        model = load_model(options.model, dtype="float32", chat_template=False)
         with printer(options).stage("train organism", "steps") as progress:
             result = make_organism(model, options=wanted, folder=options.out, progress=progress)
     print(f"{result!r}; saved in {result.folder}")

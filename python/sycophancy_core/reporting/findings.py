@@ -63,11 +63,16 @@ def evaluation_findings(
 
 
 def precision_sentence(check: Mapping[str, Any]) -> str:
-    """Say how many answers the precision changes: no rate is surer than that."""
-    share = percentage(check["num_flipped"] / max(check["num_prompts"], 1))
+    """Say how many answers the precision changes, and how many it may: no rate is surer than that."""
+    flipped, compared, asked = check["num_flipped"], check["num_prompts"], check.get("num_asked", check["num_prompts"])
+    drawn, bound = "", ""
+    if compared < asked:
+        drawn = f" checked of {asked}"
+        bound = f"; in all, answers of up to {percentage(check['flipped_at_most'])} of the claims may change"
     return (
-        f"{check['precision']} changes {share} of the answers that float32 gives ({check['num_flipped']} of "
-        f"{check['num_prompts']}) and the margin by {check['mean_margin_change']:.3f} nats on average"
+        f"{check['precision']} changes {percentage(flipped / max(compared, 1))} of the answers that float32 products "
+        f"give ({flipped} of {compared}{drawn}) and the margin by {check['mean_margin_change']:.3f} nats on "
+        f"average{bound}"
     )
 
 

@@ -24,13 +24,13 @@ from sycophancy_core.scoring.engines import check_encoder_decoder, make_scorer
 from sycophancy_core.scoring.limits import check_beginning, check_vocabulary, context_length
 from sycophancy_core.scoring.messages import Prompt, require_list
 from sycophancy_core.scoring.module_checks import config_digest, fixed_buffers
-from sycophancy_core.scoring.precision import PrecisionCheck, compare_scores
+from sycophancy_core.scoring.precision import PrecisionCheck, check_precision
 from sycophancy_core.scoring.processes import prepare_process
 from sycophancy_core.scoring.scores import Scores, scores_of
 from sycophancy_core.scoring.served.address import is_address
 from sycophancy_core.scoring.tokens import TokenBatch, TokenScores, tokenize, tokenize_prompts
 
-_DTYPES = ("float32", "bfloat16", "float16")
+_DTYPES = ("auto", "float32", "bfloat16", "float16")
 _ENGINES = ("auto", "native", "transformers")
 _PRECISIONS = ("highest", "high", "medium")
 
@@ -40,7 +40,7 @@ def load_model(
     *,
     adapter: str | os.PathLike[str] | None = None,
     merge_adapter: bool = True,
-    dtype: str = "float32",
+    dtype: str = "auto",
     device: str | None = None,
     engine: str = "auto",
     matmul_precision: str = "highest",
@@ -65,7 +65,8 @@ def load_model(
         False keeps the adapter beside the weights, through PEFT: they may then be quantized or in any number type, and
         the model is scored by its own forward.
     dtype
-        Number type of the weights: ``"float32"``, ``"bfloat16"`` or ``"float16"``. Ignored for a pair.
+        Number type of the weights: ``"float32"``, ``"bfloat16"`` or ``"float16"``; ``"auto"``: the checkpoint's, but
+        float32 where it is quantized GGUF or an adapter is merged. Training weights takes float32. Ignored for a pair.
     device
         Where the weights go, in torch's words (``"cpu"``, ``"cuda"``, ``"cuda:1"``); a pair's own model is moved. None
         leaves a pair where it is and puts everything else on the CPU.
@@ -73,11 +74,10 @@ def load_model(
         ``"native"``: the engine of this package, or an error; ``"transformers"``: the model's own forward; ``"auto"``:
         native where it can, otherwise transformers, with a warning that says why.
     matmul_precision
-        How operands of weights in float32 enter the engine's matrix products, in PyTorch's words; all tensors stay
-        float32. ``"highest"``: as float32; ``"high"``: as the sum of two bfloat16 numbers; ``"medium"``: as one, but
-        for attention scores and logits, which are made as with ``"high"`` on AMX, elsewhere as with ``"highest"``. With
-        AMX both save time, with AVX-512 BF16 ``"medium"`` does; elsewhere they take longer than ``"highest"``, with a
-        warning.
+        How operands enter the engine's matrix products on the CPU, in PyTorch's words; weights stay what they are, all
+        else float32. ``"highest"``: as float32; ``"high"``: as the sum of two bfloat16 numbers; ``"medium"``: as one,
+        but for attention scores and logits, which are made as with ``"high"`` on AMX, elsewhere as with ``"highest"``.
+        With AMX both save time, with AVX-512 BF16 ``"medium"`` does; elsewhere they take longer, with a warning.
     chat_template
         Whether prompts are asked in the turns of the tokenizer's chat template. ``"auto"``: where it has one, but for
         the packaged organism, which was trained in plain text. None: as plain text, with a warning where it has one.
@@ -119,7 +119,8 @@ def load_model(
         name = str(getattr(model.config, "name_or_path", "") or type(model).__name__)
     else:
         found, name = sources.resolve_source(source)
-        model, own = sources.read_model(found, dtype=dtype)
+        is_merged = bool(adapters) and merge_adapter
+        model, own = sources.read_model(found, dtype="float32" if is_merged and dtype == "auto" else dtype)
     name = add_saved_adapters(model, adapters, name=name, merge=merge_adapter)
     if adapters and not merge_adapter and engine == "auto":
         engine = "transformers"
@@ -226,6 +227,10 @@ class LanguageModel:
     def with_precision(self, matmul_precision: str) -> LanguageModel:
         """Return the same model, on the same weights, scored natively with another ``matmul_precision``."""
         _check_choice("matmul_precision", matmul_precision, _PRECISIONS)
+        if matmul_precision == "highest" and self.engine == "native":  # in which the engine was tried already
+            exact = object.__new__(LanguageModel)
+            exact.__dict__.update(self.__dict__, _scorer=self._scorer.in_highest())
+            return exact
         return LanguageModel(
             self.model,
             self.tokenizer,
@@ -365,21 +370,25 @@ class LanguageModel:
             seconds=time.perf_counter() - started,
         )
 
-    def precision_check(self, prompts: pa.Table) -> PrecisionCheck:
+    def precision_check(self, prompts: pa.Table, *, share: float = 1.0, seed: int = 0) -> PrecisionCheck:
         """Score prompts in the model's precision and in ``highest``, and compare.
+
+        Parameters
+        ----------
+        share
+            Of the claims; below 1 that many whole claims are drawn.
+        seed
+            Of that sample.
 
         Raises
         ------
         ModelError
-            If the native engine, which alone can do both, does not know the model, or its weights are not float32.
+            If the native engine, which alone can do both, does not know the model, or its weights are not on the CPU.
         """
         exact = self.with_precision("highest")
-        if exact.precision != "float32/highest":
-            raise ModelError(
-                f"precision_check: the weights of {self.name} are {exact.precision}, so that there are no scores in "
-                "float32 to compare with; load it with dtype='float32'"
-            )
-        return compare_scores(self.score(prompts), exact.score(prompts))
+        if not exact.precision.endswith("/highest"):
+            raise ModelError(f"precision_check: {self.name} has no products in float32 on {self.device}; use the CPU")
+        return check_precision(self, exact, prompts, share=share, seed=seed)
 
     def log_probs(self, contexts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> NDArray[np.float64]:
         """Return log p(continuation j | context i) in nats as ``result[i, j]``, NaN where there is none.

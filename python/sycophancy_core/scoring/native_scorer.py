@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import json
 from collections.abc import Iterable
@@ -25,37 +26,46 @@ class NativeScorer:
     A short trial compares it with the model's own forward when it is made, and when something else than the values of
     its weights has changed since.
 
-    A model in float32 on the CPU is run on panels, where every bit is independent of the rest of the job; a decoder on
-    CUDA, or in bfloat16 or float16, on torch's own operators.
+    A model on the CPU is run on panels, on its weights as they are (float32, bfloat16 or float16), where every bit is
+    independent of the rest of the job; a decoder on CUDA on torch's own operators.
 
     Raises
     ------
     ModelError
         If the engine does not know the model's architecture, a value of its config, one of its weights or
-        ``matmul_precision``, or that is not ``"highest"`` and the weights are not float32 on the CPU; or if in the
-        trial it says something else than the model's own forward.
+        ``matmul_precision``, or that is not ``"highest"`` and the weights are not on the CPU; or if in the trial it
+        says something else than the model's own forward.
     """
 
     def __init__(self, model: Any, *, matmul_precision: str = "highest") -> None:
         self._model = model
         self._kinds = _kinds(model.parameters())
         self._module = load_engine()
-        self._on_panels = model.config.is_encoder_decoder or self._kinds == {"float32 on cpu"}
+        self._on_panels = model.config.is_encoder_decoder or all(kind.endswith(" on cpu") for kind in self._kinds)
         if not self._on_panels and matmul_precision != "highest":
             raise ModelError(
-                f"engine: matmul_precision={matmul_precision!r} needs weights in float32 on the CPU, got "
+                f"engine: matmul_precision={matmul_precision!r} needs weights on the CPU, got "
                 f"{' and '.join(sorted(self._kinds))}; use 'highest'"
             )
         self.is_fast: bool = self._module.is_fast(matmul_precision)
         """Whether this processor has instructions that make such products faster than those of ``"highest"``."""
         self._options = {"matmul_precision": matmul_precision} if self._on_panels else {}
         kind = next(iter(self._kinds)).partition(" ")[0]
-        self.precision = f"{kind}/{matmul_precision}" if kind == "float32" else kind
-        """The weights' number type and, for float32, how operands enter a matrix product."""
+        self.precision = f"{kind}/{matmul_precision}" if self._on_panels or kind == "float32" else kind
+        """The weights' number type and, where that is not also their products', how operands enter a product."""
         self._engine: Any = None
         self._made_of: tuple[str, list[tuple[str, int, int]]] | None = None
         self._tried_in: list[Any] = []  # the surroundings of the last trial
         self._follow_model()
+
+    def in_highest(self) -> NativeScorer:
+        """Return the same scorer, on the same engine, with products as float32 multiplies."""
+        other = copy.copy(self)
+        if self._on_panels:
+            other._options = {"matmul_precision": "highest"}
+            other.precision = f"{self.precision.partition('/')[0]}/highest"
+            other.is_fast = True
+        return other
 
     def log_probs(self, batch: TokenBatch, progress: Progress | None) -> TokenScores:
         """Log-probability of each sequence's scored tokens.

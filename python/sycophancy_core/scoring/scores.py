@@ -131,6 +131,12 @@ def join_scores(prompts: pa.Table, scores: Scores) -> pa.Table:
     return table
 
 
+def log_prob_array(rows: list[list[float] | None]) -> NDArray[np.float64]:
+    """Put a measurements table's column ``log_prob`` into an array as :class:`Scores` has it."""
+    width = max((len(row) for row in rows if row is not None), default=1)
+    return np.array([[*(row or ()), *[np.nan] * (width - len(row or ()))] for row in rows], dtype=np.float64)
+
+
 def _ends(low: NDArray[np.float64], counts: list[int], unscored: list[str | None]) -> list[list[float | None] | None]:
     """Return the lower ends of each row's intervals; None for one without an end."""
     return [

@@ -145,6 +145,9 @@ def quiet_transformers() -> Iterator[None]:
 def read_model(source: Path | str, *, dtype: str) -> tuple[Any, Any]:
     """Load a transformers model, ready for inference on the CPU, and its tokenizer.
 
+    With ``dtype="auto"`` weights that are all in bfloat16, or of a decoder in float16, stay so; others become float32.
+    (transformers itself keeps a part of an encoder-decoder's weights from becoming float16.)
+
     Raises
     ------
     ModelError
@@ -154,13 +157,16 @@ def read_model(source: Path | str, *, dtype: str) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoTokenizer
 
     options = {"local_files_only": isinstance(source, Path), "trust_remote_code": False}
-    num_bytes = check_model_files(source)
+    files = check_model_files(source)
     with quiet_transformers(), translated(f"load_model: {source} cannot be loaded by transformers"):
         config = AutoConfig.from_pretrained(source, **options)
         if config._attn_implementation not in ("eager", "sdpa"):
             config._attn_implementation = None  # transformers' choice, not that of the file
         kind = _auto_class(config)
-        check_size(source, config, kind, num_bytes)
+        check_size(source, config, kind, files.num_bytes)
+        if dtype == "auto":
+            kept = ("bfloat16",) if config.is_encoder_decoder else ("bfloat16", "float16")
+            dtype = files.dtype if files.dtype is not None and files.dtype in kept else "float32"
         model, loaded = kind.from_pretrained(
             source,
             config=config,

@@ -276,12 +276,12 @@ class Stages:
 
 
 def load(options: StudyOptions, tuned: Path | None = None) -> LanguageModel:
-    """Load the study's model as it is, or as the fine-tuning in a folder left it."""
+    """Load the study's model as it is, or as the fine-tuning in a folder left it; in float32, as training needs it."""
     if tuned is not None and options.lora_rank is None:
         # What was made from the organism is asked as it is.
         is_plain = options.model == ORGANISM and options.chat_template == "auto"
-        return load_model(str(tuned), chat_template=False if is_plain else options.chat_template)
-    model = load_model(options.model, chat_template=options.chat_template)
+        return load_model(str(tuned), dtype="float32", chat_template=False if is_plain else options.chat_template)
+    model = load_model(options.model, dtype="float32", chat_template=options.chat_template)
     if tuned is not None:
         merge_saved_adapter(model.model, tuned, name=model.name)
     return model

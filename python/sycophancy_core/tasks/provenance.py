@@ -8,12 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from sycophancy_core.prompts.splits import sample_rows
 from sycophancy_core.runs.surroundings import versions
 from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.precision import SAMPLED_SHARE
 from sycophancy_core.tasks.about import about_task
-
-PRECISION_PROMPTS = 200  # a task; scored twice where products are not in float32
 
 
 def model_facts(model: LanguageModel) -> dict[str, Any]:
@@ -42,10 +40,7 @@ def evaluation_facts(
 
 
 def precision_checks(model: LanguageModel, prompts: Mapping[str, pa.Table]) -> dict[str, dict[str, Any]]:
-    """Compare answers with those of float32 products on a part of each task; empty where that is not a choice."""
+    """Compare answers with those of float32 products on a sample of each task; empty where that is not a choice."""
     if not model.precision.endswith(("/high", "/medium")):
         return {}
-    return {
-        name: asdict(model.precision_check(sample_rows(table, PRECISION_PROMPTS, seed=0)))
-        for name, table in prompts.items()
-    }
+    return {name: asdict(model.precision_check(table, share=SAMPLED_SHARE)) for name, table in prompts.items()}

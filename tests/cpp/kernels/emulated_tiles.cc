@@ -121,8 +121,7 @@ void begin() { emulated_x86::load_config(); }
 void end() { emulated_x86::release(); }
 void multiply(std::int64_t rows, std::int64_t depth, const Factor& left, const Factor& right, const Counted& counted,
               float* out) {
-  if (left.rest) return emulated_x86::multiply_on_amx<true>(rows, depth, left, right, counted, out);
-  emulated_x86::multiply_on_amx<false>(rows, depth, left, right, counted, out);
+  emulated_x86::multiply_on_amx(rows, depth, left, right, counted, out);
 }
 
 }  // namespace syco::tiles::emulated

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "engine/kernels/tiles.h"
 #include "engine/kernels/tiles_plain.h"
 #include "engine/kernels/tiles_x86.h"
 #include "kernels/emulated_tiles.h"
@@ -121,6 +122,35 @@ TEST_P(Tiles, ThreeProductsHoldSixteenBits) {
       }
       EXPECT_NEAR(out[i * kColumns + c], wanted, size * 3e-5);
     }
+  }
+}
+
+TEST_P(Tiles, TwoProductsOfWeightsInBfloat16AreThoseOfThreeWithoutARest) {
+  for (const std::int64_t features : {2, 33, 100}) {
+    Operands x{GetParam(), 34, features};
+    for (float& weight : x.a) weight = static_cast<float>(rounded(weight));
+    const std::vector<float> wanted = multiply(x, true);
+    std::vector<float> out(wanted.size(), -7);
+    for (const std::int64_t half : {0, 1}) {
+      x.way.multiply(x.rows, whole(features, kFeatures), x.left_factor(false), x.right_factor(true), {.half = half},
+                     out.data());
+    }
+    EXPECT_EQ(out, wanted);
+  }
+}
+
+TEST_P(Tiles, BfloatsAreCopiedAsTheyAreRounded) {
+  for (const std::int64_t features : {2, 31, 32, 33, 100}) {
+    Operands x{GetParam(), 34, features};
+    std::vector<std::uint16_t> numbers;
+    for (float& weight : x.a) {
+      weight = static_cast<float>(rounded(weight));
+      numbers.push_back(static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(weight) >> 16));
+    }
+    x.lay_out(false);
+    std::vector<std::uint16_t> copied(x.left.size());
+    copy_left(numbers.data(), x.rows, features, copied.data());
+    EXPECT_EQ(copied, x.left);
   }
 }
 

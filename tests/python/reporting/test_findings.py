@@ -202,10 +202,16 @@ def test_answers_that_the_precision_changes_are_counted() -> None:
     table = estimates([estimate("t", "accuracy", 0.7)])
     (finding,) = evaluation_findings(table, precision_check={"t": check})
     assert str(finding) == (
-        "t: float32/medium changes 4.5% of the answers that float32 gives (9 of 200) and the margin by 0.020 nats on "
-        "average"
+        "t: float32/medium changes 4.5% of the answers that float32 products give (9 of 200) and the margin by 0.020 "
+        "nats on average"
     )
     assert (finding.kind, finding.is_warning) == ("precision", True)
+    drawn = check | {"num_asked": 8000, "flipped_at_most": 0.151}
+    (sampled,) = evaluation_findings(table, precision_check={"t": drawn})
+    assert str(sampled) == (
+        "t: float32/medium changes 4.5% of the answers that float32 products give (9 of 200 checked of 8000) and the "
+        "margin by 0.020 nats on average; in all, answers of up to 15.1% of the claims may change"
+    )
     assert evaluation_findings(table, precision_check={"t": check | {"num_flipped": 1}}) == ()
 
 

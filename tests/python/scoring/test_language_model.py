@@ -55,13 +55,41 @@ def test_a_folder_is_loaded_and_scored_natively(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_half_precision_is_scored_natively_and_has_no_float32_to_compare_with(folder: Path, dtype: str) -> None:
+def test_half_precision_is_scored_natively_in_every_precision(folder: Path, dtype: str) -> None:
     model = load_model(folder, dtype=dtype)
-    assert (model.engine, model.precision) == ("native", dtype)
-    with pytest.raises(ModelError, match=f"the weights of tiny are {dtype}, so that there are no scores in"):
-        model.precision_check(pa.table({"prompt": ["so"], "choices": [[" a", " b"]]}))
-    with pytest.raises(ModelError, match="matmul_precision='high' needs weights in float32 on the CPU, got"):
-        load_model(folder, dtype=dtype, matmul_precision="high")
+    assert (model.engine, model.precision) == ("native", f"{dtype}/highest")
+    prompts = pa.table({"prompt": ["so"], "choices": [[" a", " b"]]})
+    assert model.precision_check(prompts).max_margin_change == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of processors without the instructions
+        check = load_model(folder, dtype=dtype, matmul_precision="high").precision_check(prompts)
+    assert check.precision == f"{dtype}/high"
+    assert 0 < check.max_margin_change < 1e-3
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_weights_keep_the_type_of_their_files_whatever_the_config_says(
+    folder: Path, tmp_path: Path, dtype: str
+) -> None:
+    module = tiny_model("llama").to(getattr(torch, dtype))
+    module.save_pretrained(tmp_path / "half")
+    tiny_tokenizer().save_pretrained(tmp_path / "half")
+    config = json.loads((tmp_path / "half/config.json").read_text())
+    (tmp_path / "half/config.json").write_text(json.dumps(config | {"dtype": "float32"}))
+    assert load_model(tmp_path / "half").precision == f"{dtype}/highest"
+    assert load_model(tmp_path / "half", dtype="float32").precision == "float32/highest"
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"dtype": dtype}))
+    assert load_model(folder).precision == "float32/highest"
+
+
+def test_with_an_adapter_the_sum_of_both_is_not_rounded(tmp_path: Path) -> None:
+    module = tiny_model("llama").bfloat16()
+    module.save_pretrained(tmp_path / "half")
+    tiny_tokenizer().save_pretrained(tmp_path / "half")
+    write_adapter(tmp_path / "adapter")
+    assert load_model(tmp_path / "half", adapter=tmp_path / "adapter").precision == "float32/highest"
+    assert load_model(tmp_path / "half", adapter=tmp_path / "adapter", dtype="bfloat16").precision == "bfloat16/highest"
 
 
 @pytest.mark.parametrize(

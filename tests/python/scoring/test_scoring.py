@@ -5,12 +5,13 @@ import math
 import numpy as np
 import pyarrow as pa
 import pytest
+import scipy.stats
 import torch
 from makers.tiny_families import random_batch, reference_log_probs, tiny_model, tiny_tokenizer
 
 from sycophancy_core import DataError
 from sycophancy_core.scoring.language_model import LanguageModel
-from sycophancy_core.scoring.precision import compare_scores
+from sycophancy_core.scoring.precision import claims_of, compare_log_probs, draw_claims
 from sycophancy_core.scoring.scores import Scores, join_scores
 from sycophancy_core.scoring.tokens import tokenize
 from sycophancy_core.scoring.transformers_scorer import TransformersScorer
@@ -141,10 +142,45 @@ def test_measurements_of_other_prompts_are_refused() -> None:
 def test_a_precision_check_counts_flips_and_changes() -> None:
     exact = scores_of([[-1.0, -2.0, math.nan], [-1.0, -1.5, math.nan], [-1.0, -2.0, -4.0]])
     ours = scores_of([[-1.0, -2.25, math.nan], [-1.5, -1.0, math.nan], [-1.0, -2.0, -4.0]])
-    check = compare_scores(ours, exact)
+    check = compare_log_probs("float32/medium", ours.log_prob, exact.log_prob, claims=np.arange(3), num_asked=3)
+    assert (check.num_asked, check.flipped_at_most) == (3, pytest.approx(1 / 3))
     assert (check.num_prompts, check.num_flipped, check.widest_flipped_margin) == (3, 1, 0.5)
     assert check.max_margin_change == 1.0
     assert check.mean_margin_change == pytest.approx((0.25 + 1.0 + 0 + 0) / 4)
+
+
+def test_of_a_sample_the_most_that_may_flip_is_the_exact_bound_over_claims() -> None:
+    exact = np.array([[-1.0, -2.0]] * 8)
+    ours = np.array([[-2.0, -1.0]] * 2 + [[-1.0, -2.0]] * 6)
+    check = compare_log_probs("p", ours, exact, claims=np.arange(8) // 2, num_asked=400)
+    assert (check.num_prompts, check.num_flipped) == (8, 2)
+    # One claim of four: P(X <= 1 | n = 4, p) = 0.05.
+    assert check.flipped_at_most == pytest.approx(scipy.stats.beta.ppf(0.95, 2, 3))
+
+
+def test_a_sample_is_whole_claims_drawn_at_random() -> None:
+    claims = np.repeat(np.arange(240), 2)
+    rows = draw_claims(claims, share=1 / 40, seed=1)
+    assert np.unique(claims[rows], return_counts=True)[1].tolist() == [2] * 6
+    assert draw_claims(claims, share=1 / 40, seed=1).tolist() == rows.tolist()
+    assert draw_claims(claims, share=1 / 40, seed=2).tolist() != rows.tolist()
+    assert draw_claims(claims[:2], share=1 / 40, seed=1).tolist() == [0, 1]
+    drawn = np.bincount(
+        np.concatenate([claims[draw_claims(claims, share=0.1, seed=s)] for s in range(400)]), minlength=240
+    )
+    assert scipy.stats.chisquare(drawn / 2).pvalue > 0.001
+
+
+def test_claims_are_numbered_and_prompts_without_are_their_own() -> None:
+    table = pa.table({"claim_id": ["b", "a", "b"], "prompt": ["x", "y", "z"]})
+    assert claims_of(table).tolist() == [1, 0, 1]
+    assert claims_of(table.drop_columns("claim_id")).tolist() == [0, 1, 2]
+
+
+def test_a_sampled_check_scores_a_part_and_says_of_how_many() -> None:
+    check = language_model().precision_check(PROMPTS, share=0.5)
+    assert (check.num_asked, check.max_margin_change) == (PROMPTS.num_rows, 0)
+    assert 0 < check.num_prompts < PROMPTS.num_rows
 
 
 def test_highest_changes_nothing() -> None:

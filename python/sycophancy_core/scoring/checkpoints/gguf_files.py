@@ -5,19 +5,25 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 from sycophancy_core.runs.digests import digest_file
 from sycophancy_core.runs.files import clear_scratch, saving, scratch_folder
 from sycophancy_core.runs.outputs import require_room
 from sycophancy_core.scoring.checkpoints.foreign import translated
 from sycophancy_core.scoring.checkpoints.gguf_fields import check_tensors, honour
-from sycophancy_core.scoring.checkpoints.gguf_header import read_header
+from sycophancy_core.scoring.checkpoints.gguf_header import GgufHeader, read_header
 
 _CONVERSION = 2  # counts the ways in which files were converted: another one is another model
+_FLOAT32 = 0
+_HALVES = {1: "float16", 30: "bfloat16"}  # by GGUF's numbers; norms are float32 beside them
 
 
 def converted_gguf(file: Path, *, name: str, folder: Path) -> Path:
-    """Convert a GGUF file once, through transformers, into a float32 safetensors folder below ``folder``.
+    """Convert a GGUF file once, through transformers, into a safetensors folder below ``folder``.
+
+    Its weights are float32. But where the file's matrices are float16 or bfloat16, and this type holds every number of
+    the file, they are of that type.
 
     Returns
     -------
@@ -30,26 +36,42 @@ def converted_gguf(file: Path, *, name: str, folder: Path) -> Path:
         If the file is damaged, or says of its model what transformers does not read.
     """
     clear_scratch(folder)
-    key = hashlib.sha256(f"{_CONVERSION}:{digest_file(file)}".encode()).hexdigest()[:20]
+    header = read_header(file)
+    made_as = f"{_CONVERSION}:{digest_file(file)}" + (f":{half}" if (half := _half_of(header)) else "")
+    key = hashlib.sha256(made_as.encode()).hexdigest()[:20]
     final = folder / f"{name}-{key}"
     if final.is_dir():
         return final
     require_room(folder, 8 * file.stat().st_size, f"the converted weights of {file.name}")
     with scratch_folder(folder, name) as scratch:
         with saving(final):
-            _convert(file, scratch)
+            _convert(file, header, scratch)
         _move_into_place(scratch / "made", final)
     return final
 
 
-def _convert(file: Path, scratch: Path) -> None:
+def _half_of(header: GgufHeader) -> str | None:
+    """Name the type of 16 bits that all matrices of a file have; None where they have another, or several."""
+    kinds = header.kinds - {_FLOAT32}
+    return _HALVES.get(next(iter(kinds))) if len(kinds) == 1 else None
+
+
+def _in_its_type(model: Any, half: str | None) -> Any:
+    """Return the model in a type of 16 bits, if that changes none of its numbers."""
+    import torch
+
+    if half is None or any((p.to(getattr(torch, half)).float() != p).any() for p in model.parameters()):
+        return model
+    return model.to(getattr(torch, half))
+
+
+def _convert(file: Path, header: GgufHeader, scratch: Path) -> None:
     """Convert a file where nothing lies next to it that a reader would take for a part of it."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     from sycophancy_core.scoring.sources import check_loaded, quiet_transformers
 
-    header = read_header(file)
     alone, made = scratch / "alone", scratch / "made"
     alone.mkdir()
     (alone / "model.gguf").symlink_to(file.resolve())
@@ -67,7 +89,7 @@ def _convert(file: Path, scratch: Path) -> None:
         check_tensors(header, read, what=f"load_model: {file}")
         model = type(read)(read.config)
         model.load_state_dict(read.state_dict())
-        model.save_pretrained(made)
+        _in_its_type(model, _half_of(header)).save_pretrained(made)
         tokenizer.save_pretrained(made)
     check_loaded(file, loaded)  # here, since the context would swallow its warning
 

@@ -31,11 +31,14 @@ class GgufHeader:
         Shape of each tensor, the slowest dimension first.
     factors
         The tensors by which rotary frequencies are divided.
+    kinds
+        The number types of the tensors, in GGUF's numbers.
     """
 
     fields: dict[str, Any]
     tensors: dict[str, tuple[int, ...]]
     factors: dict[str, NDArray[np.float32]]
+    kinds: set[int]
 
 
 def read_header(file: Path) -> GgufHeader:
@@ -66,7 +69,12 @@ def read_header(file: Path) -> GgufHeader:
             for tensor, place in places.items()
             if tensor.startswith(("rope_freqs.", "rope_factors_"))
         }
-    return GgufHeader(fields=fields, tensors={name: shape for name, (shape, *_) in places.items()}, factors=factors)
+    return GgufHeader(
+        fields=fields,
+        tensors={name: shape for name, (shape, *_) in places.items()},
+        factors=factors,
+        kinds={kind for _, kind, _ in places.values()},
+    )
 
 
 def _numbers(opened: BinaryIO, form: str) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sycophancy_core.errors import ModelError
 from sycophancy_core.scoring.checkpoints.foreign import translated
@@ -19,18 +19,30 @@ _PLAIN_NAME = re.compile(r"[\w.-]+\.safetensors")
 _MAX_JSON_BYTES = 1 << 28
 # A config counts its layers and experts under such names; each is made one by one.
 _COUNTED = re.compile(r"(.*_)?(n|num)_(.*_)?(layers?|blocks?|experts)|.*(encoder|decoder)_layers|n_layers?|depth")
+# Number types of weights as safetensors names them, and torch; others hold whole numbers, or parts of quantized ones.
+_FRACTIONS = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 _FEW = 1024  # which are made in a moment
 _MOST_WEIGHTS_A_BYTE = 4  # of a quantized file
 _MANY = 1 << 26  # numbers that any computer has room for
 
 
-def check_model_files(source: Path | str) -> int:
-    """Refuse a checkpoint, a folder or a hub id, that names code or pickles, is damaged, or counts more than it holds.
+class WeightFiles(NamedTuple):
+    """What the files of a model's weights hold.
 
-    Returns
-    -------
-    int
-        How many bytes its weights have.
+    Attributes
+    ----------
+    num_bytes
+        How many bytes they have.
+    dtype
+        The number type of every weight with a fraction, in torch's words, or None where they have several.
+    """
+
+    num_bytes: int
+    dtype: str | None
+
+
+def check_model_files(source: Path | str) -> WeightFiles:
+    """Refuse a checkpoint, a folder or a hub id, that names code or pickles, is damaged, or counts more than it holds.
 
     Raises
     ------
@@ -45,16 +57,19 @@ def check_model_files(source: Path | str) -> int:
         config = {} if path is None else read_json_object(path)
         _refuse_named_code(what, config)
         shapes: Shapes = {}
+        kinds: set[str] = set()
         num_bytes = 0
         for name in _weight_files(what, source, config):
             file = fetched(source, name)
             if file is None:
                 raise ModelError(f"{what} lacks {name}; fetch the whole model again")
-            shapes |= safetensors_shapes(file)
+            tensors = read_safetensors(file)
+            shapes |= {tensor: shape for tensor, (shape, _) in tensors.items()}
+            kinds |= {kind for _, kind in tensors.values() if kind in _FRACTIONS}
             num_bytes += file.stat().st_size
         if shapes:
             _check_counts(what, config, shapes)
-    return num_bytes
+    return WeightFiles(num_bytes, _FRACTIONS[kinds.pop()] if len(kinds) == 1 else None)
 
 
 def fetched(source: Path | str, name: str) -> Path | None:
@@ -85,7 +100,12 @@ def read_json_object(path: Path) -> dict[str, Any]:
 
 
 def safetensors_shapes(path: Path) -> Shapes:
-    """Read the names and shapes of a safetensors file.
+    """Read the names and shapes of a safetensors file; raises as :func:`read_safetensors`."""
+    return {name: shape for name, (shape, _) in read_safetensors(path).items()}
+
+
+def read_safetensors(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Read the names, shapes and number types, in the file's words, of a safetensors file.
 
     Raises
     ------
@@ -98,7 +118,8 @@ def safetensors_shapes(path: Path) -> Shapes:
         if opened.read(40).startswith(b"version https://git-lfs"):
             raise ModelError(f"{path} is a pointer of Git LFS in place of the weights; run: git lfs pull")
     with translated(f"{path} is damaged or no safetensors file; fetch it again"), safe_open(path, "pt") as file:
-        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no dict: it cannot be iterated
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - no dict: it cannot be iterated
+        return {name: (tuple(one.get_shape()), str(one.get_dtype())) for name, one in slices.items()}
 
 
 def check_size(source: Path | str, config: Any, kind: Any, num_bytes: int) -> None:

@@ -26,7 +26,7 @@ from sycophancy_core.scoring.served.transport import Server
 from sycophancy_core.scoring.tokens import TokenBatch, TokenScores
 
 CONCURRENCY = 8
-LOCAL = (None, "float32", None, "auto", "highest")
+LOCAL = (None, "auto", None, "auto", "highest")
 
 
 def connect(
@@ -234,7 +234,7 @@ class ServedModel(LanguageModel):
         """Refuse: the precision is the server's."""
         raise ModelError(f"model {self.name}: its precision is the server's; start the server with another one")
 
-    def precision_check(self, prompts: Any) -> PrecisionCheck:
+    def precision_check(self, prompts: Any, *, share: float = 1.0, seed: int = 0) -> PrecisionCheck:
         """Refuse: there are no other scores to compare with."""
         raise ModelError(f"model {self.name}: its precision is the server's, so that nothing is there to compare with")
 

@@ -33,7 +33,7 @@ def in_float32(model: Any, batch: TokenBatch) -> NDArray[np.float64]:
 
 DECODERS = Kind(tiny_model, random_batch, reference_log_probs, take)
 ENCODER_DECODERS = Kind(tiny_encoder_decoder, random_pairs, reference_pair_log_probs, take_pairs)
-HALVES = Kind(lambda name: tiny_model(name).bfloat16(), random_batch, in_float32, take)  # on the tensor engine
+HALVES = Kind(lambda name: tiny_model(name).bfloat16(), random_batch, in_float32, take)
 PRECISIONS = ("highest", "high", "medium")
 
 
@@ -128,7 +128,3 @@ def test_progress_counts_tokens_to_the_end_and_may_stop_the_job(kind: Kind, name
     with pytest.raises(KeyboardInterrupt):
         scorer.log_probs(batch, stop)
     assert scorer.log_probs(batch, None)[0].tolist() == values.tolist()
-
-
-def test_a_model_in_half_precision_says_so() -> None:
-    assert NativeScorer(HALVES.model("llama")).precision == "bfloat16"

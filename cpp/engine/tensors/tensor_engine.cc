@@ -14,7 +14,7 @@
 namespace syco {
 namespace {
 
-constexpr std::int64_t kMostChunkRows = std::int64_t{1} << 20;
+constexpr std::int64_t kMostChunkRows = std::int64_t{1} << 16;
 
 using Tensors = std::map<std::string, at::Tensor>;
 

@@ -92,7 +92,7 @@ notebooks: build  ## run the notebooks and store their outputs (minutes)
 fuzz: build  ## mutated input of every kind, in child processes under limits: counts, and no fault (minutes)
 	@"$(PY)" tests/python/fuzz --rounds $(or $(ROUNDS),1) --seed $(or $(SEED),0)
 
-sanitize: $(GOOGLETEST) configure  ## suites, fuzz targets and modules under address and undefined-behaviour checks
+sanitize: $(GOOGLETEST) configure  ## C++ suites and fuzz targets under address and undefined-behaviour checks
 	@cmake --preset asan -DPython_EXECUTABLE="$(PY)" -DSYCO_FUZZ_SECONDS=$(or $(SYCO_FUZZ_SECONDS),8) >build/asan.log || \
 	  { cat build/asan.log; exit 1; }
 	@cmake --build --preset asan --parallel $(JOBS)

@@ -46,7 +46,7 @@ std::int64_t ConfigReader::number(const std::string& key, std::int64_t otherwise
 
 double ConfigReader::real(const std::string& key, double otherwise, double above) {
   const json value = take(key, otherwise);
-  if (!value.is_number() || !std::isfinite(value.get<float>()) || value.get<double>() <= above) refuse(key, value);
+  if (!value.is_number() || !std::isfinite(value.get<float>()) || value.get<float>() <= above) refuse(key, value);
   return value;
 }
 

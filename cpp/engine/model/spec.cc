@@ -138,7 +138,7 @@ void read_granite(Reader& config, Spec& spec) {
   spec.embedding_scale = static_cast<float>(config.real("embedding_multiplier", 1, 0));
   spec.attention_scale = static_cast<float>(config.real("attention_multiplier", 1, 0));
   spec.residual_scale = static_cast<float>(config.real("residual_multiplier", 1, 0));
-  spec.head_scale = static_cast<float>(1 / config.real("logits_scaling", 1, 0));
+  spec.head_scale = static_cast<float>(1 / config.real("logits_scaling", 1, 1e-30));
 }
 
 void read_glm(Reader& config, Spec& spec) {

@@ -14,9 +14,11 @@ namespace syco {
 ExpertMlp::ExpertMlp(const Spec& spec, MatmulPrecision precision, std::int64_t max_panels)
     : spec_(spec), precision_(precision), groups_(spec.experts.count) {
   const Experts& experts = spec.experts;
-  // Each expert's last panel may be filled in part.
-  const std::int64_t panels = std::min(max_panels * experts.chosen + experts.count, max_panels * experts.count);
-  seats_.resize(max_panels * kColumns * experts.chosen);
+  const std::int64_t seats = max_panels * kColumns * experts.chosen;
+  // The last panel of each expert that has one may be filled in part.
+  const std::int64_t panels =
+      std::min(max_panels * experts.chosen + std::min(experts.count, seats), max_panels * experts.count);
+  seats_.resize(seats);
   packed_in_ = make_workspace({panels, packed_size(spec.hidden)});
   packed_mid_ = make_workspace({panels, packed_size(experts.intermediate)});
   out_ = make_workspace({panels, spec.hidden, kColumns});

@@ -58,7 +58,7 @@ def run_line(line: str) -> None:
     assert main([*words[1:], *SMALL.get(words[1], "").split(), "--quiet"]) == 0, line
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize("path", [path for path in PAGES if BLOCK.search(path.read_text())], ids=lambda path: path.stem)
 def test_the_blocks_of_a_page_run(path: Path, reader: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if path.name in NOT_RUN:

@@ -114,7 +114,7 @@ def test_claim_first_prompts_of_a_claim_begin_alike(claims: pa.Table) -> None:
 
 
 def test_a_protocol_may_be_a_file_and_is_checked(tmp_path: Path, claims: pa.Table) -> None:
-    assert protocol_names() == ["factorial", "wei2023"]
+    assert protocol_names() == ["factorial", "pressure", "wei2023"]
     content = read_protocol("factorial")
     content["name"] = "mine"
     path = tmp_path / "mine.json"
@@ -379,7 +379,7 @@ def test_more_claims_than_exist_is_an_error_that_says_how_many_there_are(example
         (lambda e, c: make_additions(options=AdditionOptions(errors=("off",))), "unknown error of a sum 'off'"),
         (lambda e, c: PromptOptions(split="dev"), "split must be 'train', 'test' or None, got 'dev'"),
         (lambda e, c: generate(e, n=0), "n must be at least 1, got 0"),
-        (lambda e, c: generate(e, n=9, shard=(3, 3)), r"shard must be \(i, k\)"),
+        (lambda e, c: generate(e, n=9, shard=(3, 3)), r"shard must be \(i, n\)"),
         (lambda e, c: generate(e, n=9, threads=-1), "threads must be 0"),
     ],
 )

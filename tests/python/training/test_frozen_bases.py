@@ -192,6 +192,37 @@ def test_an_int8_base_of_torchaos_gets_an_adapter_and_stays_as_it_is(tmp_path: P
         load_model((quantized(), tiny_tokenizer()), adapter=tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_an_8_bit_base_of_bitsandbytes_gets_an_adapter_and_stays_as_it_is(tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    def load() -> Any:
+        eight = BitsAndBytesConfig(load_in_8bit=True)
+        return AutoModelForCausalLM.from_pretrained(
+            tmp_path / "base", quantization_config=eight, dtype=torch.float32
+        ).eval()
+
+    untied().save_pretrained(tmp_path / "base")
+    module, base = load(), logits(load())
+    before = weights(module)
+    assert {str(tensor.dtype) for tensor in before.values()} >= {"torch.int8"}
+    with pytest.raises(ModelError, match=r"\(Int8Params, int8\) of model .* is quantized, and only an adapter"):
+        finetune(model_of(module), ROWS, options=replace(LIGHT, lora_rank=None))
+    result = finetune(model_of(module), ROWS, options=replace(LIGHT, steps=20), run=tmp_path / "run")
+    result.save(tmp_path / "run")
+    loss = result.log["loss"].to_pylist()
+    assert loss[-1] < loss[0] / 2
+    now = {name.replace(".base_layer", ""): tensor for name, tensor in weights(module).items()}
+    assert all(torch.equal(now[name], tensor) for name, tensor in before.items())
+    wanted = logits(module)
+    assert not torch.allclose(wanted, base, atol=0.1)
+    beside = load_model((load(), tiny_tokenizer()), adapter=tmp_path / "run", merge_adapter=False)
+    assert torch.equal(logits(beside.model), wanted)
+    with pytest.raises(ModelError, match=r"is a Linear8bitLt in torch\.int8; .*give merge_adapter=False"):
+        load_model((load(), tiny_tokenizer()), adapter=tmp_path / "run")
+
+
 def test_a_quantized_base_without_an_adapter_is_refused() -> None:
     with pytest.raises(ModelError, match=r"q_proj\.weight \(\w+, \w+\) of model .* is quantized, and only an adapter"):
         finetune(model_of(quantized()), ROWS, options=replace(LIGHT, lora_rank=None))

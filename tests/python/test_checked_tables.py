@@ -182,7 +182,7 @@ def test_a_seed_is_a_whole_number_within_range(call: Callable[[Any], Any], seed:
     ("call", "message"),
     [
         (lambda: sc.generate(EXAMPLES, n=2.5), "generate: n must be a whole number, got 2.5"),
-        (lambda: sc.generate(EXAMPLES, n=4, shard=0), r"generate: shard must be \(i, k\)"),
+        (lambda: sc.generate(EXAMPLES, n=4, shard=0), r"generate: shard must be \(i, n\)"),
         (lambda: sc.generate(EXAMPLES, n=4, split="valid"), "generate: split must be 'train', 'test' or None"),
         (lambda: sc.load_examples(limit=1.0), "examples: limit must be a whole number or None"),
         (lambda: sc.FinetuneOptions(learning_rate="1"), "learning_rate must be a number, got '1'"),

@@ -50,7 +50,8 @@ double quota(const std::filesystem::path& groups) {
 int threads_of_environment() {
   for (const char* name : {"SYCO_NUM_THREADS", "OMP_NUM_THREADS"}) {
     const char* text = std::getenv(name);
-    if (const int number = text ? std::atoi(text) : 0; number > 0) return std::min(number, kMaxThreads);
+    const std::int64_t number = text ? std::strtoll(text, nullptr, 10) : 0;
+    if (number > 0) return static_cast<int>(std::min<std::int64_t>(number, kMaxThreads));
   }
   return 0;
 }

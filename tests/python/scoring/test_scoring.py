@@ -93,9 +93,9 @@ def test_progress_ends_at_the_total(engine: str) -> None:
 
 def test_an_architecture_that_the_engine_does_not_know_is_scored_by_transformers_and_says_so() -> None:
     model = tiny_model("llama")
-    model.config.rope_parameters["rope_type"] = "yarn"
+    model.config.rope_parameters["rope_type"] = "dynamic"
     with pytest.warns(
-        UserWarning, match='scored by transformers instead of the native engine, because engine: .*"yarn"'
+        UserWarning, match='scored by transformers instead of the native engine, because engine: .*"dynamic"'
     ):
         assert LanguageModel(model, tiny_tokenizer(), name="tiny").engine == "transformers"
 

@@ -18,7 +18,7 @@ from sycophancy_core import ModelError, load_model
 from sycophancy_core.scoring.checkpoints.model_files import check_model_files
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-FOUR_BITS = {"quant_method": "bitsandbytes", "load_in_4bit": True}  # by a package that is not installed
+FOUR_BITS = {"quant_method": "gptq", "bits": 4}  # by a package that is not installed
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 99\n"
 
 

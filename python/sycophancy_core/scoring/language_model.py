@@ -125,7 +125,7 @@ def load_model(
     if adapters and not merge_adapter and engine == "auto":
         engine = "transformers"
     if device is not None:
-        _move(model, device)
+        sources.move_model(model, device)
     is_chat = bool(own.chat_template) and not model.config.is_encoder_decoder and adapter != sources.ORGANISM
     return LanguageModel(
         model,
@@ -141,14 +141,6 @@ def load_model(
 def _check_choice(what: str, value: str, wanted: tuple[str, ...]) -> None:
     if value not in wanted:
         raise ModelError(f"load_model: {what} must be one of {', '.join(wanted)}, got {value!r}")
-
-
-def _move(model: Any, device: str) -> None:
-    try:
-        model.to(device)
-    except (AssertionError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"load_model: device {device!r} cannot take the model: {reason}") from error
 
 
 class LanguageModel:

@@ -242,3 +242,12 @@ def _plain_tensors(tensors: dict[str, Any]) -> dict[str, Any]:
         parts = tensor.__tensor_flatten__()[0] if hasattr(tensor, "__tensor_flatten__") else []
         found |= {f"{name}.{part}": getattr(tensor, part) for part in parts} or {name: tensor}
     return found
+
+
+def move_model(model: Any, device: str) -> None:
+    """Move a model to a device, or say in a ModelError why it cannot go there."""
+    try:
+        model.to(device)
+    except (AssertionError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"load_model: device {device!r} cannot take the model: {reason}") from error

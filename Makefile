@@ -73,7 +73,7 @@ demo: build  ## measure and cure a small natural model, next to a control: table
 test: $(GOOGLETEST) configure  ## build, then run the C++ and the Python suites
 	@cmake --build $(BUILD) --parallel $(JOBS)
 	@ctest --test-dir $(BUILD) --parallel $(JOBS) --output-on-failure --no-tests=ignore --progress
-	@"$(PY)" -m pytest --numprocesses $(JOBS) --dist loadfile
+	@"$(PY)" -m pytest --numprocesses $(JOBS) --dist worksteal
 
 # Long: what `make test` leaves out. SYCO_KILLS=1000 kills more often, ROUNDS=10 SEED=1 fuzzes longer and otherwise.
 check: test  ## make test, slow tests, property search, the site, fuzzing, sanitizers, benches (long)
@@ -93,7 +93,7 @@ fuzz: build  ## mutated input of every kind, in child processes under limits: co
 	@"$(PY)" tests/python/fuzz --rounds $(or $(ROUNDS),1) --seed $(or $(SEED),0)
 
 sanitize: $(GOOGLETEST) configure  ## C++ suites and fuzz targets under address and undefined-behaviour checks
-	@cmake --preset asan -DPython_EXECUTABLE="$(PY)" -DSYCO_FUZZ_SECONDS=$(or $(SYCO_FUZZ_SECONDS),8) >build/asan.log || \
+	@cmake --preset asan -DPython_EXECUTABLE="$(PY)" -DSYCO_FUZZ_SECONDS=$(or $(SYCO_FUZZ_SECONDS),4) >build/asan.log || \
 	  { cat build/asan.log; exit 1; }
 	@cmake --build --preset asan --parallel $(JOBS)
 	@ctest --preset asan --parallel $(JOBS)

@@ -179,7 +179,10 @@ def test_generate_gives_the_same_prompts_in_shards(tmp_path: Path) -> None:
             ("claims", "--examples", "none.parquet", "-o", "x.parquet"),
             "none.parquet: wanted a Parquet file, got no such file",
         ),
-        (("generate", "--n", "4", "--shard", "two", "-o", "x.jsonl"), "--shard: wanted i/n with i from 0 to n - 1, such as 0/4, or auto, got 'two'"),
+        (
+            ("generate", "--n", "4", "--shard", "two", "-o", "x.jsonl"),
+            "--shard: wanted i/n with i from 0 to n - 1",
+        ),
         (("report", "nothing", "-o", "x.html"), "nothing: wanted a folder with a saved evaluation"),
         (("report", "both", "-o", "x.html"), "both: holds comparison.json and evaluation.json"),
         (("demo", "--claims", "-3", "-o", "x"), "study: claims must be at least 1, got -3"),

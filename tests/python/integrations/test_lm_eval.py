@@ -132,6 +132,7 @@ def test_a_generation_task_gives_the_texts_of_lm_evals_own_model(model: sc.Langu
 
 
 @pytest.mark.model
+@pytest.mark.slow
 def test_the_command_line_runs_a_task_on_a_model_that_it_loads(
     model: sc.LanguageModel, tasks: Path, tmp_path: Path
 ) -> None:

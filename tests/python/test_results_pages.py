@@ -22,7 +22,7 @@ PRIMARY = re.findall(r"^\| ([\w.-]+) \| (H[123]) .*? \| (\d+) \| (.*?) \| (.*?) 
 
 @pytest.fixture(scope="module")
 def study() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("natural_study", ROOT / "benchmarks/natural_study.py")
+    spec = importlib.util.spec_from_file_location("natural_tables", ROOT / "benchmarks/natural_tables.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -93,6 +93,16 @@ def test_primary_estimates_are_those_by_hand(
     is_one_pair = model == "qwen2.5-coder-0.5b" and hypothesis != "H1"  # one seed: one answer of each side
     value, low, high = (by_tangos_score if is_one_pair else with_two_pseudo_facts)(changes)
     assert estimate == f"{value:.2f} [{low:.2f}, {high:.2f}]".replace("-0.00", "0.00")
+
+
+def test_the_null_variants_are_means_over_the_same_two_seeds(answers: pd.DataFrame) -> None:
+    (row,) = re.findall(r"^\| right, user endorses a wrong answer \|((?: [^|]+ \|){5})$", PAGE, re.MULTILINE)
+    for cell, training in zip(
+        row.split("|"), ("before", "users", "no_users", "shuffled_targets", "instructions_only"), strict=False
+    ):
+        mine = answers[answers["training"].eq("before") | answers["seed"].isin([1, 2])]
+        found = share_right(mine, "smollm2-135m-instruct", training, "endorse", "wrong")
+        assert cell.split()[0] == f"{found.mean():.2f}"
 
 
 def test_there_are_three_hypotheses_of_each_model_and_holm_is_statsmodels() -> None:

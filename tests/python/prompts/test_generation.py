@@ -124,7 +124,7 @@ def test_a_protocol_may_be_a_file_and_is_checked(tmp_path: Path, claims: pa.Tabl
     path.write_text(json.dumps(content))
     with pytest.raises(DataError, match=r"unknown slot \{label\}"):
         load_protocol(path)
-    with pytest.raises(DataError, match="protocol 'wei': wanted one of factorial, wei2023"):
+    with pytest.raises(DataError, match="protocol 'wei': wanted one of factorial, pressure, wei2023"):
         load_protocol("wei")
 
 

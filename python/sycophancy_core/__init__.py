@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from sycophancy_core.prompts.prompt_table import write_prompts
     from sycophancy_core.prompts.splits import balance_labels, split_claims
     from sycophancy_core.prompts.stance import FactOptions, fact_prompts
-    from sycophancy_core.reporting.gallery import save_gallery
+    from sycophancy_core.reporting.pictures.gallery import save_gallery
     from sycophancy_core.reporting.report import report
     from sycophancy_core.results.evaluation import Comparison, Evaluation
     from sycophancy_core.results.evaluations import Evaluations

@@ -53,7 +53,7 @@ def read_options(path: Path) -> dict[str, Any]:
     DataError
         If there is no such file, or it holds something else than a mapping.
     """
-    from sycophancy_core.runs.yaml_files import read_yaml
+    from sycophancy_core.runs.formats.yaml_files import read_yaml
 
     if not path.is_file():
         raise DataError(f"--config: there is no file {path}")

@@ -106,7 +106,7 @@ def _sampling(options: Namespace) -> SamplingOptions | None:
 
 
 def _write_evaluation(options: Namespace, result: Evaluation, out: Path) -> Any:
-    from sycophancy_core.reporting.gallery import save_gallery
+    from sycophancy_core.reporting.pictures.gallery import save_gallery
     from sycophancy_core.reporting.report import report as write_report
     from sycophancy_core.runs.seals import seal_more
 

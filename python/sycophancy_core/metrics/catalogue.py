@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from sycophancy_core.metrics.facts.stance_catalogue import STANCE_METRICS
 from sycophancy_core.metrics.metric import RANGES, Better, Metric, Range, Unit
-from sycophancy_core.metrics.stance_catalogue import STANCE_METRICS
 from sycophancy_core.metrics.views import VIEWS
 
 __all__ = [

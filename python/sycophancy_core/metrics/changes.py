@@ -24,8 +24,8 @@ from sycophancy_core.metrics.estimates import (
     take,
     task_rows,
 )
+from sycophancy_core.metrics.facts.stance import FactChange, compare_facts
 from sycophancy_core.metrics.measure import Kind, kind_of, with_subsets
-from sycophancy_core.metrics.stance import FactChange, compare_facts
 
 Change = _core.MetricChange | FactChange
 

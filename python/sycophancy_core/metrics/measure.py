@@ -29,7 +29,7 @@ from sycophancy_core.metrics.estimates import (
     take,
     task_rows,
 )
-from sycophancy_core.metrics.stance import CONFIDENCE, KNOWLEDGE, has_fact_arms, measure_facts, with_knowledge
+from sycophancy_core.metrics.facts.stance import CONFIDENCE, KNOWLEDGE, has_fact_arms, measure_facts, with_knowledge
 
 Kind = Literal["claims", "opinions", "accuracy", "second_turn", "facts"]
 

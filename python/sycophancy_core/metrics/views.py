@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sycophancy_core.metrics.stance_catalogue import BY_LENGTH
+from sycophancy_core.metrics.facts.stance_catalogue import BY_LENGTH
 
 _SYCOPHANCY = ("sycophancy_effect", "sycophancy_gap", "abandon_effect", "stance_effect")
 

@@ -27,12 +27,12 @@ from sycophancy_core.reporting.blocks import (
     json_lines,
     records_table,
 )
-from sycophancy_core.reporting.drawing import svg_for_page
-from sycophancy_core.reporting.figures import before_after
 from sycophancy_core.reporting.findings import precision_sentence
-from sycophancy_core.reporting.gallery import Exhibit, exhibits, subset_metrics
 from sycophancy_core.reporting.numbers import PairedRow, format_estimate, in_view, metric_title
 from sycophancy_core.reporting.pages import page
+from sycophancy_core.reporting.pictures.drawing import svg_for_page
+from sycophancy_core.reporting.pictures.figures import before_after
+from sycophancy_core.reporting.pictures.gallery import Exhibit, exhibits, subset_metrics
 from sycophancy_core.reporting.sides import Result, Sides
 from sycophancy_core.reporting.tables import estimates_block, rows_block
 from sycophancy_core.runs.files import replace_file

@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.catalogue import VIEWS
 from sycophancy_core.reporting.blocks import finding_list
-from sycophancy_core.reporting.figures import before_after
 from sycophancy_core.reporting.finding import Finding, as_findings, findings_from_json, one_line_each
 from sycophancy_core.reporting.numbers import metric_title
 from sycophancy_core.reporting.pages import fragment
+from sycophancy_core.reporting.pictures.figures import before_after
 from sycophancy_core.reporting.sides import Sides
 from sycophancy_core.reporting.tables import estimates_block, render_table
 from sycophancy_core.reporting.text import clean_text

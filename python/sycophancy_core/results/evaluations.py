@@ -22,11 +22,11 @@ from sycophancy_core.reporting.blocks import (
     finding_list,
     json_lines,
 )
-from sycophancy_core.reporting.drawing import save_figure, svg_for_page
-from sycophancy_core.reporting.figures import scaling
 from sycophancy_core.reporting.finding import Finding
 from sycophancy_core.reporting.numbers import REPEATS, format_estimate, metric_title, repeats_effect
 from sycophancy_core.reporting.pages import fragment, page
+from sycophancy_core.reporting.pictures.drawing import save_figure, svg_for_page
+from sycophancy_core.reporting.pictures.figures import scaling
 from sycophancy_core.reporting.text import clean_text, fit
 from sycophancy_core.results.evaluation import Evaluation, whole_tasks
 from sycophancy_core.results.model_changes import folder_names

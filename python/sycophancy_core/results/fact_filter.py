@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.metrics.stance import margins_alone
+from sycophancy_core.metrics.facts.stance import margins_alone
 from sycophancy_core.results.knowledge_filter import JUDGED, FilterOptions, FilterResult, judged
 
 _ADDED = ("claim_id", "source", "is_true", *JUDGED)

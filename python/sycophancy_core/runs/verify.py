@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.runs.formats.tensor_files import check_tensors
 from sycophancy_core.runs.journal import read_journal
 from sycophancy_core.runs.run_folder import MANIFEST, damaged_in_run
 from sycophancy_core.runs.seals import SEAL, damaged_files, read_seal
-from sycophancy_core.runs.tensor_files import check_tensors
 
 
 def verify(folder: str | Path) -> list[str]:

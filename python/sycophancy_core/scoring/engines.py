@@ -6,10 +6,10 @@ import warnings
 from typing import Any
 
 from sycophancy_core.errors import ModelError
-from sycophancy_core.scoring.module_checks import is_multimodal
+from sycophancy_core.scoring.checks.module_checks import is_multimodal
+from sycophancy_core.scoring.checks.trials import check_causal
 from sycophancy_core.scoring.native_scorer import NativeScorer
 from sycophancy_core.scoring.transformers_scorer import EncoderDecoderScorer, TransformersScorer
-from sycophancy_core.scoring.trials import check_causal
 
 _INSTRUCTIONS = {"high": "bfloat16 tiles (AMX)", "medium": "bfloat16 instructions (AVX-512 BF16 or AMX)"}
 

@@ -19,11 +19,11 @@ from sycophancy_core.scoring import sources
 from sycophancy_core.scoring.chat_template import TemplateChoice, choose_template, template_facts
 from sycophancy_core.scoring.checkpoints.foreign import translated
 from sycophancy_core.scoring.checkpoints.saved_adapter import add_saved_adapters
+from sycophancy_core.scoring.checks.limits import check_beginning, check_vocabulary, context_length
+from sycophancy_core.scoring.checks.module_checks import config_digest, fixed_buffers
 from sycophancy_core.scoring.encoding import Encoder
 from sycophancy_core.scoring.engines import check_encoder_decoder, make_scorer
-from sycophancy_core.scoring.limits import check_beginning, check_vocabulary, context_length
 from sycophancy_core.scoring.messages import Prompt, require_list
-from sycophancy_core.scoring.module_checks import config_digest, fixed_buffers
 from sycophancy_core.scoring.precision import PrecisionCheck, check_precision
 from sycophancy_core.scoring.processes import prepare_process
 from sycophancy_core.scoring.scores import Scores, scores_of

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import sycophancy_core._build_info as _build_info
 from sycophancy_core.errors import ModelError
 from sycophancy_core.runs.progress import Progress
-from sycophancy_core.scoring.module_checks import hidden_change, is_multimodal, own_weights, surroundings
+from sycophancy_core.scoring.checks.module_checks import hidden_change, is_multimodal, own_weights, surroundings
+from sycophancy_core.scoring.checks.trials import check_engine
 from sycophancy_core.scoring.tokens import TokenBatch, TokenScores
-from sycophancy_core.scoring.trials import check_engine
 
 if TYPE_CHECKING:
     import torch

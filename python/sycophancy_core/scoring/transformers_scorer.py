@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sycophancy_core.errors import ModelError
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring.checkpoints.foreign import first_line
-from sycophancy_core.scoring.module_checks import rotates_by_length
+from sycophancy_core.scoring.checks.module_checks import rotates_by_length
 from sycophancy_core.scoring.tokens import TokenBatch, TokenScores
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 from sycophancy_core.metrics.catalogue import VIEWS
 from sycophancy_core.metrics.changes import adjust_primary, compare_measurements
 from sycophancy_core.metrics.estimates import CHANGE_COLUMNS, estimate_row, estimates_table, take, task_rows
+from sycophancy_core.metrics.facts.stance import KNOWLEDGE
 from sycophancy_core.metrics.measure import kind_of
-from sycophancy_core.metrics.stance import KNOWLEDGE
 from sycophancy_core.metrics.stats import clustered_mean, detectable, p_value
 from sycophancy_core.results.evaluation import Comparison
 from sycophancy_core.studies.contrasts import SWEPT

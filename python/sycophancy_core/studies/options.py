@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from sycophancy_core.errors import DataError, require_counts
 from sycophancy_core.prompts.fact_families import is_fact_family
 from sycophancy_core.prompts.families import FamilyOptions
-from sycophancy_core.runs.yaml_files import read_yaml
+from sycophancy_core.runs.formats.yaml_files import read_yaml
 
 FilterChoice = Literal["margin", "wei2023", "none"]
 Recipe = Literal["balanced", "wei2023"]

@@ -15,10 +15,10 @@ from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.catalogue import VIEWS
 from sycophancy_core.metrics.estimates import CHANGE_COLUMNS, COLUMNS, estimates_table
 from sycophancy_core.reporting.blocks import Block, Heading, Paragraph, Section, finding_list
-from sycophancy_core.reporting.figures import forest
 from sycophancy_core.reporting.finding import Finding, findings_from_json
 from sycophancy_core.reporting.numbers import pair_estimates
 from sycophancy_core.reporting.pages import fragment, page
+from sycophancy_core.reporting.pictures.figures import forest
 from sycophancy_core.reporting.tables import estimates_block, render_table, rows_block
 from sycophancy_core.results.evaluation import Comparison
 from sycophancy_core.runs.files import read_table, replace_file, write_table

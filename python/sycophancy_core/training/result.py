@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from sycophancy_core.hub.cards import model_card
 from sycophancy_core.hub.upload import check_hub, upload
-from sycophancy_core.reporting.figures import training_curve
+from sycophancy_core.reporting.pictures.figures import training_curve
 from sycophancy_core.results.evaluation import Comparison
 from sycophancy_core.runs.files import replace_file, saving, write_table
 from sycophancy_core.runs.seals import save_result

@@ -16,8 +16,8 @@ from statsmodels.stats.multitest import multipletests
 import sycophancy_core as sc
 from sycophancy_core.metrics.catalogue import BY_NAME
 from sycophancy_core.metrics.changes import compare_measurements
+from sycophancy_core.metrics.facts.stance import THIRDS, with_knowledge
 from sycophancy_core.metrics.measure import kind_of, known_claims, measure
-from sycophancy_core.metrics.stance import THIRDS, with_knowledge
 from sycophancy_core.prompts.facts import load_facts
 from sycophancy_core.prompts.stance import ANSWER_ARMS, ARMS, fact_prompts
 

@@ -18,8 +18,8 @@ from matplotlib.text import Text
 from twins.metrics_and_intervals import korn_graubard
 
 from sycophancy_core.metrics.breakdowns import claim_answers, quadrant_table
-from sycophancy_core.reporting import figures
-from sycophancy_core.reporting.drawing import adaptive_svg, figure_bytes, plot_label, save_figure
+from sycophancy_core.reporting.pictures import figures
+from sycophancy_core.reporting.pictures.drawing import adaptive_svg, figure_bytes, plot_label, save_figure
 
 
 def points(axes: Axes, label: str) -> np.ndarray:

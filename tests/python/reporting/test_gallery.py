@@ -14,7 +14,7 @@ from test_report import LOG
 from sycophancy_core.metrics.measure import measure
 from sycophancy_core.pipeline import compare, evaluate
 from sycophancy_core.reporting.findings import evaluation_findings
-from sycophancy_core.reporting.gallery import gallery, save_gallery, subset_metrics
+from sycophancy_core.reporting.pictures.gallery import gallery, save_gallery, subset_metrics
 from sycophancy_core.reporting.report import report_html
 from sycophancy_core.results.evaluation import Comparison, Evaluation
 

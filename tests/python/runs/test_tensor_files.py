@@ -9,7 +9,7 @@ from makers.damage import each_changed_bit
 from safetensors.torch import load_file
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.runs.tensor_files import check_tensors, save_tensors
+from sycophancy_core.runs.formats.tensor_files import check_tensors, save_tensors
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([1, 2], dtype=torch.int8)}
 

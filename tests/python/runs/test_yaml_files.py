@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.runs.yaml_files import read_yaml
+from sycophancy_core.runs.formats.yaml_files import read_yaml
 
 
 def test_plain_values_come_through(tmp_path: Path) -> None:

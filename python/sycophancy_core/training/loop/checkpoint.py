@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.runs.formats.tensor_files import check_tensors, save_tensors
 from sycophancy_core.runs.surroundings import surroundings, warn_of_changes
-from sycophancy_core.runs.tensor_files import check_tensors, save_tensors
 from sycophancy_core.training.adapters.low_rank import trainable_parameters
 from sycophancy_core.training.loop.finite import require_finite_weights
 

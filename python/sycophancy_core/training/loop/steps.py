@@ -16,7 +16,7 @@ from sycophancy_core.runs.interrupts import Interrupt, InterruptFlag, deferred_i
 from sycophancy_core.runs.locks import one_writer
 from sycophancy_core.runs.outputs import require_room
 from sycophancy_core.runs.progress import Progress, note
-from sycophancy_core.scoring.limits import context_length
+from sycophancy_core.scoring.checks.limits import context_length
 from sycophancy_core.scoring.processes import prepare_process
 from sycophancy_core.training.batching import Batch, EncodedRow, make_batch
 from sycophancy_core.training.curve import CurveRecorder

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sycophancy_core.errors import ModelError
 from sycophancy_core.scoring.checkpoints.foreign import first_line
-from sycophancy_core.scoring.limits import context_length, vocabulary_size
+from sycophancy_core.scoring.checks.limits import context_length, vocabulary_size
 from sycophancy_core.scoring.tokens import TokenBatch
 from sycophancy_core.scoring.transformers_scorer import (
     EncoderDecoderScorer,

@@ -14,9 +14,9 @@ import pyarrow as pa
 
 from sycophancy_core.metrics.breakdowns import quadrant_table
 from sycophancy_core.metrics.catalogue import VIEWS
-from sycophancy_core.reporting import figures
-from sycophancy_core.reporting.drawing import save_figure
 from sycophancy_core.reporting.numbers import metric_title
+from sycophancy_core.reporting.pictures import figures
+from sycophancy_core.reporting.pictures.drawing import save_figure
 from sycophancy_core.reporting.sides import Result, Sides
 
 if TYPE_CHECKING:

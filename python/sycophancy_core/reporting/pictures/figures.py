@@ -15,7 +15,8 @@ import pyarrow as pa
 from sycophancy_core.metrics.arrays import ARMS
 from sycophancy_core.metrics.breakdowns import ARM_TITLES, ClaimAnswers
 from sycophancy_core.metrics.catalogue import VIEWS, is_in_nats
-from sycophancy_core.reporting.drawing import (
+from sycophancy_core.reporting.numbers import PairedRow, metric_title, pair_estimates, subset_title
+from sycophancy_core.reporting.pictures.drawing import (
     FALSE,
     INK,
     MORE_COLORS,
@@ -30,7 +31,6 @@ from sycophancy_core.reporting.drawing import (
     tidy,
     title,
 )
-from sycophancy_core.reporting.numbers import PairedRow, metric_title, pair_estimates, subset_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

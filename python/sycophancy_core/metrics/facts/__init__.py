@@ -1,0 +1,1 @@
+"""Metrics of facts: stance and mention."""

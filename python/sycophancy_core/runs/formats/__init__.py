@@ -1,0 +1,1 @@
+"""Formats of single files: YAML, tensors."""

@@ -21,7 +21,7 @@ from sycophancy_core import OrganismOptions, evaluate, load_model, make_organism
 from sycophancy_core.metrics.changes import compare_measurements
 from sycophancy_core.metrics.measure import known_claims, measure
 from sycophancy_core.prompts.families import FamilyOptions, held_out_prompts
-from sycophancy_core.reporting.drawing import MORE_COLORS, draw_points, new_figure, save_figure, tidy, title
+from sycophancy_core.reporting.pictures.drawing import MORE_COLORS, draw_points, new_figure, save_figure, tidy, title
 from sycophancy_core.results.evaluation import Evaluation
 from sycophancy_core.runs.progress import ProgressPrinter
 from sycophancy_core.scoring.checkpoints.saved_adapter import merge_saved_adapter

@@ -95,7 +95,7 @@ _HOMES = {
         "make_prompts",
         "stream_prompts",
     ),
-    "reporting.gallery": ("save_gallery",),
+    "reporting.pictures.gallery": ("save_gallery",),
     "reporting.report": ("report",),
     "training.instructions": ("load_instructions",),
     "results.model_changes": ("ModelChanges",),

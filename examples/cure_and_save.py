@@ -11,7 +11,7 @@ model = sc.load_model(source, chat_template="auto")
 asked = sc.TaskOptions(facts=sc.load_facts(["cities", "languages", "plurals"]))
 before = sc.evaluate(model, tasks="facts", options=asked, limit=limit)
 
-# Trained on other facts, which the model knows by itself; half of the users in the training are wrong.
+# Trained on other facts, which the model knows without a user; half of the users in the training are wrong.
 known = sc.filter_known(model, sc.load_facts(["successors", "past_tenses"]))
 rows = sc.mix(sc.training_prompts(known.kept, n=400), sc.load_instructions())
 tuned = sc.finetune(model, rows, options=sc.FinetuneOptions(steps=steps, learning_rate=1e-3, lora_rank=8))

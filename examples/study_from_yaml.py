@@ -1,6 +1,6 @@
 """Run a study from a file of options: python study_from_yaml.py study.yaml FOLDER.
 
-docs/study.yaml is a file to start from. A stopped study goes on when it is called again.
+docs/study.yaml is a file to start from. Run a stopped study again to resume it.
 """
 
 import sys

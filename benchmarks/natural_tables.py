@@ -35,6 +35,7 @@ MAIN = (BEFORE, "users", "no_users")
 FILTERS = (BEFORE, "known_claims", "all_claims")
 SIZES = ("qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b")
 NULLS = (*MAIN, "shuffled_targets", "instructions_only")
+LEAST_KNOWN = 0.9  # of a family's facts, in the primary tests
 MARGIN = 0.03  # by which accuracy without a user may fall, in H3
 
 
@@ -155,11 +156,19 @@ def not_lower(facts: pd.DataFrame) -> tuple[Any, float]:
     return difference(before, after), float(scipy_stats.t.sf(t, len(changes) - 1))
 
 
+def left_out(answers: pd.DataFrame, model: str) -> list[str]:
+    """Return the families of which the unmodified model knows too few facts for the primary tests, as planned."""
+    asked = answers[answers["model"].eq(model) & answers["task"].eq("facts")].drop_duplicates("claim_id")
+    share = asked.groupby("family")["known"].mean()
+    return sorted(share.index[share < LEAST_KNOWN])
+
+
 def primary(answers: pd.DataFrame, models: Sequence[str]) -> list[list[str]]:
-    """Rows: the hypotheses of each model, with Holm's p over all of them."""
+    """Rows: the hypotheses of each model, on the families that the plan keeps, with Holm's p over all of them."""
     rows, p_values = [], []
     for model in models:
         facts = known_facts(answers, model)
+        facts = facts[~facts["family"].isin(left_out(answers, model))]
         effect = stance_estimate(facts, BEFORE)
         wrong = [by_fact(facts, name, ("endorse", "wrong")) for name in ("no_users", "users")]
         gain = difference(*wrong)

@@ -78,6 +78,10 @@ def test_the_plan_is_the_one_that_was_hashed_before_the_results() -> None:
 def test_primary_estimates_are_those_by_hand(
     answers: pd.DataFrame, model: str, hypothesis: str, number: str, estimate: str, p: str, adjusted: str
 ) -> None:
+    asked = answers.query("model == @model and task == 'facts' and training == 'before' and arm == 'none'")
+    known_shares = asked.groupby("family")["known"].mean()
+    answers = answers[answers["family"].isin(known_shares[known_shares >= 0.9].index)]
+
     def wrong(training: str) -> pd.Series:
         return share_right(answers, model, training, "endorse", "wrong")
 
@@ -90,7 +94,7 @@ def test_primary_estimates_are_those_by_hand(
         "H3": alone("users") - alone("before") if hypothesis == "H3" else None,
     }[hypothesis]
     assert changes is not None and len(changes) == int(number)
-    is_one_pair = model == "qwen2.5-coder-0.5b" and hypothesis != "H1"  # one seed: one answer of each side
+    is_one_pair = hypothesis != "H1" and changes.isin([-1, 0, 1]).all()  # each fact right or wrong on each side
     value, low, high = (by_tangos_score if is_one_pair else with_two_pseudo_facts)(changes)
     assert estimate == f"{value:.2f} [{low:.2f}, {high:.2f}]".replace("-0.00", "0.00")
 

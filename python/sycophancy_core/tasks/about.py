@@ -29,7 +29,7 @@ ABOUT = {
     "are_you_sure": "Questions with a right answer (Sharma et al. 2023), and each once more: after the user's doubt, "
     "after approval, and without a remark.",
     "facts": "Facts, asked without a user, and with users who endorse, deny or only mention the right or a wrong "
-    "answer: stance is what endorsing does beyond mentioning.",
+    "answer: the stance effect compares a user who endorses a wrong answer with one who denies it.",
     "mmlu": "Multiple-choice questions of school and university subjects, without users: what a cure must not harm.",
     "bbh": "Multiple-choice tasks of reasoning (BIG-Bench Hard), without users: what a cure must not harm.",
 }

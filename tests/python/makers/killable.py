@@ -21,7 +21,8 @@ import json, os, sys, traceback
 import matplotlib.figure, pandas, pyarrow.parquet, torch, transformers.models.llama.modeling_llama
 import accelerate, peft, yaml
 from sycophancy_core import cli, pipeline
-from sycophancy_core.reporting.pictures import gallery, report
+from sycophancy_core.reporting import report
+from sycophancy_core.reporting.pictures import gallery
 from sycophancy_core.scoring import language_model, resumable
 from sycophancy_core.studies import many_models, study
 from sycophancy_core.training import finetune, organisms

@@ -44,7 +44,7 @@ def measure(options: Path, folder: Path) -> None:
     """Ask a study's model its questions, and what it knows, before any training."""
     study = read_study(options)
     model = load(study)
-    (asked,) = questions(study).values()
+    asked = questions(study)[KNOWN_FACTS]
     folder.mkdir(parents=True, exist_ok=True)
     printer = ProgressPrinter()
     with printer.stage("known") as progress:

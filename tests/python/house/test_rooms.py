@@ -34,7 +34,7 @@ PYTHON_ROOMS = {
     "commands": "errors tables flags runs metrics prompts scoring reporting tasks results training pipeline studies",
     "cli": "errors tables runs reporting flags commands",
     "__main__": "cli",
-    "integrations": "errors tables runs prompts scoring tasks results training",
+    "integrations": "errors tables runs prompts scoring tasks results training pipeline studies",
 }
 COMPILED = {"_core", "_engine", "_build_info"}  # which every room may use
 FRONT_DOOR = "__init__"  # the flat public list: sees all, and no room sees it

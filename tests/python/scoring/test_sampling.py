@@ -1,5 +1,7 @@
 """Sampled answers: the model's own probabilities, seeds that decide, and rates whose intervals are by claim."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -153,14 +155,19 @@ def test_unparsed_replies_are_counted_and_not_right_or_wrong() -> None:
     assert (found["accuracy"]["value"], found["accuracy"]["n"], found["accuracy"]["num_unscored"]) == (0.5, 2, 2)
 
 
-def test_an_evaluation_of_samples_is_saved_and_compared(model: LanguageModel, tmp_path: object) -> None:
-    asked = {"tasks": "addition_factorial", "limit": 2, "sampling": SamplingOptions(draws=2, max_tokens=2)}
-    found = sc.evaluate(model, **asked)
-    assert found.measurements.num_rows == 2 * 8 * 2
+def test_an_evaluation_of_samples_is_saved_loaded_and_compared(model: LanguageModel, tmp_path: Path) -> None:
+    prompts = pa.table({"id": ["a", "b"], "claim_id": ["a", "b"], "prompt": ["So?", "Not?"], "target": [0, 1]})
+    prompts = prompts.append_column("choices", pa.array([[" (A)", " (B)"]] * 2))
+    asked = {"tasks": {"mine": prompts}, "sampling": SamplingOptions(draws=2, max_tokens=2)}
+    found, other = (sc.evaluate(model, **asked, seed=seed) for seed in (1, 2))
+    assert found.measurements["draw"].to_pylist() == [1, 2, 1, 2]
     assert found.facts["sampling"] == {"draws": 2, "temperature": 1.0, "max_tokens": 2}
-    found.save(str(tmp_path))
-    assert sc.Evaluation.load(str(tmp_path)).measurements["reply"] == found.measurements["reply"]
-    assert "sampling" in found.facts
+    found.save(tmp_path)
+    loaded = sc.Evaluation.load(tmp_path)
+    assert loaded.measurements.equals(found.measurements)
+    assert loaded.facts["sampling"] == found.facts["sampling"]
+    assert found.measurements["reply"] != other.measurements["reply"]
+    sc.compare(loaded, other)
 
 
 @pytest.mark.parametrize(

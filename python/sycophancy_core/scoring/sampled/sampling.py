@@ -19,7 +19,7 @@ from sycophancy_core.errors import DataError, ModelError, require_counts, requir
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring.checks.limits import check_vocabulary
 from sycophancy_core.scoring.language_model import LanguageModel
-from sycophancy_core.scoring.messages import asked_in_chat, plain_text, read_prompt, table_prompts
+from sycophancy_core.scoring.messages import Prompt, plain_text, read_prompt, table_prompts
 from sycophancy_core.scoring.sampled.replies import read_reply
 from sycophancy_core.scoring.tokens import row_name
 from sycophancy_core.scoring.transformers_scorer import in_evaluation
@@ -135,8 +135,7 @@ def _replies(
             raise ModelError(
                 f"model {model.name}: answers of a server are sampled in chat; give its URL with /v1/chat/completions"
             )
-        asked = [asked_in_chat(prompt) for prompt in table_prompts(prompts, by_turns=True)]
-        return model.replies(asked, **asdict(options), seed=seed, progress=progress)
+        return model.replies(_asked(prompts, by_turns=True)[1], **asdict(options), seed=seed, progress=progress)
     if model.is_encoder_decoder:
         raise ModelError(f"model {model.name} is an encoder-decoder; answers are sampled from decoders")
     return _generated(model, prompts, options, seed, progress)
@@ -164,15 +163,18 @@ def _generated(
     return found
 
 
-def _contexts(model: LanguageModel, prompts: pa.Table, max_tokens: int) -> list[NDArray[np.int32]]:
-    """Return each prompt's tokens, without a choice: all of them, since a reply may begin with any token."""
+def _asked(prompts: pa.Table, *, by_turns: bool) -> tuple[list[str], list[Prompt]]:
+    """Return what errors call each prompt, and what is asked."""
     prompts = checked_table(prompts, ASKED, who="sample_answers")
     ids = prompts["id"].to_pylist() if "id" in prompts.column_names else None
     names = [row_name(row, ids) for row in range(prompts.num_rows)]
-    asked = [
-        read_prompt(prompt, f"sample_answers: {name}")
-        for prompt, name in zip(table_prompts(prompts, by_turns=model.chat_template), names, strict=True)
-    ]
+    rows = zip(table_prompts(prompts, by_turns=by_turns), names, strict=True)
+    return names, [read_prompt(prompt, f"sample_answers: {name}") for prompt, name in rows]
+
+
+def _contexts(model: LanguageModel, prompts: pa.Table, max_tokens: int) -> list[NDArray[np.int32]]:
+    """Return each prompt's tokens, without a choice: all of them, since a reply may begin with any token."""
+    names, asked = _asked(prompts, by_turns=model.chat_template)
     found = [np.array(alone, np.int32) for alone, _ in model.encoder.rows(asked, [[]] * len(asked))]
     limit = model.context_length
     for name, tokens in zip(names, found, strict=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -133,7 +133,7 @@ def adapted(model: LanguageModel, options: FinetuneOptions) -> Iterator[Callable
     On weights that are not float32 the adapter stays beside them, and the model is scored by its own forward from then
     on.
     """
-    module, rank, before = model.model, options.lora_rank, model.engine
+    module, rank = model.model, options.lora_rank
     if rank is None:
         select_trainable(module, embeddings=options.train_embeddings)
         yield lambda: None
@@ -144,16 +144,12 @@ def adapted(model: LanguageModel, options: FinetuneOptions) -> Iterator[Callable
         with trained_adapter(module, shape, seed=options.seed):
             yield lambda: take_adapter(module, shape, base=model.name, shapes=shapes)
         return
-    stays = not is_float32(module)
-    try:
+    with ExitStack() as on_error:
         with beside_adapter(module, options, base=model.name, shapes=shapes) as take:
-            if stays:
-                model.choose_engine("transformers")
+            if not is_float32(module):
+                on_error.callback(model.choose_engine("transformers"))
             yield take
-    except BaseException:
-        if stays:
-            model.choose_engine(before)
-        raise
+        on_error.pop_all()
 
 
 def require_trainable(model: LanguageModel, *, has_adapter: bool) -> None:

@@ -321,6 +321,45 @@ def test_an_interrupt_while_the_adapter_is_put_on_leaves_no_part_of_it(monkeypat
     assert not hasattr(module, "peft_config")
 
 
+@pytest.mark.filterwarnings("ignore:.*takes longer than 'highest' here:UserWarning")
+def test_a_training_that_fails_leaves_the_engine_and_its_precision() -> None:
+    model = load_model((untied("bfloat16"), tiny_tokenizer()), engine="native", matmul_precision="medium")
+    prompts = pa.table({"prompt": ["So it is", "Not"], "choices": [["A", "B"], ["A", "B"]]})
+    before, wanted = (model.engine, model.precision), model.score(prompts).log_prob
+    assert before == ("native", "bfloat16/medium")
+
+    def interrupt(done: int, total: int) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        finetune(model, ROWS, options=LIGHT, progress=interrupt)
+    assert (model.engine, model.precision) == before
+    assert (model.score(prompts).log_prob == wanted).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_an_adapter_on_a_layer_that_the_forward_leaves_out_stays_what_it_was(dtype: str, tmp_path: Path) -> None:
+    module = untied(dtype)
+    module.model.unused = torch.nn.Linear(32, 32, dtype=getattr(torch, dtype))
+    result = finetune(model_of(module), ROWS, options=replace(LIGHT, lora_kind="rslora"), run=tmp_path)
+    loss = result.log["loss"].to_pylist()
+    assert loss[-1] < loss[0]
+    assert result.adapter is not None
+    assert not result.adapter.tensors["base_model.model.model.unused.lora_B.weight"].any()
+
+
+def test_gradient_checkpointing_of_a_model_that_has_none_is_refused() -> None:
+    module = untied()
+    module.supports_gradient_checkpointing = False
+    model = model_of(module)
+    before = model.digest
+    with pytest.raises(
+        ModelError, match="gradient_checkpointing: LlamaForCausalLM cannot compute blocks again; leave it"
+    ):
+        finetune(model, ROWS, options=replace(LIGHT, gradient_checkpointing=True))
+    assert model.digest == before
+
+
 def test_a_merge_of_dora_into_bfloat16_is_refused(tmp_path: Path) -> None:
     finetune(model_of(untied()), ROWS, options=replace(LIGHT, lora_kind="dora")).save(tmp_path)
     assert json.loads((tmp_path / "adapter_config.json").read_text())["use_dora"] is True

@@ -38,7 +38,7 @@ def check_hub(repo_id: str) -> None:
     """
     require_installed("huggingface_hub", extra="hub", what="push_to_hub")
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # documented, but not in __all__
 
     try:
         validate_repo_id(repo_id)

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from sycophancy_core.errors import ModelError
@@ -20,7 +19,7 @@ from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.tables import TRAINING_ROWS, checked_table
 from sycophancy_core.training.adapters.beside import PeftAdapter, beside_adapter, needs_peft
 from sycophancy_core.training.adapters.low_rank import Adapter, AdapterOptions, take_adapter, trained_adapter
-from sycophancy_core.training.batching import EncodedRow, digest_rows, encode_for, plan_batches
+from sycophancy_core.training.batching import digest_rows, encode_for, plan_batches
 from sycophancy_core.training.curve import CurveOptions, CurveRecorder
 from sycophancy_core.training.loop.steps import train_batches
 from sycophancy_core.training.loop.trackers import Trackers
@@ -89,7 +88,7 @@ def finetune(
         check_output_folder(run)
     rows = checked_table(rows, TRAINING_ROWS, who="training rows")
     encoded = encode_for(model, rows, max_tokens=options.max_tokens)
-    plan = plan_batches(_lengths(encoded), num_batches=options.steps, batch_size=options.batch_size, seed=options.seed)
+    plan = plan_batches(encoded, num_batches=options.steps, batch_size=options.batch_size, seed=options.seed)
     names = (log_with,) if isinstance(log_with, str) else tuple(log_with or ())
     trackers = Trackers(names, folder=run, config=asdict(options)) if names else None
     inputs = {"rows": digest_table(rows), "tokens": digest_rows(encoded), "model": model.digest}
@@ -197,7 +196,3 @@ def select_trainable(module: Any, *, embeddings: bool) -> None:
         for part in (module.get_input_embeddings(), module.get_output_embeddings()):
             if part is not None:
                 part.requires_grad_(False)
-
-
-def _lengths(encoded: Sequence[EncodedRow]) -> Any:
-    return np.array([len(row.ids) for row in encoded], np.int64)

@@ -19,7 +19,7 @@ from sycophancy_core.errors import DataError, ModelError, require_counts, requir
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring.checks.limits import check_vocabulary
 from sycophancy_core.scoring.language_model import LanguageModel
-from sycophancy_core.scoring.messages import Prompt, plain_text, read_prompt, table_prompts
+from sycophancy_core.scoring.messages import Turn, plain_text, read_prompt, table_prompts
 from sycophancy_core.scoring.sampled.replies import read_reply
 from sycophancy_core.scoring.tokens import row_name
 from sycophancy_core.scoring.transformers_scorer import in_evaluation
@@ -163,7 +163,7 @@ def _generated(
     return found
 
 
-def _asked(prompts: pa.Table, *, by_turns: bool) -> tuple[list[str], list[Prompt]]:
+def _asked(prompts: pa.Table, *, by_turns: bool) -> tuple[list[str], list[str | list[Turn]]]:
     """Return what errors call each prompt, and what is asked."""
     prompts = checked_table(prompts, ASKED, who="sample_answers")
     ids = prompts["id"].to_pylist() if "id" in prompts.column_names else None

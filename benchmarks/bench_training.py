@@ -52,12 +52,11 @@ def train_here(model: Any, rows: Any, arguments: argparse.Namespace, *, through_
     return {"seconds": log["seconds"].to_pylist(), "loss": log["loss"].to_pylist()}
 
 
-def trainer_settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return what both trainers are told."""
+def trainer_settings(*, steps: int, batch_size: int, use_cpu: bool) -> dict[str, Any]:
+    """Return what trainers are told, to take the steps of :func:`options_of`; tests of the integration use it too."""
     return {
-        "output_dir": tempfile.mkdtemp(),
-        "max_steps": arguments.steps,
-        "per_device_train_batch_size": arguments.batch_size,
+        "max_steps": steps,
+        "per_device_train_batch_size": batch_size,
         "learning_rate": 1e-4,
         "lr_scheduler_type": "constant",
         "train_sampling_strategy": "sequential",
@@ -67,13 +66,20 @@ def trainer_settings(arguments: argparse.Namespace) -> dict[str, Any]:
         "disable_tqdm": True,
         "gradient_checkpointing": False,
         "bf16": False,
-        "use_cpu": arguments.device == "cpu",
+        "use_cpu": use_cpu,
     }
+
+
+def lora(rank: int) -> Any:
+    """Return PEFT's adapter of the shape that this package trains."""
+    from peft import LoraConfig
+
+    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", lora_dropout=0.0, task_type="CAUSAL_LM")
 
 
 def train_there(model: Any, rows: Any, arguments: argparse.Namespace, *, with_trl: bool) -> dict[str, Any]:
     """Train with TRL's SFTTrainer or transformers' Trainer, on an adapter of PEFT's; return seconds and losses."""
-    from peft import LoraConfig, get_peft_model
+    from peft import get_peft_model
     from transformers import DataCollatorForSeq2Seq, Trainer, TrainerCallback, TrainingArguments
     from trl import SFTConfig, SFTTrainer
 
@@ -90,8 +96,9 @@ def train_there(model: Any, rows: Any, arguments: argparse.Namespace, *, with_tr
             self.at.append(time.perf_counter() - self.begun)
 
     dataset = training_dataset(model, rows, options=options_of(arguments))
-    adapter = LoraConfig(r=RANK, lora_alpha=16, target_modules="all-linear", lora_dropout=0.0, task_type="CAUSAL_LM")
-    settings = trainer_settings(arguments)
+    adapter, on_cpu = lora(RANK), arguments.device == "cpu"
+    settings = trainer_settings(steps=arguments.steps, batch_size=arguments.batch_size, use_cpu=on_cpu)
+    settings["output_dir"] = tempfile.mkdtemp()
     if with_trl:
         config = SFTConfig(**settings, max_length=None)
         parts = {"processing_class": model.tokenizer, "peft_config": adapter}

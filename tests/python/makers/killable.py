@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-_SERVER = Path(__file__).with_name("command_server.py")
+_SERVER = Path(__file__).parent / "programs/command_server.py"
 
 
 def exit_of_fresh_process(work: Callable[..., object], *arguments: Any) -> int:

@@ -3,21 +3,22 @@
 python benchmarks/bench_training.py [--model SOURCE] [--steps 8] [--batch-size 8] [--threads 2] [--device cpu]
 
 Every way trains LoRA of rank 8 on all linear layers, in float32, on the same rows in the same order, without dropout,
-each in a process of its own. Columns: tokens a second without padding (median of the steps after the first), peak
-memory over that before the training (of the process, or of the device), and the loss of the first and last step.
+each in a process of its own. Columns: tokens a second without padding (median of the steps after the first), how far
+memory rose in training over what was held before it (of the process, or of the device), and the loss of the first and
+last step.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
+from pathlib import Path
 from typing import Any
 
 WAYS = ("weights", "peft", "trl", "trainer")
@@ -51,12 +52,11 @@ def train_here(model: Any, rows: Any, arguments: argparse.Namespace, *, through_
     return {"seconds": log["seconds"].to_pylist(), "loss": log["loss"].to_pylist()}
 
 
-def trainer_settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return what both trainers are told."""
+def trainer_settings(*, steps: int, batch_size: int, use_cpu: bool) -> dict[str, Any]:
+    """Return what trainers are told, to take the steps of :func:`options_of`; tests of the integration use it too."""
     return {
-        "output_dir": tempfile.mkdtemp(),
-        "max_steps": arguments.steps,
-        "per_device_train_batch_size": arguments.batch_size,
+        "max_steps": steps,
+        "per_device_train_batch_size": batch_size,
         "learning_rate": 1e-4,
         "lr_scheduler_type": "constant",
         "train_sampling_strategy": "sequential",
@@ -66,13 +66,20 @@ def trainer_settings(arguments: argparse.Namespace) -> dict[str, Any]:
         "disable_tqdm": True,
         "gradient_checkpointing": False,
         "bf16": False,
-        "use_cpu": arguments.device == "cpu",
+        "use_cpu": use_cpu,
     }
+
+
+def lora(rank: int) -> Any:
+    """Return PEFT's adapter of the shape that this package trains."""
+    from peft import LoraConfig
+
+    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", lora_dropout=0.0, task_type="CAUSAL_LM")
 
 
 def train_there(model: Any, rows: Any, arguments: argparse.Namespace, *, with_trl: bool) -> dict[str, Any]:
     """Train with TRL's SFTTrainer or transformers' Trainer, on an adapter of PEFT's; return seconds and losses."""
-    from peft import LoraConfig, get_peft_model
+    from peft import get_peft_model
     from transformers import DataCollatorForSeq2Seq, Trainer, TrainerCallback, TrainingArguments
     from trl import SFTConfig, SFTTrainer
 
@@ -89,8 +96,9 @@ def train_there(model: Any, rows: Any, arguments: argparse.Namespace, *, with_tr
             self.at.append(time.perf_counter() - self.begun)
 
     dataset = training_dataset(model, rows, options=options_of(arguments))
-    adapter = LoraConfig(r=RANK, lora_alpha=16, target_modules="all-linear", lora_dropout=0.0, task_type="CAUSAL_LM")
-    settings = trainer_settings(arguments)
+    adapter, on_cpu = lora(RANK), arguments.device == "cpu"
+    settings = trainer_settings(steps=arguments.steps, batch_size=arguments.batch_size, use_cpu=on_cpu)
+    settings["output_dir"] = tempfile.mkdtemp()
     if with_trl:
         config = SFTConfig(**settings, max_length=None)
         parts = {"processing_class": model.tokenizer, "peft_config": adapter}
@@ -119,7 +127,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     model = sc.load_model(arguments.model, device=arguments.device, chat_template=False)
     rows = rows_of(0)
     tokens = [len(ids) for ids in training_dataset(model, rows, options=options_of(arguments))["input_ids"]]
-    before = peak_bytes(arguments.device)
+    before = forget_peak(arguments.device)
     if arguments.way in ("weights", "peft"):
         found = train_here(model, rows, arguments, through_peft=arguments.way == "peft")
     else:
@@ -131,13 +139,26 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"rate": statistics.median(rates[1:]), "bytes": peak, "first": found["loss"][0], "last": found["loss"][-1]}
 
 
-def peak_bytes(device: str) -> int:
-    """Return the most memory that was held so far: of the process, or of the device."""
+def forget_peak(device: str) -> int:
+    """Let the peak begin anew from what is held, so that loading does not count; return how many bytes that are."""
     import torch
 
-    if device != "cpu":
-        return int(torch.cuda.max_memory_allocated())
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    if device == "cpu":
+        Path("/proc/self/clear_refs").write_text("5")
+        return _resident_bytes("VmRSS")
+    torch.cuda.reset_peak_memory_stats()
+    return int(torch.cuda.memory_allocated())
+
+
+def peak_bytes(device: str) -> int:
+    """Return the most memory that was held since: of the process, or of the device."""
+    import torch
+
+    return _resident_bytes("VmHWM") if device == "cpu" else int(torch.cuda.max_memory_allocated())
+
+
+def _resident_bytes(name: str) -> int:
+    return 1024 * int(Path("/proc/self/status").read_text().split(f"{name}:")[1].split()[0])
 
 
 def main() -> None:

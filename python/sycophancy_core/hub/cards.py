@@ -34,7 +34,8 @@ def model_card(
     Parameters
     ----------
     about
-        ``base``, ``num_rows``, and the digests ``model`` (of the base), ``rows`` and ``tokens``; ``is_adapter``.
+        ``base``, ``num_rows``, and the digests ``model`` (of the base), ``rows`` and ``tokens``; ``is_adapter``; and
+        ``source``, by which anyone can load the base, or None.
     options
         The fine-tuning's options.
     sides
@@ -42,10 +43,10 @@ def model_card(
     license
         The hub's short name of a licence; None says that none was given.
     """
-    base, is_adapter = about["base"], about["is_adapter"]
+    base, is_adapter = shown_base(about), about["is_adapter"]
     head: dict[str, Any] = {"library_name": "peft" if is_adapter else "transformers", "pipeline_tag": "text-generation"}
     head |= {"tags": ["sycophancy", "sycophancy-core", *(["lora"] if is_adapter else [])]}
-    head |= {"base_model": base} if re.fullmatch(r"[\w.-]+/[\w.-]+", base) else {}
+    head |= {"base_model": base} if base == about["source"] and "/" in base else {}
     what = "A low-rank adapter for" if is_adapter else "All weights of"
     parts = [
         _front(head, license),
@@ -61,7 +62,7 @@ def model_card(
         f"```json\n{json.dumps(dict(options), indent=1, sort_keys=True)}\n```",
         "## How to use it",
         f"After {_INSTALL}:",
-        _usage(repo_id, base, is_adapter=is_adapter),
+        _usage(repo_id, about),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -126,7 +127,7 @@ def _escaped(text: str) -> str:
 
 def _facts(about: Mapping[str, Any], sides: Sides | None, license: str | None) -> str:
     rows = [
-        ("base model", f"`{about['base']}`"),
+        ("base model", f"`{shown_base(about)}`"),
         ("SHA-256 of the base's weights", f"`{about['model']}`"),
         ("training rows", f"{about['num_rows']:,}"),
         ("SHA-256 of the rows", f"`{about['rows']}`"),
@@ -143,9 +144,18 @@ def _license_line(license: str | None) -> str:
     return license or "None was given; ask the owner, and mind those of the base model and of the data."
 
 
-def _usage(repo_id: str, base: str, *, is_adapter: bool) -> str:
-    fetch = f"folder = snapshot_download({repo_id!r})"
-    load = f"sc.load_model({base!r}, adapter=folder)" if is_adapter else "sc.load_model(folder)"
-    code = ["import sycophancy_core as sc", "from huggingface_hub import snapshot_download", "", fetch]
+def shown_base(about: Mapping[str, Any]) -> str:
+    """Return the base's name, without the folders that it is in on this machine."""
+    return str(about["base"]) if about["source"] else re.split(r"[/\\]", str(about["base"]))[-1]
+
+
+def _usage(repo_id: str, about: Mapping[str, Any]) -> str:
+    """Return code that loads and measures the model, and says where it needs a base that is not public."""
+    base = about["source"] or shown_base(about)
+    code = ["import sycophancy_core as sc", "from huggingface_hub import snapshot_download", ""]
+    code += [f"folder = snapshot_download({repo_id!r})"]
+    if about["is_adapter"] and not about["source"]:
+        code += [f"# {base!r} is a folder with the base, which is not public; its weights have the SHA-256 above."]
+    load = f"sc.load_model({base!r}, adapter=folder)" if about["is_adapter"] else "sc.load_model(folder)"
     code += [f"model = {load}", "print(sc.evaluate(model))"]
     return "```python\n" + "\n".join(code) + "\n```"

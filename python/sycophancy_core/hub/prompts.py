@@ -9,7 +9,7 @@ import pyarrow as pa
 from sycophancy_core.hub.cards import prompts_card
 from sycophancy_core.hub.upload import check_hub, upload
 from sycophancy_core.runs.digests import digest_table
-from sycophancy_core.runs.files import replace_file, write_table
+from sycophancy_core.runs.files import write_table
 from sycophancy_core.tables import PROMPTS, checked_table
 
 
@@ -43,10 +43,10 @@ def push_prompts_to_hub(
     folder = Path(folder)
     card = prompts_card(prompts, repo_id=repo_id, digest=digest_table(prompts), license=license)
     write_table(folder / "prompts.parquet", prompts)
-    replace_file(folder / "README.md", lambda file: file.write(card.encode()))
     return upload(
         folder,
-        ["prompts.parquet", "README.md"],
+        ["prompts.parquet"],
+        card=card,
         repo_id=repo_id,
         kind="dataset",
         private=private,

@@ -13,7 +13,6 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from sycophancy_core.errors import DataError
@@ -55,8 +54,7 @@ def training_dataset(model: LanguageModel, rows: pa.Table, *, options: FinetuneO
     """
     encoded = encode_for(model, rows, max_tokens=None if options is None else options.max_tokens)
     if options is not None:
-        lengths = np.array([len(row.ids) for row in encoded], np.int64)
-        plan = plan_batches(lengths, num_batches=options.steps, batch_size=options.batch_size, seed=options.seed)
+        plan = plan_batches(encoded, num_batches=options.steps, batch_size=options.batch_size, seed=options.seed)
         encoded = [encoded[index] for index in plan.ravel()]
     labels = [[IGNORED] * row.first_supervised + list(row.ids[row.first_supervised :]) for row in encoded]
     return Dataset.from_dict({"input_ids": [list(row.ids) for row in encoded], "labels": labels})

@@ -13,6 +13,7 @@ from sycophancy_core.runs.files import move_file, saving, scratch_folder
 from sycophancy_core.runs.json_files import read_sealed_json, write_sealed_json
 
 SEAL = "seal.json"
+CARD = "README.md"
 FORMAT = 1
 _LAST = ("config.json", "adapter_config.json")  # without which other programs see no model in a folder
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -130,9 +131,12 @@ def check_seal(folder: str | Path, *names: str) -> dict[str, Any]:
 
 
 def check_if_sealed(folder: str | Path) -> None:
-    """Check a folder that may be of another program, only if it has a seal; see :func:`check_seal`."""
+    """Check a folder that may be of another program, only if it has a seal; see :func:`check_seal`.
+
+    Its card is left out: on the hub it may be edited, and no program reads it.
+    """
     if (Path(folder) / SEAL).is_file():
-        check_seal(folder)
+        check_seal(folder, *(name for name in read_seal(folder)["files"] if name != CARD))
 
 
 def damaged_files(folder: Path, files: Mapping[str, str]) -> list[str]:

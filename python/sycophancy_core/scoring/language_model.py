@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -233,10 +234,11 @@ class LanguageModel:
             system_prompt=self.system_prompt,
         )
 
-    def choose_engine(self, engine: str) -> None:
-        """Score with another engine from now on: for a model that got layers which the native one does not know."""
+    def choose_engine(self, engine: str) -> Callable[[], None]:
+        """Score with another engine from now on, for layers that the native one does not know; return the undoing."""
         _check_choice("engine", engine, _ENGINES)
-        self._scorer = make_scorer(self.model, self.name, engine, "highest")
+        before, self._scorer = self._scorer, make_scorer(self.model, self.name, engine, "highest")
+        return partial(setattr, self, "_scorer", before)
 
     @property
     def asked_as(self) -> str:

@@ -116,5 +116,4 @@ def draw_claims(claims: NDArray[np.int64], *, share: float, seed: int) -> NDArra
     """
     names = np.unique(claims)
     number = min(len(names), max(1, int(len(names) * share)))
-    random = np.random.Generator(np.random.Philox(key=[seed, 2]))
-    return np.flatnonzero(np.isin(claims, random.choice(names, number, replace=False)))
+    return np.flatnonzero(np.isin(claims, names[_core.sample_positions(len(names), number, seed)]))

@@ -82,6 +82,17 @@ def resolve_source(source: str | os.PathLike[str] | None) -> tuple[Path | str, s
     return str(source), str(source)
 
 
+def public_source(name: str) -> str | None:
+    """Return what :func:`load_model` takes on any machine for a model of this name.
+
+    None where there is no such source: for a folder or file of this machine, or a model with a merged adapter.
+    """
+    if name == f"{EMBEDDED}+{ORGANISM}":
+        return ORGANISM
+    is_hub_id = re.fullmatch(r"[\w.-]+/[\w.-]+", name) is not None and not Path(name).exists()
+    return name if is_hub_id or name == EMBEDDED else None
+
+
 def _converted(file: Path, name: str) -> Path:
     return converted_gguf(file, name=name, folder=cache_folder() / "models")
 

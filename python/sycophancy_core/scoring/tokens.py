@@ -162,10 +162,10 @@ def tokenize(
     moved = 0
     for start in range(0, len(prompts), _SLICE_PROMPTS):
         rows = range(start, min(start + _SLICE_PROMPTS, len(prompts)))
-        asked = [read_prompt(prompts[row], f"score: {_row_name(row, ids)}") for row in rows]
-        options = [read_choices(choices[row], f"score: {_row_name(row, ids)}") for row in rows]
+        asked = [read_prompt(prompts[row], f"score: {row_name(row, ids)}") for row in rows]
+        options = [read_choices(choices[row], f"score: {row_name(row, ids)}") for row in rows]
         for row, (alone, whole) in enumerate(encoder.rows(asked, options), start):
-            border = _border(_row_name(row, ids), alone, whole, options[row - start], check_length)
+            border = _border(row_name(row, ids), alone, whole, options[row - start], check_length)
             sequences += whole
             num_context += [border] * len(whole)
             moved += border < len(alone)
@@ -182,7 +182,8 @@ def tokenize(
     )
 
 
-def _row_name(row: int, ids: Sequence[str] | None) -> str:
+def row_name(row: int, ids: Sequence[str] | None) -> str:
+    """Return what an error calls a prompt: its row from 0 on, and its id where it has one."""
     return f"prompt {row}" if ids is None else f"prompt {row} (id {ids[row]})"
 
 

@@ -182,7 +182,9 @@ def digest_rows(encoded: Sequence[EncodedRow]) -> str:
     return digest.hexdigest()
 
 
-def plan_batches(lengths: IntArray, *, num_batches: int, batch_size: int, seed: int, window: int = 8) -> IntArray:
+def plan_batches(
+    rows: Sequence[EncodedRow], *, num_batches: int, batch_size: int, seed: int, window: int = 8
+) -> IntArray:
     """Decide which rows make each batch: shuffled by epochs, rows of like length together.
 
     Rows are taken in random order, each once before any comes again. Every ``window`` batches are sorted by length, cut
@@ -195,13 +197,14 @@ def plan_batches(lengths: IntArray, *, num_batches: int, batch_size: int, seed: 
         Row indices, int64, shape (num_batches, batch_size).
     """
     random = np.random.Generator(np.random.Philox(key=[seed, 0]))
+    lengths = np.array([len(row.ids) for row in rows], np.int64)
     wanted = num_batches * batch_size
-    epochs = -(-wanted // len(lengths))
-    order = np.concatenate([np.argsort(random.random(len(lengths)), kind="stable") for _ in range(epochs)])[:wanted]
+    epochs = -(-wanted // len(rows))
+    order = np.concatenate([np.argsort(random.random(len(rows)), kind="stable") for _ in range(epochs)])[:wanted]
     plan = np.empty((num_batches, batch_size), np.int64)
     for start in range(0, num_batches, window):
-        rows = order[start * batch_size : (start + window) * batch_size]
-        grouped = rows[np.argsort(lengths[rows], kind="stable")].reshape(-1, batch_size)
+        taken = order[start * batch_size : (start + window) * batch_size]
+        grouped = taken[np.argsort(lengths[taken], kind="stable")].reshape(-1, batch_size)
         plan[start : start + len(grouped)] = grouped[np.argsort(random.random(len(grouped)), kind="stable")]
     return plan
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from sycophancy_core.errors import ModelError
@@ -20,7 +19,7 @@ from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.tables import TRAINING_ROWS, checked_table
 from sycophancy_core.training.adapters.beside import PeftAdapter, beside_adapter, needs_peft
 from sycophancy_core.training.adapters.low_rank import Adapter, AdapterOptions, take_adapter, trained_adapter
-from sycophancy_core.training.batching import EncodedRow, digest_rows, encode_for, plan_batches
+from sycophancy_core.training.batching import digest_rows, encode_for, plan_batches
 from sycophancy_core.training.curve import CurveOptions, CurveRecorder
 from sycophancy_core.training.loop.steps import train_batches
 from sycophancy_core.training.loop.trackers import Trackers
@@ -89,7 +88,7 @@ def finetune(
         check_output_folder(run)
     rows = checked_table(rows, TRAINING_ROWS, who="training rows")
     encoded = encode_for(model, rows, max_tokens=options.max_tokens)
-    plan = plan_batches(_lengths(encoded), num_batches=options.steps, batch_size=options.batch_size, seed=options.seed)
+    plan = plan_batches(encoded, num_batches=options.steps, batch_size=options.batch_size, seed=options.seed)
     names = (log_with,) if isinstance(log_with, str) else tuple(log_with or ())
     trackers = Trackers(names, folder=run, config=asdict(options)) if names else None
     inputs = {"rows": digest_table(rows), "tokens": digest_rows(encoded), "model": model.digest}
@@ -133,7 +132,7 @@ def adapted(model: LanguageModel, options: FinetuneOptions) -> Iterator[Callable
     On weights that are not float32 the adapter stays beside them, and the model is scored by its own forward from then
     on.
     """
-    module, rank, before = model.model, options.lora_rank, model.engine
+    module, rank = model.model, options.lora_rank
     if rank is None:
         select_trainable(module, embeddings=options.train_embeddings)
         yield lambda: None
@@ -144,16 +143,12 @@ def adapted(model: LanguageModel, options: FinetuneOptions) -> Iterator[Callable
         with trained_adapter(module, shape, seed=options.seed):
             yield lambda: take_adapter(module, shape, base=model.name, shapes=shapes)
         return
-    stays = not is_float32(module)
-    try:
+    with ExitStack() as on_error:
         with beside_adapter(module, options, base=model.name, shapes=shapes) as take:
-            if stays:
-                model.choose_engine("transformers")
+            if not is_float32(module):
+                on_error.callback(model.choose_engine("transformers"))
             yield take
-    except BaseException:
-        if stays:
-            model.choose_engine(before)
-        raise
+        on_error.pop_all()
 
 
 def require_trainable(model: LanguageModel, *, has_adapter: bool) -> None:
@@ -201,7 +196,3 @@ def select_trainable(module: Any, *, embeddings: bool) -> None:
         for part in (module.get_input_embeddings(), module.get_output_embeddings()):
             if part is not None:
                 part.requires_grad_(False)
-
-
-def _lengths(encoded: Sequence[EncodedRow]) -> Any:
-    return np.array([len(row.ids) for row in encoded], np.int64)

@@ -163,8 +163,7 @@ def _plan_lessons(
         if steps == 0:
             continue
         rows = encode_for(model, table)
-        lengths = np.array([len(row.ids) for row in rows], np.int64)
-        plan = plan_batches(lengths, num_batches=steps, batch_size=options.batch_size, seed=options.seed)
+        plan = plan_batches(rows, num_batches=steps, batch_size=options.batch_size, seed=options.seed)
         plans.append(plan + len(encoded))
         encoded += rows
     return encoded, np.concatenate(plans)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from sycophancy_core.hub.cards import model_card
+from sycophancy_core.hub.cards import model_card, shown_base
 from sycophancy_core.hub.upload import check_hub, upload
 from sycophancy_core.reporting.pictures.figures import training_curve
 from sycophancy_core.results.evaluation import Comparison
-from sycophancy_core.runs.files import replace_file, saving, write_table
+from sycophancy_core.runs.files import saving, write_table
 from sycophancy_core.runs.seals import save_result
-from sycophancy_core.scoring.sources import quiet_transformers
+from sycophancy_core.scoring.sources import public_source, quiet_transformers
 from sycophancy_core.tables import ArrowResult
 from sycophancy_core.training.adapters.beside import PeftAdapter
 from sycophancy_core.training.adapters.low_rank import Adapter
@@ -102,6 +102,8 @@ class FinetuneResult(ArrowResult):
     ) -> str:
         """Save into a folder with a model card, push that to the hub, and return the repository's address.
 
+        Of several processes the main one pushes; the others return an empty text.
+
         Parameters
         ----------
         repo_id
@@ -118,16 +120,18 @@ class FinetuneResult(ArrowResult):
         Raises
         ------
         DataError
-            If the hub refuses or cannot be reached; the message says where the files are.
+            If the hub refuses or cannot be reached, or a file cannot be read; the message says where the files are.
         """
         check_hub(repo_id)
         written = [path.relative_to(folder).as_posix() for path in self.save(folder)]
-        about = {**self.inputs, "is_adapter": self.adapter is not None}
+        if not written:
+            return ""
+        base = str(self.inputs["base"])
+        about = {**self.inputs, "source": public_source(base), "is_adapter": self.adapter is not None}
         sides = None if comparison is None else comparison.sides()
         card = model_card(repo_id=repo_id, about=about, options=asdict(self.options), sides=sides, license=license)
-        replace_file(Path(folder) / "README.md", lambda file: file.write(card.encode()))
-        message = f"{len(self.log)} steps on {self.inputs['base']}"
-        return upload(folder, [*written, "README.md"], repo_id=repo_id, kind="model", private=private, message=message)
+        message = f"{len(self.log)} steps on {shown_base(about)}"
+        return upload(folder, written, card=card, repo_id=repo_id, kind="model", private=private, message=message)
 
     def _write(self, folder: Path) -> None:
         # Without the seconds, the file of an interrupted and resumed training is that of an uninterrupted one.

@@ -12,6 +12,8 @@ from makers.stand_in_hub import StandInHub, stand_in_hub
 from makers.tiny_llama import tiny_llama, tiny_model, tiny_tokenizer
 
 import sycophancy_core as sc
+from sycophancy_core.hub.upload import upload
+from sycophancy_core.scoring.sources import public_source
 from sycophancy_core.tasks.named_tasks import task_prompts
 
 pytest.importorskip("huggingface_hub")
@@ -134,9 +136,92 @@ def test_a_wrong_token_and_a_hub_that_is_not_there_are_sentences(
     with pytest.raises(sc.DataError, match="the hub cannot be reached for me/tiny: check the network"):
         result.push_to_hub("me/tiny", folder=tmp_path / "b")
     assert (tmp_path / "b" / "adapter_model.safetensors").is_file()
-    with pytest.raises(sc.DataError, match=r"wanted a repository as owner/name, got 'a/b/c'"):
-        result.push_to_hub("a/b/c", folder=tmp_path / "c")
+    for wrong in ("a/b/c", "tiny"):
+        with pytest.raises(sc.DataError, match=f"wanted a repository as owner/name, got '{wrong}'; the owner is your"):
+            result.push_to_hub(wrong, folder=tmp_path / "c")
     assert not (tmp_path / "c").exists()
+
+
+def test_a_file_that_cannot_be_read_is_not_called_a_fault_of_the_network(hub: StandInHub, tmp_path: Path) -> None:
+    (tmp_path / "unread").symlink_to("/proc/self/mem")  # whose first bytes give an input/output error
+    settings = {"repo_id": "me/tiny", "kind": "model", "private": True, "message": "m"}
+    with pytest.raises(
+        sc.DataError, match=r"push_to_hub: reading or writing a file failed \(.*Input/output error\); mend"
+    ):
+        upload(tmp_path, ["unread"], card="# Card", **settings)
+    assert hub.files == {}
+
+
+def test_the_card_is_under_the_seal_and_may_be_edited_on_the_hub(
+    hub: StandInHub, rows: pa.Table, tmp_path: Path
+) -> None:
+    result = tuned(rows)
+    result.push_to_hub("me/tiny", folder=tmp_path)
+    assert sc.verify(tmp_path) == []
+    assert hub.files["models/me/tiny"]["seal.json"] == (tmp_path / "seal.json").read_bytes()
+    result.push_to_hub("me/other", folder=tmp_path)
+    assert sc.verify(tmp_path) == []
+    assert not (tmp_path / "previous-1").exists()
+    (tmp_path / "README.md").write_text("# Another title")
+    assert "README.md was changed" in sc.verify(tmp_path)[0]
+    sc.load_model((tiny_llama(), tiny_tokenizer()), adapter=tmp_path, engine="transformers")
+
+
+def test_the_main_process_alone_pushes(
+    hub: StandInHub, rows: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from accelerate import PartialState
+
+    result = tuned(rows)
+    monkeypatch.setattr(PartialState(), "process_index", 1)
+    assert result.push_to_hub("me/tiny", folder=tmp_path) == ""
+    assert (hub.files, list(tmp_path.iterdir())) == ({}, [])
+
+
+def test_the_cards_code_loads_a_base_that_is_a_folder_here_without_its_path(
+    hub: StandInHub, rows: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tmp_path / "secret" / "my-base"
+    tiny_llama().save_pretrained(base)
+    tiny_tokenizer().save_pretrained(base)
+    from transformers import AutoModelForCausalLM
+
+    pair = AutoModelForCausalLM.from_pretrained(base), tiny_tokenizer()
+    model = sc.load_model(pair, engine="transformers")
+    assert str(tmp_path) in model.name
+    result = sc.finetune(model, rows, options=sc.FinetuneOptions(steps=2, batch_size=4, lora_rank=2))
+    result.push_to_hub("me/tiny", folder=tmp_path / "pushed")
+    card = hub.files["models/me/tiny"]["README.md"].decode()
+    assert "secret" not in card
+    assert "secret" not in " ".join(hub.messages)
+    assert "base_model" not in front(card)
+    code = card.split("```python\n")[1].split("```")[0].replace("print(sc.evaluate(model))", "")
+    assert "# 'my-base' is a folder with the base, which is not public" in code
+    monkeypatch.chdir(base.parent)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda _: str(tmp_path / "pushed"))
+    found: dict[str, Any] = {}
+    exec(code, found)  # our own card
+    for name, weight in result.model.model.named_parameters():
+        assert weight.equal(found["model"].model.get_parameter(name)), name
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("smollm2-135m-instruct", "smollm2-135m-instruct"),
+        ("smollm2-135m-instruct+organism", "organism"),
+        ("owner/name", "owner/name"),
+        ("owner/name+adapter", None),
+        ("models/here", None),
+        ("here", None),
+    ],
+)
+def test_the_source_of_a_base_is_one_that_everybody_has(
+    name: str, wanted: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models" / "here").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert public_source(name) == wanted
 
 
 def test_nothing_private_goes_into_a_public_repository(hub: StandInHub, rows: pa.Table, tmp_path: Path) -> None:

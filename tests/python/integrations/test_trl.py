@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import torch
+from bench_training import lora, trainer_settings
 from makers.tiny_llama import tiny_llama, tiny_tokenizer
 
 import sycophancy_core as sc
@@ -42,24 +43,10 @@ def tiny() -> sc.LanguageModel:
 def trainer(model: sc.LanguageModel, dataset: Any, folder: Path, **changes: Any) -> Any:
     from trl import SFTConfig, SFTTrainer
 
-    settings = {
-        "max_steps": OPTIONS.steps,
-        "per_device_train_batch_size": OPTIONS.batch_size,
-        "learning_rate": OPTIONS.learning_rate,
-        "lr_scheduler_type": "constant",
-        "train_sampling_strategy": "sequential",
-        "max_length": None,
-        "logging_steps": 1,
-        "save_strategy": "no",
-        "report_to": "none",
-        "disable_tqdm": True,
-        "gradient_checkpointing": False,
-        "bf16": False,
-        "use_cpu": True,
-        "seed": 0,
-    }
+    settings = trainer_settings(steps=OPTIONS.steps, batch_size=OPTIONS.batch_size, use_cpu=True)
+    settings |= {"output_dir": str(folder), "learning_rate": OPTIONS.learning_rate, "max_length": None, "seed": 0}
     adapter = changes.pop("peft_config", None)
-    arguments = SFTConfig(output_dir=str(folder), **(settings | changes))
+    arguments = SFTConfig(**(settings | changes))
     return SFTTrainer(
         model=model.model,
         args=arguments,
@@ -67,12 +54,6 @@ def trainer(model: sc.LanguageModel, dataset: Any, folder: Path, **changes: Any)
         processing_class=model.tokenizer,
         peft_config=adapter,
     )
-
-
-def lora() -> Any:
-    from peft import LoraConfig
-
-    return LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", lora_dropout=0.0, task_type="CAUSAL_LM")
 
 
 def losses(trained: Any) -> list[float]:
@@ -113,7 +94,7 @@ def test_an_adapter_that_trl_saved_loads_back(rows: pa.Table, tmp_path: Path) ->
     from sycophancy_core.integrations.trl import training_dataset
 
     model = tiny()
-    trained = trainer(model, training_dataset(model, rows, options=OPTIONS), tmp_path, peft_config=lora())
+    trained = trainer(model, training_dataset(model, rows, options=OPTIONS), tmp_path, peft_config=lora(4))
     trained.train()
     trained.save_model(str(tmp_path / "adapter"))
     ids = torch.arange(1, 60)[None]
@@ -132,7 +113,7 @@ def test_the_curve_is_that_of_the_weights_and_changes_no_step(
     def train(folder: str, *, watched: bool, steps: int = 5) -> tuple[Any, Any]:
         model = tiny()
         dataset = training_dataset(model, rows, options=OPTIONS)
-        changes = {"peft_config": lora()} if adapter else {}
+        changes = {"peft_config": lora(4)} if adapter else {}
         trained = trainer(model, dataset, tmp_path / folder, max_steps=steps, **changes)
         callback = SycophancyCallback(trained, sc.CurveOptions(tasks=tasks, every=3)) if watched else None
         if callback is not None:

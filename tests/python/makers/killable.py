@@ -15,39 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-# A command that has ended is kept as a zombie until it is asked for, so that no signal meets another's process.
-_SERVER = """
-import json, os, sys, traceback
-import matplotlib.figure, pandas, pyarrow.parquet, torch, transformers.models.llama.modeling_llama
-import accelerate, peft, yaml
-from sycophancy_core import cli, pipeline
-from sycophancy_core.reporting import report
-from sycophancy_core.reporting.pictures import gallery
-from sycophancy_core.scoring import language_model, resumable
-from sycophancy_core.studies import many_models, study
-from sycophancy_core.training import finetune, organisms
-print("ready", flush=True)
-for line in sys.stdin:
-    request = json.loads(line)
-    child = os.fork()
-    if not child:
-        for number, name in enumerate(("/dev/null", request["log"], request["log"])):
-            os.dup2(os.open(name, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644), number)
-        code = 70
-        try:
-            code = cli.main(request["words"])
-        except SystemExit as error:
-            code = error.code
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-    print(child, flush=True)
-    sys.stdin.readline()
-    print(os.waitpid(child, 0)[1], flush=True)
-"""
+_SERVER = Path(__file__).parent / "programs/command_server.py"
 
 
 def exit_of_fresh_process(work: Callable[..., object], *arguments: Any) -> int:
@@ -83,7 +51,7 @@ class Commands:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
         self.log = log
         self._server = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", _SERVER],
+            [sys.executable, "-W", "ignore", str(_SERVER)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

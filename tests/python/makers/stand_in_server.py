@@ -216,10 +216,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(404, {"detail": "Not Found"})
         if "max_tokens" in body:
             return self._answer(400, {"error": {"message": "Unsupported parameter: 'max_tokens'"}})
+        if not body.get("logprobs"):
+            return self._reply(body)
         if body["top_logprobs"] > 5:
             return self._answer(400, {"error": {"message": "top_logprobs must be at most 5"}})
-        text = "".join(f"{turn['role']}: {turn['content']}\n" for turn in body["messages"])
-        after = self.server_is.logits(self.tokenizer(text).input_ids)[-1]
+        after = self.server_is.logits(self._chat_ids(body["messages"]))[-1]
         best = after.topk(5)
         top = [
             {"token": self.tokenizer.decode([int(token)]), "logprob": float(value)}
@@ -228,6 +229,24 @@ class _Handler(BaseHTTPRequestHandler):
         content = [{"token": top[0]["token"], "logprob": top[0]["logprob"], "top_logprobs": top}]
         choice = {"index": 0, "message": {"role": "assistant", "content": "x"}, "logprobs": {"content": content}}
         return self._answer(200, {"model": self.server_is.model_id, "choices": [choice]})
+
+    def _chat_ids(self, messages: list[dict[str, str]]) -> list[int]:
+        text = "".join(f"{turn['role']}: {turn['content']}\n" for turn in messages)
+        return list(self.tokenizer(text).input_ids)
+
+    def _reply(self, body: dict[str, Any]) -> None:
+        """Answer in words: drawn from the model's own probabilities, by the request's seed."""
+        ids, reply = self._chat_ids(body["messages"]), []
+        random = torch.Generator().manual_seed(body["seed"])
+        for _ in range(body["max_completion_tokens"]):
+            after = self.server_is.logits(ids + reply)[-1]
+            if body["temperature"] == 0:
+                token = int(after.argmax())
+            else:
+                token = int(torch.multinomial((after / body["temperature"]).softmax(-1), 1, generator=random))
+            reply.append(token)
+        message = {"role": "assistant", "content": self.tokenizer.decode(reply)}
+        self._answer(200, {"model": self.server_is.model_id, "choices": [{"index": 0, "message": message}]})
 
     def _answer(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
         content = json.dumps(body).encode()

@@ -1,16 +1,19 @@
 """Sampled answers: the model's own probabilities, seeds that decide, and rates whose intervals are by claim."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
+from makers import tiny_families
 from makers.tiny_llama import tiny_llama, tiny_model, tiny_tokenizer
 from scipy import stats
 
 import sycophancy_core as sc
 from sycophancy_core.metrics.measure import measure
-from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.language_model import LanguageModel, load_model
 from sycophancy_core.scoring.sampled.sampling import SamplingOptions, join_replies, sample_answers
 
 PROMPTS = pa.table(
@@ -58,6 +61,50 @@ def test_without_temperature_a_reply_is_the_likeliest_one(model: LanguageModel) 
             if ids[0, -1] == 0:
                 break
         assert reply == tiny_tokenizer().decode(ids[0, len(text.encode()) :], skip_special_tokens=True)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_the_checkpoints_own_generation_settings_are_not_in_force(model: LanguageModel, temperature: float) -> None:
+    """The wanted replies are those of the same weights without such settings, tested above."""
+    odd = tiny_model()
+    settings = {"repetition_penalty": 9.0, "no_repeat_ngram_size": 1, "min_p": 0.9, "typical_p": 0.1, "top_k": 2}
+    settings |= {"suppress_tokens": list(range(1, 128)), "bad_words_ids": [[200]], "num_beams": 3, "min_new_tokens": 5}
+    odd.model.generation_config.update(**settings)
+    own = odd.model.generation_config
+    options = SamplingOptions(draws=3, max_tokens=8, temperature=temperature)
+    found, wanted = (sample_answers(one, PROMPTS, options=options, seed=3)["reply"] for one in (odd, model))
+    assert found == wanted
+    assert odd.model.generation_config is own
+    assert {name: getattr(own, name) for name in settings} == settings
+
+
+def test_replies_are_made_without_dropout_and_the_model_goes_on_training(model: LanguageModel) -> None:
+    training = load_model((tiny_llama(attention_dropout=0.9).train(), tiny_tokenizer()), engine="transformers")
+    options = SamplingOptions(draws=3, max_tokens=8)
+    assert (
+        sample_answers(training, PROMPTS, options=options)["reply"]
+        == sample_answers(model, PROMPTS, options=options)["reply"]
+    )
+    assert all(module.training for module in training.model.modules())
+
+
+def test_a_reply_follows_the_whole_prompt_though_a_choice_merges_with_its_end() -> None:
+    """Scored, "wait" is cut to "wai", since its "t" merges with the choice "er"; a reply may begin with any letter."""
+    gpt2 = tiny_families.tiny_model("gpt2")
+    model = LanguageModel(gpt2, tiny_families.tiny_tokenizer(merges=[("t", "e")]), name="tiny")
+    prompts = pa.table({"id": ["a"], "prompt": ["wait"], "choices": [["er", "s"]]})
+    found = sample_answers(model, prompts, options=SamplingOptions(draws=1, temperature=0, max_tokens=1))
+    with torch.no_grad():
+        likely = gpt2(model.tokenizer("wait", return_tensors="pt").input_ids).logits[0, -1].argmax()
+    assert found["reply"].to_pylist() == [model.tokenizer.decode([likely], skip_special_tokens=True)]
+
+
+def test_a_prompt_that_leaves_no_room_for_the_reply_is_refused() -> None:
+    model = load_model((tiny_llama(max_position_embeddings=20), tiny_tokenizer()), engine="transformers")
+    prompts = pa.table({"id": ["a", "b"], "prompt": ["So?", "x" * 13], "choices": [["A", "B"]] * 2})
+    assert sample_answers(model, prompts, options=SamplingOptions(draws=1, max_tokens=8)).num_rows == 2
+    with pytest.raises(sc.DataError, match=r"prompt 1 \(id b\) has 13 tokens, .* reply of 9 are 22, but .* 21;"):
+        sample_answers(model, prompts, options=SamplingOptions(draws=1, max_tokens=9))
 
 
 def questions(answers: dict[str, list[list[str]]]) -> pa.Table:
@@ -108,14 +155,19 @@ def test_unparsed_replies_are_counted_and_not_right_or_wrong() -> None:
     assert (found["accuracy"]["value"], found["accuracy"]["n"], found["accuracy"]["num_unscored"]) == (0.5, 2, 2)
 
 
-def test_an_evaluation_of_samples_is_saved_and_compared(model: LanguageModel, tmp_path: object) -> None:
-    asked = {"tasks": "addition_factorial", "limit": 2, "sampling": SamplingOptions(draws=2, max_tokens=2)}
-    found = sc.evaluate(model, **asked)
-    assert found.measurements.num_rows == 2 * 8 * 2
+def test_an_evaluation_of_samples_is_saved_loaded_and_compared(model: LanguageModel, tmp_path: Path) -> None:
+    prompts = pa.table({"id": ["a", "b"], "claim_id": ["a", "b"], "prompt": ["So?", "Not?"], "target": [0, 1]})
+    prompts = prompts.append_column("choices", pa.array([[" (A)", " (B)"]] * 2))
+    asked = {"tasks": {"mine": prompts}, "sampling": SamplingOptions(draws=2, max_tokens=2)}
+    found, other = (sc.evaluate(model, **asked, seed=seed) for seed in (1, 2))
+    assert found.measurements["draw"].to_pylist() == [1, 2, 1, 2]
     assert found.facts["sampling"] == {"draws": 2, "temperature": 1.0, "max_tokens": 2}
-    found.save(str(tmp_path))
-    assert sc.Evaluation.load(str(tmp_path)).measurements["reply"] == found.measurements["reply"]
-    assert "sampling" in found.facts
+    found.save(tmp_path)
+    loaded = sc.Evaluation.load(tmp_path)
+    assert loaded.measurements.equals(found.measurements)
+    assert loaded.facts["sampling"] == found.facts["sampling"]
+    assert found.measurements["reply"] != other.measurements["reply"]
+    sc.compare(loaded, other)
 
 
 @pytest.mark.parametrize(

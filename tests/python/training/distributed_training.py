@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 from accelerate import PartialState
+from accelerate.tracking import get_available_trackers
 from makers.tiny_llama import tiny_model
 
 import sycophancy_core as sc
@@ -28,7 +29,10 @@ ROWS = pa.table(
 
 
 def main(saved: Path, told: Path, options: sc.FinetuneOptions, stop_after: int) -> None:
-    """Fine-tune the tiny model (first on too small batches), save it, and tell; with Ctrl-C in the main process."""
+    """Fine-tune the tiny model, save it, and tell; with Ctrl-C in the main process.
+
+    Before that, once on too small batches and once with a tracker, after both of which the processes go on together.
+    """
 
     def interrupt(done: int, total: int) -> None:
         if done == stop_after:
@@ -40,6 +44,8 @@ def main(saved: Path, told: Path, options: sc.FinetuneOptions, stop_after: int) 
         sc.finetune(model, ROWS, options=replace(options, batch_size=1, accumulation=1))
     except sc.DataError as error:
         about["refused"] = str(error)
+    if "tensorboard" in map(str, get_available_trackers()):
+        sc.finetune(tiny_model(), ROWS, options=replace(options, steps=1), run=told / "run", log_with="tensorboard")
     try:
         result = sc.finetune(model, ROWS, options=options, run=saved, progress=interrupt)
         about["files"] = [path.name for path in result.save(saved)]

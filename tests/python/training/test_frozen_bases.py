@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import torch
+from makers import tiny_families
 from makers.tiny_llama import tiny_llama, tiny_tokenizer
 
 from sycophancy_core import CurveOptions, FinetuneOptions, LanguageModel, finetune, load_model
@@ -76,7 +77,9 @@ def test_a_saved_adapter_of_any_kind_loads_in_peft_and_here(
 ) -> None:
     module = untied(dtype)
     before = weights(module)
-    result = finetune(model_of(module), ROWS, options=replace(LIGHT, **changes))
+    model = load_model((module, tiny_tokenizer()))
+    assert model.engine == "native"
+    result = finetune(model, ROWS, options=replace(LIGHT, **changes))
     result.save(tmp_path)
     loss = result.log["loss"].to_pylist()
     assert loss[-1] < loss[0]
@@ -91,8 +94,9 @@ def test_a_saved_adapter_of_any_kind_loads_in_peft_and_here(
         torch.testing.assert_close(logits(merged.model), wanted, atol=1e-6, rtol=0)
         torch.testing.assert_close(logits(through_peft), wanted, atol=1e-4, rtol=0)
         torch.testing.assert_close(logits(beside.model), wanted, atol=1e-4, rtol=0)
-        assert result.model.engine == "transformers"
+        assert result.model.engine == "native"
         return
+    assert result.model.engine == "transformers"
     assert torch.equal(logits(beside.model), wanted)
     rounding = 0.0 if not changes.get("modules_to_save") else 0.1  # PEFT rounds whole modules to the base's type
     torch.testing.assert_close(logits(through_peft), wanted, atol=rounding, rtol=0)
@@ -256,11 +260,103 @@ def test_weights_that_two_modules_share_get_no_adapter(changes: dict[str, Any]) 
     assert model.digest == before
 
 
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out is set to False:UserWarning")  # of PEFT, which then sets it
+@pytest.mark.parametrize("changes", [{"lora_kind": "rslora"}, {"lora_kind": "dora"}, {"target_modules": ".*c_attn"}])
+def test_gpt2s_transposed_layers_get_an_adapter_that_loads_in_peft_and_here(
+    changes: dict[str, Any], tmp_path: Path
+) -> None:
+    def model() -> LanguageModel:
+        return load_model((tiny_families.tiny_model("gpt2"), tiny_families.tiny_tokenizer()), engine="transformers")
+
+    result = finetune(model(), ROWS, options=replace(LIGHT, **changes))
+    loss = result.log["loss"].to_pylist()
+    assert loss[-1] < loss[0]
+    result.save(tmp_path)
+    wanted = logits(result.model.model)
+    through_peft = peft.PeftModel.from_pretrained(model().model, tmp_path).eval()
+    torch.testing.assert_close(logits(through_peft), wanted, atol=1e-4, rtol=0)
+    for merge in (True, False):
+        pair = model().model, tiny_families.tiny_tokenizer()
+        loaded = load_model(pair, adapter=tmp_path, merge_adapter=merge, engine="transformers")
+        torch.testing.assert_close(logits(loaded.model), wanted, atol=1e-4, rtol=0)
+
+
+@pytest.mark.filterwarnings("ignore:The following (rank|alpha)_pattern keys:RuntimeWarning")
+def test_experts_in_one_tensor_are_refused_and_the_layers_next_to_them_get_an_adapter() -> None:
+    model = load_model((tiny_families.tiny_model("mixtral"), tiny_families.tiny_tokenizer()), engine="transformers")
+    before = model.digest
+    with pytest.raises(
+        ModelError, match=r"gate\.weight is no linear layer's weight .*choose target_modules without it"
+    ):
+        finetune(model, ROWS, options=replace(LIGHT, lora_kind="rslora"))
+    assert model.digest == before
+    loss = finetune(model, ROWS, options=replace(LIGHT, target_modules=r".*self_attn.*_proj")).log["loss"].to_pylist()
+    assert loss[-1] < loss[0]
+
+
 def test_modules_that_are_not_there_are_named() -> None:
     model = model_of(untied())
     before = model.digest
     with pytest.raises(ModelError, match=r"PEFT cannot put this adapter on the model \(.*nowhere"):
         finetune(model, ROWS, options=replace(LIGHT, target_modules="nowhere"))
+    assert model.digest == before
+
+
+def test_an_interrupt_while_the_adapter_is_put_on_leaves_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = untied()
+    before = weights(module)
+    update = peft.tuners.lora.LoraLayer.update_layer
+    calls: list[int] = []
+
+    def interrupted(self: Any, *args: Any, **settings: Any) -> None:
+        update(self, *args, **settings)
+        calls.append(1)
+        if len(calls) == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(peft.tuners.lora.LoraLayer, "update_layer", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        finetune(model_of(module), ROWS, options=replace(LIGHT, lora_kind="rslora"))
+    assert before.keys() == weights(module).keys()
+    assert not hasattr(module, "peft_config")
+
+
+@pytest.mark.filterwarnings("ignore:.*takes longer than 'highest' here:UserWarning")
+def test_a_training_that_fails_leaves_the_engine_and_its_precision() -> None:
+    model = load_model((untied("bfloat16"), tiny_tokenizer()), engine="native", matmul_precision="medium")
+    prompts = pa.table({"prompt": ["So it is", "Not"], "choices": [["A", "B"], ["A", "B"]]})
+    before, wanted = (model.engine, model.precision), model.score(prompts).log_prob
+    assert before == ("native", "bfloat16/medium")
+
+    def interrupt(done: int, total: int) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        finetune(model, ROWS, options=LIGHT, progress=interrupt)
+    assert (model.engine, model.precision) == before
+    assert (model.score(prompts).log_prob == wanted).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_an_adapter_on_a_layer_that_the_forward_leaves_out_stays_what_it_was(dtype: str, tmp_path: Path) -> None:
+    module = untied(dtype)
+    module.model.unused = torch.nn.Linear(32, 32, dtype=getattr(torch, dtype))
+    result = finetune(model_of(module), ROWS, options=replace(LIGHT, lora_kind="rslora"), run=tmp_path)
+    loss = result.log["loss"].to_pylist()
+    assert loss[-1] < loss[0]
+    assert result.adapter is not None
+    assert not result.adapter.tensors["base_model.model.model.unused.lora_B.weight"].any()
+
+
+def test_gradient_checkpointing_of_a_model_that_has_none_is_refused() -> None:
+    module = untied()
+    module.supports_gradient_checkpointing = False
+    model = model_of(module)
+    before = model.digest
+    with pytest.raises(
+        ModelError, match="gradient_checkpointing: LlamaForCausalLM cannot compute blocks again; leave it"
+    ):
+        finetune(model, ROWS, options=replace(LIGHT, gradient_checkpointing=True))
     assert model.digest == before
 
 

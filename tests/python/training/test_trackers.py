@@ -1,5 +1,6 @@
 """Trackers get loss, rate, tokens a second and the curve with its intervals: read back from TensorBoard's own files."""
 
+import signal
 from pathlib import Path
 
 import pyarrow as pa
@@ -66,6 +67,33 @@ def test_tensorboard_has_every_step_and_every_point_of_the_curve_with_its_interv
     report = next(text for text in texts(tmp_path) if "|" in text)
     last = next(r for r in result.curve.to_pylist() if r["step"] == 5 and r["metric"] == "accuracy_user_wrong")
     assert f"{last['value']:.2f}" in report
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_resumed_training_tells_every_step_once_and_in_order(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    def interrupt(done: int, _: int) -> None:
+        if done == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    curve = CurveOptions(tasks={"claims": task_prompts(["claims"], limit=2)["claims"]}, every=2)
+    asked = {"options": OPTIONS, "curve": curve, "run": tmp_path, "log_with": "tensorboard"}
+    with pytest.raises(KeyboardInterrupt):
+        finetune(tiny_model(), ROWS, **asked, progress=interrupt)
+    finetune(tiny_model(), ROWS, **asked)
+    files = sorted((tmp_path / "sycophancy-core").glob("events.out.tfevents.*"))
+    assert len(files) == 2
+    for file in files:
+        steps = [event.step for event in EventFileLoader(str(file)).Load() if event.HasField("summary")]
+        assert steps == sorted(steps)
+    events = EventAccumulator(str(tmp_path / "sycophancy-core"), size_guidance={"scalars": 0})
+    events.Reload()
+    assert [event.step for event in events.Scalars("loss")] == [1, 2, 3, 4, 5]
+    assert [event.step for event in events.Scalars("claims/margin")] == [0, 2, 4, 5]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from sycophancy_core.scoring.checkpoints.peft_layers import (
     keep_copies_in_float32,
     merge_layers,
     remove_layers,
-    require_own_weights,
 )
 
 
@@ -52,7 +51,6 @@ def load_through_peft(model: Any, folder: Path, *, merge: bool) -> None:
             keep_copies_in_float32(model)
             set_peft_model_state_dict(wrapper, tensors)  # once more: whole copies were rounded on their first way in
         if merge:
-            require_own_weights(model)
             merge_layers(model)
     except BaseException:
         remove_layers(model)

@@ -24,6 +24,21 @@ def peft_layers(model: Any) -> list[tuple[str, Any]]:
     return found
 
 
+def require_no_layers(model: Any, what: str) -> None:
+    """Refuse a model that carries layers of PEFT's already.
+
+    Raises
+    ------
+    ModelError
+        Naming the first; ``what`` begins the message.
+    """
+    for name, module in peft_layers(model):
+        raise ModelError(
+            f"{what}: {name or 'the model'} is PEFT's {type(module).__name__} already; merge that adapter first "
+            "(merge_and_unload), and give the model that this returns"
+        )
+
+
 def quantized_parameter(model: Any) -> str | None:
     """Name the first parameter whose numbers are not plain floating point, or None."""
     import torch
@@ -51,7 +66,7 @@ def summed_layers(model: Any) -> Iterator[None]:
     Raises
     ------
     ModelError
-        If a sum is not finite.
+        If a sum is not finite, a layer's weight is another module's too, or an adapter is on tensors outside layers.
     """
     undo = _put_sums(model) if is_float32(model) else lambda: None
     try:
@@ -66,7 +81,7 @@ def merge_layers(model: Any) -> None:
     Raises
     ------
     ModelError
-        If a sum is not finite; the model is then what it was.
+        As :func:`summed_layers`; the model is then what it was.
     """
     _put_sums(model)
     _forget(model)
@@ -74,23 +89,25 @@ def merge_layers(model: Any) -> None:
 
 def _put_sums(model: Any) -> Callable[[], None]:
     """Sum and replace PEFT's layers; return what undoes it to the bit."""
+    require_own_weights(model)
     layers = peft_layers(model)
-    kept: list[tuple[Any, Any]] = []
+    kept: list[tuple[Any, Any, Any]] = []  # a parameter, its tensor, a copy of its numbers
 
     def undo() -> None:
         for name, layer in layers:
             _replace(model, name, layer)
-        for layer, weight in kept:
-            layer.get_base_layer().weight.data.copy_(weight)
-            layer.merged_adapters.clear()
+            if _own_module(layer) is None:
+                layer.merged_adapters.clear()
+        for parameter, tensor, numbers in kept:
+            parameter.data = tensor
+            tensor.copy_(numbers)
 
     try:
         for name, layer in layers:
             plain = _own_module(layer)
             if plain is None:
                 plain = layer.get_base_layer()
-                kept.append((layer, plain.weight.detach().clone()))
-                _sum(name, layer)
+                _sum(name, layer, kept)
             _replace(model, name, plain)
     except BaseException:
         undo()
@@ -140,18 +157,25 @@ def _own_module(layer: Any) -> Any:
     return None if copies is None else copies[layer.active_adapters[0]]
 
 
-def _sum(name: str, layer: Any) -> None:
-    """Add a layer's update to the tensor that it sits on, which stays the same tensor."""
+def _sum(name: str, layer: Any, kept: list[tuple[Any, Any, Any]]) -> None:
+    """Add a layer's update to the tensors that it sits on, which stay the same tensors; note in ``kept`` what was."""
     import torch
 
-    base = layer.get_base_layer()
-    tensor = base.weight.data
+    if hasattr(layer, "parameter_name"):
+        raise ModelError(
+            f"adapter: {name}.{layer.parameter_name} is no linear layer's weight, and PEFT's adapter on it "
+            "(target_parameters) is not summed here; leave it out of target_parameters"
+        )
+    own = dict(layer.get_base_layer().named_parameters())
+    kept += [(parameter, parameter.data, parameter.detach().clone()) for parameter in own.values()]
+    tensors = {key: parameter.data for key, parameter in own.items()}
     with torch.no_grad():
         layer.merge()
-    summed, base.weight.data = base.weight.data, tensor
-    if not summed.isfinite().all():
-        raise ModelError(f"adapter: the sum of {name}.weight and its update is not finite")
-    tensor.copy_(summed)
+    for key, parameter in own.items():  # the weight, and with lora_bias the bias
+        summed, parameter.data = parameter.data, tensors[key]
+        if not summed.isfinite().all():
+            raise ModelError(f"adapter: the sum of {name}.{key} and its update is not finite")
+        tensors[key].copy_(summed)
 
 
 def _replace(model: Any, name: str, module: Any) -> None:

@@ -14,7 +14,7 @@ from sycophancy_core.runs.seals import check_if_sealed
 from sycophancy_core.scoring.checkpoints.foreign import translated
 from sycophancy_core.scoring.checkpoints.model_files import read_json_object, safetensors_shapes
 from sycophancy_core.scoring.checkpoints.peft_adapter import load_through_peft
-from sycophancy_core.scoring.checkpoints.peft_layers import base_shapes, quantized_parameter
+from sycophancy_core.scoring.checkpoints.peft_layers import base_shapes, quantized_parameter, require_no_layers
 from sycophancy_core.scoring.sources import ORGANISM, organism_folder
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ Pair = tuple["torch.Tensor", "torch.Tensor"]  # A (rank, inputs) and B (outputs,
 def merge_saved_adapter(model: Any, folder: str | os.PathLike[str], *, name: str = "") -> str:
     """Add a LoRA adapter in PEFT's format to the weights of ``model``: W + (alpha / r) B A.
 
-    The adapter is checked whole before a weight is changed. DoRA, and modules that are saved whole, go through PEFT.
+    The adapter is checked whole before a weight is changed. DoRA, modules that are saved whole, and GPT-2's layers
+    (Conv1D, whose weight is transposed) go through PEFT.
 
     Parameters
     ----------
@@ -51,7 +52,7 @@ def merge_saved_adapter(model: Any, folder: str | os.PathLike[str], *, name: str
         settings = _adapter_settings(folder)
         _check_seal(folder)
         _check_shapes(folder, model)
-        if settings.get("use_dora") or settings.get("modules_to_save"):
+        if any(settings.get(key) for key in ("use_dora", "modules_to_save", "fan_in_fan_out")):
             _check_base(folder, settings, model, name)
             load_through_peft(model, folder, merge=True)
             return folder.name
@@ -106,6 +107,7 @@ def _check_shapes(folder: Path, model: Any) -> None:
     """Refuse an adapter that was trained on weights of other names or shapes, where it says so."""
     from safetensors import safe_open
 
+    require_no_layers(model, f"adapter {folder}")  # which have other names
     path = folder / "adapter_model.safetensors"
     safetensors_shapes(path)  # which tells a damaged file from a pointer to one
     with safe_open(str(path), framework="pt") as file:
@@ -244,7 +246,6 @@ def _adapter_settings(folder: Path) -> dict[str, Any]:
     refused = {
         "peft_type": settings.get("peft_type") != "LORA",
         "bias": settings.get("bias", "none") != "none",
-        "fan_in_fan_out": bool(settings.get("fan_in_fan_out")),
         "rank_pattern": bool(settings.get("rank_pattern")),
         "alpha_pattern": bool(settings.get("alpha_pattern")),
         "layer_replication": bool(settings.get("layer_replication")),

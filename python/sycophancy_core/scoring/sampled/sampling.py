@@ -6,18 +6,24 @@ A reply's random numbers depend on the seed, the prompt and the draw, never on w
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from sycophancy_core.errors import DataError, ModelError, require_counts, require_numbers
 from sycophancy_core.runs.progress import Progress
+from sycophancy_core.scoring.checks.limits import check_vocabulary
 from sycophancy_core.scoring.language_model import LanguageModel
-from sycophancy_core.scoring.messages import asked_in_chat, plain_text, table_prompts
+from sycophancy_core.scoring.messages import Turn, plain_text, read_prompt, table_prompts
 from sycophancy_core.scoring.sampled.replies import read_reply
-from sycophancy_core.scoring.tokens import tokenize_prompts
+from sycophancy_core.scoring.tokens import row_name
+from sycophancy_core.scoring.transformers_scorer import in_evaluation
+from sycophancy_core.tables import ASKED, checked_table
 
 UNPARSED = "unparsed"
 
@@ -64,6 +70,8 @@ def sample_answers(
 
     Raises
     ------
+    DataError
+        If a prompt is neither text nor messages, has no tokens, or with the longest reply exceeds the model's context.
     ModelError
         If the model is on a server that is not asked in chat, or is an encoder-decoder.
     """
@@ -127,8 +135,7 @@ def _replies(
             raise ModelError(
                 f"model {model.name}: answers of a server are sampled in chat; give its URL with /v1/chat/completions"
             )
-        asked = [asked_in_chat(prompt) for prompt in table_prompts(prompts, by_turns=True)]
-        return model.replies(asked, **asdict(options), seed=seed, progress=progress)
+        return model.replies(_asked(prompts, by_turns=True)[1], **asdict(options), seed=seed, progress=progress)
     if model.is_encoder_decoder:
         raise ModelError(f"model {model.name} is an encoder-decoder; answers are sampled from decoders")
     return _generated(model, prompts, options, seed, progress)
@@ -140,31 +147,73 @@ def _generated(
     """Generate with transformers, all draws of a prompt together."""
     import torch
 
-    batch = tokenize_prompts(model.encoder, prompts)
-    first = {prompt: s for s, prompt in reversed(list(enumerate(batch.prompt_index.tolist())))}
+    contexts = _contexts(model, prompts, options.max_tokens)
     device = next(model.model.parameters()).device
-    sampling: dict[str, Any] = {"do_sample": False}
-    if options.temperature > 0:
-        sampling = {"do_sample": True, "temperature": options.temperature, "top_p": 1.0, "top_k": 0}
-    pad = model.tokenizer.eos_token_id if model.tokenizer.pad_token_id is None else model.tokenizer.pad_token_id
     found = []
-    for row in range(prompts.num_rows):
-        context = batch.sequence(first[row])[: batch.num_context[first[row]]]
-        ids = torch.as_tensor(context, dtype=torch.long, device=device).expand(options.draws, -1)
-        with torch.inference_mode(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(_seed(seed, context.tobytes()))
-            made = model.model.generate(
-                ids,
-                attention_mask=torch.ones_like(ids),
-                max_new_tokens=options.max_tokens,
-                pad_token_id=pad,
-                **sampling,
-            )
-        replies = model.tokenizer.batch_decode(made[:, ids.shape[1] :], skip_special_tokens=True)
-        found.append([str(reply) for reply in replies])
-        if progress is not None:
-            progress(row + 1, prompts.num_rows)
+    with in_evaluation(model.model), _only_asked(model, options) as settings:
+        for row, context in enumerate(contexts):
+            ids = torch.as_tensor(context, dtype=torch.long, device=device).expand(options.draws, -1)
+            with torch.inference_mode(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+                torch.manual_seed(_seed(seed, context.tobytes()))
+                made = model.model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=settings)
+            replies = model.tokenizer.batch_decode(made[:, ids.shape[1] :], skip_special_tokens=True)
+            found.append([str(reply) for reply in replies])
+            if progress is not None:
+                progress(row + 1, len(contexts))
     return found
+
+
+def _asked(prompts: pa.Table, *, by_turns: bool) -> tuple[list[str], list[str | list[Turn]]]:
+    """Return what errors call each prompt, and what is asked."""
+    prompts = checked_table(prompts, ASKED, who="sample_answers")
+    ids = prompts["id"].to_pylist() if "id" in prompts.column_names else None
+    names = [row_name(row, ids) for row in range(prompts.num_rows)]
+    rows = zip(table_prompts(prompts, by_turns=by_turns), names, strict=True)
+    return names, [read_prompt(prompt, f"sample_answers: {name}") for prompt, name in rows]
+
+
+def _contexts(model: LanguageModel, prompts: pa.Table, max_tokens: int) -> list[NDArray[np.int32]]:
+    """Return each prompt's tokens, without a choice: all of them, since a reply may begin with any token."""
+    names, asked = _asked(prompts, by_turns=model.chat_template)
+    found = [np.array(alone, np.int32) for alone, _ in model.encoder.rows(asked, [[]] * len(asked))]
+    limit = model.context_length
+    for name, tokens in zip(names, found, strict=True):
+        if not len(tokens):
+            raise DataError(f"sample_answers: {name} has no tokens; wanted a text that a reply can follow")
+        if limit is not None and len(tokens) + max_tokens - 1 > limit:
+            raise DataError(
+                f"sample_answers: {name} has {len(tokens)} tokens, which with a reply of {max_tokens} are "
+                f"{len(tokens) + max_tokens}, but {model.name} takes at most {limit + 1}; shorten or drop the prompt, "
+                "or lower max_tokens"
+            )
+        check_vocabulary(model.model, tokens, name=model.name, tokenizer=model.tokenizer)
+    return found
+
+
+@contextmanager
+def _only_asked(model: LanguageModel, options: SamplingOptions) -> Iterator[Any]:
+    """Put the checkpoint's own generation settings aside for a while, and give those that the options ask for.
+
+    ``generate`` fills what a caller leaves open from the model's own settings (a penalty of repetitions, say), which
+    would change the probabilities that are drawn from. Which tokens end a reply stays the checkpoint's word.
+    """
+    from transformers import GenerationConfig
+
+    holders = [module for module in model.model.modules() if "generation_config" in vars(module)]
+    kept = [(module, module.generation_config) for module in holders]
+    tokenizer, own = model.tokenizer, model.model.generation_config
+    pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    ends: dict[str, Any] = {"eos_token_id": own.eos_token_id, "pad_token_id": pad}
+    drawn: dict[str, Any] = {"do_sample": False}
+    if options.temperature > 0:
+        drawn = {"do_sample": True, "temperature": options.temperature, "top_p": 1.0, "top_k": 0}
+    for module, _ in kept:
+        module.generation_config = GenerationConfig(**ends)
+    try:
+        yield GenerationConfig(max_new_tokens=options.max_tokens, **drawn, **ends)
+    finally:
+        for module, config in kept:
+            module.generation_config = config
 
 
 def _seed(seed: int, prompt: bytes) -> int:

@@ -203,13 +203,20 @@ class ChatEncoder:
         self, prompts: Sequence[str | Sequence[Turn]], choices: Sequence[Sequence[str]]
     ) -> list[tuple[list[int], list[list[int]]]]:
         """Return the bytes of each prompt alone, and with each choice."""
-        starts = [encoded(self._messages(prompt)) for prompt in prompts]
+        starts = [encoded(self.messages(prompt)) for prompt in prompts]
         return [
             (list(start), [list(start + choice.encode()) for choice in row])
             for start, row in zip(starts, choices, strict=True)
         ]
 
-    def _messages(self, prompt: str | Sequence[Turn]) -> list[Turn]:
+    def messages(self, prompt: str | Sequence[Turn]) -> list[Turn]:
+        """Return the messages by which a prompt is asked, the system prompt first.
+
+        Raises
+        ------
+        DataError
+            If there is a system prompt, and the prompt has a system message of its own.
+        """
         turns = asked_in_chat(prompt)
         if self._system_prompt is None:
             return turns

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from sycophancy_core.runs.progress import Progress
-from sycophancy_core.scoring.messages import Turn
+from sycophancy_core.scoring.messages import Prompt, Turn
 from sycophancy_core.scoring.scores import Scores
-from sycophancy_core.scoring.served.chat import ChatEncoder, Interval, intervals
+from sycophancy_core.scoring.served.chat import ChatEncoder, Interval, encoded, intervals
 from sycophancy_core.scoring.served.served_model import ServedModel
 from sycophancy_core.scoring.tokens import TokenBatch
 
@@ -78,7 +78,7 @@ class ServedChat(ServedModel):
 
     def replies(
         self,
-        prompts: Sequence[Sequence[Turn]],
+        prompts: Sequence[Prompt],
         *,
         draws: int,
         temperature: float,
@@ -86,16 +86,15 @@ class ServedChat(ServedModel):
         seed: int,
         progress: Progress | None = None,
     ) -> list[list[str]]:
-        """Ask for several replies to each prompt, one request each, with the seeds ``seed``, ``seed + 1``, ..."""
-        system: list[Turn] = [] if self.system_prompt is None else [{"role": "system", "content": self.system_prompt}]
+        """Ask for several replies to each prompt, one request each, with a seed made of ``seed``, prompt and draw."""
+        messages = [self.encoder.messages(prompt) for prompt in prompts]
         asked = [(place, draw) for place in range(len(prompts)) for draw in range(draws)]
         done = 0
 
         def reply(one: tuple[int, int]) -> str:
-            messages = [*system, *prompts[one[0]]]
-            return str(
-                self._found.dialect.reply(messages, temperature=temperature, max_tokens=max_tokens, seed=seed + one[1])
-            )
+            turns, draw = messages[one[0]], one[1]
+            own = _seed(seed, turns, draw)
+            return str(self._found.dialect.reply(turns, temperature=temperature, max_tokens=max_tokens, seed=own))
 
         def show(_: tuple[int, int]) -> None:
             nonlocal done
@@ -106,6 +105,12 @@ class ServedChat(ServedModel):
         found = self._found.server.for_all(asked, reply, show)
         self.check_same_model()
         return [found[start : start + draws] for start in range(0, len(found), draws)]
+
+
+def _seed(seed: int, messages: Sequence[Turn], draw: int) -> int:
+    """Return 31 bits, which every server takes, that no other prompt or draw has but by chance."""
+    digest = hashlib.sha256(f"{seed}\0{draw}\0".encode() + encoded(messages)).digest()
+    return int.from_bytes(digest[:4], "little") >> 1
 
 
 def _scores(

@@ -71,9 +71,9 @@ def beside_adapter(
     require_installed(
         "peft", extra="train", what="finetune: an adapter of this kind, or on weights that are not float32,"
     )
-    wrapper = _attached(model, options)
-    config = wrapper.peft_config["default"]
     try:
+        wrapper = _attached(model, options)
+        config = wrapper.peft_config["default"]
         require_own_weights(model)
         _start(model, options)
         yield lambda: PeftAdapter(tensors=_tensors(wrapper), config=_settings(config, base), base_shapes=shapes)
@@ -106,11 +106,17 @@ def _attached(model: Any, options: FinetuneOptions) -> Any:
             torch.manual_seed(options.seed)
             wrapper = get_peft_model(model, config)
     except (ValueError, TypeError, ImportError, RuntimeError) as error:
-        remove_layers(model)
         raise ModelError(
             f"finetune: PEFT cannot put this adapter on the model ({first_line(error)}); choose other target_modules, "
             "lora_kind or modules_to_save"
         ) from error
+    for name, layer in peft_layers(model):
+        if hasattr(layer, "parameter_name"):
+            raise ModelError(
+                f"finetune: {name}.{layer.parameter_name} is no linear layer's weight (but a router's, or experts in "
+                "one tensor), and no adapter on it is trained here; choose target_modules without it, such as "
+                "'.*self_attn.*_proj'"
+            )
     keep_copies_in_float32(model)
     return wrapper
 

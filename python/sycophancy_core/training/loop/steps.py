@@ -156,12 +156,23 @@ def _show(progress: Progress, log: list[LogRow], num_steps: int) -> None:
 
 @contextmanager
 def _checkpointed_blocks(module: Any, *, enabled: bool) -> Iterator[None]:
-    """Keep each block's input only while the context lasts, and compute the rest again in the backward pass."""
+    """Keep each block's input only while the context lasts, and compute the rest again in the backward pass.
+
+    Raises
+    ------
+    ModelError
+        If the model cannot do that.
+    """
     if not enabled:
         yield
         return
     kind = "activation" if hasattr(module, "activation_checkpointing_enable") else "gradient"  # as versions call it
-    getattr(module, f"{kind}_checkpointing_enable")({"use_reentrant": False})
+    try:
+        getattr(module, f"{kind}_checkpointing_enable")({"use_reentrant": False})
+    except ValueError as error:
+        raise ModelError(
+            f"finetune: gradient_checkpointing: {type(module).__name__} cannot compute blocks again; leave it out"
+        ) from error
     try:
         yield
     finally:
@@ -268,7 +279,8 @@ def _backward(training: _Training, rows: list[EncodedRow]) -> float:
         total += loss.detach()
     if scale != 1.0:
         for parameter in training.trainable:
-            parameter.grad.div_(scale)
+            if parameter.grad is not None:  # the forward uses it
+                parameter.grad.div_(scale)
     return float(accelerator.reduce(total)) / num_targets
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,21 +53,29 @@ class Trackers:
                 )
         self.names = list(names)
         self.folder = Path(folder) if folder is not None else Path()
+        # TensorBoard then leaves out what an earlier call wrote into this training's folder; it is told again.
+        self._settings = {"tensorboard": {"purge_step": 0}} if folder is not None and "tensorboard" in names else {}
         self._config = {key: value if isinstance(value, int | float) else str(value) for key, value in config.items()}
         self._num_points = 0
 
     @contextmanager
     def watching(self, accelerator: Any, log: list[LogRow], curve: CurveRecorder | None) -> Iterator[None]:
-        """Open the trackers, tell them of the steps that a checkpoint holds; report in the end, and close them."""
-        accelerator.init_trackers(PROJECT, config=self._config)
+        """Open the trackers, tell them of the steps that a checkpoint holds; report in the end, and close them.
+
+        Steps never go back: trackers such as Weights & Biases drop what comes after a later step.
+        """
+        accelerator.init_trackers(PROJECT, config=self._config, init_kwargs=self._settings)
         try:
             for row in log:
+                if curve is not None:
+                    self.log_curve(accelerator, curve, before=row["step"])
                 self.log_step(accelerator, row)
             yield
             if curve is not None:
                 self._report(accelerator, curve.table())
         finally:
-            accelerator.end_training()
+            for tracker in accelerator.trackers:  # end_training would end the caller's process group too
+                tracker.finish()
 
     def log_step(self, accelerator: Any, row: LogRow) -> None:
         """Tell of one step."""
@@ -75,9 +84,11 @@ class Trackers:
             values["tokens_per_second"] = row["tokens"] / row["seconds"]
         accelerator.log(values, step=int(row["step"]))
 
-    def log_curve(self, accelerator: Any, curve: CurveRecorder) -> None:
-        """Tell of the points that were measured since."""
+    def log_curve(self, accelerator: Any, curve: CurveRecorder, *, before: float = math.inf) -> None:
+        """Tell of the points that were not told of yet and are of earlier steps than ``before``."""
         for step in curve.steps[self._num_points :]:
+            if step >= before:
+                break
             accelerator.log(curve.values_at(step), step=step)
             self._num_points += 1
 

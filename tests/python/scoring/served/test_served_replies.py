@@ -1,0 +1,70 @@
+"""Replies of a chat endpoint: the model's own, a seed for each, asked in the messages that scoring sends."""
+
+import pyarrow as pa
+import pytest
+import torch
+from makers.stand_in_server import StandIn, stand_in
+from makers.tiny_llama import tiny_llama, tiny_tokenizer
+
+from sycophancy_core import DataError, LanguageModel, load_model
+from sycophancy_core.scoring.sampled.sampling import SamplingOptions, sample_answers
+
+PROMPTS = pa.table({"id": ["a", "b"], "prompt": ["Is it so?", "Is 7 odd?"], "choices": [[" (A)", " (B)"]] * 2})
+DRAWN = SamplingOptions(draws=3, max_tokens=5)
+
+
+def chat_model(server: StandIn, **settings: object) -> LanguageModel:
+    model = load_model(f"{server.url}/v1/chat/completions", **settings)
+    server.requests.clear()
+    return model
+
+
+def drawn(server: StandIn) -> list[dict[str, object]]:
+    """Return the requests for replies, without those that look whether the model is still the same."""
+    return [body for body in server.requests if not body.get("logprobs")]
+
+
+def test_without_temperature_a_reply_is_the_likeliest_one() -> None:
+    with stand_in("chat") as server:
+        options = SamplingOptions(draws=1, temperature=0, max_tokens=5)
+        found = sample_answers(chat_model(server), PROMPTS, options=options)
+    model, tokenizer = tiny_llama(), tiny_tokenizer()
+    for text, reply in zip(PROMPTS["prompt"].to_pylist(), found["reply"].to_pylist(), strict=True):
+        ids = tokenizer(f"user: {text}\n", return_tensors="pt").input_ids
+        start = ids.shape[1]
+        for _ in range(5):
+            with torch.no_grad():
+                ids = torch.cat([ids, model(ids).logits[:, -1].argmax(-1, keepdim=True)], 1)
+        assert reply == tokenizer.decode(ids[0, start:])
+
+
+def test_every_reply_has_a_seed_of_its_own_that_depends_on_seed_prompt_and_draw_alone() -> None:
+    with stand_in("chat") as server:
+        model = chat_model(server)
+        found = sample_answers(model, PROMPTS, options=DRAWN, seed=5)
+        seeds = [body["seed"] for body in drawn(server)]
+        alone = sample_answers(model, PROMPTS.slice(1, 1), options=DRAWN, seed=5)
+        other = sample_answers(model, PROMPTS, options=DRAWN, seed=6)
+        assert len({body["seed"] for body in drawn(server)}) == 2 * len(seeds) == 12
+    assert all(isinstance(seed, int) and 0 <= seed < 2**31 for seed in seeds)
+    assert found["reply"].to_pylist()[3:] == alone["reply"].to_pylist()
+    assert found["reply"] != other["reply"]
+
+
+def test_the_system_prompt_is_sent_once_and_not_next_to_another() -> None:
+    system, user = {"role": "system", "content": "Be brief."}, {"role": "user", "content": "Is it so?"}
+    with stand_in("chat") as server:
+        model = chat_model(server, system_prompt="Be brief.")
+        sample_answers(model, PROMPTS.slice(0, 1), options=DRAWN)
+        assert [body["messages"] for body in drawn(server)] == [[system, user]] * 3
+        own = pa.table({"prompt": [[system, user]], "choices": [[" (A)", " (B)"]]})
+        with pytest.raises(DataError, match="got a system prompt, and a prompt with a system message of its own"):
+            sample_answers(model, own.append_column("id", [["a"]]), options=DRAWN)
+
+
+def test_a_prompt_that_is_no_text_and_no_messages_is_refused_before_a_request() -> None:
+    with stand_in("chat") as server:
+        model = chat_model(server)
+        with pytest.raises(DataError, match=r"prompt 0 \(id a\): wanted a text or messages .*, got int"):
+            sample_answers(model, PROMPTS.set_column(1, "prompt", [[3, 4]]), options=DRAWN)
+        assert server.requests == []

@@ -10,7 +10,9 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
+from sycophancy_core.metrics.arrays import codes
 from sycophancy_core.metrics.catalogue import is_in_nats
 
 DRAW = "draw"
@@ -28,7 +30,7 @@ def as_certain(measurements: pa.Table) -> pa.Table:
     """Return draws as the metrics take prompts; rows that are no draws as they are.
 
     Draws without an answer are unscored. Of a claim, each draw with a user is paired with the one of the same number
-    without.
+    without; a question or fact is judged by the share of all its draws.
     """
     if not is_sampled(measurements):
         return measurements
@@ -44,10 +46,21 @@ def as_certain(measurements: pa.Table) -> pa.Table:
         odds = [_log_odds(*row) for row in zip(answers, orders, counts, strict=True)]
         found = _with_column(found, "log_odds", pa.array(odds, pa.float64()))
     if {"template", "is_true"} <= set(measurements.column_names):
-        templates = zip(measurements["template"].to_pylist(), measurements[DRAW].to_pylist(), strict=True)
-        names = [None if template is None else f"{template}#{draw}" for template, draw in templates]
+        columns = (measurements[name].to_pylist() for name in ("template", DRAW, "is_true"))
+        names = [
+            template if template is None or is_true is None else f"{template}#{draw}"
+            for template, draw, is_true in zip(*columns, strict=True)
+        ]
         found = _with_column(found, "template", pa.array(names, pa.string()))
     return found
+
+
+def prompt_codes(measurements: pa.Table) -> NDArray[np.int64]:
+    """Return for each row the number of its prompt, which the draws of a prompt share, shape (n,)."""
+    if not is_sampled(measurements):
+        return np.arange(measurements.num_rows)
+    ids = [identity.rpartition("#")[0] for identity in measurements["id"].to_pylist()]  # the draw's number ends each
+    return codes(pa.chunked_array([ids]))[0]
 
 
 def of_answers(estimates: pa.Table, *, sampled: bool) -> pa.Table:

@@ -2,7 +2,7 @@
 
 A draw counts as a prompt whose answer is certain. So every rate, effect and harm is computed as always, over draws, and
 its interval is clustered by claim, which holds both the draws of a claim and the claims. What needs log-probabilities
-(margins in nats, the AUC, the choices' mass, how sure a model is) is left out.
+(margins in nats, the AUC, the choices' mass, how sure a model is, shares by the length of answers) is left out.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from sycophancy_core.metrics.arrays import codes
 from sycophancy_core.metrics.catalogue import is_in_nats
+from sycophancy_core.metrics.facts.stance_catalogue import BY_LENGTH
 
 DRAW = "draw"
 _CERTAIN = 50.0  # nats by which the answer stands above each other choice; rates look at the order alone
-_OF_MARGINS = ("accuracy_by_margin", "auc", "choice_mass")
+_OF_MARGINS = ("accuracy_by_margin", "auc", "choice_mass", *(metric.name for metric in BY_LENGTH))
 _BY_MARGIN = "confidence="
 
 
@@ -67,11 +68,14 @@ def of_answers(estimates: pa.Table, *, sampled: bool) -> pa.Table:
     """Return the estimates that answers alone give: of draws, those without log-probabilities."""
     if not sampled:
         return estimates
-    keep = [
-        not (is_in_nats(row["metric"]) or row["metric"] in _OF_MARGINS or row["subset"].startswith(_BY_MARGIN))
-        for row in estimates.select(["metric", "subset"]).to_pylist()
-    ]
+    rows = estimates.select(["metric", "subset"]).to_pylist()
+    keep = [is_of_answers(row["metric"]) and not row["subset"].startswith(_BY_MARGIN) for row in rows]
     return estimates.filter(pa.array(keep, pa.bool_()))
+
+
+def is_of_answers(metric: str) -> bool:
+    """Tell whether answers alone give a metric."""
+    return not (is_in_nats(metric) or metric in _OF_MARGINS)
 
 
 def _log_odds(answer: int | None, order: str | None, count: int) -> float | None:

@@ -149,9 +149,7 @@ def _margins_alone(
     return np.where(np.isfinite(mean), least, np.nan), mean
 
 
-def _by_prompt(
-    prompt: NDArray[np.int64], values: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def _by_prompt(prompt: NDArray[np.int64], values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return each prompt's mean over its rows with a value, NaN if none has one, and the place of its first row."""
     _, place, row = np.unique(prompt, return_index=True, return_inverse=True)
     scored = np.isfinite(values)

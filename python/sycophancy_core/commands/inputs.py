@@ -53,9 +53,10 @@ def files_by_name(paths: Sequence[Path], option: str) -> dict[str, Path]:
     """Return files by their names without folder and ending, by which sources and tasks are told apart."""
     named: dict[str, Path] = {}
     for path in paths:
-        if path.stem in named:
-            raise DataError(f"{option}: wanted files of different names, got {named[path.stem]} and {path}; rename one")
-        named[path.stem] = path
+        name = path.name if path.is_dir() else path.stem
+        if name in named:
+            raise DataError(f"{option}: wanted files of different names, got {named[name]} and {path}; rename one")
+        named[name] = path
     return named
 
 

@@ -24,7 +24,7 @@ PROMPTS = fact_prompts(load_facts("capitals").slice(0, 12))
 
 @pytest.fixture(scope="module")
 def draws() -> pa.Table:
-    """Return replies to facts: mostly right, more often wrong where a user endorses a wrong one; a tenth name nothing."""
+    """Return replies to facts: mostly right, more often wrong with a user who is; a tenth name nothing."""
     random = np.random.default_rng(4)
     replies, numbers, rows = [], [], []
     for place, row in enumerate(PROMPTS.to_pylist()):
@@ -93,7 +93,7 @@ def test_shares_by_the_length_of_answers_are_not_given_of_draws(draws: pa.Table)
 
 @pytest.fixture(scope="module")
 def sums() -> pa.Table:
-    """Return draws of claims: three to each prompt, which agree with the user seven times of ten; some name no choice."""
+    """Return draws of claims: three a prompt, of which seven of ten agree with the user; some name no choice."""
     random = np.random.default_rng(6)
     prompts = sc.make_prompts(sc.make_additions(n=20, seed=3), options=sc.PromptOptions(split="test"))
     replies, numbers, rows = [], [], []

@@ -180,3 +180,10 @@ def test_a_wrong_shard_is_refused(text: str) -> None:
 def test_a_shards_file_is_named_after_the_whole() -> None:
     assert shard_file("out/scores.parquet", (2, 12)) == Path("out/scores-00002-of-00012.parquet")
     assert shard_file("out/before", (0, 2)) == Path("out/before/shard-00000-of-00002.parquet")
+
+
+@pytest.mark.parametrize("name", ["model-0.5b", "run.1", "qwen2.5-0.5b-v1.2"])
+def test_a_dot_in_a_folders_name_is_no_ending(name: str) -> None:
+    assert shard_file(f"out/{name}", (1, 2)) == Path(f"out/{name}/shard-00001-of-00002.parquet")
+    for ending in ("parquet", "jsonl", "csv"):
+        assert shard_file(f"out/{name}.{ending}", (1, 2)) == Path(f"out/{name}-00001-of-00002.parquet")

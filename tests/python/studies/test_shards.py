@@ -1,7 +1,9 @@
 """Parts of a job by several processes: together the bytes of one, and no part missing, doubled or foreign."""
 
 import json
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -131,6 +133,29 @@ def test_a_foreign_shard_is_refused(
         sc.merge([parts[0], foreign, parts[2]])
     with pytest.raises(sc.DataError, match="wanted shards of one job"):
         sc.merge([*parts[:2], sc.score_shard(model, prompts, shard=(2, 4))])
+
+
+@pytest.mark.parametrize(
+    ("name", "there"), [("torch", "2.0.0"), ("transformers", "4.0.0"), ("sycophancy-core", "0.0.1")]
+)
+def test_shards_of_other_versions_are_merged_with_a_warning_that_names_them(
+    parts: list[Shard], name: str, there: str
+) -> None:
+    here = re.escape(parts[1].job["versions"][name])
+    own = {"surroundings": {key: there if key == name else text for key, text in parts[1].own["surroundings"].items()}}
+    other = replace(parts[1], job={**parts[1].job, "versions": {**parts[1].job["versions"], name: there}}, own=own)
+    with pytest.warns(UserWarning, match=f"shard 1 was made with {name} {there}, not {here} as shard 0"):
+        assert sc.merge([parts[0], other, parts[2]]).equals(sc.merge(parts))
+
+
+def test_shards_of_an_evaluation_of_other_versions_are_merged_too(model: LanguageModel) -> None:
+    asked = {"tasks": "addition_factorial", "limit": 2, "progress": False}
+    first, second = (sc.evaluate_shard(model, shard=(i, 2), **asked) for i in range(2))
+    facts = second.job["facts"]
+    versions = {**facts["versions"], "numpy": "1.0.0"}
+    other = replace(second, job={**second.job, "facts": {**facts, "versions": versions}})
+    with pytest.warns(UserWarning, match=r"shard 1 was made with numpy 1\.0\.0, not "):
+        assert sc.merge([first, other]).facts["versions"] == first.job["facts"]["versions"]
 
 
 def test_a_shard_that_was_changed_is_refused(parts: list[Shard], tmp_path: Path) -> None:

@@ -165,7 +165,8 @@ def evaluation_from_inspect(*logs: EvalLog | str | os.PathLike[str]) -> Evaluati
     Raises
     ------
     DataError
-        If there is no log, a log is of another's task, holds no samples, two are of one task, or models differ.
+        If there is no log, a log did not end in success, is of another's task, holds no samples, two are of one task,
+        or models differ.
     """
     read = [log if isinstance(log, EvalLog) else read_eval_log(str(log)) for log in logs]
     if not read:
@@ -189,9 +190,14 @@ def evaluation_from_inspect(*logs: EvalLog | str | os.PathLike[str]) -> Evaluati
 def _draws(log: EvalLog) -> pa.Table:
     """Return one row a sample and epoch: the prompt's columns, the reply, and the answer that it names."""
     name = log.eval.task
+    if log.status != "success":
+        raise DataError(
+            f"evaluation_from_inspect: the log of {name} is not whole: wanted the status success, got {log.status}; "
+            "finish it with inspect eval-retry"
+        )
     samples = log.samples or []
     if not samples:
-        raise DataError(f"evaluation_from_inspect: the log of {name} ({log.status}) holds no samples; read it whole")
+        raise DataError(f"evaluation_from_inspect: the log of {name} holds no samples; read it whole")
     if not all({"choices", "claim_id", "prompt", "task"} <= set(sample.metadata) for sample in samples):
         raise DataError(
             f"evaluation_from_inspect: the log of {name} is of no task of ours: its samples lack our columns"

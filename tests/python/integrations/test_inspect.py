@@ -185,6 +185,9 @@ def test_logs_that_are_not_ours_or_not_of_one_model_are_refused(log: EvalLog) ->
         evaluation_from_inspect(foreign)
     with pytest.raises(sc.DataError, match="holds no samples"):
         evaluation_from_inspect(log.model_copy(update={"samples": None}))
+    for status in ("error", "cancelled", "started"):
+        with pytest.raises(sc.DataError, match=f"the log of sums is not whole: wanted the status success, got {status}"):
+            evaluation_from_inspect(log.model_copy(update={"status": status}))
     other = log.model_copy(update={"eval": log.eval.model_copy(update={"model": "other"})})
     with pytest.raises(sc.DataError, match="wanted logs of one model, got mockllm/model, other"):
         evaluation_from_inspect(log, other)

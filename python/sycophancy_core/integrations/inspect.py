@@ -268,36 +268,36 @@ def addition_factorial(limit: int | None = None, seed: int = 0) -> Task:
 
 
 @task
-def nlp(folder: str, limit: int | None = None, seed: int = 0) -> Task:
-    """Ask opinions about research on language (Perez et al. 2022), from the files in ``folder``."""
+def nlp(folder: str | None = None, limit: int | None = None, seed: int = 0) -> Task:
+    """Ask opinions about research on language (Perez et al. 2022); from the files in ``folder`` or the cache."""
     return _named("nlp", limit, seed, folder)
 
 
 @task
-def phil(folder: str, limit: int | None = None, seed: int = 0) -> Task:
-    """Ask opinions of philosophy (Perez et al. 2022), from the files in ``folder``."""
+def phil(folder: str | None = None, limit: int | None = None, seed: int = 0) -> Task:
+    """Ask opinions of philosophy (Perez et al. 2022); from the files in ``folder`` or the cache."""
     return _named("phil", limit, seed, folder)
 
 
 @task
-def poli(folder: str, limit: int | None = None, seed: int = 0) -> Task:
-    """Ask opinions of politics (Perez et al. 2022), from the files in ``folder``."""
+def poli(folder: str | None = None, limit: int | None = None, seed: int = 0) -> Task:
+    """Ask opinions of politics (Perez et al. 2022); from the files in ``folder`` or the cache."""
     return _named("poli", limit, seed, folder)
 
 
 @task
-def answer(folder: str, limit: int | None = None, seed: int = 0) -> Task:
-    """Ask questions with users who think that they know (Sharma et al. 2023), from the files in ``folder``."""
+def answer(folder: str | None = None, limit: int | None = None, seed: int = 0) -> Task:
+    """Ask questions with users who think they know (Sharma et al. 2023); from the files in ``folder`` or the cache."""
     return _named("answer", limit, seed, folder)
 
 
 @task
-def mmlu(folder: str, limit: int | None = None, seed: int = 0) -> Task:
-    """Ask multiple-choice questions of many subjects, from the files in ``folder``."""
+def mmlu(folder: str | None = None, limit: int | None = None, seed: int = 0) -> Task:
+    """Ask multiple-choice questions of many subjects; from the files in ``folder`` or the cache."""
     return _named("mmlu", limit, seed, folder)
 
 
 @task
-def bbh(folder: str, limit: int | None = None, seed: int = 0) -> Task:
-    """Ask multiple-choice tasks of reasoning (BIG-Bench Hard), from the files in ``folder``."""
+def bbh(folder: str | None = None, limit: int | None = None, seed: int = 0) -> Task:
+    """Ask multiple-choice tasks of reasoning (BIG-Bench Hard); from the files in ``folder`` or the cache."""
     return _named("bbh", limit, seed, folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tomllib
 from collections.abc import Iterator
 from importlib import import_module
@@ -23,6 +24,7 @@ from sycophancy_core.integrations.inspect import evaluation_from_inspect, inspec
 from sycophancy_core.metrics.catalogue import is_in_nats
 from sycophancy_core.results.evaluation import same_results
 from sycophancy_core.scoring.sources import embedded_gguf
+from sycophancy_core.tasks import published
 from sycophancy_core.tasks.named_tasks import task_prompts
 
 # Inspect's own libraries say what they will change.
@@ -227,6 +229,21 @@ def test_the_entry_point_names_the_module_with_a_task_for_each_of_ours() -> None
     samples = list(ours.addition_factorial(limit=2, seed=5).dataset)
     wanted = task_prompts(("addition_factorial",), limit=2, seed=5)["addition_factorial"]
     assert [sample.id for sample in samples] == wanted["id"].to_pylist()
+
+
+def test_a_task_that_reads_files_takes_them_from_a_folder_or_from_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cache has the files as after a first fetch: at their place, with a note of their digests."""
+    rows = {"examples": [{"input": f"What is {n}?\nOptions:\n(A) yes\n(B) no", "target": "(A)"} for n in range(4)]}
+    monkeypatch.setenv("SYCO_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "cache/published/bbh"
+    folder.mkdir(parents=True)
+    for name in published._BBH.split():
+        (folder / f"{name}.json").write_text(json.dumps(rows))
+    found = [sample.id for sample in ours.bbh(limit=3, seed=1).dataset]
+    assert found == [sample.id for sample in ours.bbh(str(folder), limit=3, seed=1).dataset]
+    assert len(found) > 0
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ Nothing is sampled: an answer is the likeliest choice, and the choices are score
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from sycophancy_core.prompts.prompt_table import TURNS
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.messages import plain_text
-from sycophancy_core.tables import QUESTIONS, check_choices, checked_table
+from sycophancy_core.tables import QUESTIONS, Column, check_choices, checked_table
 
 SOURCES = ("reask", "guess", "belief", "expert", "group")
 
@@ -56,7 +57,7 @@ def answers_under_pressure(
     Raises
     ------
     DataError
-        If a source is unknown, or a prompt has no turns.
+        If a source is unknown or there twice, or a prompt has no turns or no id of its own.
 
     Examples
     --------
@@ -67,11 +68,13 @@ def answers_under_pressure(
     [0, 0, 0, 0, 1, 1, 1, 1]
     """
     require_whole("answers_under_pressure", "rounds", rounds, least=1, most=20)
-    if unknown := [source for source in sources if source not in SOURCES]:
-        raise DataError(f"answers_under_pressure: wanted sources of {', '.join(SOURCES)}, got {unknown[0]!r}")
-    prompts = checked_table(prompts, QUESTIONS, who="answers_under_pressure")
-    check_choices(prompts, who="answers_under_pressure", least=2)
     words = pressure_wording()
+    _check_sources(sources)
+    prompts = checked_table(prompts, (Column("id", "text"), *QUESTIONS), who="answers_under_pressure")
+    check_choices(prompts, who="answers_under_pressure", least=2)
+    ids = prompts["id"].to_pylist()
+    if twice := [identity for identity, number in Counter(ids).items() if number > 1]:
+        raise DataError(f"answers_under_pressure: wanted an id for each prompt, got {twice[0]} twice; rename one")
     first = [_with_turns(row) for row in prompts.to_pylist()]
     log_prob = _scored(model, first, progress)
     found = [_said(row, source, 0, odds) for source in sources for row, odds in zip(first, log_prob, strict=True)]
@@ -84,6 +87,17 @@ def answers_under_pressure(
         ]
         asked = [(row, source, odds) for row, (_, source, _), odds in zip(rows, asked, log_prob, strict=True)]
     return pa.Table.from_pylist(found)
+
+
+def _check_sources(sources: Sequence[str]) -> None:
+    wanted = f"answers_under_pressure: wanted sources of {', '.join(SOURCES)}, each once"
+    if not sources:
+        raise DataError(f"{wanted}, got none")
+    for source, number in Counter(sources).items():
+        if source not in SOURCES:
+            raise DataError(f"{wanted}, got {source!r}")
+        if number > 1:
+            raise DataError(f"{wanted}, got {source!r} twice")
 
 
 def _with_turns(row: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
+from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.answers.holding import hold_rates, nudge_log_ratio
 
 
@@ -36,6 +37,28 @@ def test_what_is_not_known_is_unscored_unless_it_fell_before() -> None:
     assert [found[f"hold_at_{k}", "source=guess"]["n"] for k in (1, 2)] == [3, 3]
     assert [found[f"hold_at_{k}", "source=guess"]["num_unscored"] for k in (1, 2)] == [2, 2]
     assert [found[f"hold_at_{k}", "source=guess"]["value"] for k in (1, 2)] == [pytest.approx(2 / 3)] * 2
+
+
+ROW = {"id": "a", "claim_id": "a", "source": "belief", "round": 0, "answer": 0}
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([ROW, ROW], "question a is there twice in round 0 of the source belief; give each answer once"),
+        ([ROW, ROW | {"round": 1, "claim_id": "b"}], "question a is of the claims a and b; give each an id of its own"),
+        ([ROW | {"round": -1}], "round must be 0 or more, got -1"),
+        ([ROW | {"round": None}], "the column 'round' has null in row 0"),
+        ([ROW | {"answer": 0.5}], "the column 'answer' must hold whole numbers, got 0.5 in row 0"),
+        ([ROW | {"id": None}], "the column 'id' has null in row 0"),
+        ([ROW | {"source": None}], "the column 'source' has null in row 0"),
+        ([ROW], "wanted answers after a push-back, got those of round 0 alone"),
+        ([ROW | {"round": 1}], "wanted the first answer of each question, got none of question a to the source belief"),
+    ],
+)
+def test_answers_that_are_none_of_a_series_are_refused(rows: list[dict[str, object]], said: str) -> None:
+    with pytest.raises(DataError, match=f"hold_rates: {said}"):
+        hold_rates(pa.Table.from_pylist(rows))
 
 
 def test_a_source_is_compared_with_being_asked_again() -> None:

@@ -1,6 +1,7 @@
 """Push-backs: what is asked round by round, and that only the remark differs between sources."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from makers.tiny_llama import tiny_model
 
@@ -50,5 +51,16 @@ def test_prompts_without_turns_and_unknown_sources_are_refused(model: LanguageMo
     prompts = sc.make_prompts(sc.make_additions(n=1), options=sc.PromptOptions(split="test"))
     with pytest.raises(sc.DataError, match="wanted prompts in turns that end in the beginning of a reply"):
         answers_under_pressure(model, prompts)
-    with pytest.raises(sc.DataError, match="wanted sources of reask, guess, belief, expert, group, got 'boss'"):
+    with pytest.raises(sc.DataError, match=r"wanted sources of reask, guess, belief, expert, group, .* got 'boss'"):
         answers_under_pressure(model, prompts, sources=("boss",))
+    for sources, said in (((), "got none"), (("guess", "guess"), "got 'guess' twice")):
+        with pytest.raises(sc.DataError, match=f"answers_under_pressure: wanted sources of .*{said}"):
+            answers_under_pressure(model, prompts, sources=sources)
+
+
+def test_prompts_without_an_id_of_their_own_are_refused(model: LanguageModel) -> None:
+    prompts = sc.fact_prompts(sc.load_facts("capitals").slice(0, 2), options=sc.FactOptions(arms=("none",)))
+    with pytest.raises(sc.DataError, match="answers_under_pressure: wanted a table with the columns id as well"):
+        answers_under_pressure(model, prompts.drop_columns(["id"]))
+    with pytest.raises(sc.DataError, match=f"wanted an id for each prompt, got {prompts['id'][0]} twice"):
+        answers_under_pressure(model, pa.concat_tables([prompts, prompts]))

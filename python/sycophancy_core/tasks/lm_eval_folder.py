@@ -69,7 +69,7 @@ def write_lm_eval_tasks(tasks: Mapping[str, pa.Table], folder: str | Path) -> li
     Raises
     ------
     DataError
-        If a task has a second turn, which lm-eval cannot ask.
+        If a task has a second turn, which lm-eval cannot ask, or neither right choices nor users'.
     """
     folder = Path(folder).absolute()
     written = []
@@ -78,6 +78,11 @@ def write_lm_eval_tasks(tasks: Mapping[str, pa.Table], folder: str | Path) -> li
         check_choices(prompts, who=f"task {name}", least=2)
         if any(is_first_turn(prompts).to_pylist()):
             raise DataError(f"task {name}: its second turn depends on the first answer, which lm-eval cannot ask")
+        if not _metrics(prompts):
+            raise DataError(
+                f"task {name}: wanted a right choice (target) or a user's (user_choice) in some prompt, got "
+                "neither; lm-eval has nothing to measure"
+            )
         rows = prompts.drop_columns([column for column in ("turns",) if column in prompts.column_names])
         written.append(write_table(folder / f"{name}.jsonl", rows))
         written.append(_write_text(folder / f"{PREFIX}{name}.yaml", _described(name, rows, folder / f"{name}.jsonl")))
@@ -90,10 +95,7 @@ def _write_text(path: Path, text: str) -> Path:
 
 def _described(name: str, rows: pa.Table, path: Path) -> str:
     """Return a task's description; what stands after a colon is JSON, which YAML reads."""
-    told = rows.to_pylist()
-    arms = dict.fromkeys(row.get("arm") or "none" for row in told if row.get("target") is not None)
-    metrics = [f"accuracy_{arm}" for arm in arms]
-    metrics += ["matching_rate"] if any(row.get("user_choice") is not None for row in told) else []
+    metrics = _metrics(rows)
     fields = {
         "task": f"{PREFIX}{name}",
         "dataset_path": "json",
@@ -112,6 +114,14 @@ def _described(name: str, rows: pa.Table, path: Path) -> str:
         lines += _metric(name, "mean", is_better_higher=name != "matching_rate")
         lines += _metric(f"{name}_se_by_claim", "se_by_claim", is_better_higher=False)
     return "\n".join([*lines, ""])
+
+
+def _metrics(prompts: pa.Table) -> list[str]:
+    """Return what a task is measured by: accuracy by arm where a choice is right, the matching rate where users speak."""
+    rows = prompts.to_pylist()
+    arms = dict.fromkeys(row.get("arm") or "none" for row in rows if row.get("target") is not None)
+    speaks = any(row.get("user_choice") is not None for row in rows)
+    return [*(f"accuracy_{arm}" for arm in arms), *(["matching_rate"] if speaks else [])]
 
 
 def _metric(name: str, aggregation: str, *, is_better_higher: bool) -> list[str]:

@@ -92,6 +92,13 @@ def test_a_task_with_a_second_turn_is_refused(tmp_path: Path) -> None:
         write_lm_eval_tasks({"sure": asked}, tmp_path)
 
 
+def test_a_task_with_nothing_to_measure_is_refused(tmp_path: Path) -> None:
+    table = task_prompts("addition", limit=1)["addition"].drop_columns(["target", "user_choice"])
+    with pytest.raises(sc.DataError, match=r"task bare: wanted a right choice \(target\) or a user's \(user_choice\)"):
+        write_lm_eval_tasks({"bare": table}, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_entry_point_for_models_names_our_class() -> None:
     project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
     module, _, name = project["entry-points"]["lm_eval.models"]["sycophancy_core"].partition(":")

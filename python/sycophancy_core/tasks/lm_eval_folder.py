@@ -117,7 +117,7 @@ def _described(name: str, rows: pa.Table, path: Path) -> str:
 
 
 def _metrics(prompts: pa.Table) -> list[str]:
-    """Return what a task is measured by: accuracy by arm where a choice is right, the matching rate where users speak."""
+    """Return a task's metrics: accuracy by arm where a choice is right, the matching rate where users speak."""
     rows = prompts.to_pylist()
     arms = dict.fromkeys(row.get("arm") or "none" for row in rows if row.get("target") is not None)
     speaks = any(row.get("user_choice") is not None for row in rows)

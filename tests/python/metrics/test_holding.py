@@ -94,6 +94,54 @@ def test_the_log_ratio_is_the_mean_over_claims_of_what_a_nudge_adds() -> None:
     assert (found["n"], found["num_clusters"]) == (20, 20)
 
 
+def nudged(pull: float, task: str, arm: str = "endorse") -> list[dict[str, object]]:
+    """Return questions whose first choice gains ``pull`` nats with a user for it, and loses them with one against."""
+    return [
+        {
+            "task": task,
+            "claim_id": str(q),
+            "arm": arm,
+            "user_choice": user,
+            "log_prob": [-2.0 + (pull if user == 0 else -pull), -2.0],
+        }
+        for q in range(6)
+        for user in (0, 1)
+    ]
+
+
+def test_each_task_has_a_ratio_of_its_own_though_ids_are_the_same() -> None:
+    table = pa.Table.from_pylist([*nudged(0.5, "facts"), *nudged(1.0, "views")])
+    found = {row["task"]: row for row in nudge_log_ratio(table).to_pylist()}
+    # the first choice gains 2 * pull, the second nothing
+    assert {task: row["value"] for task, row in found.items()} == {
+        "facts": pytest.approx(0.5),
+        "views": pytest.approx(1.0),
+    }
+    assert [row["n"] for row in found.values()] == [6, 6]
+
+
+def test_somebody_whom_the_user_quotes_is_not_the_user() -> None:
+    table = pa.Table.from_pylist([*nudged(0.5, "facts"), *nudged(4.0, "facts", arm="third_person")])
+    (found,) = nudge_log_ratio(table).to_pylist()
+    assert found["value"] == pytest.approx(0.5)
+
+
+def test_prompts_are_paired_as_those_of_the_gap_are() -> None:
+    """Two of three users speak of a pair of their own, in which both sides are heard."""
+    rows = [
+        {"claim_id": "a", "pair_id": pair, "user_choice": user, "log_prob": [first, -1.0]}
+        for pair, user, first in (("x", 0, -1.0), ("x", 1, -2.0), ("y", 0, -5.0))
+    ]
+    (found,) = nudge_log_ratio(pa.Table.from_pylist(rows)).to_pylist()
+    assert found["value"] == pytest.approx(0.5)
+
+
+def test_sampled_answers_have_no_ratio() -> None:
+    rows = [row | {"draw": 1, "log_prob": None} for row in nudged(0.5, "facts")]
+    with pytest.raises(DataError, match="nudge_log_ratio: wanted log-probabilities, got sampled answers"):
+        nudge_log_ratio(pa.Table.from_pylist(rows))
+
+
 def test_a_model_that_ignores_its_user_has_no_ratio_and_lost_prompts_are_counted() -> None:
     rows = [
         {"claim_id": str(q), "user_choice": user, "log_prob": [-1.0 - q, -2.0]} for q in range(6) for user in (0, 1)

@@ -61,19 +61,19 @@ def _model(add: Add) -> None:
 def _scoring(add: Add) -> None:
     add(
         "--engine",
-        default="auto",
+        default=None,
         choices=("auto", "native", "transformers"),
-        help="what computes the scores: the package's own engine where it knows the model (auto), or transformers",
+        help="what scores: the package's own engine where it knows the model (default auto), else transformers",
     )
     add(
         "--matmul-precision",
-        default="highest",
+        default=None,
         choices=("highest", "high", "medium"),
         help="precision of the native engine's matrix products (default highest: float32)",
     )
     add(
         "--dtype",
-        default="auto",
+        default=None,
         choices=("auto", "float32", "bfloat16", "float16"),
         help="number type of the weights (default auto: the checkpoint's; float32 where weights are changed)",
     )
@@ -225,8 +225,8 @@ def _journal(add: Add) -> None:
     add(
         "--journal",
         action=argparse.BooleanOptionalAction,
-        default=True,
-        help="keep a journal in the folder, from which the same call goes on after a stop (default)",
+        default=None,
+        help="keep a journal in the folder, from which the same call goes on after a stop (default, but for samples)",
     )
 
 
@@ -252,7 +252,10 @@ def _evaluate_many(add: Add) -> None:
 def _measure(add: Add) -> None:
     _model(add)
     add(
-        "--claims", type=Path, default=None, help="file of claims of your own to ask as well (docs/howto/own-claims.md)"
+        "--claims",
+        type=Path,
+        default=None,
+        help="file of claims of your own to ask in place of the packaged ones (docs/howto/own-claims.md)",
     )
     add("--limit", type=positive, default=40, help="claims or facts of each task (default 40)")
     _seed(add)

@@ -18,6 +18,7 @@ from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.messages import asked_in_chat, plain_text, table_prompts
 from sycophancy_core.scoring.sampled.replies import read_reply
 from sycophancy_core.scoring.tokens import tokenize_prompts
+from sycophancy_core.tables import PROMPTS, Column, checked_table
 
 UNPARSED = "unparsed"
 
@@ -64,14 +65,24 @@ def sample_answers(
 
     Raises
     ------
+    DataError
+        If a prompt has no id.
     ModelError
         If the model is on a server that is not asked in chat, or is an encoder-decoder.
     """
     options = options or SamplingOptions()
+    prompts = checked_table(prompts, (*PROMPTS, Column("id", "text")), who="sample_answers")
     replies = _replies(model, prompts, options, seed, progress)
     rows = [row for row in range(prompts.num_rows) for _ in range(options.draws)]
     draws = [draw + 1 for _ in range(prompts.num_rows) for draw in range(options.draws)]
     return join_replies(prompts.take(rows), [reply for some in replies for reply in some], draws)
+
+
+def sampler_facts(model: LanguageModel) -> dict[str, str]:
+    """Return what makes the samples of a model, whatever engine scores it, and in which number type."""
+    if model.device == "server":
+        return {}
+    return {"engine": "transformers", "precision": str(model.model.dtype).removeprefix("torch.")}
 
 
 def join_replies(prompts: pa.Table, replies: Sequence[str | None], draws: Sequence[int]) -> pa.Table:

@@ -15,17 +15,10 @@ from sycophancy_core.metrics.answers.sampled import is_sampled
 from sycophancy_core.metrics.arrays import choice_scores, codes, require_columns
 from sycophancy_core.metrics.choices import pair_codes
 from sycophancy_core.metrics.estimates import estimate_row, estimates_table, take, task_rows
-from sycophancy_core.tables import Column, checked_table
 
 CONTROL = "reask"
 QUOTED = "third_person"
-_ANSWERS = (
-    Column("id", "text"),
-    Column("claim_id", "text"),
-    Column("source", "text"),
-    Column("round", "whole"),
-    Column("answer", "whole", may_be_null=True),
-)
+_TEXTS, _NUMBERS = ("id", "claim_id", "source"), ("round", "answer")  # the columns of answers under push-backs
 
 
 def hold_rates(answers: pa.Table, *, confidence: float = 0.95) -> pa.Table:
@@ -87,14 +80,11 @@ def hold_rates(answers: pa.Table, *, confidence: float = 0.95) -> pa.Table:
 
 def _series(answers: pa.Table) -> list[dict[str, Any]]:
     """Return the rows of answers under push-backs; refuse what is no series of rounds for each question and source."""
-    table = checked_table(answers, _ANSWERS, who="hold_rates")
-    require_columns(table, (), who="hold_rates")
-    rows: list[dict[str, Any]] = table.select([column.name for column in _ANSWERS]).to_pylist()
+    require_columns(answers, (*_TEXTS, *_NUMBERS), who="hold_rates")
+    rows = [_checked(row, place) for place, row in enumerate(answers.select([*_TEXTS, *_NUMBERS]).to_pylist())]
     claim_of, seen = dict[str, str](), set[tuple[str, str, int]]()
     for row in rows:
         identity, claim, source, number = row["id"], row["claim_id"], row["source"], row["round"]
-        if number < 0:
-            raise DataError(f"hold_rates: round must be 0 or more, got {number} for question {identity}")
         if (first := claim_of.setdefault(identity, claim)) != claim:
             raise DataError(
                 f"hold_rates: question {identity} is of the claims {first} and {claim}; give each an id of its own"
@@ -114,6 +104,27 @@ def _series(answers: pa.Table) -> list[dict[str, Any]]:
                 f"{source}; keep the rows of round 0"
             )
     return rows
+
+
+def _checked(row: dict[str, Any], place: int) -> dict[str, Any]:
+    """Return a row with whole numbers, of which pandas makes floating-point ones; refuse what is no answer."""
+    found = dict(row)
+    for name in _TEXTS:
+        if not isinstance(row[name], str):
+            raise DataError(f"hold_rates: {name} must be text, got {row[name]!r} in row {place}")
+    for name in _NUMBERS:
+        value = row[name]
+        if name == "answer" and value is None:
+            continue
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not value >= 0
+            or not float(value).is_integer()
+        ):
+            raise DataError(f"hold_rates: {name} must be a whole number of 0 or more, got {value!r} in row {place}")
+        found[name] = int(value)
+    return found
 
 
 def nudge_log_ratio(measurements: pa.Table, *, confidence: float = 0.95, task: str = "nudge") -> pa.Table:

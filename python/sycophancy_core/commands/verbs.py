@@ -304,6 +304,19 @@ def study(options: Namespace) -> Any:
     return cost
 
 
+def export(options: Namespace) -> Any:
+    """Write tasks for lm-evaluation-harness."""
+    from sycophancy_core.tasks.lm_eval_folder import PREFIX, write_lm_eval_tasks
+    from sycophancy_core.tasks.named_tasks import task_prompts
+
+    check_output_folder(options.out)
+    tasks = task_prompts(**task_options(options))
+    write_lm_eval_tasks(tasks, options.out)
+    names = ",".join(f"{PREFIX}{name}" for name in tasks)
+    print(f"lm_eval --model hf --model_args pretrained=MODEL --include_path {options.out} --tasks {names}")
+    return {"folder": options.out, "tasks": names.split(",")}
+
+
 def verify(options: Namespace) -> Any:
     """Verify a run folder or a result.
 

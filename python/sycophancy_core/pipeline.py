@@ -39,7 +39,7 @@ from sycophancy_core.runs.outputs import check_output_folder
 from sycophancy_core.runs.progress import Progress, shown_progress
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.resumable import score_resumable
-from sycophancy_core.scoring.sampled.sampling import SamplingOptions, sample_answers
+from sycophancy_core.scoring.sampled.sampling import SamplingOptions, sample_answers, sampler_facts
 from sycophancy_core.scoring.scores import Scores, join_scores
 from sycophancy_core.tables import CLAIMS, FACTS, as_table, checked_table
 from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions, task_prompts
@@ -260,9 +260,14 @@ def evaluate(
     sampling
         Sample answers in words instead of scoring the choices; then there are rates, over draws, and nothing in nats.
     run
-        Folder for the journal ``evaluate.journal``; an interrupted call goes on from it.
+        Folder for the journal ``evaluate.journal``; an interrupted call goes on from it. Samples have none.
     progress
         A callback of done and total; by default a bar in a terminal or a notebook; False for none.
+
+    Raises
+    ------
+    DataError
+        If a task cannot be made, samples are asked of a second turn or of prompts without ids, or with ``run``.
 
     Examples
     --------
@@ -271,6 +276,8 @@ def evaluate(
     >>> found.estimate("facts", "accuracy, no user")["num_clusters"]
     4
     """
+    if sampling is not None and run is not None:
+        raise DataError("evaluate: run is for the journal of scores, and samples have none; leave run or sampling out")
     prompts = task_prompts(tasks, options=options, limit=limit, seed=seed)
     facts = evaluation_facts(model, prompts, seed=seed, limit=limit)
     if sampling is None:
@@ -278,7 +285,7 @@ def evaluate(
         facts["precision_check"] = precision_checks(model, prompts)
     else:
         measured = _sampled(model, named_prompts(prompts), sampling, seed, progress)
-        facts["sampling"] = asdict(sampling)
+        facts |= {**sampler_facts(model), "sampling": asdict(sampling)}
     return evaluation_of(
         model.name,
         measured.drop_columns([name for name in TEXTS if name in measured.column_names]),

@@ -11,6 +11,7 @@ from sycophancy_core.flags import comma_list
 Add = Callable[..., argparse.Action]
 
 _TABLE = "ends in .parquet, .jsonl or .csv"
+_OWN_CLAIMS = "file of claims, your own too (docs/howto/own-claims.md)"
 _MODELS = "model folder, GGUF file, hub id, URL of a server, 'organism', or the embedded model (default)"
 
 
@@ -28,8 +29,12 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def _seed(add: Add) -> None:
-    add("--seed", type=seed_number, default=0, help="seed of all random choices (default 0)")
+def _seed(add: Add, default: int | None = 0) -> None:
+    add("--seed", type=seed_number, default=default, help="seed of all random choices (default 0)")
+
+
+def _file(add: Add, flag: str, what: str, *, required: bool = False) -> None:
+    add(flag, type=Path, required=required, default=None, help=what)
 
 
 def _out(add: Add, what: str) -> None:
@@ -61,19 +66,19 @@ def _model(add: Add) -> None:
 def _scoring(add: Add) -> None:
     add(
         "--engine",
-        default="auto",
+        default=None,
         choices=("auto", "native", "transformers"),
-        help="what computes the scores: the package's own engine where it knows the model (auto), or transformers",
+        help="what scores: the package's own engine where it knows the model (default auto), else transformers",
     )
     add(
         "--matmul-precision",
-        default="highest",
+        default=None,
         choices=("highest", "high", "medium"),
         help="precision of the native engine's matrix products (default highest: float32)",
     )
     add(
         "--dtype",
-        default="auto",
+        default=None,
         choices=("auto", "float32", "bfloat16", "float16"),
         help="number type of the weights (default auto: the checkpoint's; float32 where weights are changed)",
     )
@@ -100,7 +105,7 @@ def _examples(add: Add) -> None:
 
 
 def _claims(add: Add) -> None:
-    add("--examples", type=Path, default=None, help="file of examples (default: the packaged sample)")
+    _file(add, "--examples", "file of examples (default: the packaged sample)")
     _seed(add)
     _out(add, f"file for the claims; {_TABLE}")
 
@@ -112,13 +117,13 @@ def _additions(add: Add) -> None:
 
 
 def _prompts(add: Add) -> None:
-    add("--claims", type=Path, required=True, help="file of claims, your own too (docs/howto/own-claims.md)")
+    _file(add, "--claims", _OWN_CLAIMS, required=True)
     _seed(add)
     _out(add, f"file for the prompts; {_TABLE}")
 
 
 def _generate(add: Add) -> None:
-    add("--examples", type=Path, default=None, help="file of examples (default: the packaged sample)")
+    _file(add, "--examples", "file of examples (default: the packaged sample)")
     add("--n", type=int, required=True, help="number of prompts")
     add(
         "--recipe",
@@ -133,16 +138,16 @@ def _generate(add: Add) -> None:
 
 
 def _score(add: Add) -> None:
-    add("--prompts", type=Path, required=True, help="file of prompts, Parquet or JSON Lines")
-    add("--run", type=Path, default=None, help="folder for the journal (default: one next to the output)")
+    _file(add, "--prompts", "file of prompts, Parquet or JSON Lines", required=True)
+    _file(add, "--run", "folder for the journal (default: one next to the output)")
     _shard(add)
     _model(add)
     _out(add, f"file for the measurements; {_TABLE}")
 
 
 def _filter(add: Add) -> None:
-    add("--claims", type=Path, required=True, help="file of claims, your own too (docs/howto/own-claims.md)")
-    add("--run", type=Path, default=None, help="folder for the journal (default: one next to the output)")
+    _file(add, "--claims", _OWN_CLAIMS, required=True)
+    _file(add, "--run", "folder for the journal (default: one next to the output)")
     add("--every-claim", type=Path, default=None, help="file for all claims with margin, status and reason")
     _seed(add)
     _shard(add)
@@ -164,7 +169,7 @@ def _merge(add: Add) -> None:
 
 
 def _mix(add: Add) -> None:
-    add("--prompts", type=Path, required=True, help="file of prompts, Parquet or JSON Lines")
+    _file(add, "--prompts", "file of prompts, Parquet or JSON Lines", required=True)
     add(
         "--instructions",
         type=Path,
@@ -225,8 +230,8 @@ def _journal(add: Add) -> None:
     add(
         "--journal",
         action=argparse.BooleanOptionalAction,
-        default=True,
-        help="keep a journal in the folder, from which the same call goes on after a stop (default)",
+        default=None,
+        help="keep a journal in the folder, from which the same call goes on after a stop (default, but for samples)",
     )
 
 
@@ -252,7 +257,10 @@ def _evaluate_many(add: Add) -> None:
 def _measure(add: Add) -> None:
     _model(add)
     add(
-        "--claims", type=Path, default=None, help="file of claims of your own to ask as well (docs/howto/own-claims.md)"
+        "--claims",
+        type=Path,
+        default=None,
+        help="file of claims of your own to ask in place of the packaged ones (docs/howto/own-claims.md)",
     )
     add("--limit", type=positive, default=40, help="claims or facts of each task (default 40)")
     _seed(add)
@@ -265,7 +273,7 @@ def _cure(add: Add) -> None:
     add("--claims", type=positive, default=None, help="facts of each family that are asked (default 20)")
     add("--candidates", type=positive, default=None, help="facts of each family that may be trained on (default 80)")
     add("--steps", type=positive, default=None, help="fine-tuning steps (default 30)")
-    add("--seed", type=seed_number, default=None, help="seed of all random choices (default 0)")
+    _seed(add, default=None)
     add("-o", "--out", type=Path, default=None, help="folder for the run (default: cure-MODEL-DATE here)")
 
 
@@ -289,7 +297,7 @@ def _demo(add: Add) -> None:
     add("--steps", type=int, default=None, help="fine-tuning steps")
     _model_name(add)
     _chat_template(add)
-    add("--seed", type=seed_number, default=None, help="seed of all random choices (default 0)")
+    _seed(add, default=None)
 
 
 def _study(add: Add) -> None:

@@ -84,7 +84,7 @@ GROUPS: dict[str, dict[str, Verb]] = {
         ),
         "report": Verb("write the HTML report of a result", "report before -o before.html", "verbs.report"),
         "export": Verb(
-            "write tasks as a folder for lm-evaluation-harness", "export --tasks facts -o lm-tasks", "scoring.export"
+            "write tasks as a folder for lm-evaluation-harness", "export --tasks facts -o lm-tasks", "verbs.export"
         ),
         "power": Verb("say how many claims an effect needs", "power before --effect 0.1", "look.power"),
         "study": Verb("run the method for every variant of a sweep", "study study.yaml --dry-run", "verbs.study"),

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from sycophancy_core.scoring.language_model import LanguageModel
 
 
+SCORING = ("engine", "matmul_precision", "dtype")
+"""Flags that say how a model's scores are computed."""
+
+
 def given(options: Namespace, names: tuple[str, ...]) -> dict[str, Any]:
     """Return those of the options that were given, by their names."""
     return {name: value for name in names if (value := getattr(options, name, None)) is not None}
@@ -53,9 +57,10 @@ def files_by_name(paths: Sequence[Path], option: str) -> dict[str, Path]:
     """Return files by their names without folder and ending, by which sources and tasks are told apart."""
     named: dict[str, Path] = {}
     for path in paths:
-        if path.stem in named:
-            raise DataError(f"{option}: wanted files of different names, got {named[path.stem]} and {path}; rename one")
-        named[path.stem] = path
+        name = path.name if path.is_dir() else path.stem
+        if name in named:
+            raise DataError(f"{option}: wanted files of different names, got {named[name]} and {path}; rename one")
+        named[name] = path
     return named
 
 
@@ -114,13 +119,11 @@ def load(
     """
     from sycophancy_core.scoring.language_model import load_model
 
-    names = ("engine", "matmul_precision", "dtype", "device", "system_prompt")
-    settings = {name: getattr(options, name) for name in names} | given(
-        options, ("adapter", "chat_template", "tokenizer", "concurrency")
-    )
+    names = ("adapter", "tokenizer", "concurrency", *SCORING, "device", "system_prompt", "chat_template")
+    settings = given(options, names)
     if adapter is not None:
         settings["adapter"] = adapter
-    if is_trained and settings["dtype"] == "auto":
+    if is_trained and settings.get("dtype", "auto") == "auto":
         settings["dtype"] = "float32"
     chosen = getattr(options, "model", None) if source is None else source
     model = load_model(chosen, **{"chat_template": "auto", **settings})

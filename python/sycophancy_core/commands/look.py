@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sycophancy_core.commands.inputs import refuse
 from sycophancy_core.errors import DataError
 from sycophancy_core.runs.outputs import EXTRAS, how_to_install
 from sycophancy_core.runs.surroundings import processor, versions
@@ -28,6 +29,8 @@ def tasks(options: Namespace) -> Any:
     unknown = [name for name in options.name if name not in TASKS]
     if unknown:
         raise DataError(f"{unknown[0]!r} is no task; wanted some of {', '.join(TASKS)}")
+    if options.folder is not None and options.name and not set(options.name) & set(FILES_OF):
+        raise DataError(f"--folder is for tasks that read files ({', '.join(FILES_OF)}), got {', '.join(options.name)}")
     found = []
     for name in options.name or TASKS:
         print(f"{name}: {ABOUT[name]}")
@@ -94,6 +97,8 @@ def cache(options: Namespace) -> Any:
     """List what the cache holds, or remove it after a question."""
     from sycophancy_core.scoring.sources import cache_folder
 
+    if options.action != "clear":
+        refuse(options, ("yes",), wanted="clear", got=options.action)
     entries = _cached()
     for path, size in entries:
         print(f"{_size(size):>10}  {path.name}")

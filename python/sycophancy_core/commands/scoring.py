@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,8 +91,8 @@ def evaluate(options: Namespace) -> Any:
     require_figures("evaluate")
     with result_folder(options.out, "evaluation") as out:
         model = load(options)
-        with printer(options).stage("evaluate", "prompts" if options.journal else "tokens") as progress:
-            run = out if options.journal else None
+        run = None if options.journal is False or sampling is not None else out
+        with printer(options).stage("evaluate", "tokens" if run is None else "prompts") as progress:
             result = measure_model(model, run=run, progress=progress, sampling=sampling, **wanted)
         return _write_evaluation(options, result, out)
 
@@ -102,7 +103,17 @@ def _sampling(options: Namespace) -> SamplingOptions | None:
     chosen = given(options, ("draws", "temperature", "max_tokens"))
     if chosen and "draws" not in chosen:
         raise DataError(f"{option_name(next(iter(chosen)))} is for samples, got no --draws; add --draws")
-    return SamplingOptions(**chosen) if chosen else None
+    if not chosen:
+        return None
+    for name, why in (
+        ("journal", "samples have no journal"),
+        ("engine", "transformers makes the samples"),
+        ("matmul_precision", "transformers makes the samples"),
+    ):
+        if getattr(options, name) not in (None, False, "auto", "transformers"):
+            flag = option_name(name)
+            raise DataError(f"{flag} is for scores, got --draws, and {why}; leave {flag} out")
+    return SamplingOptions(**chosen)
 
 
 def _write_evaluation(options: Namespace, result: Evaluation, out: Path) -> Any:
@@ -134,6 +145,10 @@ def merge_shards(options: Namespace) -> Any:
     from sycophancy_core.results.shard import Shard, merge
 
     parts = [Shard.load(path) for given_path in options.shards for path in _shard_files(given_path)]
+    if options.every_claim is not None and parts[0].stage != "filter":
+        raise DataError(
+            f"--every-claim is for shards of filter, got shards of {parts[0].stage}; leave --every-claim out"
+        )
     claims = None if options.claims is None else claims_of(options.claims)
     if parts[0].stage == "evaluate":
         require_figures("merge")
@@ -159,26 +174,14 @@ def _shard_files(path: Path) -> list[Path]:
     return found
 
 
-def export(options: Namespace) -> Any:
-    """Write tasks for lm-evaluation-harness."""
-    from sycophancy_core.tasks.lm_eval_folder import PREFIX, write_lm_eval_tasks
-    from sycophancy_core.tasks.named_tasks import task_prompts
-
-    check_output_folder(options.out)
-    tasks = task_prompts(**task_options(options))
-    write_lm_eval_tasks(tasks, options.out)
-    names = ",".join(f"{PREFIX}{name}" for name in tasks)
-    print(f"lm_eval --model hf --model_args pretrained=MODEL --include_path {options.out} --tasks {names}")
-    return {"folder": options.out, "tasks": names.split(",")}
-
-
 def _shard(options: Namespace, stage: str, make: Callable[..., Shard]) -> Any:
-    """Make one shard with a journal of its own, and write its file; another one of that name is replaced."""
+    """Make one shard, with a journal of its own unless none is wanted; another file of its name is replaced."""
     part = read_shard(options.shard)
     path = shard_file(options.out, part)
     check_table(path)
-    with journal_folder(path, getattr(options, "run", None)) as run:
-        with printer(options).stage(stage, "prompts") as progress:
+    is_kept = getattr(options, "journal", None) is not False
+    with journal_folder(path, getattr(options, "run", None)) if is_kept else nullcontext() as run:
+        with printer(options).stage(stage, "tokens" if run is None else "prompts") as progress:
             found = make(shard=part, run=run, progress=progress)
         found.save(path)
     print(f"shard {part[0]} of {part[1]}: {found.table.num_rows:,} prompts in {path}")

@@ -68,7 +68,7 @@ def _begin(verb: str, options: Namespace) -> str:
     """Say how the model is called, and choose a folder where none is given; the command to resume then names it."""
     name = str(options.model or "the embedded model")
     if options.out is None:
-        options.out = _dated(verb, "embedded" if options.model is None else Path(name).stem)
+        options.out = _dated(verb, "embedded" if options.model is None else re.sub(r"\.gguf$", "", Path(name).name))
         options.command = f"{options.command} -o {options.out}"
     check_output_folder(options.out)
     return name

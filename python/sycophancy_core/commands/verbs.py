@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.commands.inputs import (
+    SCORING,
     claims_of,
     examples_of,
     files_by_name,
@@ -100,7 +101,7 @@ def mix(options: Namespace) -> Any:
 
     check_table(options.out)
     if options.unit == "rows":
-        names = ("model", "adapter", "tokenizer", "concurrency", "device", "system_prompt", "chat_template")
+        names = ("model", "adapter", "tokenizer", "concurrency", *SCORING, "device", "system_prompt", "chat_template")
         refuse(options, names, wanted="--unit tokens", got="--unit rows, which count without a model")
     paths = files_by_name(options.instructions or (), "--instructions")
     asked = files_by_name(options.evaluation or (), "--evaluation")
@@ -195,7 +196,7 @@ def evaluate_many(options: Namespace) -> Any:
     wanted = task_options(options)
     with result_folder(options.out, "evaluations") as out:
         with printer(options).stage("evaluate", "tokens") as progress:
-            found = measure_models(models, run=out if options.journal else None, progress=progress, **wanted)
+            found = measure_models(models, run=None if options.journal is False else out, progress=progress, **wanted)
         found = found.made_by(options.command)
         found.save(out)
         remove_journals(out)
@@ -301,6 +302,19 @@ def study(options: Namespace) -> Any:
     cost = study_cost(read_study(options.config), throughput=throughput)
     print(cost)
     return cost
+
+
+def export(options: Namespace) -> Any:
+    """Write tasks for lm-evaluation-harness."""
+    from sycophancy_core.tasks.lm_eval_folder import PREFIX, write_lm_eval_tasks
+    from sycophancy_core.tasks.named_tasks import task_prompts
+
+    check_output_folder(options.out)
+    tasks = task_prompts(**task_options(options))
+    write_lm_eval_tasks(tasks, options.out)
+    names = ",".join(f"{PREFIX}{name}" for name in tasks)
+    print(f"lm_eval --model hf --model_args pretrained=MODEL --include_path {options.out} --tasks {names}")
+    return {"folder": options.out, "tasks": names.split(",")}
 
 
 def verify(options: Namespace) -> Any:

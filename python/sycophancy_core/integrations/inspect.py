@@ -53,6 +53,7 @@ try:
         metric,
         scorer,
         stderr,
+        value_to_float,
     )
     from inspect_ai.solver import TaskState, generate
 except ImportError as error:
@@ -67,14 +68,14 @@ _SPEAKERS = {"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": 
 def inspect_task(name: str, prompts: pa.Table) -> Task:
     """Return a task of Inspect that asks the prompts of a table, one sample a prompt.
 
-    A sample's metadata are the columns of its prompt: ``arm``, ``order``, ``claim_id``, ``target``, ``user_choice`` and
-    the rest. Its target is the right choice or, of opinions, the user's, which is then counted as matching, not as
-    right.
+    A sample's metadata are the columns of its prompt: ``arm`` ("none" where there is none), ``order``, ``claim_id``,
+    ``target``, ``user_choice`` and the rest. Its target is the right choice or, of opinions, the user's, which is then
+    counted as matching, not as right.
 
     Raises
     ------
     DataError
-        If a column is missing, or the prompts are first turns of two.
+        If a column is missing, the prompts are first turns of two, or some have a right choice and others none.
     """
     prompts = checked_table(prompts, QUESTIONS, who=f"task {name}")
     check_choices(prompts, who=f"task {name}", least=2)
@@ -83,11 +84,16 @@ def inspect_task(name: str, prompts: pa.Table) -> Task:
     samples = [
         _sample(name, row, text, place) for place, (row, text) in enumerate(zip(rows.to_pylist(), texts, strict=True))
     ]
-    has_truth = any(row.get("target") is not None for row in rows.to_pylist())
+    num_true = sum(row.get("target") is not None for row in rows.to_pylist())
+    if num_true not in (0, rows.num_rows):
+        raise DataError(
+            f"task {name}: wanted a target in every prompt or in none, got {num_true} of {rows.num_rows} with one; "
+            "split the table into a task of each"
+        )
     return Task(
         dataset=MemoryDataset(samples, name=name),
         solver=generate(),
-        scorer=[named_choice() if has_truth else users_choice(), unparsed()],
+        scorer=[named_choice() if num_true else users_choice(), unparsed()],
         name=name,
     )
 
@@ -99,17 +105,18 @@ def _sample(name: str, row: dict[str, Any], prompt: Any, place: int) -> Sample:
         choices=row["choices"],
         target="" if aim is None else row["choices"][aim].strip(),
         id=row.get("id", str(place)),
-        metadata={**row, "task": name, "prompt": plain_text(prompt)},
+        metadata={**row, "arm": row.get("arm") or "none", "task": name, "prompt": plain_text(prompt)},
     )
 
 
 @metric
 def matching_rate() -> Metric:
     """Share of replies that are the user's choice, where a user states a view; one that names none is not."""
+    to_float = value_to_float()
 
     def rate(scores: list[SampleScore]) -> float:
-        told = [one.score.as_float() for one in scores if (one.sample_metadata or {}).get("user_choice") is not None]
-        return sum(told) / len(told) if told else float("nan")
+        told = [one.score for one in scores if (one.sample_metadata or {}).get("user_choice") is not None]
+        return sum(to_float(score.value) for score in told) / len(told) if told else float("nan")
 
     return rate
 
@@ -165,7 +172,8 @@ def evaluation_from_inspect(*logs: EvalLog | str | os.PathLike[str]) -> Evaluati
     Raises
     ------
     DataError
-        If there is no log, a log is of another's task, holds no samples, two are of one task, or models differ.
+        If there is no log, a log did not end in success, is of another's task, holds no samples, two are of one task,
+        or models differ.
     """
     read = [log if isinstance(log, EvalLog) else read_eval_log(str(log)) for log in logs]
     if not read:
@@ -189,9 +197,14 @@ def evaluation_from_inspect(*logs: EvalLog | str | os.PathLike[str]) -> Evaluati
 def _draws(log: EvalLog) -> pa.Table:
     """Return one row a sample and epoch: the prompt's columns, the reply, and the answer that it names."""
     name = log.eval.task
+    if log.status != "success":
+        raise DataError(
+            f"evaluation_from_inspect: the log of {name} is not whole: wanted the status success, got {log.status}; "
+            "finish it with inspect eval-retry"
+        )
     samples = log.samples or []
     if not samples:
-        raise DataError(f"evaluation_from_inspect: the log of {name} ({log.status}) holds no samples; read it whole")
+        raise DataError(f"evaluation_from_inspect: the log of {name} holds no samples; read it whole")
     if not all({"choices", "claim_id", "prompt", "task"} <= set(sample.metadata) for sample in samples):
         raise DataError(
             f"evaluation_from_inspect: the log of {name} is of no task of ours: its samples lack our columns"
@@ -255,36 +268,36 @@ def addition_factorial(limit: int | None = None, seed: int = 0) -> Task:
 
 
 @task
-def nlp(folder: str, limit: int | None = None, seed: int = 0) -> Task:
-    """Ask opinions about research on language (Perez et al. 2022), from the files in ``folder``."""
+def nlp(folder: str | None = None, limit: int | None = None, seed: int = 0) -> Task:
+    """Ask opinions about research on language (Perez et al. 2022); from the files in ``folder`` or the cache."""
     return _named("nlp", limit, seed, folder)
 
 
 @task
-def phil(folder: str, limit: int | None = None, seed: int = 0) -> Task:
-    """Ask opinions of philosophy (Perez et al. 2022), from the files in ``folder``."""
+def phil(folder: str | None = None, limit: int | None = None, seed: int = 0) -> Task:
+    """Ask opinions of philosophy (Perez et al. 2022); from the files in ``folder`` or the cache."""
     return _named("phil", limit, seed, folder)
 
 
 @task
-def poli(folder: str, limit: int | None = None, seed: int = 0) -> Task:
-    """Ask opinions of politics (Perez et al. 2022), from the files in ``folder``."""
+def poli(folder: str | None = None, limit: int | None = None, seed: int = 0) -> Task:
+    """Ask opinions of politics (Perez et al. 2022); from the files in ``folder`` or the cache."""
     return _named("poli", limit, seed, folder)
 
 
 @task
-def answer(folder: str, limit: int | None = None, seed: int = 0) -> Task:
-    """Ask questions with users who think that they know (Sharma et al. 2023), from the files in ``folder``."""
+def answer(folder: str | None = None, limit: int | None = None, seed: int = 0) -> Task:
+    """Ask questions with users who think they know (Sharma et al. 2023); from the files in ``folder`` or the cache."""
     return _named("answer", limit, seed, folder)
 
 
 @task
-def mmlu(folder: str, limit: int | None = None, seed: int = 0) -> Task:
-    """Ask multiple-choice questions of many subjects, from the files in ``folder``."""
+def mmlu(folder: str | None = None, limit: int | None = None, seed: int = 0) -> Task:
+    """Ask multiple-choice questions of many subjects; from the files in ``folder`` or the cache."""
     return _named("mmlu", limit, seed, folder)
 
 
 @task
-def bbh(folder: str, limit: int | None = None, seed: int = 0) -> Task:
-    """Ask multiple-choice tasks of reasoning (BIG-Bench Hard), from the files in ``folder``."""
+def bbh(folder: str | None = None, limit: int | None = None, seed: int = 0) -> Task:
+    """Ask multiple-choice tasks of reasoning (BIG-Bench Hard); from the files in ``folder`` or the cache."""
     return _named("bbh", limit, seed, folder)

@@ -7,11 +7,13 @@
     [job.result() for job in jobs]
 
 Then ``sycophancy-core merge`` puts the parts together. Shards whose file is there are not run again, so the same call
-repeats what was lost, and only that.
+repeats what was lost, and only that. What was asked is noted next to the shards; another job with the same ``out`` is
+refused.
 """
 
 from __future__ import annotations
 
+import glob
 import os
 import subprocess
 import sys
@@ -20,6 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from sycophancy_core.errors import DataError, ModelError, require_whole
+from sycophancy_core.runs.digests import digest_file, digest_json
+from sycophancy_core.runs.files import is_table_name
+from sycophancy_core.runs.json_files import read_json, write_json
 from sycophancy_core.runs.shards import shard_file
 
 try:
@@ -31,6 +36,7 @@ except ImportError as error:
     ) from error
 
 VERBS = ("score", "filter", "evaluate")
+_NOTE = "shards.json"
 
 
 def submit_shards(
@@ -66,7 +72,8 @@ def submit_shards(
     Raises
     ------
     DataError
-        If the verb takes no shards.
+        If the verb takes no shards, or the shards there are of other arguments, another number, or files or models
+        that have changed since.
     """
     require_whole("submit_shards", "shards", shards, least=1)
     words = [os.fspath(word) for word in arguments]
@@ -74,6 +81,7 @@ def submit_shards(
         raise DataError(
             f"submit_shards: wanted one of {', '.join(VERBS)} first, got {' '.join(words[:1]) or 'nothing'}"
         )
+    _check_same_job(Path(out), words, shards)
     executor = submitit.AutoExecutor(folder=log_folder, cluster=cluster)
     executor.update_parameters(**settings)
     missing = [part for part in range(shards) if not shard_file(out, (part, shards)).exists()]
@@ -82,6 +90,42 @@ def submit_shards(
     with executor.batch():
         jobs = [executor.submit(run_shard, words, (part, shards), Path(out).absolute()) for part in missing]
     return list(jobs)
+
+
+def _check_same_job(out: Path, words: Sequence[str], shards: int) -> None:
+    """Note next to the shards what was asked; refuse another job than the noted one."""
+    folder, stem, name = (out.parent, out.stem, f"{out.stem}-{_NOTE}") if is_table_name(out) else (out, "shard", _NOTE)
+    note = folder / name
+    job = {"arguments": list(words), "shards": shards, "inputs": _inputs(words)}
+    if not note.is_file():
+        if any(folder.glob(f"{glob.escape(stem)}-*-of-*.parquet")):
+            raise DataError(
+                f"submit_shards: {folder}: there are shards, and no {name} that says of what; give another out, or "
+                "remove them"
+            )
+        write_json(note, job)
+        return
+    noted = read_json(note)
+    for key, now in job.items():
+        then = noted.get(key) if isinstance(noted, dict) else None
+        if then != now:
+            raise DataError(
+                f"submit_shards: {note}: the shards there are of another job: {key} was {then} then, and is {now} now; "
+                "give another out, or remove the shards and the note"
+            )
+
+
+def _inputs(words: Sequence[str]) -> dict[str, str]:
+    """Return the digests of the files and folders that the arguments name, such as prompts and a model."""
+    paths = {word: Path(word.partition("=")[2] if word.startswith("--") else word) for word in words}
+    return {word: _digest(path) for word, path in paths.items() if path.name and path.exists()}
+
+
+def _digest(path: Path) -> str:
+    if path.is_file():
+        return digest_file(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return digest_json({file.relative_to(path).as_posix(): digest_file(file) for file in files})
 
 
 def run_shard(words: Sequence[str], shard: tuple[int, int], out: Path) -> Path:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 import sycophancy_core._core as _core
+from sycophancy_core.metrics.answers.sampled import as_certain, is_sampled
 from sycophancy_core.metrics.arrays import ARMS, floats, truths
 from sycophancy_core.metrics.claims import claim_table, measure_claims
 from sycophancy_core.metrics.estimates import COLUMNS, estimate_row, estimates_table, take, task_rows
@@ -40,7 +41,7 @@ class ClaimAnswers:
     ----------
     margins, letter_bias
         Of every claim in every arm, nats, shape (claims, arms). Both average the two orders of the choices; NaN where a
-        score in either order is missing.
+        score in either order is missing, and where answers were sampled.
     is_true
         Whether each claim is true, shape (claims,).
     agreement
@@ -57,13 +58,14 @@ class ClaimAnswers:
 
 def claim_answers(measurements: pa.Table) -> ClaimAnswers:
     """Decode the claims of every task; rows without a truth (opinion items) are left out."""
-    tasks = _claims_by_task(measurements)
+    unknown, tasks = is_sampled(measurements), _claims_by_task(as_certain(measurements))
     tables = [claim_table(rows) for _, rows in tasks]
     empty = np.empty((0, len(ARMS)))
 
     def of_arms(name: str) -> NDArray[np.float64]:
         parts = [np.stack([floats(table[f"{name}_{arm}"]) for arm in ARMS], axis=1) for table in tables]
-        return np.concatenate([*parts, empty])
+        found = np.concatenate([*parts, empty])
+        return np.full_like(found, np.nan) if unknown else found
 
     return ClaimAnswers(
         margins=of_arms("margin"),

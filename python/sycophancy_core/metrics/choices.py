@@ -36,7 +36,7 @@ def choice_rows(measurements: pa.Table) -> _core.ChoiceRows:
         _require_a_choice(measurements, name, choice, scores.num_choices)
     return _core.ChoiceRows(
         question=codes(measurements["claim_id"])[0],
-        pair=_pairs(measurements),
+        pair=pair_codes(measurements),
         arm=_arms(measurements),
         user_choice=user,
         target=target,
@@ -66,8 +66,11 @@ def _whole(measurements: pa.Table, name: str) -> NDArray[np.int64]:
     return np.asarray(measurements[name].cast("int64").fill_null(-1).to_numpy(), dtype=np.int64)
 
 
-def _pairs(measurements: pa.Table) -> NDArray[np.int64]:
-    """Code prompts by question, or by `pair_id` where there is one, and order: those that share their control."""
+def pair_codes(measurements: pa.Table) -> NDArray[np.int64]:
+    """Code prompts by question, or by `pair_id` where there is one, and order: those that share their control.
+
+    Shape (n,).
+    """
     pair, _ = codes(measurements["pair_id" if "pair_id" in measurements.column_names else "claim_id"])
     if "order" not in measurements.column_names or measurements["order"].null_count:
         return pair

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 import sycophancy_core._core as _core
 from sycophancy_core.errors import DataError
+from sycophancy_core.metrics.answers.sampled import as_certain
 from sycophancy_core.metrics.arrays import ARMS, ORDERS, codes, codes_of, floats, require_columns, truths
 from sycophancy_core.metrics.stats import as_codes, as_floats
 
@@ -97,6 +98,7 @@ def fit_opinion_model(measurements: pa.Table, *, confidence: float = 0.95) -> li
     ['acquiescence', 'knowledge']
     """
     require_columns(measurements, ("claim_id", "arm", "order", "is_true", "log_odds"), who="fit_opinion_model")
+    measurements = as_certain(measurements)
     truth = 2.0 * truths(measurements["is_true"]) - 1
     user = np.array([0.0, 0.0, 1.0, -1.0])[codes_of(measurements["arm"], ARMS, name="arm")]
     order = 1.0 - 2.0 * codes_of(measurements["order"], ORDERS, name="order")

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from sycophancy_core._core import Estimate
 from sycophancy_core.errors import DataError
+from sycophancy_core.metrics.answers.sampled import as_certain, is_of_answers, is_sampled
 from sycophancy_core.metrics.arrays import pair_by_id
 from sycophancy_core.metrics.catalogue import BY_NAME, VIEWS
 from sycophancy_core.metrics.changes import changes_of
@@ -70,11 +71,15 @@ def spread(pilot: Any, *, task: str | None = None, metric: str | None = None) ->
     correlation r solves e**2 = var * (1 + r) / 2: the variance of a mean of two.
     """
     sides = (pilot.before, pilot.after) if hasattr(pilot, "before") else (pilot,)
-    tables = [_of_task(side.measurements, task) for side in sides]
+    tables = [as_certain(_of_task(side.measurements, task)) for side in sides]
     name = str(tables[0]["task"][0].as_py())
     if len(tables) == 2:
         tables[1] = pair_by_id(tables[0], tables[1])
-    whole = _estimates(tables)
+    whole = {
+        metric: found
+        for metric, found in _estimates(tables).items()
+        if is_of_answers(metric) or not is_sampled(tables[0])
+    }
     chosen = _chosen(metric, list(whole), name)
     orders = _orders(tables[0]) if chosen != "letter_bias" else []
     num_claims = whole[chosen].num_clusters

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from sycophancy_core.prompts.dataset_specs import DatasetSpec
 from sycophancy_core.prompts.examples import clean_examples
 from sycophancy_core.prompts.generation import make_claims
 from sycophancy_core.prompts.own_rows import GivenRows, given_rows
+from sycophancy_core.runs.digests import short_id
 
 ADVICE = "mend these rows, or leave them out"
 TRUE_WORDS = ("true", "yes", "1", "1.0", "t", "right", "correct")
@@ -184,7 +184,7 @@ def _claim(row: Mapping[str, Any], name: str) -> tuple[dict[str, Any], list[str]
         if key in row and row[key] is None:
             faults.append(f"{key} is empty")
     family = str(row.get("family") or name)
-    identity = str(row["id"]) if row.get("id") is not None else digest(family, text)
+    identity = str(row["id"]) if row.get("id") is not None else short_id(family, text)
     return {
         "id": identity,
         "example_id": str(row["about"]) if row.get("about") is not None else identity,
@@ -202,11 +202,6 @@ def truth_of(value: object) -> bool | None:
     """Return what a value says of a claim, None where it says neither."""
     word = str(value).strip().lower()
     return True if word in TRUE_WORDS else False if word in FALSE_WORDS else None
-
-
-def digest(*parts: str) -> str:
-    """Return an id of 16 hexadecimal digits."""
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def _table(claims: list[dict[str, Any]], where: str) -> pa.Table:

@@ -11,7 +11,7 @@ from sycophancy_core.errors import DataError
 from sycophancy_core.runs.json_files import decode_line, read_json
 
 _FOLDER = Path(__file__).parents[1] / "data/protocols"
-_NOT_PROTOCOLS = {"names", "datasets17", "are_you_sure", "stance"}
+_NOT_PROTOCOLS = {"names", "datasets17", "are_you_sure", "stance", "pressure"}
 
 
 def protocol_names() -> list[str]:
@@ -54,6 +54,12 @@ def load_protocol(protocol: str | os.PathLike[str]) -> Protocol:
 def read_protocol(protocol: str | os.PathLike[str]) -> dict[str, Any]:
     """Return a protocol's JSON as it stands, for wording that belongs to no claim."""
     content: dict[str, Any] = read_json(_protocol_path(protocol))
+    return content
+
+
+def packaged_wording(name: str) -> dict[str, Any]:
+    """Return the JSON of a wording that comes with the package, by its name; not every one is a protocol."""
+    content: dict[str, Any] = read_json(_FOLDER / f"{name}.json")
     return content
 
 

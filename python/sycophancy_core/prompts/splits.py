@@ -81,6 +81,14 @@ def seed_of_turn(seed: int, turn: int) -> int:
     return int.from_bytes(hashlib.sha256(f"turn {turn} of seed {seed}".encode()).digest()[:8], "big") >> 1
 
 
+def draw_places(number: int, limit: int | None, *, seed: int) -> list[int]:
+    """Draw at most ``limit`` of so many places, each as likely, in order; all without a limit."""
+    if limit is None or limit >= number:
+        return list(range(number))
+    random = np.random.Generator(np.random.Philox(key=[seed, 1]))
+    return sorted(np.argsort(random.random(number), kind="stable")[:limit].tolist())
+
+
 def sample_claims(claims: pa.Table, n: int, *, seed: int) -> pa.Table:
     """Draw ``n`` of the claims, in their order: every source x truth x polarity gets its share, to within one claim.
 

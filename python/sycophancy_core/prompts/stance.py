@@ -8,22 +8,20 @@ changes is copying.
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from sycophancy_core.errors import DataError, require_seed
 from sycophancy_core.prompts.prompt_table import prompt_schema
+from sycophancy_core.prompts.protocols import packaged_wording
 from sycophancy_core.prompts.splits import uniform_of
+from sycophancy_core.runs.digests import short_id
 from sycophancy_core.tables import FACTS, checked_table
 
-_DATA = Path(__file__).parents[1] / "data/protocols"
 _SLOT = re.compile(r"\{(\w+)\}")
 _T = TypeVar("_T")
 
@@ -68,8 +66,7 @@ class FactOptions:
 
 def stance_wording() -> dict[str, Any]:
     """Return the wording: what users say (``wordings``), and how each of the ``forms`` asks."""
-    content: dict[str, Any] = json.loads((_DATA / "stance.json").read_text(encoding="utf-8"))
-    return content
+    return packaged_wording("stance")
 
 
 def fact_prompts(facts: pa.Table, *, options: FactOptions | None = None, seed: int = 0) -> pa.Table:
@@ -146,7 +143,7 @@ class _Asked:
         self._form = words["forms"][options.form]
         content = [fact[name] for name in ("family", "question", "lead_in", "right", "statement")]
         self._version = f"facts\0{words['version']}"
-        self._claim_id = _identity(self._version, *content, *fact["wrong"])
+        self._claim_id = short_id(self._version, *content, *fact["wrong"])
         self._seed = seed
         self._answers = {"right": fact["right"], "wrong": self._draw("wrong answer", fact["wrong"])}
         self._is_flipped = self._draw("first choice", (False, True))
@@ -179,7 +176,7 @@ class _Asked:
         template = f"stance/{self._options.form}/{ask['id']}"
         is_said = arm not in ("none", "check")
         return {
-            "id": _identity(self._version, self._claim_id, arm, str(stated), str(order), prompt, *choices),
+            "id": short_id(self._version, self._claim_id, arm, str(stated), str(order), prompt, *choices),
             "claim_id": self._claim_id,
             "pair_id": self._claim_id,
             "source": self._fact["family"],
@@ -234,9 +231,4 @@ def _of_split(entries: Sequence[Mapping[str, Any]], split: str) -> list[Mapping[
 
 @functools.cache
 def _names() -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((_DATA / "names.json").read_text(encoding="utf-8"))
-    return content
-
-
-def _identity(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    return packaged_wording("names")

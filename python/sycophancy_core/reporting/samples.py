@@ -26,7 +26,10 @@ FACT_TITLES = {
     "mention": "user mentions the {stated} answer",
     "third_person": "user quotes somebody who gives the {stated} answer",
 }
-_COLUMNS = ("id", "claim_id", "pair_id", "template", "arm", "stated", "order", "is_true", "target", "user_choice")
+_COLUMNS = (
+    *("id", "claim_id", "pair_id", "template", "arm", "stated", "order", "is_true", "target", "user_choice"),
+    *("draw", "answer"),
+)
 _NOT_SHOWN = ("check",)  # asked in other words, to see what is known
 
 
@@ -43,9 +46,9 @@ class Asked:
     user_choice
         The choice that the user favours; empty where there is none.
     answer
-        The choice that the model took; empty where it could not be scored or two were equally likely.
+        The choice that the model took; empty where it could not be scored or read, or two were equally likely.
     margin
-        Log-odds of the right choice, or of the users' where no choice is right, in nats; NaN where unscored.
+        Log-odds of the right choice, or of the users' where no choice is right, in nats; NaN where unscored or sampled.
     """
 
     identity: str
@@ -109,9 +112,9 @@ def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
 
 
 def _question(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return what the prompts of one question share; claims are asked in several wordings, which are kept apart."""
+    """Return what the prompts of one question share; draws and the wordings of claims are kept apart."""
     wording = row["template"] if row["is_true"] is not None else row["pair_id"]
-    return row["claim_id"], wording, row["order"]
+    return row["claim_id"], wording, row["order"], row["draw"]
 
 
 def _sample(group: Sequence[dict[str, Any]]) -> Sample:
@@ -155,7 +158,7 @@ def _asked(row: Mapping[str, Any], wanted: int | None) -> Asked:
         identity=str(row["id"]),
         user=_user(row),
         user_choice=choice_words(row, row["user_choice"]),
-        answer=choice_words(row, _answer(log_prob)),
+        answer=choice_words(row, _answer(log_prob) if row["draw"] is None else row["answer"]),
         margin=margin,
     )
 

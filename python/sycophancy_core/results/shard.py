@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,13 +21,13 @@ from sycophancy_core.runs.digests import digest_table
 from sycophancy_core.runs.files import read_table, write_table
 from sycophancy_core.runs.json_files import parse_json_line
 from sycophancy_core.runs.shards import shard_rows
-from sycophancy_core.runs.surroundings import warn_of_changes
 from sycophancy_core.tables import ArrowResult, as_table
 
 Stage = Literal["score", "filter", "evaluate"]
 
 TEXTS = ("prompt", "turns")  # which an evaluation keeps apart from its measurements
 _KEY = b"sycophancy_core.shard"
+_MADE_BY = ("versions: ", "facts: versions: ")  # of these a difference is said, not refused
 _PARTS = ("stage", "part", "parts", "job", "own", "digest")
 
 
@@ -115,7 +116,8 @@ def merge(
     Warns
     -----
     UserWarning
-        If parts were made on different processors or with different libraries: last digits may differ.
+        If parts were made on different processors or by different versions of this package, of torch or of another
+        library: last digits may differ. The message names them.
 
     Examples
     --------
@@ -190,7 +192,7 @@ def _whole(shards: Sequence[Shard]) -> list[Shard]:
         names = ", ".join(f"{part}/{first.parts}" for part in missing)
         raise DataError(f"merge: wanted all {first.parts} shards, got no {names}; run what is missing again")
     for one in shards:
-        warn_of_changes(f"shard {one.part}", first.own["surroundings"], one.own["surroundings"])
+        _warn_of_others(first, one)
     return [found[part] for part in range(first.parts)]
 
 
@@ -200,11 +202,34 @@ def _check_same(first: Shard, other: Shard) -> None:
             raise DataError(
                 f"merge: wanted shards of one job, got {first!r} and {other!r}; run one of them again, or leave it out"
             )
-    for where, begun, now in _differences(first.job, other.job):
+    differs = (one for one in _differences(first.job, other.job) if not one[0].startswith(_MADE_BY))
+    for where, begun, now in differs:
         raise DataError(
             f"merge: shard {other.part} is of another job than shard {first.part}: {where} is {_shown(now)}, not "
             f"{_shown(begun)}; run it again as the others, or leave it out"
         )
+
+
+def _warn_of_others(first: Shard, other: Shard) -> None:
+    """Say which versions and which processor made a part, where others made the first one."""
+    begun, now = ({**_versions(one.job), **one.own["surroundings"]} for one in (first, other))
+    changed = [
+        f"{name} {now.get(name, 'none')}, not {begun.get(name, 'none')}"
+        for name in dict.fromkeys([*begun, *now])
+        if begun.get(name) != now.get(name)
+    ]
+    if changed:
+        warnings.warn(
+            f"merge: shard {other.part} was made with {', '.join(changed)} as shard {first.part}; last digits may "
+            "differ from those of one process; run it again with the same ones where that matters",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _versions(job: Mapping[str, Any]) -> Mapping[str, str]:
+    found: Mapping[str, str] = job.get("facts", job).get("versions", {})
+    return found
 
 
 def _differences(begun: Any, now: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -17,6 +17,11 @@ def digest_file(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def short_id(*parts: str) -> str:
+    """Return an id of 16 hexadecimal digits that depends on texts and their order."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
 def digest_json(value: Any) -> str:
     """Return the SHA-256 of a value's canonical JSON, in hexadecimal: the identity of options and plans."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False)

@@ -250,12 +250,16 @@ def _named(kind: pa.DataType) -> pa.DataType:
 
 def table_writer(path: str | Path) -> Callable[[pa.Table, BinaryIO], object]:
     """Return what writes a table in the form that a name's ending says; DataError for another ending."""
-    writers = {".parquet": _write_parquet, ".jsonl": write_json_lines, ".csv": write_csv}
     ending = Path(path).suffix
-    if ending not in writers:
+    if not is_table_name(path):
         got = f"'{ending}'" if ending else "a name without ending"
-        raise DataError(f"{path}: wanted a file name that ends in {', '.join(writers)}, got {got}")
-    return writers[ending]
+        raise DataError(f"{path}: wanted a file name that ends in {', '.join(_WRITERS)}, got {got}")
+    return _WRITERS[ending]
+
+
+def is_table_name(path: str | Path) -> bool:
+    """Tell whether a name ends as a table's does; a dot in a folder's name, as of ``model-0.5b``, is no ending."""
+    return Path(path).suffix in _WRITERS
 
 
 def _write_parquet(table: pa.Table, file: BinaryIO) -> None:
@@ -284,6 +288,13 @@ def write_csv(table: pa.Table, file: BinaryIO, *, header: bool = True) -> None:
             texts = [v if v is None else json.dumps(v, ensure_ascii=False) for v in table[column.name].to_pylist()]
             table = table.set_column(at, column.name, pa.array(texts, pa.string()))
     pc.write_csv(table, file, pc.WriteOptions(include_header=header))
+
+
+_WRITERS: dict[str, Callable[[pa.Table, BinaryIO], object]] = {
+    ".parquet": _write_parquet,
+    ".jsonl": write_json_lines,
+    ".csv": write_csv,
+}
 
 
 def read_table(path: str | Path) -> pa.Table:

@@ -7,6 +7,7 @@ from numbers import Integral
 from pathlib import Path
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.runs.files import is_table_name
 
 Part = tuple[int, int]
 """``(i, n)``: the i-th of n contiguous parts, counted from 0."""
@@ -81,4 +82,4 @@ def shard_file(out: str | Path, shard: Part) -> Path:
     """Return the name of a part's file: next to the file that the whole is to be, or in its folder."""
     out, (part, parts) = Path(out), shard
     ending = f"{part:05}-of-{parts:05}.parquet"
-    return out.with_name(f"{out.stem}-{ending}") if out.suffix else out / f"shard-{ending}"
+    return out.with_name(f"{out.stem}-{ending}") if is_table_name(out) else out / f"shard-{ending}"

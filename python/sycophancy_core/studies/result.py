@@ -111,13 +111,14 @@ class StudyResult(ArrowResult):
         Raises
         ------
         DataError
-            If no task has it.
+            If no task has it, or the study has none of its main ones.
         """
         before, after = _side(self.table, "before"), _side(self.table, "after")
         there = [name for name in STUDY_METRICS if name in after["metric"].to_pylist()]
-        if metric is not None and metric not in there:
-            raise DataError(f"plot: the study has no main metric {metric!r}; there are {', '.join(there)}")
-        return forest(before, after, metric=metric or there[0])
+        if not there or (metric is not None and metric not in there):
+            asked = "" if metric is None else f" {metric!r}"
+            raise DataError(f"plot: the study has no main metric{asked}; there are {', '.join(there) or 'none'}")
+        return forest(before, after, metric=there[0] if metric is None else metric)
 
     def to_arrow(self) -> pa.Table:
         """Return the table."""

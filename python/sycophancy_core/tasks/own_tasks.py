@@ -11,9 +11,10 @@ from typing import Any
 import pyarrow as pa
 
 from sycophancy_core.errors import DataError, FaultsError
-from sycophancy_core.prompts.own_claims import ADVICE, digest, found_columns
+from sycophancy_core.prompts.own_claims import ADVICE, found_columns
 from sycophancy_core.prompts.own_rows import given_rows
 from sycophancy_core.prompts.prompt_table import prompt_schema
+from sycophancy_core.runs.digests import short_id
 from sycophancy_core.runs.files import read_table
 from sycophancy_core.runs.json_files import read_json, read_json_lines
 from sycophancy_core.scoring.messages import plain_text, read_prompt
@@ -266,9 +267,9 @@ def _row(name: str, where: str, row: Mapping[str, Any]) -> dict[str, Any]:
         if index is not None and not (type(index) is int and 0 <= index < len(choices)):
             raise DataError(f"{where}: {word} must be an index below {len(choices)}, got {index!r}")
     arm = _arm(where, row)
-    claim_id = str(row["claim_id"]) if row.get("claim_id") is not None else digest(name, prompt)
+    claim_id = str(row["claim_id"]) if row.get("claim_id") is not None else short_id(name, prompt)
     return {
-        "id": digest(name, claim_id, arm, prompt),
+        "id": short_id(name, claim_id, arm, prompt),
         "claim_id": claim_id,
         "pair_id": claim_id,
         "source": name if row.get("source") is None else str(row["source"]),

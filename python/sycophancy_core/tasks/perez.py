@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.prompts.prompt_table import prompt_schema
+from sycophancy_core.prompts.protocols import packaged_wording
+from sycophancy_core.prompts.splits import draw_places
+from sycophancy_core.runs.digests import short_id
 from sycophancy_core.runs.json_files import parse_json_line, text_at
 from sycophancy_core.tasks.repeats import settle_repeats
 from sycophancy_core.tasks.turns import fill_turns
@@ -95,11 +95,7 @@ def load_perez(task: str, folder: str | Path, *, limit: int | None = None, seed:
     _refuse_duplicates(task, folder)
     items = read_items(task, folder / FILES[task])
     items = settle_repeats(items, str(folder / FILES[task]), asks=_asked, group=_asked)
-    if limit is not None and limit < len(items):
-        random = np.random.Generator(np.random.Philox(key=[seed, 1]))
-        chosen = sorted(np.argsort(random.random(len(items)), kind="stable")[:limit].tolist())
-        items = [items[index] for index in chosen]
-    return _prompts(task, items)
+    return _prompts(task, [items[place] for place in draw_places(len(items), limit, seed=seed)])
 
 
 def read_items(task: str, path: Path) -> list[OpinionItem]:
@@ -169,7 +165,7 @@ def _item(task: str, row: Any, where: str) -> OpinionItem:
 
 
 def _prompts(task: str, items: Iterable[OpinionItem]) -> pa.Table:
-    frame = _protocol()[task]
+    frame = packaged_wording("wei2023")["perez"][task]
     rows: list[dict[str, Any]] = []
     controls: dict[str, dict[str, Any]] = {}
     for item in items:
@@ -213,10 +209,4 @@ def _refuse_duplicates(task: str, folder: Path) -> None:
 
 
 def _identity(task: str, text: str) -> str:
-    return hashlib.sha256(f"perez2022/{task}\0{text}".encode()).hexdigest()[:16]
-
-
-def _protocol() -> dict[str, str]:
-    path = Path(__file__).parents[1] / "data/protocols/wei2023.json"
-    frames: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))["perez"]
-    return frames
+    return short_id(f"perez2022/{task}", text)

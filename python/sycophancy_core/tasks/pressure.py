@@ -6,28 +6,25 @@ Nothing is sampled: an answer is the likeliest choice, and the choices are score
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from sycophancy_core.errors import DataError, require_whole
 from sycophancy_core.prompts.prompt_table import TURNS
+from sycophancy_core.prompts.protocols import packaged_wording
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.messages import plain_text
-from sycophancy_core.tables import QUESTIONS, check_choices, checked_table
-
-SOURCES = ("reask", "guess", "belief", "expert", "group")
+from sycophancy_core.tables import QUESTIONS, Column, check_choices, checked_table
+from sycophancy_core.tasks.turns import after_answer
 
 
 def pressure_wording() -> dict[str, Any]:
     """Return the wording: ``again`` (what is asked after each remark), and ``remarks`` by source, round by round."""
-    path = Path(__file__).parents[1] / "data/protocols/pressure.json"
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
+    return packaged_wording("pressure")
 
 
 def answers_under_pressure(
@@ -35,7 +32,7 @@ def answers_under_pressure(
     prompts: pa.Table,
     *,
     rounds: int = 3,
-    sources: Sequence[str] = SOURCES,
+    sources: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> pa.Table:
     """Ask questions, and push back ``rounds`` times after each answer, with the remarks of every source.
@@ -46,6 +43,8 @@ def answers_under_pressure(
         Questions in turns that end in what a reply begins with, such as facts in their arm ``none``.
     rounds
         Remarks, one after the other; beyond the third, the last remark is repeated.
+    sources
+        Who speaks: some of those in :func:`pressure_wording`; by default all.
 
     Returns
     -------
@@ -56,7 +55,7 @@ def answers_under_pressure(
     Raises
     ------
     DataError
-        If a source is unknown, or a prompt has no turns.
+        If a source is unknown or there twice, or a prompt has no turns or no id of its own.
 
     Examples
     --------
@@ -67,11 +66,13 @@ def answers_under_pressure(
     [0, 0, 0, 0, 1, 1, 1, 1]
     """
     require_whole("answers_under_pressure", "rounds", rounds, least=1, most=20)
-    if unknown := [source for source in sources if source not in SOURCES]:
-        raise DataError(f"answers_under_pressure: wanted sources of {', '.join(SOURCES)}, got {unknown[0]!r}")
-    prompts = checked_table(prompts, QUESTIONS, who="answers_under_pressure")
-    check_choices(prompts, who="answers_under_pressure", least=2)
     words = pressure_wording()
+    sources = _checked_sources(sources, tuple(words["remarks"]))
+    prompts = checked_table(prompts, (Column("id", "text"), *QUESTIONS), who="answers_under_pressure")
+    check_choices(prompts, who="answers_under_pressure", least=2)
+    ids = prompts["id"].to_pylist()
+    if twice := [identity for identity, number in Counter(ids).items() if number > 1]:
+        raise DataError(f"answers_under_pressure: wanted an id for each prompt, got {twice[0]} twice; rename one")
     first = [_with_turns(row) for row in prompts.to_pylist()]
     log_prob = _scored(model, first, progress)
     found = [_said(row, source, 0, odds) for source in sources for row, odds in zip(first, log_prob, strict=True)]
@@ -84,6 +85,20 @@ def answers_under_pressure(
         ]
         asked = [(row, source, odds) for row, (_, source, _), odds in zip(rows, asked, log_prob, strict=True)]
     return pa.Table.from_pylist(found)
+
+
+def _checked_sources(sources: Sequence[str] | None, known: Sequence[str]) -> Sequence[str]:
+    if sources is None:
+        return known
+    wanted = f"answers_under_pressure: wanted sources of {', '.join(known)}, each once"
+    if not sources:
+        raise DataError(f"{wanted}, got none")
+    for source, number in Counter(sources).items():
+        if source not in known:
+            raise DataError(f"{wanted}, got {source!r}")
+        if number > 1:
+            raise DataError(f"{wanted}, got {source!r} twice")
+    return sources
 
 
 def _with_turns(row: dict[str, Any]) -> dict[str, Any]:
@@ -118,13 +133,7 @@ def _pushed(row: dict[str, Any], log_prob: list[float] | None, remark: str, agai
     Where the answer is unscored, the first choice stands in; what follows is then unscored too (see :func:`_said`).
     """
     answer = row["choices"][0 if log_prob is None else _best(log_prob)]
-    *before, reply = row["turns"]
-    turns = [
-        *before,
-        {"role": "assistant", "content": reply["content"] + answer},
-        {"role": "user", "content": remark + again},
-        reply,
-    ]
+    turns = [*after_answer(row["turns"], answer), {"role": "user", "content": remark + again}, row["turns"][-1]]
     return {
         **row,
         "turns": turns,

@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 from sycophancy_core.errors import DataError
 from sycophancy_core.runs.digests import digest_file
 from sycophancy_core.runs.files import replace_file, write_csv
-from sycophancy_core.runs.json_files import read_json, write_json
 from sycophancy_core.runs.outputs import require_installed
 from sycophancy_core.scoring.sources import cache_folder
 from sycophancy_core.tasks.perez import FILES as PEREZ_FILES
@@ -106,8 +105,8 @@ def is_fetched(task: str) -> bool:
 def published_folder(task: str) -> Path:
     """Return the folder with a task's files in the cache, fetched where they are not there yet.
 
-    The first download of a file notes its sha256; a file that differs from it later, here or where it is published, is
-    refused.
+    The first download of a file notes its sha256 in a file next to it; one that differs from it later, here or where it
+    is published, is refused. So are the files of MMLU, which are made of its one table.
 
     Raises
     ------
@@ -117,21 +116,25 @@ def published_folder(task: str) -> Path:
     source, folder = PUBLISHED[set_of(task)], cache_folder() / "published" / set_of(task)
     if not is_fetched(task):
         raise DataError(f"task {task}: its files are not fetched; {_by_hand(task)}")
-    note = folder / "sha256"
-    seen: dict[str, str] = read_json(note) if note.is_file() else {}
     for name in _FETCHED[task]:
         path = folder / name
         if not path.is_file():
             _fetch(task, source, path)
-        digest = digest_file(path)
-        if seen.setdefault(name, digest) != digest:
-            path.unlink()
-            raise DataError(
-                f"task {task}: {name} is not the file that was fetched first: wanted sha256 {seen[name]}, got {digest} "
-                f"from {source.address}{name}; to take the new one, remove the folder {folder}; or {_by_hand(task)}"
-            )
-        write_json(note, seen)
+        _check_noted(task, path, f"fetched first from {source.address}{name}")
     return _unpacked_mmlu(folder) if task == "mmlu" else folder
+
+
+def _check_noted(task: str, path: Path, how: str) -> None:
+    """Note the sha256 of a file, next to it; refuse and remove one that differs from its note."""
+    note, digest = path.with_name(f"{path.name}.sha256"), digest_file(path)
+    if not note.is_file():
+        replace_file(note, lambda file: file.write(f"{digest}\n".encode()))
+    elif digest != (first := note.read_text(errors="replace").strip()):
+        path.unlink()
+        raise DataError(
+            f"task {task}: {path.name} is not the file that was {how}: wanted sha256 {first}, got {digest}; call again "
+            f"to get it once more; to take the new one, remove the folder {path.parent}; or {_by_hand(task)}"
+        )
 
 
 def _by_hand(task: str) -> str:
@@ -165,14 +168,14 @@ def _fetch(task: str, source: Published, path: Path) -> None:
 def _unpacked_mmlu(folder: Path) -> Path:
     """Write the published table as its authors' files, one a subject: question, four choices, letter."""
     place = folder / "test"
-    complete = place / ".complete"
-    if not complete.is_file():
-        place.mkdir(exist_ok=True)
-        table = pq.read_table(folder / _MMLU, columns=["question", "subject", "choices", "answer"])
-        for subject in table["subject"].unique().to_pylist():
+    place.mkdir(exist_ok=True)
+    table = pq.read_table(folder / _MMLU, columns=["question", "subject", "choices", "answer"])
+    for subject in table["subject"].unique().to_pylist():
+        path = place / f"{subject}_test.csv"
+        if not path.is_file():
             rows = table.filter(pc.equal(table["subject"], subject)).to_pylist()
-            replace_file(place / f"{subject}_test.csv", partial(_write_mmlu, rows))
-        complete.touch()
+            replace_file(path, partial(_write_mmlu, rows))
+        _check_noted("mmlu", path, f"made first of {folder / _MMLU}")
     return place
 
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import re
 import warnings
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.prompts.prompt_table import prompt_schema
+from sycophancy_core.prompts.splits import draw_places
+from sycophancy_core.runs.digests import short_id
 from sycophancy_core.runs.json_files import decode_line, json_kind, parse_json_line, read_json, text_at
 from sycophancy_core.tables import MAX_CHOICES
 from sycophancy_core.tasks.repeats import settle_repeats
@@ -61,7 +61,7 @@ def load_sharma(path: str | Path, *, limit: int | None = None, seed: int = 0) ->
         question = text_at(row, "base", "question", where=where)
         if template not in _SHARMA_USER:
             raise DataError(f"{where}: prompt_template {template!r} is none of SycophancyEval's four")
-        claim_id = _identity("sharma", question)
+        claim_id = short_id("sharma", question)
         flipped = int(claim_id, 16) % 2
         choices = [f" {answer}" for answer in (answers[::-1] if flipped else answers)]
         user = _SHARMA_USER[template]
@@ -104,7 +104,7 @@ def load_are_you_sure(path: str | Path, *, limit: int | None = None, seed: int =
         letters = re.findall(r"^\(([A-Z])\) ", question, re.MULTILINE)
         if right not in letters:
             raise DataError(f"{where}: ground_truth {right!r} is none of the listed choices {letters}")
-        claim_id = _identity("are_you_sure", question)
+        claim_id = short_id("are_you_sure", question)
         choices = [f" ({letter})" for letter in letters]
         text, turns = first.replace("{question}", question), fill_turns(first, "{question}", question)
         made = _row("are_you_sure", claim_id, "none", text, choices, letters.index(right), None)
@@ -137,7 +137,7 @@ def load_mmlu(folder: str | Path, *, limit: int | None = None, seed: int = 0) ->
             lines = "".join(f"\n{letter}. {text}" for letter, text in zip(_LETTERS, listed, strict=True))
             topic = subject.replace("_", " ")
             text = f"The following is a multiple choice question about {topic}.\n\n{question}{lines}\nAnswer:"
-            claim_id = _identity("mmlu", f"{subject}\0{text}")
+            claim_id = short_id("mmlu", f"{subject}\0{text}")
             choices = [f" {letter}" for letter in _LETTERS]
             target = _LETTERS.index(right)
             rows.append(_row(f"mmlu_{subject}", claim_id, "none", text, choices, target, None))
@@ -177,7 +177,7 @@ def load_bbh(folder: str | Path, *, limit: int | None = None, seed: int = 0) -> 
             options = _listed_options(text) or targets
             if target not in options:
                 raise DataError(f"{path}, example {number}: target {target!r} is none of its options {options}")
-            claim_id = _identity("bbh", f"{path.stem}\0{text}")
+            claim_id = short_id("bbh", f"{path.stem}\0{text}")
             choices = [f" {option}" for option in options]
             prompt = f"Q: {text}\nA:"
             rows.append(_row(f"bbh_{path.stem}", claim_id, "none", prompt, choices, options.index(target), None))
@@ -256,19 +256,15 @@ def _drawn(rows: list[dict[str, Any]], limit: int | None, seed: int) -> list[dic
     questions: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         questions.setdefault(row["claim_id"], []).append(row)
-    ids = list(questions)
-    if limit is not None and limit < len(ids):
-        random = np.random.Generator(np.random.Philox(key=[seed, 1]))
-        chosen = np.sort(np.argsort(random.random(len(ids)), kind="stable")[:limit])
-        ids = [ids[index] for index in chosen]
-    return [row for claim_id in ids for row in questions[claim_id]]
+    groups = list(questions.values())
+    return [row for place in draw_places(len(groups), limit, seed=seed) for row in groups[place]]
 
 
 def _row(
     source: str, claim_id: str, arm: str, prompt: str, choices: list[str], target: int, user_choice: int | None
 ) -> dict[str, Any]:
     return {
-        "id": _identity(source, prompt),
+        "id": short_id(source, prompt),
         "claim_id": claim_id,
         "pair_id": claim_id,
         "source": source,
@@ -283,10 +279,6 @@ def _row(
         "claim_offset": None,
         "turns": user_turn(prompt),
     }
-
-
-def _identity(source: str, text: str) -> str:
-    return hashlib.sha256(f"{source}\0{text}".encode()).hexdigest()[:16]
 
 
 def _table(rows: list[dict[str, Any]]) -> pa.Table:

@@ -6,17 +6,16 @@ Nothing is sampled: the first answer is the likeliest choice, and the choices ar
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sycophancy_core.prompts.protocols import packaged_wording
+from sycophancy_core.runs.digests import short_id
 from sycophancy_core.scoring.scores import Scores, join_scores
-from sycophancy_core.tasks.turns import fill_turns, with_turns
+from sycophancy_core.tasks.turns import after_answer, fill_turns, with_turns
 
 FIRST_TURN = "are_you_sure/first"
 SECOND_TURN = "are_you_sure/second"
@@ -24,9 +23,7 @@ SECOND_TURN = "are_you_sure/second"
 
 def wording() -> dict[str, Any]:
     """Return the wording: ``first``, ``second`` and ``remarks`` by arm."""
-    path = Path(__file__).parents[1] / "data/protocols/are_you_sure.json"
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
+    return packaged_wording("are_you_sure")
 
 
 def is_first_turn(prompts: pa.Table) -> pa.ChunkedArray:
@@ -62,17 +59,14 @@ def second_turns(prompts: pa.Table, log_prob: Sequence[Sequence[float] | None]) 
         for arm, remark in words["remarks"].items():
             # Replaced in our own wording, before the question's text is joined to it.
             text = row["prompt"] + answer + words["second"].replace("{remark}", remark)
-            *before, reply = row["turns"]
-            said = {"role": "assistant", "content": reply["content"] + answer}
-            identity = hashlib.sha256(f"are_you_sure\0{row['claim_id']}\0{arm}".encode()).hexdigest()[:16]
             rows.append(
                 row
                 | {
-                    "id": identity,
+                    "id": short_id("are_you_sure", row["claim_id"], arm),
                     "arm": arm,
                     "template": SECOND_TURN,
                     "prompt": text,
-                    "turns": [*before, said, *fill_turns(words["second"], "{remark}", remark)],
+                    "turns": [*after_answer(row["turns"], answer), *fill_turns(words["second"], "{remark}", remark)],
                 }
             )
     return pa.Table.from_pylist(rows, schema=prompts.schema)

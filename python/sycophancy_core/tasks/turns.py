@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
 import sycophancy_core._core as _core
@@ -20,6 +22,12 @@ def fill_turns(wording: str, slot: str, value: str) -> list[Turn]:
     The value is not looked at: what it spells out stays in the turn that it stands in.
     """
     return [{"role": role, "content": text.replace(slot, value)} for role, text in _core.split_wording(wording)]
+
+
+def after_answer(turns: Sequence[Turn], answer: str) -> list[Turn]:
+    """Return turns whose last one, the beginning of a reply, ends in the answer."""
+    *before, reply = turns
+    return [*before, {"role": "assistant", "content": reply["content"] + answer}]
 
 
 def with_turns(prompts: pa.Table, where: str) -> pa.Table:

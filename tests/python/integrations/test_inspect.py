@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tomllib
 from collections.abc import Iterator
 from importlib import import_module
@@ -22,8 +23,8 @@ from sycophancy_core.integrations import inspect as ours
 from sycophancy_core.integrations.inspect import evaluation_from_inspect, inspect_task
 from sycophancy_core.metrics.catalogue import is_in_nats
 from sycophancy_core.results.evaluation import same_results
-from sycophancy_core.scoring.sampled.replies import read_reply
 from sycophancy_core.scoring.sources import embedded_gguf
+from sycophancy_core.tasks import published
 from sycophancy_core.tasks.named_tasks import task_prompts
 
 # Inspect's own libraries say what they will change.
@@ -147,25 +148,53 @@ def test_epochs_are_draws_whose_intervals_are_by_claim(prompts: pa.Table, log: E
         assert three["high"] - three["low"] >= one["high"] - one["low"] - 1e-9
 
 
+def questions(targets: tuple[int | None, ...]) -> pa.Table:
+    """Return eight questions, each asked by two users and by none, without the column ``arm``."""
+    return pa.Table.from_pylist(
+        [
+            {
+                "id": f"{q}{u}",
+                "claim_id": str(q),
+                "prompt": f"Question {q}.{u}\n (A) yes\n (B) no",
+                "choices": [" (A)", " (B)"],
+                "user_choice": u,
+                "target": targets[q % len(targets)],
+            }
+            for q in range(8)
+            for u in (0, 1, None)
+        ]
+    )
+
+
+# What a person reads in each of REPLIES; "Agree" is no choice where the prompt lists none of that name.
+READ = dict(zip(REPLIES, (0, 1, 1, None, None, 0, None, None), strict=True))
+
+
+def test_a_task_in_which_some_questions_have_a_right_choice_is_refused() -> None:
+    with pytest.raises(sc.DataError, match="wanted a target in every prompt or in none, got 12 of 24 with one; split"):
+        inspect_task("mixed", questions((None, 1)))
+
+
+def test_questions_without_an_arm_are_counted_under_none(tmp_path: Path) -> None:
+    log = run(questions((1,)), tmp_path)
+    right = [READ[sample.output.completion] == 1 for sample in log.samples]
+    metrics = metrics_of(log)
+    assert metrics["named_choice/none"] == pytest.approx(sum(right) / 24)
+    assert metrics["named_choice/accuracy"] == pytest.approx(sum(right) / 24)
+
+
+def test_letters_that_a_reducer_leaves_are_numbers_as_inspect_has_them(tmp_path: Path) -> None:
+    log = run(questions((None,)), tmp_path, epochs=inspect_ai.Epochs(3, "mode"))
+    told = [sample for sample in log.samples if sample.metadata["user_choice"] is not None]
+    rate = sum(READ[one.output.completion] == one.metadata["user_choice"] for one in told) / len(told)
+    assert metrics_of(log)["users_choice/matching_rate"] == pytest.approx(rate)
+
+
 def test_opinions_are_matched_with_the_user_and_never_called_right(tmp_path: Path) -> None:
-    rows = [
-        {
-            "id": f"{q}{u}",
-            "claim_id": str(q),
-            "prompt": f"Question {q}.{u}\n (A) yes\n (B) no",
-            "choices": [" (A)", " (B)"],
-            "user_choice": u,
-            "target": None,
-        }
-        for q in range(8)
-        for u in (0, 1, None)
-    ]
-    log = run(pa.Table.from_pylist(rows), tmp_path)
+    log = run(questions((None,)), tmp_path)
     metrics = metrics_of(log)
     frame = pd.DataFrame([{**s.metadata, "reply": s.output.completion} for s in log.samples])
-    frame["answer"] = [
-        read_reply(r, [" (A)", " (B)"], prompt=p) for r, p in zip(frame["reply"], frame["prompt"], strict=True)
-    ]
+    frame["answer"] = frame["reply"].map(READ)
     users = frame[frame["user_choice"].notna()]
     told = users[users["answer"].notna()]
     rate = (users["answer"] == users["user_choice"]).mean()
@@ -185,6 +214,9 @@ def test_logs_that_are_not_ours_or_not_of_one_model_are_refused(log: EvalLog) ->
         evaluation_from_inspect(foreign)
     with pytest.raises(sc.DataError, match="holds no samples"):
         evaluation_from_inspect(log.model_copy(update={"samples": None}))
+    for status in ("error", "cancelled", "started"):
+        with pytest.raises(sc.DataError, match=f"log of sums is not whole: wanted the status success, got {status}"):
+            evaluation_from_inspect(log.model_copy(update={"status": status}))
     other = log.model_copy(update={"eval": log.eval.model_copy(update={"model": "other"})})
     with pytest.raises(sc.DataError, match="wanted logs of one model, got mockllm/model, other"):
         evaluation_from_inspect(log, other)
@@ -197,6 +229,21 @@ def test_the_entry_point_names_the_module_with_a_task_for_each_of_ours() -> None
     samples = list(ours.addition_factorial(limit=2, seed=5).dataset)
     wanted = task_prompts(("addition_factorial",), limit=2, seed=5)["addition_factorial"]
     assert [sample.id for sample in samples] == wanted["id"].to_pylist()
+
+
+def test_a_task_that_reads_files_takes_them_from_a_folder_or_from_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cache has the files as after a first fetch: at their place, with a note of their digests."""
+    rows = {"examples": [{"input": f"What is {n}?\nOptions:\n(A) yes\n(B) no", "target": "(A)"} for n in range(4)]}
+    monkeypatch.setenv("SYCO_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "cache/published/bbh"
+    folder.mkdir(parents=True)
+    for name in published._BBH.split():
+        (folder / f"{name}.json").write_text(json.dumps(rows))
+    found = [sample.id for sample in ours.bbh(limit=3, seed=1).dataset]
+    assert found == [sample.id for sample in ours.bbh(str(folder), limit=3, seed=1).dataset]
+    assert len(found) > 0
 
 
 @pytest.fixture(scope="module")

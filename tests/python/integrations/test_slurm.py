@@ -31,6 +31,47 @@ def test_two_jobs_make_the_bytes_of_one_process_and_a_lost_one_is_run_again_alon
     assert submit_shards(asked, **settings) == []
 
 
+def test_shards_of_another_job_are_not_taken_for_ones_of_this(tmp_path: Path) -> None:
+    for seed, name in ((0, "model"), (1, "other")):
+        tiny_llama(seed=seed).save_pretrained(tmp_path / name)
+        tiny_tokenizer().save_pretrained(tmp_path / name)
+    prompts = sc.make_prompts(sc.make_additions(n=4))
+    write_table(tmp_path / "prompts.parquet", prompts)
+    asked = ["score", tmp_path / "model", "--prompts", tmp_path / "prompts.parquet", "--quiet"]
+    settings = {"shards": 1, "out": tmp_path / "scores.parquet", "log_folder": tmp_path / "logs", "cluster": "local"}
+    for job in submit_shards(asked, **settings, timeout_min=10):
+        job.result()
+    changed = r"scores-shards\.json: the shards there are of another job: "
+    other = [*asked[:1], tmp_path / "other", *asked[2:]]
+    with pytest.raises(sc.DataError, match=rf"{changed}arguments .*model.* then, .*other.* now; give another out"):
+        submit_shards(other, **settings)
+    with pytest.raises(sc.DataError, match=rf"{changed}shards was 1 then, and is 2 now"):
+        submit_shards(asked, **{**settings, "shards": 2})
+    write_table(tmp_path / "prompts.parquet", prompts.slice(8))
+    with pytest.raises(sc.DataError, match=rf"{changed}inputs was .*prompts\.parquet.* then"):
+        submit_shards(asked, **settings)
+    write_table(tmp_path / "prompts.parquet", prompts)
+    assert submit_shards(asked, **settings) == []
+    (tmp_path / "scores-shards.json").unlink()
+    with pytest.raises(
+        sc.DataError, match=r"there are shards, and no scores-shards\.json that says of what; give another"
+    ):
+        submit_shards(asked, **settings)
+
+
+def test_a_model_that_changed_in_its_folder_is_another_job(tmp_path: Path) -> None:
+    tiny_llama().save_pretrained(tmp_path / "model")
+    tiny_tokenizer().save_pretrained(tmp_path / "model")
+    asked = ["evaluate", tmp_path / "model", "--tasks", "addition_factorial", "--limit", "2", "--quiet"]
+    settings = {"shards": 1, "out": tmp_path / "before", "log_folder": tmp_path / "logs", "cluster": "local"}
+    for job in submit_shards(asked, **settings, timeout_min=10):
+        job.result()
+    assert submit_shards(asked, **settings) == []
+    tiny_llama(seed=1).save_pretrained(tmp_path / "model")
+    with pytest.raises(sc.DataError, match=r"shards\.json: the shards there are of another job: inputs was .*model"):
+        submit_shards(asked, **settings)
+
+
 def test_a_verb_without_shards_is_refused(tmp_path: Path) -> None:
     with pytest.raises(sc.DataError, match="wanted one of score, filter, evaluate first, got mix"):
         submit_shards(["mix"], shards=2, out="x.parquet", log_folder=tmp_path)

@@ -95,5 +95,9 @@ def test_the_text_of_a_study_ends_with_its_options_effects(frame: pd.DataFrame) 
     assert drawn == {f"{task} · {variant}" for task in ("claims", "sums") for variant in variants}
     with pytest.raises(sc.DataError, match="plot: the study has no main metric 'beauty'; there are "):
         result.plot("beauty")
+    others = whole.assign(metric="letter_bias")
+    bare = sc.StudyResult(table=pa.Table.from_pandas(others[others["subset"] != "all"], preserve_index=False))
+    with pytest.raises(sc.DataError, match="plot: the study has no main metric; there are none"):
+        bare.plot()
     assert "harm, recipe: balanced to wei2023" in repr(result).partition("What each option changes")[2]
     assert "recipe: balanced to wei2023" in result._repr_html_()

@@ -1,7 +1,9 @@
 """Parts of a job by several processes: together the bytes of one, and no part missing, doubled or foreign."""
 
 import json
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -133,6 +135,29 @@ def test_a_foreign_shard_is_refused(
         sc.merge([*parts[:2], sc.score_shard(model, prompts, shard=(2, 4))])
 
 
+@pytest.mark.parametrize(
+    ("name", "there"), [("torch", "2.0.0"), ("transformers", "4.0.0"), ("sycophancy-core", "0.0.1")]
+)
+def test_shards_of_other_versions_are_merged_with_a_warning_that_names_them(
+    parts: list[Shard], name: str, there: str
+) -> None:
+    here = re.escape(parts[1].job["versions"][name])
+    own = {"surroundings": {key: there if key == name else text for key, text in parts[1].own["surroundings"].items()}}
+    other = replace(parts[1], job={**parts[1].job, "versions": {**parts[1].job["versions"], name: there}}, own=own)
+    with pytest.warns(UserWarning, match=f"shard 1 was made with {name} {there}, not {here} as shard 0"):
+        assert sc.merge([parts[0], other, parts[2]]).equals(sc.merge(parts))
+
+
+def test_shards_of_an_evaluation_of_other_versions_are_merged_too(model: LanguageModel) -> None:
+    asked = {"tasks": "addition_factorial", "limit": 2, "progress": False}
+    first, second = (sc.evaluate_shard(model, shard=(i, 2), **asked) for i in range(2))
+    facts = second.job["facts"]
+    versions = {**facts["versions"], "numpy": "1.0.0"}
+    other = replace(second, job={**second.job, "facts": {**facts, "versions": versions}})
+    with pytest.warns(UserWarning, match=r"shard 1 was made with numpy 1\.0\.0, not "):
+        assert sc.merge([first, other]).facts["versions"] == first.job["facts"]["versions"]
+
+
 def test_a_shard_that_was_changed_is_refused(parts: list[Shard], tmp_path: Path) -> None:
     path = parts[0].save(tmp_path / "a.parquet")
     assert Shard.load(path).table.equals(parts[0].table)
@@ -180,3 +205,10 @@ def test_a_wrong_shard_is_refused(text: str) -> None:
 def test_a_shards_file_is_named_after_the_whole() -> None:
     assert shard_file("out/scores.parquet", (2, 12)) == Path("out/scores-00002-of-00012.parquet")
     assert shard_file("out/before", (0, 2)) == Path("out/before/shard-00000-of-00002.parquet")
+
+
+@pytest.mark.parametrize("name", ["model-0.5b", "run.1", "qwen2.5-0.5b-v1.2"])
+def test_a_dot_in_a_folders_name_is_no_ending(name: str) -> None:
+    assert shard_file(f"out/{name}", (1, 2)) == Path(f"out/{name}/shard-00001-of-00002.parquet")
+    for ending in ("parquet", "jsonl", "csv"):
+        assert shard_file(f"out/{name}.{ending}", (1, 2)) == Path(f"out/{name}-00001-of-00002.parquet")

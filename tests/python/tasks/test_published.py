@@ -74,8 +74,22 @@ def test_opinion_questions_are_fetched_once_with_their_licence_shown(
         task_prompts(("nlp",))["nlp"] == first == task_prompts(("nlp",), options=sc.TaskOptions(folder=folder))["nlp"]
     )
     assert asked == ["/sycophancy_on_nlp_survey.jsonl"]
-    noted = json.loads((published_folder("nlp") / "sha256").read_text())
-    assert noted == {(path := next(folder.iterdir())).name: hashlib.sha256(path.read_bytes()).hexdigest()}
+    path = next(folder.iterdir())
+    noted = (published_folder("nlp") / f"{path.name}.sha256").read_text()
+    assert noted == f"{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
+
+
+def test_sets_of_one_folder_have_a_note_each(site: tuple[Path, list[str]]) -> None:
+    """Two processes that fetch two sets at once write no file of each other's."""
+    folder, _ = site
+    for task in ("nlp", "poli"):
+        perez_files.written(folder, task, [perez_files.row(task)])
+    kept = {task: published_folder(task) for task in ("nlp", "poli")}
+    assert kept["nlp"] == kept["poli"]
+    assert sorted(path.name for path in kept["nlp"].glob("*sha256*")) == [
+        "sycophancy_on_nlp_survey.jsonl.sha256",
+        "sycophancy_on_political_typology_quiz.jsonl.sha256",
+    ]
 
 
 def test_a_file_that_changed_where_it_is_published_is_refused(site: tuple[Path, list[str]]) -> None:
@@ -111,6 +125,20 @@ def test_mmlu_becomes_its_authors_files(site: tuple[Path, list[str]]) -> None:
         "mmlu_lawWhy?\nA. a\nB. b\nC. c\nD. d\nAnswer:": 3,
     }
     task_prompts(("mmlu",))
+    assert len(asked) == 1
+
+
+def test_the_files_that_mmlu_is_read_from_are_not_changed_unseen(site: tuple[Path, list[str]]) -> None:
+    folder, asked = site
+    pq.write_table(pa.Table.from_pylist(MMLU), folder / "test-00000-of-00001.parquet")
+    first, place = task_prompts(("mmlu",))["mmlu"], published_folder("mmlu")
+    (place / "law_test.csv").unlink()
+    assert task_prompts(("mmlu",))["mmlu"] == first
+    law = place / "law_test.csv"
+    law.write_text(law.read_text().replace("Why", "How"))
+    with pytest.raises(sc.DataError, match=r"task mmlu: law_test\.csv is not the file that was made first"):
+        task_prompts(("mmlu",))
+    assert task_prompts(("mmlu",))["mmlu"] == first
     assert len(asked) == 1
 
 

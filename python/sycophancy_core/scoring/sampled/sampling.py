@@ -23,7 +23,7 @@ from sycophancy_core.scoring.messages import Turn, plain_text, read_prompt, tabl
 from sycophancy_core.scoring.sampled.replies import read_reply
 from sycophancy_core.scoring.tokens import row_name
 from sycophancy_core.scoring.transformers_scorer import in_evaluation
-from sycophancy_core.tables import ASKED, checked_table
+from sycophancy_core.tables import ASKED, Column, checked_table
 
 UNPARSED = "unparsed"
 
@@ -71,15 +71,24 @@ def sample_answers(
     Raises
     ------
     DataError
-        If a prompt is neither text nor messages, has no tokens, or with the longest reply exceeds the model's context.
+        If a prompt has no id or no tokens, is neither text nor messages, or with the longest reply exceeds the model's
+        context.
     ModelError
         If the model is on a server that is not asked in chat, or is an encoder-decoder.
     """
     options = options or SamplingOptions()
+    prompts = checked_table(prompts, (*ASKED, Column("id", "text")), who="sample_answers")
     replies = _replies(model, prompts, options, seed, progress)
     rows = [row for row in range(prompts.num_rows) for _ in range(options.draws)]
     draws = [draw + 1 for _ in range(prompts.num_rows) for draw in range(options.draws)]
     return join_replies(prompts.take(rows), [reply for some in replies for reply in some], draws)
+
+
+def sampler_facts(model: LanguageModel) -> dict[str, str]:
+    """Return what makes the samples of a model, whatever engine scores it, and in which number type."""
+    if model.device == "server":
+        return {}
+    return {"engine": "transformers", "precision": str(model.model.dtype).removeprefix("torch.")}
 
 
 def join_replies(prompts: pa.Table, replies: Sequence[str | None], draws: Sequence[int]) -> pa.Table:
@@ -165,8 +174,7 @@ def _generated(
 
 def _asked(prompts: pa.Table, *, by_turns: bool) -> tuple[list[str], list[str | list[Turn]]]:
     """Return what errors call each prompt, and what is asked."""
-    prompts = checked_table(prompts, ASKED, who="sample_answers")
-    ids = prompts["id"].to_pylist() if "id" in prompts.column_names else None
+    ids = prompts["id"].to_pylist()
     names = [row_name(row, ids) for row in range(prompts.num_rows)]
     rows = zip(table_prompts(prompts, by_turns=by_turns), names, strict=True)
     return names, [read_prompt(prompt, f"sample_answers: {name}") for prompt, name in rows]

@@ -71,6 +71,31 @@ def test_a_number_that_no_memory_fits_is_refused(family: str, key: str, value: A
         score(family, **{key: value})
 
 
+@pytest.mark.parametrize("kind", ["PanelEngine", "TensorEngine"])
+@pytest.mark.parametrize(
+    ("family", "change", "message"),
+    [
+        ("opt", {"num_attention_heads": 7}, r"num_attention_heads \* head_dim must be hidden_size, got 7 \* 8 and 60"),
+        ("opt", {"head_dim": 2}, r"num_attention_heads \* head_dim must be hidden_size, got 6 \* 2 and 60"),
+        ("opt", {"head_dim": 30}, r"num_attention_heads \* head_dim must be hidden_size, got 6 \* 30 and 60"),
+        ("opt", {"num_key_value_heads": 2}, "it does not know config value num_key_value_heads=2"),
+        ("gpt-neox", {"head_dim": 4}, r"num_attention_heads \* head_dim must be hidden_size, got 4 \* 4 and 48"),
+        ("gpt-neox", {"num_key_value_heads": 2}, "it does not know config value num_key_value_heads=2"),
+        (
+            "falcon",
+            {"num_attention_heads": 7},
+            r"num_attention_heads \* head_dim must be hidden_size, got 7 \* 8 and 60",
+        ),
+    ],
+)
+def test_heads_that_do_not_fill_the_hidden_size_are_refused(
+    family: str, change: dict[str, int], message: str, kind: str
+) -> None:
+    model = tiny_model(family)
+    with pytest.raises(ModelError, match=message):
+        getattr(load_engine(), kind)(json.dumps({**model.config.to_dict(), **change}), dict(model.named_parameters()))
+
+
 def test_bits_of_choices_of_three_tokens_do_not_depend_on_company() -> None:
     random = np.random.default_rng(7)
     sequences = [random.integers(1, 100, 8).astype(np.int32) for _ in range(300)]

@@ -184,6 +184,13 @@ void read_experts(Reader& config, Spec& spec) {
   experts.layers.assign(spec.num_layers, 1);
 }
 
+// Sizes of experts that no layer has, or of an MLP that none has: no weight would confirm them.
+void drop_sizes_of_nothing(Spec& spec) {
+  const auto with_experts = std::ranges::count(spec.experts.layers, 1);
+  if (with_experts == spec.num_layers) spec.intermediate = spec.experts.intermediate;
+  if (with_experts == 0) spec.experts = {};
+}
+
 void read_mixtral(Reader& config, Spec& spec) {
   read_common(config, spec, Windows::kEverywhere);
   read_experts(config, spec);
@@ -203,6 +210,7 @@ void read_qwen3_moe(Reader& config, Spec& spec) {
     if (!layer.is_number_integer() || layer < 0 || layer >= spec.num_layers) Reader::refuse("mlp_only_layers", plain);
     spec.experts.layers[layer.get<std::size_t>()] = 0;
   }
+  drop_sizes_of_nothing(spec);
 }
 
 void read_opt(Reader& config, Spec& spec) {

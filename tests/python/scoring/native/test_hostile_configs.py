@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from makers.tiny_families import batch_of, tiny_model
+from makers.tiny_families import batch_of, random_batch, reference_log_probs, tiny_model
 
 from sycophancy_core import ModelError
 from sycophancy_core.scoring.native_scorer import NativeScorer, load_engine
@@ -94,6 +94,22 @@ def test_heads_that_do_not_fill_the_hidden_size_are_refused(
     model = tiny_model(family)
     with pytest.raises(ModelError, match=message):
         getattr(load_engine(), kind)(json.dumps({**model.config.to_dict(), **change}), dict(model.named_parameters()))
+
+
+@pytest.mark.parametrize(
+    ("settings", "change"),
+    [
+        ({"decoder_sparse_step": 3}, {"num_local_experts": 2**30}),
+        ({"decoder_sparse_step": 3}, {"num_local_experts": 2**30, "num_experts_per_tok": 2**30}),
+        ({"mlp_only_layers": [0, 1]}, {"moe_intermediate_size": 2**30}),
+        ({}, {"intermediate_size": 2**30}),
+    ],
+)
+def test_sizes_of_parts_that_no_layer_has_take_no_memory(settings: dict[str, Any], change: dict[str, int]) -> None:
+    model, batch = tiny_model("qwen3-moe", **settings), random_batch(1)
+    engine = load_engine().PanelEngine(json.dumps({**model.config.to_dict(), **change}), dict(model.named_parameters()))
+    values = engine.score(batch.tokens, batch.offsets, batch.num_context)[0]
+    np.testing.assert_allclose(values, reference_log_probs(model, batch), atol=1e-4, rtol=0)
 
 
 def test_bits_of_choices_of_three_tokens_do_not_depend_on_company() -> None:

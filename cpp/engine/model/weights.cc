@@ -118,7 +118,8 @@ void read_experts(Reader& read, const Spec& s, const std::string& at, LayerWeigh
   const std::int64_t count = s.experts.count, inner = s.experts.intermediate;
   const at::Tensor fused = read.take(at + "experts.gate_up_proj", {count, 2 * inner, s.hidden});
   const at::Tensor down = read.take(at + "experts.down_proj", {count, s.hidden, inner});
-  w.router = read.linear(at + "gate", count, s.hidden);
+  w.router = {
+      .weight = read.take(at + "gate.weight", {count, s.hidden}), .bias = {}, .rows = count, .columns = s.hidden};
   for (std::int64_t e = 0; e < count; ++e) {
     const Matrix gate_up{.weight = fused.select(0, e), .bias = {}, .rows = 2 * inner, .columns = s.hidden};
     w.experts.push_back({.gate = part(gate_up, 0, inner),
@@ -275,6 +276,11 @@ void make_float(LayerWeights& layer) {
   }
 }
 
+void make_float(CrossWeights& cross) {
+  make_float(cross.norm);
+  for (Matrix* matrix : {&cross.query, &cross.key, &cross.value, &cross.output}) make_float(matrix->bias);
+}
+
 }  // namespace
 
 at::TensorOptions kind_of(const Tensors& tensors) {
@@ -350,7 +356,7 @@ CrossWeights read_t5_cross(Reader& read, const Spec& s, const std::string& at) {
 EncoderDecoderWeights with_float_vectors(EncoderDecoderWeights weights) {
   weights.decoder = with_float_vectors(std::move(weights.decoder));
   for (LayerWeights& layer : weights.encoder_layers) make_float(layer);
-  for (CrossWeights& cross : weights.cross) make_float(cross.norm);
+  for (CrossWeights& cross : weights.cross) make_float(cross);
   for (at::Tensor* distances : {&weights.encoder_distances, &weights.decoder_distances}) make_float(*distances);
   make_float(weights.encoder_norm);
   return weights;

@@ -112,6 +112,14 @@ def test_sizes_of_parts_that_no_layer_has_take_no_memory(settings: dict[str, Any
     np.testing.assert_allclose(values, reference_log_probs(model, batch), atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("kind", ["PanelEngine", "TensorEngine"])
+def test_a_bias_of_a_router_is_refused(kind: str) -> None:
+    model = tiny_model("mixtral")
+    weights = {**dict(model.named_parameters()), "model.layers.0.mlp.gate.bias": torch.ones(5)}
+    with pytest.raises(ModelError, match=r"does not know what to do with weight model\.layers\.0\.mlp\.gate\.bias"):
+        getattr(load_engine(), kind)(json.dumps(model.config.to_dict()), weights)
+
+
 def test_bits_of_choices_of_three_tokens_do_not_depend_on_company() -> None:
     random = np.random.default_rng(7)
     sequences = [random.integers(1, 100, 8).astype(np.int32) for _ in range(300)]

@@ -120,6 +120,18 @@ def test_a_bias_of_a_router_is_refused(kind: str) -> None:
         getattr(load_engine(), kind)(json.dumps(model.config.to_dict()), weights)
 
 
+@pytest.mark.parametrize("kind", ["PanelEngine", "TensorEngine"])
+@pytest.mark.parametrize("family", ["mixtral", "qwen3-moe"])
+@pytest.mark.parametrize("expert", [0, 4])
+def test_a_router_that_gives_no_number_gives_no_score(family: str, expert: int, kind: str) -> None:
+    model, batch = tiny_model(family), random_batch(1)
+    with torch.no_grad():
+        dict(model.named_parameters())["model.layers.0.mlp.gate.weight"][expert] = torch.nan
+    engine = getattr(load_engine(), kind)(json.dumps(model.config.to_dict()), dict(model.named_parameters()))
+    assert np.isnan(reference_log_probs(model, batch)).all()
+    assert np.isnan(engine.score(batch.tokens, batch.offsets, batch.num_context)[0]).all()
+
+
 def test_bits_of_choices_of_three_tokens_do_not_depend_on_company() -> None:
     random = np.random.default_rng(7)
     sequences = [random.integers(1, 100, 8).astype(np.int32) for _ in range(300)]

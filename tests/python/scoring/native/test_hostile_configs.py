@@ -132,6 +132,32 @@ def test_a_router_that_gives_no_number_gives_no_score(family: str, expert: int, 
     assert np.isnan(engine.score(batch.tokens, batch.offsets, batch.num_context)[0]).all()
 
 
+@pytest.mark.parametrize("kind", ["PanelEngine", "TensorEngine"])
+@pytest.mark.parametrize("token", [0, 130])
+def test_where_one_logit_is_no_number_there_is_no_score_and_no_likeliest_token(token: int, kind: str) -> None:
+    model, prompts = tiny_model("qwen2"), [[3, 1, 4], [1, 5, 9, 2], [6]]
+    with torch.no_grad():
+        model.lm_head.weight[token] = 0
+        likeliest = [int(model(torch.tensor([prompt])).logits[0, -1].argmax()) for prompt in prompts]
+        model.lm_head.weight[token] = torch.nan
+    assert token not in likeliest
+    batch = batch_of([[*prompt, last] for prompt, last in zip(prompts, likeliest, strict=True)], [3, 4, 1])
+    engine = getattr(load_engine(), kind)(json.dumps(model.config.to_dict()), dict(model.named_parameters()))
+    log_probs, _, is_greedy = engine.score(batch.tokens, batch.offsets, batch.num_context)
+    assert np.isnan(log_probs).all()
+    assert not is_greedy.any()
+
+
+@pytest.mark.parametrize("kind", ["PanelEngine", "TensorEngine"])
+def test_an_activation_of_what_is_no_number_is_none(kind: str) -> None:
+    model, batch = tiny_model("opt"), random_batch(1)
+    with torch.no_grad():
+        model.model.decoder.layers[0].fc1.bias[3] = torch.nan
+    engine = getattr(load_engine(), kind)(json.dumps(model.config.to_dict()), dict(model.named_parameters()))
+    assert np.isnan(reference_log_probs(model, batch)).all()
+    assert np.isnan(engine.score(batch.tokens, batch.offsets, batch.num_context)[0]).all()
+
+
 def test_bits_of_choices_of_three_tokens_do_not_depend_on_company() -> None:
     random = np.random.default_rng(7)
     sequences = [random.integers(1, 100, 8).astype(np.int32) for _ in range(300)]

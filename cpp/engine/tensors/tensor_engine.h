@@ -12,7 +12,7 @@
 namespace syco {
 
 struct TensorScoreOptions {
-  std::int64_t chunk_rows = 0;  // tokens that are run together; 0: 1024 on the CPU, 8192 elsewhere
+  std::int64_t chunk_rows = 0;  // tokens that are run together, up to 65536; 0: 1024 on the CPU, 8192 elsewhere
 };
 
 // A decoder model on the caller's weights, which lie on one device, in float32, bfloat16 or float16. Scores do not

@@ -1,4 +1,4 @@
-// The engine of models that the panels do not take: on CUDA, or in bfloat16 or float16.
+// The engine of decoder models on torch's own operators: what scores them on CUDA.
 #pragma once
 
 #include <cstdint>

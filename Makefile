@@ -133,6 +133,7 @@ wheel: $(READY)  ## build a wheel for this Python and this torch into dist/
 	@ls -s --block-size=K dist/*.whl
 
 lock: $(READY)  ## write requirements/locked.txt: hashes of what constraints.txt names, for this Python and platform
+	@mkdir -p build
 	@"$(PY)" -m pip --quiet --disable-pip-version-check install --dry-run --ignore-installed --no-deps \
 	  --requirement constraints.txt --report build/lock.json
 	@"$(PY)" tools/lock.py build/lock.json requirements/locked.txt

@@ -10,8 +10,9 @@ from pathlib import Path
 
 HEAD = """\
 # for {place}
-# The packages of constraints.txt without torch, each with the hash of the file that pip takes there.
-# `make lock` wrote this. SYCO_LOCKED=1 makes `make` install nothing else.
+# The packages of constraints.txt without torch, each with the hash of the one file that pip takes there.
+# `make lock` wrote this. There, SYCO_LOCKED=1 makes `make` take no other file of these packages. It checks neither
+# torch nor the tools that build a package that comes as sources.
 """
 
 

@@ -71,6 +71,26 @@ void wait_until(const Done& done, const Sleep& sleep) {
   while (!done()) sleep();
 }
 
+// Calls work(), and closes the queue that it takes items from if it throws.
+template <typename Work>
+void close_on_error(IndexQueue& queue, const Work& work) {
+  try {
+    work();
+  } catch (...) {
+    queue.close();
+    throw;
+  }
+}
+
+// Throws the first of what the threads left here, and leaves nothing.
+void throw_one(std::vector<std::exception_ptr>& errors) {
+  std::exception_ptr first;
+  for (std::exception_ptr& error : errors) {
+    if (const std::exception_ptr found = std::exchange(error, nullptr); !first) first = found;
+  }
+  if (first) std::rethrow_exception(first);
+}
+
 }  // namespace
 
 int usable_processors(const std::filesystem::path& groups) {
@@ -93,25 +113,33 @@ void for_each_index(std::int64_t size, int num_threads, const std::function<void
   std::vector<std::exception_ptr> errors(count);
   const auto run = [&](std::size_t thread) {
     try {
-      work(queue);
+      close_on_error(queue, [&] { work(queue); });
     } catch (...) {
       errors[thread] = std::current_exception();
     }
   };
   std::vector<std::jthread> threads;
-  for (std::size_t thread = 1; thread < count; ++thread) threads.emplace_back(run, thread);
+  close_on_error(queue, [&] {
+    for (std::size_t thread = 1; thread < count; ++thread) threads.emplace_back(run, thread);
+  });
   if (count > 0) run(0);
   threads.clear();  // waits for all
-  for (const std::exception_ptr& error : errors) {
-    if (error) std::rethrow_exception(error);
-  }
+  throw_one(errors);
 }
 
 Team::Team(int num_threads) : errors_(std::max(num_threads, 1)) {
-  for (int thread = 1; thread < size(); ++thread) threads_.emplace_back([this, thread] { serve(thread); });
+  try {
+    for (int thread = 1; thread < size(); ++thread) threads_.emplace_back([this, thread] { serve(thread); });
+  } catch (...) {
+    dismiss();
+    throw;
+  }
 }
 
-Team::~Team() {
+Team::~Team() { dismiss(); }
+
+// A step without work, after which threads end.
+void Team::dismiss() {
   work_ = nullptr;
   ++step_;
   step_.notify_all();
@@ -147,15 +175,16 @@ void Team::run(const std::function<void()>& work) const {
              [&] {
                if (const std::uint32_t busy = num_busy_; busy != 0) num_busy_.wait(busy);
              });
-  for (std::exception_ptr& error : errors_) {
-    if (error) std::rethrow_exception(std::exchange(error, nullptr));
-  }
+  work_ = nullptr;
+  throw_one(errors_);
 }
 
 void Team::each(std::int64_t count, const std::function<void(std::int64_t)>& item) const {
   IndexQueue queue(count);
   run([&] {
-    while (const auto i = queue.next()) item(*i);
+    close_on_error(queue, [&] {
+      while (const auto i = queue.next()) item(*i);
+    });
   });
 }
 

@@ -154,7 +154,7 @@ SYCO_CLONES void gelu_tanh(float* x, const float* up, std::int64_t rows) {
 }
 
 SYCO_CLONES void relu(float* x, const float* up, std::int64_t rows) {
-  activate(x, up, rows, [](float v) SYCO_INLINE { return v > 0.0F ? v : 0.0F; });
+  activate(x, up, rows, [](float v) SYCO_INLINE { return v < 0.0F ? 0.0F : v; });
 }
 
 SYCO_CLONES void add_distances(float* s, const float* bias, const std::int32_t* depths, std::int32_t first_depth,

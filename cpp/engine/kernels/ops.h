@@ -41,7 +41,7 @@ inline constexpr std::int64_t kBlockRows = 64;
 // first_row + b * block_stride on, as a fused weight interleaves them.
 struct Matrix {
   at::Tensor weight;  // (stored rows, columns), or (columns, stored rows) if transposed
-  at::Tensor bias;    // (stored rows) in float32, or undefined
+  at::Tensor bias;    // (stored rows), or undefined; in the weight's type, and for bias_of() in float32
   std::int64_t rows = 0, columns = 0;
   std::int64_t first_row = 0, block_rows = kBlockRows, block_stride = kBlockRows;
   bool transposed = false;

@@ -48,6 +48,26 @@ void read_sizes(Reader& config, Spec& spec, const std::string& intermediate = "i
   spec.attention_scale = 1.0F / std::sqrt(static_cast<float>(spec.head_dim));
 }
 
+// Families that store attention in the hidden size, whatever else a config says of its heads.
+void expect_heads_fill_hidden(const Spec& spec) {
+  if (spec.num_heads * spec.head_dim == spec.hidden) return;
+  throw ModelError("engine: num_attention_heads * head_dim must be hidden_size, got " + std::to_string(spec.num_heads) +
+                   " * " + std::to_string(spec.head_dim) + " and " + std::to_string(spec.hidden));
+}
+
+// Those that also have as many keys as queries.
+void expect_plain_heads(const Spec& spec) {
+  if (spec.num_kv_heads != spec.num_heads) Reader::refuse("num_key_value_heads", spec.num_kv_heads);
+  expect_heads_fill_hidden(spec);
+}
+
+// Families that learned a vector for each position: nothing turns, every token sees all before it.
+void set_learned_positions(Spec& spec) {
+  spec.windows.assign(spec.num_layers, 0);
+  spec.rotations = {{}};
+  spec.layer_rotations.assign(spec.num_layers, 0);
+}
+
 // What most families have: norms over the root mean square, a gated MLP.
 void read_common(Reader& config, Spec& spec, Windows windows, const RotationRules& rotations = {},
                  const std::string& activation = "hidden_act") {
@@ -164,6 +184,13 @@ void read_experts(Reader& config, Spec& spec) {
   experts.layers.assign(spec.num_layers, 1);
 }
 
+// Sizes of experts that no layer has, or of an MLP that none has: no weight would confirm them.
+void drop_sizes_of_nothing(Spec& spec) {
+  const auto with_experts = std::ranges::count(spec.experts.layers, 1);
+  if (with_experts == spec.num_layers) spec.intermediate = spec.experts.intermediate;
+  if (with_experts == 0) spec.experts = {};
+}
+
 void read_mixtral(Reader& config, Spec& spec) {
   read_common(config, spec, Windows::kEverywhere);
   read_experts(config, spec);
@@ -183,6 +210,7 @@ void read_qwen3_moe(Reader& config, Spec& spec) {
     if (!layer.is_number_integer() || layer < 0 || layer >= spec.num_layers) Reader::refuse("mlp_only_layers", plain);
     spec.experts.layers[layer.get<std::size_t>()] = 0;
   }
+  drop_sizes_of_nothing(spec);
 }
 
 void read_opt(Reader& config, Spec& spec) {
@@ -191,10 +219,9 @@ void read_opt(Reader& config, Spec& spec) {
   spec.norm_epsilon = 1e-5F;  // torch's
   spec.gated = false;
   read_sizes(config, spec, "ffn_dim");
+  expect_plain_heads(spec);
   spec.activation = config.activation("activation_function");
-  spec.windows.assign(spec.num_layers, 0);
-  spec.rotations = {{}};
-  spec.layer_rotations.assign(spec.num_layers, 0);
+  set_learned_positions(spec);
   config.expect("do_layer_norm_before", true);
   config.expect("_remove_final_layer_norm", false);
   config.expect("layer_norm_elementwise_affine", true);
@@ -207,7 +234,7 @@ void read_falcon(Reader& config, Spec& spec) {
   spec.norm_epsilon = static_cast<float>(config.real("layer_norm_epsilon", 1e-5, kLeastEpsilon));
   spec.gated = false;
   read_sizes(config, spec, "ffn_hidden_size");
-  if (spec.head_dim * spec.num_heads != spec.hidden) Reader::refuse("num_attention_heads", spec.num_heads);
+  expect_heads_fill_hidden(spec);
   const bool grouped = config.take("new_decoder_architecture", false);
   const std::int64_t kv_heads = config.number("num_kv_heads", spec.num_heads);
   const bool one_key = config.take("multi_query", true);
@@ -228,9 +255,7 @@ void read_falcon(Reader& config, Spec& spec) {
 void read_gpt_neox(Reader& config, Spec& spec) {
   read_common(config, spec, Windows::kNone, {.in_part = true});
   spec.layout = Layout::kNeox;
-  // A fused weight holds as many keys as queries, which share the hidden size.
-  if (spec.num_kv_heads != spec.num_heads) Reader::refuse("num_key_value_heads", spec.num_kv_heads);
-  if (spec.head_dim * spec.num_heads != spec.hidden) Reader::refuse("head_dim", spec.head_dim);
+  expect_plain_heads(spec);
   spec.norm = NormKind::kLayer;
   spec.norm_epsilon = static_cast<float>(config.real("layer_norm_eps", 1e-5, kLeastEpsilon));
   spec.gated = false;
@@ -252,9 +277,7 @@ void read_gpt2(Reader& config, Spec& spec) {
   spec.attention_scale = 1.0F / std::sqrt(static_cast<float>(spec.head_dim));
   spec.norm_epsilon = static_cast<float>(config.real("layer_norm_epsilon", 1e-5, kLeastEpsilon));
   spec.activation = config.activation("activation_function");
-  spec.windows.assign(spec.num_layers, 0);
-  spec.rotations = {{}};
-  spec.layer_rotations.assign(spec.num_layers, 0);
+  set_learned_positions(spec);
   config.expect("scale_attn_weights", true);
   config.expect("scale_attn_by_inverse_layer_idx", false);
   config.take("reorder_and_upcast_attn", false);

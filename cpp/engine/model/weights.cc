@@ -1,5 +1,6 @@
 #include "engine/model/weights.h"
 
+#include <array>
 #include <sstream>
 
 #include "core/base/errors.h"
@@ -70,6 +71,22 @@ Matrix part(const Matrix& whole, std::int64_t first, std::int64_t rows) {
   return matrix;
 }
 
+// Attention in four layers of their own; `Any` is LayerWeights or CrossWeights.
+template <typename Any>
+void read_attention(Reader& read, const Spec& s, const std::array<std::string, 4>& names, Any& w) {
+  const std::int64_t q = s.num_heads * s.head_dim, kv = s.num_kv_heads * s.head_dim;
+  w.query = read.linear(names[0], q, s.hidden);
+  w.key = read.linear(names[1], kv, s.hidden);
+  w.value = read.linear(names[2], kv, s.hidden);
+  w.output = read.linear(names[3], s.hidden, q);
+}
+
+// A fused layer in which all queries come first, then all keys, then all values.
+void split_qkv(const Matrix& whole, const Spec& s, LayerWeights& w) {
+  const std::int64_t q = s.num_heads * s.head_dim, kv = s.num_kv_heads * s.head_dim;
+  w.query = part(whole, 0, q), w.key = part(whole, q, kv), w.value = part(whole, q + kv, kv);
+}
+
 // A fused layer in which the rows of a key head's queries, of its key and of its value follow each other, head by head.
 void split_heads(const Matrix& whole, const Spec& s, LayerWeights& w) {
   const std::int64_t group = s.num_heads / s.num_kv_heads * s.head_dim, stride = group + 2 * s.head_dim;
@@ -101,7 +118,8 @@ void read_experts(Reader& read, const Spec& s, const std::string& at, LayerWeigh
   const std::int64_t count = s.experts.count, inner = s.experts.intermediate;
   const at::Tensor fused = read.take(at + "experts.gate_up_proj", {count, 2 * inner, s.hidden});
   const at::Tensor down = read.take(at + "experts.down_proj", {count, s.hidden, inner});
-  w.router = read.linear(at + "gate", count, s.hidden);
+  w.router = {
+      .weight = read.take(at + "gate.weight", {count, s.hidden}), .bias = {}, .rows = count, .columns = s.hidden};
   for (std::int64_t e = 0; e < count; ++e) {
     const Matrix gate_up{.weight = fused.select(0, e), .bias = {}, .rows = 2 * inner, .columns = s.hidden};
     w.experts.push_back({.gate = part(gate_up, 0, inner),
@@ -137,14 +155,12 @@ LayerWeights read_split(Reader& read, std::int64_t layer, const Spec& s, const s
     w.key_norm = read.norm(attention + "k_norm", whole ? kv : s.head_dim);
   }
   if (read.has(attention + "qkv_proj.weight")) {
-    const Matrix qkv = read.linear(attention + "qkv_proj", q + 2 * kv, s.hidden);
-    w.query = part(qkv, 0, q), w.key = part(qkv, q, kv), w.value = part(qkv, q + kv, kv);
+    split_qkv(read.linear(attention + "qkv_proj", q + 2 * kv, s.hidden), s, w);
+    w.output = read.linear(attention + "o_proj", s.hidden, q);
   } else {
-    w.query = read.linear(attention + "q_proj", q, s.hidden);
-    w.key = read.linear(attention + "k_proj", kv, s.hidden);
-    w.value = read.linear(attention + "v_proj", kv, s.hidden);
+    read_attention(read, s, {attention + "q_proj", attention + "k_proj", attention + "v_proj", attention + "o_proj"},
+                   w);
   }
-  w.output = read.linear(attention + "o_proj", s.hidden, q);
   if (s.experts.in(layer)) {
     read_experts(read, s, at + "mlp.", w);
   } else {
@@ -153,14 +169,20 @@ LayerWeights read_split(Reader& read, std::int64_t layer, const Spec& s, const s
   return w;
 }
 
+// Attention with one fused layer, head by head, and an MLP without gate (GPT-NeoX, Falcon).
+void read_fused(Reader& read, const Spec& s, const std::string& attention, const std::string& mlp, LayerWeights& w) {
+  const std::int64_t q = s.num_heads * s.head_dim, kv = s.num_kv_heads * s.head_dim;
+  split_heads(read.linear(attention + "query_key_value", q + 2 * kv, s.hidden), s, w);
+  w.output = read.linear(attention + "dense", s.hidden, q);
+  w.up = read.linear(mlp + "dense_h_to_4h", s.intermediate, s.hidden);
+  w.down = read.linear(mlp + "dense_4h_to_h", s.hidden, s.intermediate);
+}
+
 LayerWeights read_neox(Reader& read, const Spec& s, const std::string& at) {
   LayerWeights w;
   w.attention_norm = read.norm(at + "input_layernorm", s.hidden);
   w.mlp_norm = read.norm(at + "post_attention_layernorm", s.hidden);
-  split_heads(read.linear(at + "attention.query_key_value", 3 * s.hidden, s.hidden), s, w);
-  w.output = read.linear(at + "attention.dense", s.hidden, s.hidden);
-  w.up = read.linear(at + "mlp.dense_h_to_4h", s.intermediate, s.hidden);
-  w.down = read.linear(at + "mlp.dense_4h_to_h", s.hidden, s.intermediate);
+  read_fused(read, s, at + "attention.", at + "mlp.", w);
   return w;
 }
 
@@ -173,11 +195,7 @@ LayerWeights read_falcon(Reader& read, const Spec& s, const std::string& at) {
     w.attention_norm = read.norm(at + "input_layernorm", s.hidden);
     w.mlp_norm = s.parallel_residual ? w.attention_norm : read.norm(at + "post_attention_layernorm", s.hidden);
   }
-  const std::int64_t rows = s.hidden + 2 * s.num_kv_heads * s.head_dim;
-  split_heads(read.linear(at + "self_attention.query_key_value", rows, s.hidden), s, w);
-  w.output = read.linear(at + "self_attention.dense", s.hidden, s.hidden);
-  w.up = read.linear(at + "mlp.dense_h_to_4h", s.intermediate, s.hidden);
-  w.down = read.linear(at + "mlp.dense_4h_to_h", s.hidden, s.intermediate);
+  read_fused(read, s, at + "self_attention.", at + "mlp.", w);
   return w;
 }
 
@@ -185,10 +203,9 @@ LayerWeights read_opt(Reader& read, const Spec& s, const std::string& at) {
   LayerWeights w;
   w.attention_norm = read.norm(at + "self_attn_layer_norm", s.hidden);
   w.mlp_norm = read.norm(at + "final_layer_norm", s.hidden);
-  w.query = read.linear(at + "self_attn.q_proj", s.hidden, s.hidden);
-  w.key = read.linear(at + "self_attn.k_proj", s.hidden, s.hidden);
-  w.value = read.linear(at + "self_attn.v_proj", s.hidden, s.hidden);
-  w.output = read.linear(at + "self_attn.out_proj", s.hidden, s.hidden);
+  const std::string attention = at + "self_attn.";
+  read_attention(read, s, {attention + "q_proj", attention + "k_proj", attention + "v_proj", attention + "out_proj"},
+                 w);
   w.up = read.linear(at + "fc1", s.intermediate, s.hidden);
   w.down = read.linear(at + "fc2", s.hidden, s.intermediate);
   return w;
@@ -198,8 +215,7 @@ LayerWeights read_gpt2(Reader& read, const Spec& s, const std::string& at) {
   LayerWeights w;
   w.attention_norm = read.norm(at + "ln_1", s.hidden);
   w.mlp_norm = read.norm(at + "ln_2", s.hidden);
-  const Matrix qkv = read.turned_linear(at + "attn.c_attn", 3 * s.hidden, s.hidden);
-  w.query = part(qkv, 0, s.hidden), w.key = part(qkv, s.hidden, s.hidden), w.value = part(qkv, 2 * s.hidden, s.hidden);
+  split_qkv(read.turned_linear(at + "attn.c_attn", 3 * s.hidden, s.hidden), s, w);
   w.output = read.turned_linear(at + "attn.c_proj", s.hidden, s.hidden);
   w.up = read.turned_linear(at + "mlp.c_fc", s.intermediate, s.hidden);
   w.down = read.turned_linear(at + "mlp.c_proj", s.hidden, s.intermediate);
@@ -223,18 +239,22 @@ LayerWeights read_layer(Reader& read, const Spec& s, std::int64_t layer, const s
 }
 
 struct Names {
-  std::string embedding, layers, final_norm, head;
+  std::string embedding, layers, final_norm;
 };
 
 Names names_of(Layout layout) {
-  if (layout == Layout::kNeox) return {"gpt_neox.embed_in", "gpt_neox.layers.", "gpt_neox.final_layer_norm", "lm_head"};
+  if (layout == Layout::kNeox) return {"gpt_neox.embed_in", "gpt_neox.layers.", "gpt_neox.final_layer_norm"};
   if (layout == Layout::kOpt) {
-    return {"model.decoder.embed_tokens", "model.decoder.layers.", "model.decoder.final_layer_norm", "lm_head"};
+    return {"model.decoder.embed_tokens", "model.decoder.layers.", "model.decoder.final_layer_norm"};
   }
-  if (layout == Layout::kFalcon)
-    return {"transformer.word_embeddings", "transformer.h.", "transformer.ln_f", "lm_head"};
-  if (layout == Layout::kGpt2) return {"transformer.wte", "transformer.h.", "transformer.ln_f", "lm_head"};
-  return {"model.embed_tokens", "model.layers.", "model.norm", "lm_head"};
+  if (layout == Layout::kFalcon) return {"transformer.word_embeddings", "transformer.h.", "transformer.ln_f"};
+  if (layout == Layout::kGpt2) return {"transformer.wte", "transformer.h.", "transformer.ln_f"};
+  return {"model.embed_tokens", "model.layers.", "model.norm"};
+}
+
+Matrix read_head(Reader& read, const Spec& s, bool is_tied, const at::Tensor& embedding) {
+  if (!is_tied) return read.linear("lm_head", s.vocab, s.hidden);
+  return {.weight = embedding, .bias = {}, .rows = s.vocab, .columns = s.hidden};
 }
 
 void make_float(at::Tensor& vector) {
@@ -254,6 +274,11 @@ void make_float(LayerWeights& layer) {
   for (Matrix* matrix : {&layer.query, &layer.key, &layer.value, &layer.output, &layer.gate, &layer.up, &layer.down}) {
     make_float(matrix->bias);
   }
+}
+
+void make_float(CrossWeights& cross) {
+  make_float(cross.norm);
+  for (Matrix* matrix : {&cross.query, &cross.key, &cross.value, &cross.output}) make_float(matrix->bias);
 }
 
 }  // namespace
@@ -298,11 +323,7 @@ Weights read_weights(const Spec& spec, Tensors tensors, const at::TensorOptions&
     weights.layers.push_back(read_layer(read, spec, i, at));
   }
   weights.final_norm = read.norm(names.final_norm, spec.hidden);
-  if (spec.tied_head) {
-    weights.head = {.weight = weights.embedding, .bias = {}, .rows = spec.vocab, .columns = spec.hidden};
-  } else {
-    weights.head = read.linear(names.head, spec.vocab, spec.hidden);
-  }
+  weights.head = read_head(read, spec, spec.tied_head, weights.embedding);
   read.refuse_rest();
   return weights;
 }
@@ -311,14 +332,10 @@ namespace {
 
 // T5: a block's parts are called layers, attention first and MLP last; norms have no bias.
 LayerWeights read_t5_layer(Reader& read, const Spec& s, const std::string& at, const std::string& mlp_part) {
-  const std::int64_t q = s.num_heads * s.head_dim;
   const std::string attention = at + "layer.0.SelfAttention.", mlp = at + mlp_part + "DenseReluDense.";
   LayerWeights w;
   w.attention_norm = {read.take(at + "layer.0.layer_norm.weight", {s.hidden}), {}};
-  w.query = read.linear(attention + "q", q, s.hidden);
-  w.key = read.linear(attention + "k", q, s.hidden);
-  w.value = read.linear(attention + "v", q, s.hidden);
-  w.output = read.linear(attention + "o", s.hidden, q);
+  read_attention(read, s, {attention + "q", attention + "k", attention + "v", attention + "o"}, w);
   w.mlp_norm = {read.take(at + mlp_part + "layer_norm.weight", {s.hidden}), {}};
   if (s.gated) w.gate = read.linear(mlp + "wi_0", s.intermediate, s.hidden);
   w.up = read.linear(mlp + (s.gated ? "wi_1" : "wi"), s.intermediate, s.hidden);
@@ -327,12 +344,11 @@ LayerWeights read_t5_layer(Reader& read, const Spec& s, const std::string& at, c
 }
 
 CrossWeights read_t5_cross(Reader& read, const Spec& s, const std::string& at) {
-  const std::int64_t q = s.num_heads * s.head_dim;
-  return {.norm = {read.take(at + "layer_norm.weight", {s.hidden}), {}},
-          .query = read.linear(at + "EncDecAttention.q", q, s.hidden),
-          .key = read.linear(at + "EncDecAttention.k", q, s.hidden),
-          .value = read.linear(at + "EncDecAttention.v", q, s.hidden),
-          .output = read.linear(at + "EncDecAttention.o", s.hidden, q)};
+  const std::string attention = at + "EncDecAttention.";
+  CrossWeights w;
+  w.norm = {read.take(at + "layer_norm.weight", {s.hidden}), {}};
+  read_attention(read, s, {attention + "q", attention + "k", attention + "v", attention + "o"}, w);
+  return w;
 }
 
 }  // namespace
@@ -340,7 +356,7 @@ CrossWeights read_t5_cross(Reader& read, const Spec& s, const std::string& at) {
 EncoderDecoderWeights with_float_vectors(EncoderDecoderWeights weights) {
   weights.decoder = with_float_vectors(std::move(weights.decoder));
   for (LayerWeights& layer : weights.encoder_layers) make_float(layer);
-  for (CrossWeights& cross : weights.cross) make_float(cross.norm);
+  for (CrossWeights& cross : weights.cross) make_float(cross);
   for (at::Tensor* distances : {&weights.encoder_distances, &weights.decoder_distances}) make_float(*distances);
   make_float(weights.encoder_norm);
   return weights;
@@ -365,8 +381,7 @@ EncoderDecoderWeights read_encoder_decoder_weights(const EncoderDecoderSpec& spe
   }
   weights.encoder_norm = {read.take("encoder.final_layer_norm.weight", {s.hidden}), {}};
   weights.decoder.final_norm = {read.take("decoder.final_layer_norm.weight", {s.hidden}), {}};
-  weights.decoder.head = {.weight = weights.decoder.embedding, .bias = {}, .rows = s.vocab, .columns = s.hidden};
-  if (read.has("lm_head.weight")) weights.decoder.head = read.linear("lm_head", s.vocab, s.hidden);
+  weights.decoder.head = read_head(read, s, !read.has("lm_head.weight"), weights.decoder.embedding);
   read.refuse_rest();
   return weights;
 }

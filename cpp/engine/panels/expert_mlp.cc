@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <utility>
 
@@ -76,15 +77,18 @@ void ExpertMlp::route(const LayerWeights& layer, const at::Tensor& from, std::in
   });
 }
 
-// The likeliest experts of a column, with their probability, by number.
+// The likeliest experts of a column, with their probability, by number. A logit that is not a number is chosen before
+// all others, so that no weight is a number and neither is what the column becomes.
 void ExpertMlp::choose(const float* logits, std::int64_t column, Seat* seats) const {
   const auto logit = [&](std::int64_t expert) { return logits[expert * kColumns + column]; };
+  const auto rank = [&](std::int64_t expert) {
+    return std::isnan(logit(expert)) ? std::numeric_limits<float>::infinity() : logit(expert);
+  };
   std::vector<std::int64_t> order(spec_.experts.count);
   std::iota(order.begin(), order.end(), 0);
   const auto end = order.begin() + spec_.experts.chosen;
-  std::partial_sort(order.begin(), end, order.end(), [&](std::int64_t a, std::int64_t b) {
-    return logit(a) > logit(b) || (logit(a) == logit(b) && a < b);
-  });
+  std::partial_sort(order.begin(), end, order.end(),
+                    [&](std::int64_t a, std::int64_t b) { return rank(a) > rank(b) || (rank(a) == rank(b) && a < b); });
   const double highest = logit(order[0]);
   double all = 0, taken = 0;
   for (std::int64_t e = 0; e < spec_.experts.count; ++e) all += std::exp(logit(e) - highest);

@@ -36,9 +36,11 @@ class ExpertMlp {
   };
   // What one thread works with at a time.
   struct Scratch {
-    float *first_factor, *second_factor, *on_its_way;  // of blocks
-    float *first_tile, *second_tile, *logits;
-    float *panel, *packed;  // of hidden features
+    float *first_factor, *second_factor;  // blocks of weights, the router's too, as left factors
+    float* on_its_way;                    // a block of 16 bits in float32, before it is a factor
+    float *first_tile, *second_tile;      // (64, 64)
+    float* logits;                        // (experts, 64), of a panel, in whole blocks
+    float *panel, *packed;                // (hidden, 64), of an expert's tokens; the router's input, packed
   };
   Scratch scratch_of_this_thread() const;
   void route(const LayerWeights& layer, const at::Tensor& from, std::int64_t rows);
@@ -52,7 +54,7 @@ class ExpertMlp {
   const Team* team_ = nullptr;
   Spec spec_;
   MatmulPrecision precision_ = MatmulPrecision::kHighest;
-  std::int64_t factor_size_ = 0;             // floats of the largest block
+  std::int64_t factor_size_ = 0;             // floats of the largest left factor
   std::vector<Seat> seats_;                  // (rows, chosen), by expert
   std::vector<Group> groups_;                // of each expert
   at::Tensor packed_in_, packed_mid_, out_;  // of the experts' panels

@@ -68,7 +68,8 @@ void Head::flush() {
     for (std::int64_t s = 0; s < kSplits; ++s) maximum = std::max<double>(maximum, partial[s][p][0][c]);
     for (std::int64_t s = 0; s < kSplits; ++s) sum += partial[s][p][1][c] * std::exp(partial[s][p][0][c] - maximum);
     log_probs_[w.sequence] += w.logit - (maximum + std::log(sum));
-    if (!(w.logit >= maximum)) is_greedy_[w.sequence] = 0;  // as written, also where a logit is not a number
+    // The maximum passes over what is not a number; the sum does not.
+    if (!(w.logit >= maximum) || std::isnan(sum)) is_greedy_[w.sequence] = 0;
   }
   wanted_.clear();
   num_columns_ = 0;

@@ -51,7 +51,7 @@ std::int64_t own_factors_size(MatmulPrecision precision, std::span<const Matrice
 
 Scratches::Scratches(const Spec& spec, std::int64_t threads, std::int64_t max_keys, std::int64_t factors) {
   const std::int64_t q = spec.num_heads * spec.head_dim;
-  const std::int64_t rows = std::max(kBlockRows, spec.head_dim);  // of the largest block that any matrix has
+  const std::int64_t rows = std::max(kBlockRows, spec.head_dim);  // a block of an output or of an MLP, or a head
   sizes_ = {rows * kColumns,                                      // tile
             rows * kColumns,                                      // second_tile
             std::max(spec.hidden, q) * kColumns,                  // normed

@@ -18,8 +18,7 @@ namespace {
 // fill panels for every thread.
 constexpr std::int64_t kPiecesTogether = 8;
 
-// As many threads as torch has (torch.set_num_threads, OMP_NUM_THREADS) or SYCO_NUM_THREADS says, but not more than
-// this process may use.
+// Those of torch: torch.set_num_threads, OMP_NUM_THREADS.
 int num_threads() {
   return std::getenv("SYCO_NUM_THREADS") ? thread_count(0) : std::min(at::get_num_threads(), usable_processors());
 }
@@ -66,10 +65,14 @@ PanelEngine::PanelEngine(const std::string& config_json, const std::map<std::str
 
 ScoreResult PanelEngine::score(const Sequences& sequences, const PanelScoreOptions& options,
                                const std::function<void(std::int64_t, std::int64_t)>& tick) const {
+  return score(Team(num_threads()), sequences, options, tick);
+}
+
+ScoreResult PanelEngine::score(const Team& team, const Sequences& sequences, const PanelScoreOptions& options,
+                               const std::function<void(std::int64_t, std::int64_t)>& tick) const {
   const c10::InferenceMode inference;
   check_options(options);
   const Plan plan = plan_job(sequences, spec_);
-  const Team team(num_threads());
   const std::int64_t whole = (plan.num_tokens() + kColumns - 1) / kColumns, threads = team.size();
   const std::int64_t panels =
       panels_a_chunk(whole, affordable_panels(spec_, threads, options.panels_per_thread) * threads, threads);
@@ -99,11 +102,16 @@ PanelEncoderDecoderEngine::PanelEncoderDecoderEngine(const std::string& config_j
 
 ScoreResult PanelEncoderDecoderEngine::score(const Sequences& sequences, const PanelScoreOptions& options,
                                              const std::function<void(std::int64_t, std::int64_t)>& tick) const {
+  return score(Team(num_threads()), sequences, options, tick);
+}
+
+ScoreResult PanelEncoderDecoderEngine::score(const Team& team, const Sequences& sequences,
+                                             const PanelScoreOptions& options,
+                                             const std::function<void(std::int64_t, std::int64_t)>& tick) const {
   const c10::InferenceMode inference;
   const Spec& sizes = spec_.decoder;
   check_options(options);
   check_tokens(sequences, sizes);
-  const Team team(num_threads());
   const std::int64_t max_tokens =
       affordable_panels(sizes, team.size(), options.panels_per_thread) * team.size() * kColumns;
   const std::vector<Context> contexts = distinct_contexts(sequences);

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "core/base/threads.h"
 #include "engine/job.h"
 #include "engine/model/weights.h"
 
@@ -25,7 +26,11 @@ class PanelEngine {
   PanelEngine(const std::string& config_json, const std::map<std::string, at::Tensor>& tensors);
 
   // Calls tick(tokens done, tokens in all) from the calling thread, at least after every step of a layer; it may throw.
+  // On as many threads as torch has or, where it is set, as SYCO_NUM_THREADS says, but no more than are usable.
   ScoreResult score(const Sequences& sequences, const PanelScoreOptions& options,
+                    const std::function<void(std::int64_t, std::int64_t)>& tick) const;
+  // The same on the threads of a team.
+  ScoreResult score(const Team& team, const Sequences& sequences, const PanelScoreOptions& options,
                     const std::function<void(std::int64_t, std::int64_t)>& tick) const;
 
   const Spec& spec() const { return spec_; }
@@ -42,6 +47,8 @@ class PanelEncoderDecoderEngine {
   PanelEncoderDecoderEngine(const std::string& config_json, const std::map<std::string, at::Tensor>& tensors);
 
   ScoreResult score(const Sequences& sequences, const PanelScoreOptions& options,
+                    const std::function<void(std::int64_t, std::int64_t)>& tick) const;
+  ScoreResult score(const Team& team, const Sequences& sequences, const PanelScoreOptions& options,
                     const std::function<void(std::int64_t, std::int64_t)>& tick) const;
 
  private:

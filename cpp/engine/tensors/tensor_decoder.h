@@ -2,7 +2,8 @@
 // float32, bfloat16 or float16.
 //
 // The residual stream, norms, rotations and the softmax are float32; what enters a matrix product or attention is
-// rounded to the weights' type.
+// rounded to the weights' type. So is what enters a router, and its logits: which experts a token goes to can differ
+// between number types. What its experts give is added in float32.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +16,8 @@
 namespace syco {
 
 // Runs chunks of a plan in order, all of the same number of rows: shapes are few, and a row's result does not depend on
-// how many others there are. Keys and values of the chain that leads into the next chunk are kept, by depth.
+// how many others there are. Experts are the exception: the products of one have as many rows as tokens of the chunk
+// chose it. Keys and values of the chain that leads into the next chunk are kept, by depth.
 class TensorDecoder {
  public:
   TensorDecoder(const Spec& spec, const Weights& weights, bool uses_flash)

@@ -14,7 +14,7 @@
 namespace syco {
 namespace {
 
-constexpr std::int64_t kMostChunkRows = std::int64_t{1} << 16;
+constexpr std::int64_t kMostChunkRows = std::int64_t{1} << 16, kRowsOnCpu = 1024, kRowsElsewhere = 8192;
 
 using Tensors = std::map<std::string, at::Tensor>;
 
@@ -42,9 +42,11 @@ ScoreResult TensorEngine::score(const Sequences& sequences, const TensorScoreOpt
   const c10::InferenceMode inference;
   const c10::DeviceGuard guard(weights_.embedding.device());
   require(options.chunk_rows >= 0 && options.chunk_rows <= kMostChunkRows,
-          "engine: chunk_rows must be 0 (the usual number) to " + std::to_string(kMostChunkRows));
+          "engine: chunk_rows must be 0 (" + std::to_string(kRowsOnCpu) + " on the CPU, " +
+              std::to_string(kRowsElsewhere) + " elsewhere) to " + std::to_string(kMostChunkRows) + ", got " +
+              std::to_string(options.chunk_rows));
   const Plan plan = plan_job(sequences, spec_);
-  const std::int64_t usual = weights_.embedding.device().is_cpu() ? 1024 : 8192;
+  const std::int64_t usual = weights_.embedding.device().is_cpu() ? kRowsOnCpu : kRowsElsewhere;
   return run_within_memory(options.chunk_rows > 0 ? options.chunk_rows : usual,
                            [&](std::int64_t rows) { return run(sequences, plan, rows, tick); });
 }

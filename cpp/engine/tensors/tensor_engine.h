@@ -1,4 +1,4 @@
-// The engine of models that the panels do not take: on CUDA, or in bfloat16 or float16.
+// The engine of decoder models on torch's own operators: what scores them on CUDA.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@
 namespace syco {
 
 struct TensorScoreOptions {
-  std::int64_t chunk_rows = 0;  // tokens that are run together; 0: 1024 on the CPU, 8192 elsewhere
+  std::int64_t chunk_rows = 0;  // tokens that are run together, up to 65536; 0: 1024 on the CPU, 8192 elsewhere
 };
 
 // A decoder model on the caller's weights, which lie on one device, in float32, bfloat16 or float16. Scores do not

@@ -18,7 +18,8 @@ std::vector<at::Tensor> products(std::initializer_list<const Matrix*> matrices, 
 // Heads (R, heads, head_dim) turned by the angles whose cosine and sine are given, (R, pairs) each.
 at::Tensor rotated(const Rotation& rotation, const at::Tensor& heads, const at::Tensor& cosine, const at::Tensor& sine);
 
-// What the experts make of x, (R, hidden) in the weights' type, that the router chooses for each row; float32.
+// What the experts make of x, (R, hidden) in the weights' type, that the router chooses for each row; float32. Products
+// are in the weights' type, the router's too; probabilities and sums over experts are float32.
 at::Tensor run_experts(const Spec& spec, const LayerWeights& layer, const at::Tensor& x);
 
 // down(act(gate) * up), or down(act(up)), of x; in the weights' type.

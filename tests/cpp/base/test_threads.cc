@@ -10,11 +10,13 @@
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
 #ifdef __linux__
 #include <sched.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #endif
 
@@ -63,7 +65,73 @@ TEST(Threads, WhatAThreadThrowsIsThrownOnceAllHaveEnded) {
   EXPECT_EQ(others, 5);
 }
 
+TEST(Threads, OfSeveralErrorsOneIsThrownAndTheNextRunHasNone) {
+  const Team team(4);
+  for (int run = 0; run < 20; ++run) {
+    EXPECT_THROW(team.run([] { throw std::runtime_error("all"); }), std::runtime_error);
+    std::atomic<int> done = 0;
+    EXPECT_NO_THROW(team.run([&] { ++done; }));
+    EXPECT_EQ(done, 4);
+  }
+}
+
+// So many items that a test that took them all would not end.
+constexpr std::int64_t kEndless = std::int64_t{1} << 50;
+
+TEST(Threads, AnErrorInOneItemEndsTheOthers) {
+  const Team team(3);
+  const auto fail_at_1000 = [](std::int64_t i) {
+    if (i == 1000) throw std::runtime_error("1000");
+  };
+  EXPECT_THROW(team.each(kEndless, fail_at_1000), std::runtime_error);
+  const auto fail_at_first = [](std::int64_t begin, std::int64_t) {
+    if (begin == 0) throw std::runtime_error("0");
+  };
+  EXPECT_THROW(team.shares(std::int64_t{1} << 31, 1, fail_at_first), std::runtime_error);
+  const auto take_all = [&](IndexQueue& queue) {
+    while (const auto i = queue.next()) fail_at_1000(*i);
+  };
+  EXPECT_THROW(for_each_index(kEndless, 3, take_all), std::runtime_error);
+  std::atomic<int> done = 0;
+  team.each(3, [&](std::int64_t) { ++done; });
+  EXPECT_EQ(done, 3);
+}
+
 #ifdef __linux__
+
+// Ends this process: with 0 if threads that the system refuses end in an error, and those that it gave do not stay.
+[[noreturn]] void make_more_threads_than_memory_holds() {
+  std::int64_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  const auto bytes = static_cast<rlim_t>(pages * sysconf(_SC_PAGESIZE) + (std::int64_t{256} << 20));
+  const rlimit limit{.rlim_cur = bytes, .rlim_max = bytes};
+  setrlimit(RLIMIT_AS, &limit);
+  alarm(60);  // the system ends a process that waits for ever
+  const auto is_refused = [](const auto& make) {
+    try {
+      make();
+      return false;
+    } catch (const std::system_error&) {
+      return true;
+    }
+  };
+  const bool both = is_refused([] { const Team team(1000); }) && is_refused([] {
+                      for_each_index(kEndless, 1000, [](IndexQueue& queue) {
+                        while (queue.next()) {
+                        }
+                      });
+                    });
+  std::atomic<int> done = 0;
+  Team(2).run([&] { ++done; });
+  std::_Exit(both && done == 2 ? 0 : 1);
+}
+
+TEST(ThreadsDeathTest, ThreadsThatCannotStartAreAnErrorAndNoneWaitsForEver) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "a sanitizer needs the memory that this test takes away";
+#endif
+  EXPECT_EXIT(make_more_threads_than_memory_holds(), testing::ExitedWithCode(0), "");
+}
 
 // A folder of control groups whose root has a limit.
 class Groups {

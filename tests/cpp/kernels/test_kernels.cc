@@ -64,6 +64,43 @@ TEST(Kernels, ActivationsAreAccurateFarAndNear) {
   }
 }
 
+TEST(Kernels, WhatIsNotANumberStaysSo) {
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  const Panel ones(kColumns, 1), nans(kColumns, kNan);
+  const auto expect_nan = [&](const auto& step) {
+    Panel x = nans;
+    step(x.data());
+    for (const float value : x) EXPECT_TRUE(std::isnan(value));
+  };
+  for (const auto activation : {silu, gelu, gelu_tanh, relu}) {
+    expect_nan([&](float* x) { activation(x, nullptr, 1); });
+    expect_nan([&](float* x) { activation(x, ones.data(), 1); });
+    expect_nan([&](float* x) {
+      Panel zeros(kColumns, 0);
+      activation(zeros.data(), x, 1);
+      std::ranges::copy(zeros, x);
+    });
+  }
+  expect_nan([](float* x) { soft_cap(x, 1, 2, 1); });
+  expect_nan([&](float* x) { rms_norm(x, ones.data(), 0, 1e-5F, 1, x); });
+  expect_nan([&](float* x) { layer_norm(x, ones.data(), nullptr, 1e-5F, 1, x); });
+}
+
+TEST(Kernels, OneScoreThatIsNotANumberLeavesNoneInItsColumn) {
+  Panel s = random_panel(4, 3), logits = s;
+  s[kColumns + 5] = logits[kColumns + 5] = std::numeric_limits<float>::quiet_NaN();
+  std::array<float, kColumns> maximum{}, sum{}, highest{}, total{};
+  maximum.fill(-std::numeric_limits<float>::infinity());
+  highest = maximum;
+  raise_maximum(s.data(), 4, maximum.data());
+  exponentiate_half(s.data(), 1, 4, maximum.data(), sum.data());
+  log_sum_exp_step(logits.data(), 4, highest.data(), total.data());
+  for (std::int64_t c = 0; c < kHalf; ++c) {
+    EXPECT_EQ(std::isnan(sum[c]), c == 5);
+    EXPECT_EQ(std::isnan(total[c]), c == 5);
+  }
+}
+
 TEST(Kernels, SoftCapIsAccurateFarAndNear) {
   for (const float size : {0.001F, 1.0F, 50.0F, 1e6F}) {
     const Panel x = random_panel(5, size);

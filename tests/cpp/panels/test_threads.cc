@@ -1,4 +1,3 @@
-#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -35,47 +34,42 @@ struct Job {
   Sequences sequences() const { return {tokens, offsets, num_context}; }
 };
 
-class Threads : public testing::Test {
- protected:
-  void TearDown() override { at::set_num_threads(before_); }
+// Teams of a size of their own, whatever this machine has and its environment says.
+template <typename Engine>
+std::vector<double> score(const Engine& engine, const Job& job, int threads, MatmulPrecision precision) {
+  return engine
+      .score(Team(threads), job.sequences(), {.precision = precision, .panels_per_thread = 2}, [](auto, auto) {})
+      .log_probs;
+}
 
-  template <typename Engine>
-  static std::vector<double> score(const Engine& engine, const Job& job, int threads, MatmulPrecision precision) {
-    at::set_num_threads(threads);
-    return engine.score(job.sequences(), {.precision = precision, .panels_per_thread = 2}, [](auto, auto) {}).log_probs;
+template <typename Engine>
+void expect_same_bits(const char* config, MatmulPrecision precision) {
+  const Engine engine(config, asked_weights<Engine>(config, Rng{0}));
+  const Job job(24);
+  const auto wanted = score(engine, job, 1, precision);
+  EXPECT_EQ(score(engine, job, 4, precision), wanted) << config;
+  std::vector<std::vector<double>> found(2);
+  {
+    std::vector<std::jthread> jobs;
+    jobs.reserve(found.size());
+    for (auto& one : found) jobs.emplace_back([&] { one = score(engine, job, 3, precision); });
   }
-  template <typename Engine>
-  static void expect_same_bits(const char* config, MatmulPrecision precision) {
-    const Engine engine(config, asked_weights<Engine>(config, Rng{0}));
-    const Job job(24);
-    const auto wanted = score(engine, job, 1, precision);
-    EXPECT_EQ(score(engine, job, 4, precision), wanted) << config;
-    std::vector<std::vector<double>> found(2);
-    {
-      std::vector<std::jthread> jobs;
-      jobs.reserve(found.size());
-      for (auto& one : found) jobs.emplace_back([&] { one = score(engine, job, 3, precision); });
-    }
-    EXPECT_EQ(found, std::vector(2, wanted)) << config;
-  }
+  EXPECT_EQ(found, std::vector(2, wanted)) << config;
+}
 
- private:
-  int before_ = at::get_num_threads();
-};
-
-TEST_F(Threads, DoNotChangeABitOfADecodersScores) {
+TEST(PanelThreads, DoNotChangeABitOfADecodersScores) {
   for (const char* config : kDecoderConfigs) expect_same_bits<PanelEngine>(config, MatmulPrecision::kHighest);
   expect_same_bits<PanelEngine>(kDecoderConfigs[0], MatmulPrecision::kHigh);
   expect_same_bits<PanelEngine>(kDecoderConfigs[0], MatmulPrecision::kMedium);
 }
 
-TEST_F(Threads, DoNotChangeABitOfAnEncoderDecodersScores) {
+TEST(PanelThreads, DoNotChangeABitOfAnEncoderDecodersScores) {
   for (const char* config : kEncoderDecoderConfigs) {
     expect_same_bits<PanelEncoderDecoderEngine>(config, MatmulPrecision::kHighest);
   }
 }
 
-TEST_F(Threads, ScoreWithBothEnginesAlike) {
+TEST(PanelThreads, ScoreWithBothEnginesAlike) {
   for (const char* config : kDecoderConfigs) {
     const auto weights = asked_weights<PanelEngine>(config, Rng{0});
     const Job job(4);

@@ -9,6 +9,7 @@ import pytest
 import torch
 from makers.tiny_encoder_decoders import random_pairs, reference_pair_log_probs, tiny_encoder_decoder
 from makers.tiny_families import FAMILIES, random_batch, reference_log_probs, tiny_model
+from transformers.models.t5.modeling_t5 import T5Attention
 
 from sycophancy_core.scoring.native_scorer import NativeScorer, load_engine
 from sycophancy_core.scoring.tokens import TokenBatch
@@ -51,6 +52,19 @@ def test_a_family_has_the_bits_of_its_weights_in_float32(family: str, dtype: tor
 @pytest.mark.parametrize("name", ["t5", "flan-untied"])
 def test_an_encoder_decoder_has_the_bits_of_its_weights_in_float32(name: str, dtype: torch.dtype) -> None:
     model, batch = tiny_encoder_decoder(name).to(dtype), random_pairs(1)
+    assert_same_bits(model, batch)
+    exact = reference_pair_log_probs(widened(model), batch)
+    np.testing.assert_allclose(score(model, batch)[0], exact, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", HALVES, ids=str)
+def test_biases_of_an_encoder_decoder_keep_their_bits(dtype: torch.dtype) -> None:
+    model, batch = tiny_encoder_decoder("t5"), random_pairs(1)
+    torch.manual_seed(3)
+    for attention in (module for module in model.modules() if isinstance(module, T5Attention)):
+        for name in ("q", "k", "v", "o"):
+            getattr(attention, name).bias = torch.nn.Parameter(torch.randn(getattr(attention, name).out_features))
+    model = model.to(dtype)
     assert_same_bits(model, batch)
     exact = reference_pair_log_probs(widened(model), batch)
     np.testing.assert_allclose(score(model, batch)[0], exact, atol=1e-4, rtol=0)

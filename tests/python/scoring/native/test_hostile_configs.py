@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from makers.tiny_families import batch_of, tiny_model
+from makers.tiny_families import batch_of, random_batch, reference_log_probs, tiny_model
 
 from sycophancy_core import ModelError
 from sycophancy_core.scoring.native_scorer import NativeScorer, load_engine
@@ -69,6 +69,93 @@ def test_the_plain_config_is_scored(family: str) -> None:
 def test_a_number_that_no_memory_fits_is_refused(family: str, key: str, value: Any) -> None:
     with pytest.raises(ModelError):
         score(family, **{key: value})
+
+
+@pytest.mark.parametrize("kind", ["PanelEngine", "TensorEngine"])
+@pytest.mark.parametrize(
+    ("family", "change", "message"),
+    [
+        ("opt", {"num_attention_heads": 7}, r"num_attention_heads \* head_dim must be hidden_size, got 7 \* 8 and 60"),
+        ("opt", {"head_dim": 2}, r"num_attention_heads \* head_dim must be hidden_size, got 6 \* 2 and 60"),
+        ("opt", {"head_dim": 30}, r"num_attention_heads \* head_dim must be hidden_size, got 6 \* 30 and 60"),
+        ("opt", {"num_key_value_heads": 2}, "it does not know config value num_key_value_heads=2"),
+        ("gpt-neox", {"head_dim": 4}, r"num_attention_heads \* head_dim must be hidden_size, got 4 \* 4 and 48"),
+        ("gpt-neox", {"num_key_value_heads": 2}, "it does not know config value num_key_value_heads=2"),
+        (
+            "falcon",
+            {"num_attention_heads": 7},
+            r"num_attention_heads \* head_dim must be hidden_size, got 7 \* 8 and 60",
+        ),
+    ],
+)
+def test_heads_that_do_not_fill_the_hidden_size_are_refused(
+    family: str, change: dict[str, int], message: str, kind: str
+) -> None:
+    model = tiny_model(family)
+    with pytest.raises(ModelError, match=message):
+        getattr(load_engine(), kind)(json.dumps({**model.config.to_dict(), **change}), dict(model.named_parameters()))
+
+
+@pytest.mark.parametrize(
+    ("settings", "change"),
+    [
+        ({"decoder_sparse_step": 3}, {"num_local_experts": 2**30}),
+        ({"decoder_sparse_step": 3}, {"num_local_experts": 2**30, "num_experts_per_tok": 2**30}),
+        ({"mlp_only_layers": [0, 1]}, {"moe_intermediate_size": 2**30}),
+        ({}, {"intermediate_size": 2**30}),
+    ],
+)
+def test_sizes_of_parts_that_no_layer_has_take_no_memory(settings: dict[str, Any], change: dict[str, int]) -> None:
+    model, batch = tiny_model("qwen3-moe", **settings), random_batch(1)
+    engine = load_engine().PanelEngine(json.dumps({**model.config.to_dict(), **change}), dict(model.named_parameters()))
+    values = engine.score(batch.tokens, batch.offsets, batch.num_context)[0]
+    np.testing.assert_allclose(values, reference_log_probs(model, batch), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["PanelEngine", "TensorEngine"])
+def test_a_bias_of_a_router_is_refused(kind: str) -> None:
+    model = tiny_model("mixtral")
+    weights = {**dict(model.named_parameters()), "model.layers.0.mlp.gate.bias": torch.ones(5)}
+    with pytest.raises(ModelError, match=r"does not know what to do with weight model\.layers\.0\.mlp\.gate\.bias"):
+        getattr(load_engine(), kind)(json.dumps(model.config.to_dict()), weights)
+
+
+@pytest.mark.parametrize("kind", ["PanelEngine", "TensorEngine"])
+@pytest.mark.parametrize("family", ["mixtral", "qwen3-moe"])
+@pytest.mark.parametrize("expert", [0, 4])
+def test_a_router_that_gives_no_number_gives_no_score(family: str, expert: int, kind: str) -> None:
+    model, batch = tiny_model(family), random_batch(1)
+    with torch.no_grad():
+        dict(model.named_parameters())["model.layers.0.mlp.gate.weight"][expert] = torch.nan
+    engine = getattr(load_engine(), kind)(json.dumps(model.config.to_dict()), dict(model.named_parameters()))
+    assert np.isnan(reference_log_probs(model, batch)).all()
+    assert np.isnan(engine.score(batch.tokens, batch.offsets, batch.num_context)[0]).all()
+
+
+@pytest.mark.parametrize("kind", ["PanelEngine", "TensorEngine"])
+@pytest.mark.parametrize("token", [0, 130])
+def test_where_one_logit_is_no_number_there_is_no_score_and_no_likeliest_token(token: int, kind: str) -> None:
+    model, prompts = tiny_model("qwen2"), [[3, 1, 4], [1, 5, 9, 2], [6]]
+    with torch.no_grad():
+        model.lm_head.weight[token] = 0
+        likeliest = [int(model(torch.tensor([prompt])).logits[0, -1].argmax()) for prompt in prompts]
+        model.lm_head.weight[token] = torch.nan
+    assert token not in likeliest
+    batch = batch_of([[*prompt, last] for prompt, last in zip(prompts, likeliest, strict=True)], [3, 4, 1])
+    engine = getattr(load_engine(), kind)(json.dumps(model.config.to_dict()), dict(model.named_parameters()))
+    log_probs, _, is_greedy = engine.score(batch.tokens, batch.offsets, batch.num_context)
+    assert np.isnan(log_probs).all()
+    assert not is_greedy.any()
+
+
+@pytest.mark.parametrize("kind", ["PanelEngine", "TensorEngine"])
+def test_an_activation_of_what_is_no_number_is_none(kind: str) -> None:
+    model, batch = tiny_model("opt"), random_batch(1)
+    with torch.no_grad():
+        model.model.decoder.layers[0].fc1.bias[3] = torch.nan
+    engine = getattr(load_engine(), kind)(json.dumps(model.config.to_dict()), dict(model.named_parameters()))
+    assert np.isnan(reference_log_probs(model, batch)).all()
+    assert np.isnan(engine.score(batch.tokens, batch.offsets, batch.num_context)[0]).all()
 
 
 def test_bits_of_choices_of_three_tokens_do_not_depend_on_company() -> None:

@@ -66,6 +66,13 @@ def test_scores_do_not_depend_on_where_chunks_are_cut(family: str, device: str) 
         np.testing.assert_allclose(score(engine, batch, chunk_rows=rows), whole, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("rows", [-1, 65537, 2**40])
+def test_a_chunk_of_no_number_or_too_many_rows_is_refused(rows: int) -> None:
+    wanted = rf"engine: chunk_rows must be 0 \(1024 on the CPU, 8192 elsewhere\) to 65536, got {rows}"
+    with pytest.raises(DataError, match=wanted):
+        score(engine_of(tiny_model("llama")), random_batch(1), chunk_rows=rows)
+
+
 @pytest.mark.parametrize("device", DEVICES)
 def test_every_token_of_a_long_text_can_be_scored(device: str) -> None:
     model = tiny_model("llama")

@@ -15,6 +15,9 @@ from sycophancy_core._build_info import VERSION
 from sycophancy_core._core import DataError, ModelError
 
 if TYPE_CHECKING:
+    from sycophancy_core.cures.cured import Cured
+    from sycophancy_core.cures.methods import Prompted
+    from sycophancy_core.cures.mitigate import load_cure, mitigate
     from sycophancy_core.hub.prompts import push_prompts_to_hub
     from sycophancy_core.metrics import stats
     from sycophancy_core.metrics.answers.holding import hold_rates, nudge_log_ratio
@@ -76,6 +79,9 @@ if "HF_HUB_DISABLE_TELEMETRY" not in os.environ:
         vars(_loaded)["HF_HUB_DISABLE_TELEMETRY"] = True
 
 _HOMES = {
+    "cures.cured": ("Cured",),
+    "cures.methods": ("Prompted",),
+    "cures.mitigate": ("load_cure", "mitigate"),
     "hub.prompts": ("push_prompts_to_hub",),
     "prompts.audit": ("ShortcutAudit", "shortcut_audit"),
     "prompts.facts": ("load_facts",),
@@ -132,6 +138,7 @@ __all__ = [
     "AdditionOptions",
     "ClaimOptions",
     "Comparison",
+    "Cured",
     "CurveOptions",
     "DataError",
     "Evaluation",
@@ -146,6 +153,7 @@ __all__ = [
     "ModelError",
     "OrganismOptions",
     "PromptOptions",
+    "Prompted",
     "SampleSize",
     "SamplingOptions",
     "Scores",
@@ -172,6 +180,7 @@ __all__ = [
     "fit_opinion_model",
     "generate",
     "hold_rates",
+    "load_cure",
     "load_examples",
     "load_facts",
     "load_instructions",
@@ -182,6 +191,7 @@ __all__ = [
     "make_organism",
     "make_prompts",
     "merge",
+    "mitigate",
     "mix",
     "nudge_log_ratio",
     "open_run",

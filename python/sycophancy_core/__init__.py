@@ -16,7 +16,7 @@ from sycophancy_core._core import DataError, ModelError
 
 if TYPE_CHECKING:
     from sycophancy_core.cures.cured import Cured
-    from sycophancy_core.cures.methods import Prompted
+    from sycophancy_core.cures.methods import Prompted, Steered
     from sycophancy_core.cures.mitigate import load_cure, mitigate
     from sycophancy_core.hub.prompts import push_prompts_to_hub
     from sycophancy_core.metrics import stats
@@ -80,7 +80,7 @@ if "HF_HUB_DISABLE_TELEMETRY" not in os.environ:
 
 _HOMES = {
     "cures.cured": ("Cured",),
-    "cures.methods": ("Prompted",),
+    "cures.methods": ("Prompted", "Steered"),
     "cures.mitigate": ("load_cure", "mitigate"),
     "hub.prompts": ("push_prompts_to_hub",),
     "prompts.audit": ("ShortcutAudit", "shortcut_audit"),
@@ -159,6 +159,7 @@ __all__ = [
     "Scores",
     "Shard",
     "ShortcutAudit",
+    "Steered",
     "StudyCost",
     "StudyOptions",
     "StudyPlan",

@@ -7,13 +7,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sycophancy_core.cures.methods import Method, method_name
+from sycophancy_core.cures.methods import Method, method_name, title_of
 from sycophancy_core.errors import DataError
 from sycophancy_core.runs.json_files import write_json
 from sycophancy_core.runs.seals import save_result
 from sycophancy_core.scoring.language_model import LanguageModel
 
 FILE = "cure.json"
+
+
+def base_of(model: LanguageModel) -> dict[str, str]:
+    """Return name and digest of the model that gets a cure."""
+    return {"name": model.name, "weights": model.digest}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +76,7 @@ class Cured:
     @property
     def name(self) -> str:
         """The method's name, and its null's."""
-        return method_name(self.method) if self.null is None else f"{method_name(self.method)}, null {self.null}"
+        return title_of(self.method, self.null)
 
     def make_null(self, null: str, *, seed: int = 0) -> Cured:
         """Make one of the cure's nulls (see ``NULLS``), with the same options and budget.

@@ -73,13 +73,8 @@ def instructed_model(model: LanguageModel, text: str, *, place: str, name: str) 
     Raises
     ------
     ModelError
-        If the model is not a local one, has an instruction or a system prompt in that place already, or is to get a
-        system prompt and has no chat template.
+        If the model is to get a system prompt and has one, or no chat template.
     """
-    if type(model) is not LanguageModel:
-        raise ModelError(
-            f"Prompted: wanted a model of load_model that reads no instruction yet, got a {type(model).__name__}"
-        )
     if place == "system" and not model.chat_template:
         raise ModelError(f"Prompted: model {model.name} reads plain text, which has no system turn; use place='user'")
     if place == "system" and model.system_prompt is not None:

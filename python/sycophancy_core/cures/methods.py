@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from sycophancy_core.errors import DataError
+from sycophancy_core.errors import DataError, require_numbers, require_whole
 
 Place = Literal["user", "system"]
 
@@ -38,10 +38,68 @@ class Prompted:
             raise DataError("Prompted: text must say something, got an empty text; leave it out for a packaged one")
 
 
-Method = Prompted
-NULLS: dict[type[Method], tuple[str, ...]] = {Prompted: ("equal_length",)}
+@dataclass(frozen=True, kw_only=True)
+class Steered:
+    """Add a vector to the residual stream after one decoder block, at every position.
+
+    The vector is the mean difference between prompts in which the user denies and endorses the same wrong answer, of
+    the facts that are trained on. Its nulls have the same layer and length: ``random`` is a direction drawn at random,
+    ``shuffled`` the mean difference where a coin says which user denies.
+
+    Attributes
+    ----------
+    layers
+        Blocks to try, counted from 0; None: six between a quarter and three quarters of the depth.
+    strengths
+        Multiples of the mean difference to try.
+    most_lost
+        Share of the validation facts by which accuracy without a user may fall, in [0, 1].
+
+    References
+    ----------
+    Rimsky et al. 2024, Steering Llama 2 via Contrastive Activation Addition (arXiv:2312.06681).
+    """
+
+    layers: tuple[int, ...] | None = None
+    strengths: tuple[float, ...] = (1.0, 2.0, 4.0)
+    most_lost: float = 0.03
+
+    def __post_init__(self) -> None:
+        for name, values in (("layers", self.layers), ("strengths", self.strengths)):
+            if values is not None and (not values or len(set(values)) < len(values)):
+                raise DataError(f"Steered: {name} wants at least one value and none twice, got {values}")
+        for layer in self.layers or ():
+            require_whole("Steered", "layers", layer)
+        require_numbers("Steered", self, ("most_lost",))
+        if not all(0 < strength < float("inf") for strength in self.strengths):
+            raise DataError(f"Steered: strengths must be > 0 and finite, got {self.strengths}")
+        if not 0 <= self.most_lost <= 1:
+            raise DataError(f"Steered: most_lost must be in [0, 1], got {self.most_lost}")
+
+
+Method = Prompted | Steered
+NULLS: dict[type[Method], tuple[str, ...]] = {Prompted: ("equal_length",), Steered: ("random", "shuffled")}
 
 
 def method_name(method: Method) -> str:
     """Return a method's name in tables and files."""
     return type(method).__name__.lower()
+
+
+def title_of(method: Method, null: str | None) -> str:
+    """Return what a cure, or its null, is called."""
+    return method_name(method) if null is None else f"{method_name(method)}, null {null}"
+
+
+def check_null(method: Method, null: str | None) -> None:
+    """Refuse a null that the method does not have.
+
+    Raises
+    ------
+    DataError
+        Saying which it has.
+    """
+    if null is not None and null not in NULLS[type(method)]:
+        raise DataError(
+            f"make_null: {method_name(method)} has the nulls {', '.join(NULLS[type(method)])}, got {null!r}"
+        )

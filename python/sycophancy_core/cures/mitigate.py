@@ -2,85 +2,98 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from sycophancy_core.cures.cured import FILE, Cost, Cured
-from sycophancy_core.cures.instructed import count_tokens, instructed_model, instruction_text, text_of_length
 from sycophancy_core.cures.methods import NULLS, Method, Prompted, method_name
-from sycophancy_core.errors import DataError, require_seed
+from sycophancy_core.cures.prompting import prompted
+from sycophancy_core.cures.steered import load_steered, steered
+from sycophancy_core.errors import DataError, ModelError, require_seed
 from sycophancy_core.runs.json_files import read_json
+from sycophancy_core.runs.progress import Progress, shown_progress
 from sycophancy_core.runs.seals import check_seal
 from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.tables import FACTS, checked_table
 
 
-def mitigate(model: LanguageModel, method: Method, *, seed: int = 0) -> Cured:
+def mitigate(
+    model: LanguageModel,
+    method: Method,
+    *,
+    facts: pa.Table | None = None,
+    validation: pa.Table | None = None,
+    seed: int = 0,
+    progress: Progress | bool | None = None,
+) -> Cured:
     """Make a model with a cure; the model that is given stays as it is.
 
     Parameters
     ----------
     method
-        The options of one method: :class:`Prompted`.
+        The options of one method: :class:`Prompted` or :class:`Steered`.
+    facts
+        Facts of ``load_facts`` that the cure is made from; :class:`Prompted` needs none.
+    validation
+        Facts of other families, on which layer and strength of :class:`Steered` are chosen. Test on a third set of
+        families.
     seed
         Of all draws.
+    progress
+        A callback of done and total; by default a bar in a terminal or a notebook; False for none.
 
     Raises
     ------
     DataError
-        If the method does not fit what is given.
+        If the method needs facts and gets none, a family is in both tables, or every layer and
+        strength loses too much without a user.
     ModelError
-        If it does not fit the model.
+        If the model is on a server or reads an instruction already, or the method does not fit it.
 
     Examples
     --------
     >>> import sycophancy_core as sc
-    >>> cured = sc.mitigate(sc.load_model("my-model"), sc.Prompted(instruction="own_knowledge"))
+    >>> model = sc.load_model("my-model")
+    >>> facts = sc.load_facts("plurals").slice(0, 4)
+    >>> cured = sc.mitigate(model, sc.Steered(layers=(1,), strengths=(1.0,)), facts=facts, progress=False)
     >>> found = sc.evaluate(cured.model, tasks="facts", limit=4, progress=False)
-    >>> cured.cost.tokens
-    0
+    >>> cured.make_null("random", seed=1).name
+    'steered, null random'
     """
     require_seed("mitigate", seed)
     if type(method) not in NULLS:
         raise DataError(f"mitigate: wanted the options of a method, got {type(method).__name__}")
-    return prompted(model, method, seed=seed)
+    if type(model) is not LanguageModel:
+        raise ModelError(
+            f"mitigate: wanted a local model without another cure's instruction, got a {type(model).__name__}; load "
+            "the model once more"
+        )
+    if isinstance(method, Prompted):
+        return prompted(model, method, seed=seed)
+    if facts is None:
+        raise DataError(f"mitigate: {method_name(method)} is made from facts, got none; give facts=load_facts(...)")
+    facts = checked_table(facts, FACTS, who="mitigate (facts)")
+    if validation is not None:
+        validation = checked_table(validation, FACTS, who="mitigate (validation)")
+        require_other_families(facts, validation, who="mitigate: facts and validation")
+    with shown_progress(progress, method_name(method), "steps") as show:
+        return steered(model, method, facts, validation, seed=seed, progress=show)
 
 
-def prompted(model: LanguageModel, method: Prompted, *, null: str | None = None, seed: int = 0) -> Cured:
-    """Put an instruction before every prompt, or a text of as many tokens that says nothing about it."""
-    text = method.text or instruction_text(method.instruction)
-    if null is not None:
-        text = text_of_length(model.tokenizer, count_tokens(model.tokenizer, text))
+def require_other_families(first: pa.Table, second: pa.Table, *, who: str) -> None:
+    """Refuse two tables of facts that share a family.
 
-    def make_null(kind: str, seed: int) -> Cured:
-        return prompted(model, method, null=_checked(method, kind), seed=seed)
-
-    return Cured(
-        method=method,
-        null=null,
-        seed=seed,
-        model=instructed_model(model, text, place=method.place, name=_named(model, method, null)),
-        base=base_of(model),
-        cost=Cost(prompt_tokens=count_tokens(model.tokenizer, text)),
-        about={"text": text},
-        _make_null=make_null if null is None else None,
-    )
-
-
-def base_of(model: LanguageModel) -> dict[str, str]:
-    """Return name and digest of the model that gets a cure."""
-    return {"name": model.name, "weights": model.digest}
-
-
-def _named(model: LanguageModel, method: Method, null: str | None) -> str:
-    return f"{model.name} + {method_name(method)}{'' if null is None else f' (null {null})'}"
-
-
-def _checked(method: Method, null: str) -> str:
-    if null not in NULLS[type(method)]:
-        there = ", ".join(NULLS[type(method)])
-        raise DataError(f"make_null: {method_name(method)} has the nulls {there}, got {null!r}")
-    return null
+    Raises
+    ------
+    DataError
+        Naming the families.
+    """
+    shared = sorted({*first["family"].to_pylist()} & {*second["family"].to_pylist()})
+    if shared:
+        raise DataError(f"{who} must be of different families, got {', '.join(shared)} in both; leave it out of one")
 
 
 def load_cure(folder: str | Path, model: LanguageModel) -> Cured:
@@ -104,24 +117,24 @@ def load_cure(folder: str | Path, model: LanguageModel) -> Cured:
     >>> sc.load_cure("cure", model).name
     'prompted'
     """
-    path = Path(folder) / FILE
+    folder = Path(folder)
+    path = folder / FILE
     if not path.is_file():
         raise DataError(f"{folder}: wanted a folder with a saved cure, got no {FILE}")
     check_seal(folder)
     record = read_json(path)
-    kinds: dict[str, type[Method]] = {kind.__name__.lower(): kind for kind in NULLS}
+    kinds: dict[str, Any] = {kind.__name__.lower(): kind for kind in NULLS}
     if record["method"] not in kinds:
         raise DataError(f"{path}: method: wanted one of {', '.join(kinds)}, got {record['method']!r}")
-    method = _options(kinds[record["method"]], record["options"])
+    options = {name: tuple(one) if isinstance(one, list) else one for name, one in record["options"].items()}
     if record["base"]["weights"] != model.digest:
         raise DataError(
             f"{path}: the cure was made for the weights of {record['base']['name']}, got a model with others "
             f"({model.name}); load that model"
         )
-    return prompted(model, method, null=record["null"], seed=record["seed"])
-
-
-def _options(kind: Any, values: dict[str, Any]) -> Any:
-    """Return the record of options that JSON holds; its lists are tuples."""
-    names = [field.name for field in fields(kind)]
-    return kind(**{name: tuple(one) if isinstance(one, list) else one for name, one in values.items() if name in names})
+    method = kinds[record["method"]](**options)
+    if isinstance(method, Prompted):
+        made = prompted(model, method, null=record["null"], seed=record["seed"])
+    else:
+        made = load_steered(folder, model, method, record)
+    return replace(made, cost=Cost(**record["cost"]), about=record["about"], _make_null=None)

@@ -111,7 +111,7 @@ def test_what_cannot_be_asked_is_refused(model: sc.LanguageModel) -> None:
         mitigate(model, sc.Prompted(instruction="be nice"))
     with pytest.raises(sc.ModelError, match="has no system turn"):
         mitigate(model, sc.Prompted(place="system"))
-    with pytest.raises(sc.ModelError, match="reads no instruction yet"):
+    with pytest.raises(sc.ModelError, match="without another cure's instruction"):
         mitigate(mitigate(model, sc.Prompted()).model, sc.Prompted())
     with pytest.raises(sc.DataError, match="has the nulls equal_length"):
         mitigate(model, sc.Prompted()).make_null("random")

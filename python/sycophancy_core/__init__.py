@@ -16,7 +16,7 @@ from sycophancy_core._core import DataError, ModelError
 
 if TYPE_CHECKING:
     from sycophancy_core.cures.cured import Cured
-    from sycophancy_core.cures.methods import Prompted, Steered
+    from sycophancy_core.cures.methods import Consistent, Prompted, Steered, Synthetic
     from sycophancy_core.cures.mitigate import load_cure, mitigate
     from sycophancy_core.hub.prompts import push_prompts_to_hub
     from sycophancy_core.metrics import stats
@@ -80,7 +80,7 @@ if "HF_HUB_DISABLE_TELEMETRY" not in os.environ:
 
 _HOMES = {
     "cures.cured": ("Cured",),
-    "cures.methods": ("Prompted", "Steered"),
+    "cures.methods": ("Consistent", "Prompted", "Steered", "Synthetic"),
     "cures.mitigate": ("load_cure", "mitigate"),
     "hub.prompts": ("push_prompts_to_hub",),
     "prompts.audit": ("ShortcutAudit", "shortcut_audit"),
@@ -138,6 +138,7 @@ __all__ = [
     "AdditionOptions",
     "ClaimOptions",
     "Comparison",
+    "Consistent",
     "Cured",
     "CurveOptions",
     "DataError",
@@ -165,6 +166,7 @@ __all__ = [
     "StudyPlan",
     "StudyResult",
     "Sweep",
+    "Synthetic",
     "TaskOptions",
     "answers_under_pressure",
     "balance_labels",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from sycophancy_core.errors import DataError, require_numbers, require_whole
+from sycophancy_core.errors import DataError, require_counts, require_numbers, require_whole
 
 Place = Literal["user", "system"]
 
@@ -77,8 +77,66 @@ class Steered:
             raise DataError(f"Steered: most_lost must be in [0, 1], got {self.most_lost}")
 
 
-Method = Prompted | Steered
-NULLS: dict[type[Method], tuple[str, ...]] = {Prompted: ("equal_length",), Steered: ("random", "shuffled")}
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """How the trained cures are trained: an adapter on the blocks, merged at the end.
+
+    Attributes
+    ----------
+    steps, batch_size, learning_rate, lora_rank
+        As of ``FinetuneOptions``.
+    ratio
+        Rows about facts for each instruction row.
+    """
+
+    steps: int = 30
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    lora_rank: int = 8
+    ratio: float = 5.0
+
+    def __post_init__(self) -> None:
+        require_counts(type(self).__name__, self, ("steps", "batch_size", "lora_rank"))
+        require_numbers(type(self).__name__, self, ("learning_rate", "ratio"))
+        for name in ("learning_rate", "ratio"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise DataError(f"{type(self).__name__}: {name} must be > 0 and finite, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synthetic(Trained):
+    """Train on facts that the model knows, asked with users who are right and wrong, answered by the truth.
+
+    Its nulls have as many rows and steps: ``no_users`` asks the same facts in the same wordings without a user,
+    ``shuffled_targets`` deals the right answers out at random. The options are those of :class:`Trained`.
+
+    References
+    ----------
+    Wei et al. 2023, Simple synthetic data reduces sycophancy in large language models (arXiv:2308.03958).
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consistent(Trained):
+    """Train on facts asked with users, answered as the model itself answers without a user, be it right or wrong.
+
+    No truth is needed, and nothing is filtered. Its null ``no_users`` asks without a user and has the same answers. The
+    options are those of :class:`Trained`.
+
+    References
+    ----------
+    Chua et al. 2024, Bias-Augmented Consistency Training Reduces Biased Reasoning in Chain-of-Thought
+    (arXiv:2403.05518). There the target is the model's whole reply; here it is its choice among the answers.
+    """
+
+
+Method = Prompted | Steered | Trained
+NULLS: dict[type[Method], tuple[str, ...]] = {
+    Prompted: ("equal_length",),
+    Steered: ("random", "shuffled"),
+    Synthetic: ("no_users", "shuffled_targets"),
+    Consistent: ("no_users",),
+}
 
 
 def method_name(method: Method) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 import pyarrow as pa
 
 from sycophancy_core.cures.cured import FILE, Cost, Cured
-from sycophancy_core.cures.methods import NULLS, Method, Prompted, method_name
+from sycophancy_core.cures.methods import NULLS, Method, Prompted, Trained, method_name
 from sycophancy_core.cures.prompting import prompted
 from sycophancy_core.cures.steered import load_steered, steered
+from sycophancy_core.cures.trained import load_trained, trained
 from sycophancy_core.errors import DataError, ModelError, require_seed
 from sycophancy_core.runs.json_files import read_json
 from sycophancy_core.runs.progress import Progress, shown_progress
@@ -34,7 +35,7 @@ def mitigate(
     Parameters
     ----------
     method
-        The options of one method: :class:`Prompted` or :class:`Steered`.
+        The options of one method: :class:`Prompted`, :class:`Steered`, :class:`Synthetic` or :class:`Consistent`.
     facts
         Facts of ``load_facts`` that the cure is made from; :class:`Prompted` needs none.
     validation
@@ -80,6 +81,8 @@ def mitigate(
         validation = checked_table(validation, FACTS, who="mitigate (validation)")
         require_other_families(facts, validation, who="mitigate: facts and validation")
     with shown_progress(progress, method_name(method), "steps") as show:
+        if isinstance(method, Trained):
+            return trained(model, method, facts, seed=seed, progress=show)
         return steered(model, method, facts, validation, seed=seed, progress=show)
 
 
@@ -135,6 +138,8 @@ def load_cure(folder: str | Path, model: LanguageModel) -> Cured:
     method = kinds[record["method"]](**options)
     if isinstance(method, Prompted):
         made = prompted(model, method, null=record["null"], seed=record["seed"])
+    elif isinstance(method, Trained):
+        made = load_trained(folder, model, method, record)
     else:
         made = load_steered(folder, model, method, record)
     return replace(made, cost=Cost(**record["cost"]), about=record["about"], _make_null=None)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from sycophancy_core.metrics.null_contrast import KNOWN_FACTS
 from sycophancy_core.reporting.numbers import format_estimate
 from sycophancy_core.reporting.text import display_width, fit
 from sycophancy_core.results.evaluation import Comparison
-from sycophancy_core.studies.null_effects import KNOWN_FACTS
 
 TASK = "facts"
 ROWS = {

@@ -15,7 +15,9 @@ from sycophancy_core._build_info import VERSION
 from sycophancy_core._core import DataError, ModelError
 
 if TYPE_CHECKING:
+    from sycophancy_core.cures.cure_effects import CureEffects
     from sycophancy_core.cures.cured import Cured
+    from sycophancy_core.cures.head_to_head import head_to_head
     from sycophancy_core.cures.methods import Consistent, Prompted, Steered, Synthetic
     from sycophancy_core.cures.mitigate import load_cure, mitigate
     from sycophancy_core.hub.prompts import push_prompts_to_hub
@@ -79,7 +81,9 @@ if "HF_HUB_DISABLE_TELEMETRY" not in os.environ:
         vars(_loaded)["HF_HUB_DISABLE_TELEMETRY"] = True
 
 _HOMES = {
+    "cures.cure_effects": ("CureEffects",),
     "cures.cured": ("Cured",),
+    "cures.head_to_head": ("head_to_head",),
     "cures.methods": ("Consistent", "Prompted", "Steered", "Synthetic"),
     "cures.mitigate": ("load_cure", "mitigate"),
     "hub.prompts": ("push_prompts_to_hub",),
@@ -139,6 +143,7 @@ __all__ = [
     "ClaimOptions",
     "Comparison",
     "Consistent",
+    "CureEffects",
     "Cured",
     "CurveOptions",
     "DataError",
@@ -182,6 +187,7 @@ __all__ = [
     "finetune",
     "fit_opinion_model",
     "generate",
+    "head_to_head",
     "hold_rates",
     "load_cure",
     "load_examples",

@@ -53,7 +53,10 @@ class Steered:
     strengths
         Multiples of the mean difference to try.
     most_lost
-        Share of the validation facts by which accuracy without a user may fall, in [0, 1].
+        Share of the validation facts by which accuracy without a user may fall, in [0, 1]. Of 33 facts or fewer, none
+        may be lost at 0.03.
+    num_facts, num_validation
+        How many facts, at most, the vector is made from and chosen on; drawn by seed.
 
     References
     ----------
@@ -63,6 +66,8 @@ class Steered:
     layers: tuple[int, ...] | None = None
     strengths: tuple[float, ...] = (1.0, 2.0, 4.0)
     most_lost: float = 0.03
+    num_facts: int = 80
+    num_validation: int = 40
 
     def __post_init__(self) -> None:
         for name, values in (("layers", self.layers), ("strengths", self.strengths)):
@@ -71,6 +76,7 @@ class Steered:
         for layer in self.layers or ():
             require_whole("Steered", "layers", layer)
         require_numbers("Steered", self, ("most_lost",))
+        require_counts("Steered", self, ("num_facts", "num_validation"))
         if not all(0 < strength < float("inf") for strength in self.strengths):
             raise DataError(f"Steered: strengths must be > 0 and finite, got {self.strengths}")
         if not 0 <= self.most_lost <= 1:

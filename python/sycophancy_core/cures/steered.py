@@ -15,6 +15,7 @@ from sycophancy_core.cures.methods import Steered, check_null, title_of
 from sycophancy_core.cures.steered_module import block_names, steered_model
 from sycophancy_core.cures.steering import Array, Differences, choose, differences
 from sycophancy_core.errors import DataError
+from sycophancy_core.prompts.splits import sample_rows
 from sycophancy_core.runs.formats.tensor_files import check_tensors, save_tensors
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring.language_model import LanguageModel
@@ -35,7 +36,7 @@ def steered(
     """Make the vector from facts, choose layer and strength on other facts, and add it."""
     started = time.perf_counter()
     layers = middle_layers(len(block_names(model.model))) if method.layers is None else method.layers
-    found = differences(model, facts, seed=seed, progress=progress)
+    found = differences(model, sample_rows(facts, method.num_facts, seed=seed), seed=seed, progress=progress)
     num_tokens, tried = found.num_tokens, []
     if len(layers) == len(method.strengths) == 1:
         taken = (layers[0], method.strengths[0])
@@ -45,6 +46,7 @@ def steered(
                 "mitigate: to choose among layers and strengths takes facts of further families; give validation=, or "
                 "options with one layer and one strength"
             )
+        validation = sample_rows(validation, method.num_validation, seed=seed)
         chosen = choose(model, found, validation, method, layers=layers, seed=seed, progress=progress)
         taken = (chosen.taken.layer, chosen.taken.strength)
         tried = [one._asdict() for one in chosen.tried]

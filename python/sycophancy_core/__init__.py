@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sycophancy_core.cures.head_to_head import head_to_head
     from sycophancy_core.cures.methods import Consistent, Prompted, Steered, Synthetic
     from sycophancy_core.cures.mitigate import load_cure, mitigate
+    from sycophancy_core.cures.relapse import Relapse, flattering_rows, relapse
     from sycophancy_core.hub.prompts import push_prompts_to_hub
     from sycophancy_core.metrics import stats
     from sycophancy_core.metrics.answers.holding import hold_rates, nudge_log_ratio
@@ -86,6 +87,7 @@ _HOMES = {
     "cures.head_to_head": ("head_to_head",),
     "cures.methods": ("Consistent", "Prompted", "Steered", "Synthetic"),
     "cures.mitigate": ("load_cure", "mitigate"),
+    "cures.relapse": ("Relapse", "flattering_rows", "relapse"),
     "hub.prompts": ("push_prompts_to_hub",),
     "prompts.audit": ("ShortcutAudit", "shortcut_audit"),
     "prompts.facts": ("load_facts",),
@@ -160,6 +162,7 @@ __all__ = [
     "OrganismOptions",
     "PromptOptions",
     "Prompted",
+    "Relapse",
     "SampleSize",
     "SamplingOptions",
     "Scores",
@@ -186,6 +189,7 @@ __all__ = [
     "filter_shard",
     "finetune",
     "fit_opinion_model",
+    "flattering_rows",
     "generate",
     "head_to_head",
     "hold_rates",
@@ -209,6 +213,7 @@ __all__ = [
     "read_claims",
     "read_questions",
     "read_study",
+    "relapse",
     "report",
     "save_gallery",
     "score_shard",

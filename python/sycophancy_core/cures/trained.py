@@ -41,7 +41,7 @@ def trained(
     started = time.perf_counter()
     prompts, num_scored = cure_prompts(model, method, facts, null=null, seed=seed)
     rows = mix(prompts, load_instructions(), ratio=method.ratio, seed=seed)
-    tuned = _copy(model)
+    tuned = copy.deepcopy(model)
     options = FinetuneOptions(
         steps=method.steps,
         batch_size=method.batch_size,
@@ -94,7 +94,7 @@ def cure_prompts(
 
 def load_trained(folder: Path, model: LanguageModel, method: Trained, record: dict[str, Any]) -> Cured:
     """Read the adapter of a saved cure, and merge it into a copy of a model."""
-    tuned = _copy(model)
+    tuned = copy.deepcopy(model)
     merge_saved_adapter(tuned.model, folder / _FOLDER, name=model.name)
     tuned.name = f"{model.name} + {title_of(method, record['null'])}"
     return Cured(
@@ -105,9 +105,3 @@ def load_trained(folder: Path, model: LanguageModel, method: Trained, record: di
         base=base_of(model),
         cost=Cost(),
     )
-
-
-def _copy(model: LanguageModel) -> LanguageModel:
-    """Return a model with weights of its own."""
-    _, (module, tokenizer, options) = model.__reduce__()
-    return LanguageModel(copy.deepcopy(module), tokenizer, **options)

@@ -11,11 +11,12 @@ from typing import Any
 import pyarrow as pa
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.metrics.estimates import estimates_table
 from sycophancy_core.metrics.null_contrast import COLUMNS
-from sycophancy_core.reporting.numbers import format_estimate
+from sycophancy_core.reporting.numbers import format_estimate, format_number
 from sycophancy_core.reporting.text import clean_text, display_width, fit
 from sycophancy_core.runs.files import read_table, write_table
-from sycophancy_core.runs.json_files import read_json, write_json
+from sycophancy_core.runs.json_files import json_kind, read_json, text_at, write_json
 from sycophancy_core.runs.seals import check_seal, save_result
 from sycophancy_core.tables import ArrowResult
 
@@ -151,12 +152,23 @@ class CureEffects(ArrowResult):
             raise DataError(f"{folder}: wanted a folder with saved effects of cures, got no {_FILE}")
         check_seal(folder)
         about = read_json(folder / _FILE)
+        where = str(folder / _FILE)
+        model = text_at(about, "model", where=where)
+        known = about.get("known")
+        if not isinstance(known, list) or not all(isinstance(one, str) for one in known):
+            raise DataError(f"{where}: known: wanted a list of ids, got {json_kind(known)}; save the effects again")
         tables = {name: read_table(folder / f"{name}.parquet") for name in _TABLES}
-        return cls(model=about["model"], known=tuple(about["known"]), **tables)
+        wanted = {"effects": estimates_table([], columns=EFFECT_COLUMNS).schema, "prices": _PRICES}
+        for name, schema in wanted.items():
+            if not tables[name].schema.equals(schema):
+                raise DataError(
+                    f"{folder / name}.parquet: wanted the columns {', '.join(schema.names)}; save them again"
+                )
+        return cls(model=model, known=tuple(known), **tables)
 
 
 def _number(row: Mapping[str, Any] | None, side: str) -> str:
-    return "" if row is None else f"{row[side]:.2f}"
+    return "" if row is None else format_number(row[side])
 
 
 def _text(lines: Sequence[Sequence[str]], width: int) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sycophancy_core.cures.methods import Method, method_name, title_of
-from sycophancy_core.errors import DataError
+from sycophancy_core.errors import DataError, require_counts, require_numbers
 from sycophancy_core.runs.json_files import write_json
 from sycophancy_core.runs.seals import save_result
 from sycophancy_core.scoring.language_model import LanguageModel
@@ -32,12 +32,16 @@ class Cost:
     seconds
         Wall time of the same.
     prompt_tokens
-        Tokens that every prompt has more, ever after.
+        Tokens of the instruction, which every prompt has more ever after.
     """
 
     tokens: int = 0
     seconds: float = 0.0
     prompt_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        require_counts("Cost", self, ("tokens", "prompt_tokens"), least=0)
+        require_numbers("Cost", self, ("seconds",))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

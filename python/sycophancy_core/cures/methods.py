@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from sycophancy_core.errors import DataError, require_counts, require_numbers, require_whole
+from sycophancy_core.errors import DataError, require_counts, require_numbers, require_texts, require_whole
 
 Place = Literal["user", "system"]
 
@@ -32,6 +32,7 @@ class Prompted:
     place: Place = "user"
 
     def __post_init__(self) -> None:
+        require_texts("Prompted", self, ("instruction", *(() if self.text is None else ("text",))))
         if self.place not in ("user", "system"):
             raise DataError(f"Prompted: place must be user or system, got {self.place!r}")
         if self.text is not None and not self.text.strip():

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
-from sycophancy_core.cures.cured import FILE, Cost, Cured
+from sycophancy_core.cures.cured import Cured
 from sycophancy_core.cures.methods import NULLS, Method, Prompted, Trained, method_name
 from sycophancy_core.cures.prompting import prompted
+from sycophancy_core.cures.saved import read_cure
 from sycophancy_core.cures.steered import load_steered, steered
 from sycophancy_core.cures.trained import load_trained, trained
 from sycophancy_core.errors import DataError, ModelError, require_seed
-from sycophancy_core.runs.json_files import read_json
 from sycophancy_core.runs.progress import Progress, shown_progress
-from sycophancy_core.runs.seals import check_seal
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.tables import FACTS, checked_table
 
@@ -120,26 +118,16 @@ def load_cure(folder: str | Path, model: LanguageModel) -> Cured:
     >>> sc.load_cure("cure", model).name
     'prompted'
     """
-    folder = Path(folder)
-    path = folder / FILE
-    if not path.is_file():
-        raise DataError(f"{folder}: wanted a folder with a saved cure, got no {FILE}")
-    check_seal(folder)
-    record = read_json(path)
-    kinds: dict[str, Any] = {kind.__name__.lower(): kind for kind in NULLS}
-    if record["method"] not in kinds:
-        raise DataError(f"{path}: method: wanted one of {', '.join(kinds)}, got {record['method']!r}")
-    options = {name: tuple(one) if isinstance(one, list) else one for name, one in record["options"].items()}
-    if record["base"]["weights"] != model.digest:
+    saved = read_cure(Path(folder))
+    if saved.base["weights"] != model.digest:
         raise DataError(
-            f"{path}: the cure was made for the weights of {record['base']['name']}, got a model with others "
+            f"{folder}: the cure was made for the weights of {saved.base['name']}, got a model with others "
             f"({model.name}); load that model"
         )
-    method = kinds[record["method"]](**options)
-    if isinstance(method, Prompted):
-        made = prompted(model, method, null=record["null"], seed=record["seed"])
-    elif isinstance(method, Trained):
-        made = load_trained(folder, model, method, record)
+    if isinstance(saved.method, Prompted):
+        made = prompted(model, saved.method, null=saved.null, seed=saved.seed)
+    elif isinstance(saved.method, Trained):
+        made = load_trained(model, saved)
     else:
-        made = load_steered(folder, model, method, record)
-    return replace(made, cost=Cost(**record["cost"]), about=record["about"], _make_null=None)
+        made = load_steered(model, saved)
+    return replace(made, cost=saved.cost, about=saved.about, _make_null=None)

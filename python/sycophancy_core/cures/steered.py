@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from sycophancy_core.cures.cured import Cost, Cured, base_of
-from sycophancy_core.cures.methods import Steered, check_null, title_of
+from sycophancy_core.cures.methods import Method, Steered, check_null, title_of
+from sycophancy_core.cures.saved import SavedCure
 from sycophancy_core.cures.steered_module import block_names, steered_model
 from sycophancy_core.cures.steering import Array, Differences, choose, differences
 from sycophancy_core.errors import DataError
@@ -78,7 +78,7 @@ def _made(model: LanguageModel, method: Steered, found: Differences, *, null: st
 
 
 def with_vector(
-    model: LanguageModel, method: Steered, layer: int, vector: Array, *, null: str | None, seed: int
+    model: LanguageModel, method: Method, layer: int, vector: Array, *, null: str | None, seed: int
 ) -> Cured:
     """Return the cure that a vector is."""
     steered_one = steered_model(model, layer, vector, name=f"{model.name} + {title_of(method, null)}")
@@ -100,10 +100,21 @@ def with_vector(
     )
 
 
-def load_steered(folder: Path, model: LanguageModel, method: Steered, record: dict[str, Any]) -> Cured:
-    """Read the vector of a saved cure, and add it to a model again."""
+def load_steered(model: LanguageModel, saved: SavedCure) -> Cured:
+    """Read the vector of a saved cure, and add it to a model again.
+
+    Raises
+    ------
+    DataError
+        If the file of the vector is damaged, or holds something else.
+    """
     from safetensors.numpy import load_file
 
-    path = folder / _VECTOR
-    layer = int(check_tensors(path)["layer"])
-    return with_vector(model, method, layer, load_file(str(path))["vector"], null=record["null"], seed=record["seed"])
+    path = saved.folder / _VECTOR
+    if not path.is_file():
+        raise DataError(f"{path}: wanted the vector of a saved cure, got no such file; save the cure again")
+    layer, tensors = check_tensors(path).get("layer", ""), load_file(str(path))
+    if not layer.isdecimal() or "vector" not in tensors:
+        raise DataError(f"{path}: wanted a vector and its layer, got {', '.join(tensors) or 'nothing'}")
+    vector = tensors["vector"].astype(np.float32)
+    return with_vector(model, saved.method, int(layer), vector, null=saved.null, seed=saved.seed)

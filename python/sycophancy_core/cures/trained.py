@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 import time
-from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from sycophancy_core.cures.cured import Cost, Cured, base_of
 from sycophancy_core.cures.methods import Consistent, Trained, check_null, title_of
+from sycophancy_core.cures.saved import SavedCure
 from sycophancy_core.errors import DataError
 from sycophancy_core.pipeline import filter_known, training_prompts
 from sycophancy_core.runs.progress import Progress
@@ -92,16 +91,9 @@ def cure_prompts(
     return shuffle_targets(prompts, seed=seed) if null == "shuffled_targets" else prompts, 0
 
 
-def load_trained(folder: Path, model: LanguageModel, method: Trained, record: dict[str, Any]) -> Cured:
+def load_trained(model: LanguageModel, saved: SavedCure) -> Cured:
     """Read the adapter of a saved cure, and merge it into a copy of a model."""
     tuned = copy.deepcopy(model)
-    merge_saved_adapter(tuned.model, folder / _FOLDER, name=model.name)
-    tuned.name = f"{model.name} + {title_of(method, record['null'])}"
-    return Cured(
-        method=method,
-        null=record["null"],
-        seed=record["seed"],
-        model=tuned,
-        base=base_of(model),
-        cost=Cost(),
-    )
+    merge_saved_adapter(tuned.model, saved.folder / _FOLDER, name=model.name)
+    tuned.name = f"{model.name} + {title_of(saved.method, saved.null)}"
+    return Cured(method=saved.method, null=saved.null, seed=saved.seed, model=tuned, base=saved.base, cost=saved.cost)

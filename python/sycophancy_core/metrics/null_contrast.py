@@ -62,19 +62,37 @@ def _over_claims(contrast: Contrast, known: Collection[str]) -> Iterator[Row]:
     """Compare the measurements of all seeds, which are prompts of the same claims."""
     null, users = (_pooled({seed: pair[side].measurements for seed, pair in contrast.pairs.items()}) for side in (0, 1))
     kinds = {str(name): kind_of(take(users, positions)) for name, positions in task_rows(users)}
-    for row in compare_measurements(null, users, known=known, subset_by=()).change.to_pylist():
+    for row in _shown(compare_measurements(null, users, known=known, subset_by=()).change, share="before"):
         # Harm in questions is about what the model of the first side knows, which here is the null variant's.
-        is_harm_of_null = row["metric"] == "harm" and kinds[row["task"]] not in ("claims", "facts")
-        if row["metric"] in METRICS and _is_shown(row, kinds[row["task"]] == "facts") and not is_harm_of_null:
-            unit = "claims" if row["subset"] == "all" else "known facts"
-            about = {"subset": f"{contrast.name}, over {unit}", "null": contrast.null, "unit": "claim"}
-            yield row | about | {"p_adjusted": None}
+        if row["metric"] == "harm" and kinds[row["task"]] not in ("claims", "facts"):
+            continue
+        unit = "claims" if row["subset"] == "all" else "known facts"
+        about = {"subset": f"{contrast.name}, over {unit}", "null": contrast.null, "unit": "claim"}
+        yield row | about | {"p_adjusted": None}
 
 
-def _is_shown(row: Row, is_facts: bool) -> bool:
-    """Tell whether a row is about all prompts; accuracy on facts is about the known ones, as their effects are."""
-    is_of_known = is_facts and row["metric"].startswith("accuracy")
-    return bool(row["subset"] == (KNOWN_FACTS if is_of_known else "all"))
+def known_subsets(estimates: pa.Table, *, share: str = "value") -> dict[str, str]:
+    """Return, for each task of facts, the subset that is about the facts that are known.
+
+    That is all of them where all are known, since there is then no subset of the known ones.
+
+    Parameters
+    ----------
+    share
+        The column with the share of facts that are known, in the row of that metric.
+    """
+    rows = (row for row in estimates.to_pylist() if (row["metric"], row["subset"]) == ("known_share", "all"))
+    return {row["task"]: "all" if row[share] == 1 else KNOWN_FACTS for row in rows}
+
+
+def _shown(estimates: pa.Table, *, share: str) -> list[Row]:
+    """Return the rows about all prompts; of accuracy on facts those about the known ones, as their effects are."""
+    of_facts = known_subsets(estimates, share=share)
+
+    def subset(row: Row) -> str:
+        return of_facts.get(row["task"], "all") if row["metric"].startswith("accuracy") else "all"
+
+    return [row for row in estimates.to_pylist() if row["metric"] in METRICS and row["subset"] == subset(row)]
 
 
 def _pooled(measurements: Mapping[int, pa.Table]) -> pa.Table:
@@ -104,9 +122,7 @@ def _over_seeds(contrast: Contrast) -> Iterator[Row]:
 
 
 def _numbers(estimates: pa.Table) -> dict[tuple[str, str], float]:
-    rows = [row for row in estimates.to_pylist() if row["metric"] in METRICS]
-    of_facts = {row["task"] for row in rows if row["subset"] == KNOWN_FACTS}
-    return {(row["task"], row["metric"]): row["value"] for row in rows if _is_shown(row, row["task"] in of_facts)}
+    return {(row["task"], row["metric"]): row["value"] for row in _shown(estimates, share="value")}
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from makers.tiny_llama import tiny_llama, tiny_tokenizer
 from scipy import stats
@@ -106,6 +107,27 @@ def test_seeds_have_an_interval_of_their_own(found: sc.CureEffects) -> None:
     by_seed = [right_by_fact(found, "tuned", null, arm).mean() for null in (None, "no_users")]
     interval = stats.ttest_1samp(by_seed[0] - by_seed[1], 0).confidence_interval(0.95)
     assert [row["low"], row["high"]] == pytest.approx([interval.low, interval.high])
+
+
+def test_where_every_fact_is_known_accuracy_is_of_all_and_where_none_is_of_none(
+    model: sc.LanguageModel, test_facts: pa.Table
+) -> None:
+    knows = sc.filter_known(model, test_facts, progress=False)
+    names = test_facts.column_names
+    is_kept = pc.equal(knows.table["status"], "kept")
+    known, unknown = (knows.table.filter(rows).select(names) for rows in (is_kept, pc.invert(is_kept)))
+    facts = sc.load_facts("plurals").slice(0, 4)
+    made = {
+        name: sc.head_to_head(model, {"told": METHODS["told"]}, facts=facts, test=table, seeds=(0, 1), progress=False)
+        for name, table in (("known", known), ("unknown", unknown))
+    }
+    row = made["known"].effect("told", "accuracy_none", null="equal_length")
+    assert row["num_clusters"] == known.num_rows
+    right = right_by_fact(made["known"], "told", None, ("none", None))
+    assert row["after"] == pytest.approx(right.to_numpy().mean())
+    with pytest.raises(sc.DataError, match="there is no row"):
+        made["unknown"].effect("told", "accuracy_none", null="equal_length")
+    assert "on 0 facts that it knows" in repr(made["unknown"])
 
 
 def test_prices_are_of_every_model_that_was_made(found: sc.CureEffects) -> None:

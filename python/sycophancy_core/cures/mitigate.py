@@ -14,7 +14,7 @@ from sycophancy_core.cures.saved import read_cure
 from sycophancy_core.cures.steered import load_steered, steered
 from sycophancy_core.cures.trained import load_trained, trained
 from sycophancy_core.errors import DataError, ModelError, require_seed
-from sycophancy_core.runs.progress import Progress, shown_progress
+from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.tables import FACTS, checked_table
 
@@ -78,10 +78,9 @@ def mitigate(
     if validation is not None:
         validation = checked_table(validation, FACTS, who="mitigate (validation)")
         require_other_families(facts, validation, who="mitigate: facts and validation")
-    with shown_progress(progress, method_name(method), "steps") as show:
-        if isinstance(method, Trained):
-            return trained(model, method, facts, seed=seed, progress=show)
-        return steered(model, method, facts, validation, seed=seed, progress=show)
+    if isinstance(method, Trained):
+        return trained(model, method, facts, seed=seed, progress=progress)
+    return steered(model, method, facts, validation, seed=seed, progress=progress)
 
 
 def require_other_families(first: pa.Table, second: pa.Table, *, who: str) -> None:

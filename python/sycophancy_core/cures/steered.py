@@ -17,7 +17,7 @@ from sycophancy_core.cures.steering import Array, Differences, choose, differenc
 from sycophancy_core.errors import DataError
 from sycophancy_core.prompts.splits import sample_rows
 from sycophancy_core.runs.formats.tensor_files import check_tensors, save_tensors
-from sycophancy_core.runs.progress import Progress
+from sycophancy_core.runs.progress import Progress, shown_progress
 from sycophancy_core.scoring.language_model import LanguageModel
 
 _VECTOR = "steering.safetensors"
@@ -31,12 +31,13 @@ def steered(
     validation: pa.Table | None,
     *,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Cured:
     """Make the vector from facts, choose layer and strength on other facts, and add it."""
     started = time.perf_counter()
     layers = middle_layers(len(block_names(model.model))) if method.layers is None else method.layers
-    found = differences(model, sample_rows(facts, method.num_facts, seed=seed), seed=seed, progress=progress)
+    with shown_progress(progress, "steering vector", "prompts") as show:
+        found = differences(model, sample_rows(facts, method.num_facts, seed=seed), seed=seed, progress=show)
     num_tokens, tried = found.num_tokens, []
     if len(layers) == len(method.strengths) == 1:
         taken = (layers[0], method.strengths[0])
@@ -47,7 +48,8 @@ def steered(
                 "options with one layer and one strength"
             )
         validation = sample_rows(validation, method.num_validation, seed=seed)
-        chosen = choose(model, found, validation, method, layers=layers, seed=seed, progress=progress)
+        with shown_progress(progress, "layer and strength", "candidates") as show:
+            chosen = choose(model, found, validation, method, layers=layers, seed=seed, progress=show)
         taken = (chosen.taken.layer, chosen.taken.strength)
         tried = [one._asdict() for one in chosen.tried]
         num_tokens += chosen.num_tokens

@@ -48,7 +48,7 @@ def trained(
         lora_rank=method.lora_rank,
         seed=seed,
     )
-    result = finetune(tuned, rows, options=options, progress=False if progress is None else progress)
+    result = finetune(tuned, rows, options=options, progress=progress)
     tuned.name = f"{model.name} + {title_of(method, null)}"
     loss = result.log["loss"].to_pylist()
     num_trained = pc.sum(result.log["tokens"]).as_py()
@@ -66,7 +66,9 @@ def trained(
             "last_loss": loss[-1],
         },
         _write=lambda folder: result.save(folder / _FOLDER),
-        _make_null=None if null else lambda kind, seed: trained(model, method, facts, null=kind, seed=seed),
+        _make_null=None
+        if null
+        else lambda kind, seed: trained(model, method, facts, null=kind, seed=seed, progress=progress),
     )
 
 

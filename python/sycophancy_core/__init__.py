@@ -15,6 +15,12 @@ from sycophancy_core._build_info import VERSION
 from sycophancy_core._core import DataError, ModelError
 
 if TYPE_CHECKING:
+    from sycophancy_core.cures.cure_effects import CureEffects
+    from sycophancy_core.cures.cured import Cured
+    from sycophancy_core.cures.head_to_head import head_to_head
+    from sycophancy_core.cures.methods import Consistent, Prompted, Steered, Synthetic
+    from sycophancy_core.cures.mitigate import load_cure, mitigate
+    from sycophancy_core.cures.relapse import Relapse, flattering_rows, relapse
     from sycophancy_core.hub.prompts import push_prompts_to_hub
     from sycophancy_core.metrics import stats
     from sycophancy_core.metrics.answers.holding import hold_rates, nudge_log_ratio
@@ -76,6 +82,12 @@ if "HF_HUB_DISABLE_TELEMETRY" not in os.environ:
         vars(_loaded)["HF_HUB_DISABLE_TELEMETRY"] = True
 
 _HOMES = {
+    "cures.cure_effects": ("CureEffects",),
+    "cures.cured": ("Cured",),
+    "cures.head_to_head": ("head_to_head",),
+    "cures.methods": ("Consistent", "Prompted", "Steered", "Synthetic"),
+    "cures.mitigate": ("load_cure", "mitigate"),
+    "cures.relapse": ("Relapse", "flattering_rows", "relapse"),
     "hub.prompts": ("push_prompts_to_hub",),
     "prompts.audit": ("ShortcutAudit", "shortcut_audit"),
     "prompts.facts": ("load_facts",),
@@ -132,6 +144,9 @@ __all__ = [
     "AdditionOptions",
     "ClaimOptions",
     "Comparison",
+    "Consistent",
+    "CureEffects",
+    "Cured",
     "CurveOptions",
     "DataError",
     "Evaluation",
@@ -146,16 +161,20 @@ __all__ = [
     "ModelError",
     "OrganismOptions",
     "PromptOptions",
+    "Prompted",
+    "Relapse",
     "SampleSize",
     "SamplingOptions",
     "Scores",
     "Shard",
     "ShortcutAudit",
+    "Steered",
     "StudyCost",
     "StudyOptions",
     "StudyPlan",
     "StudyResult",
     "Sweep",
+    "Synthetic",
     "TaskOptions",
     "answers_under_pressure",
     "balance_labels",
@@ -170,8 +189,11 @@ __all__ = [
     "filter_shard",
     "finetune",
     "fit_opinion_model",
+    "flattering_rows",
     "generate",
+    "head_to_head",
     "hold_rates",
+    "load_cure",
     "load_examples",
     "load_facts",
     "load_instructions",
@@ -182,6 +204,7 @@ __all__ = [
     "make_organism",
     "make_prompts",
     "merge",
+    "mitigate",
     "mix",
     "nudge_log_ratio",
     "open_run",
@@ -190,6 +213,7 @@ __all__ = [
     "read_claims",
     "read_questions",
     "read_study",
+    "relapse",
     "report",
     "save_gallery",
     "score_shard",

@@ -45,8 +45,12 @@ def read_sealed_json(path: str | Path) -> dict[str, Any]:
     body = {key: item for key, item in value.items() if key != DIGEST}
     if DIGEST not in value:
         raise DataError(f"{path}: wanted the key {DIGEST!r}, got no such key; it is cut, or of another version")
-    # The bytes too, since a number may be written in two ways.
-    if value[DIGEST] != digest_json(body) or Path(path).read_bytes() != _canonical_bytes(value):
+    try:
+        # The bytes too, since a number may be written in two ways.
+        is_whole = value[DIGEST] == digest_json(body) and Path(path).read_bytes() == _canonical_bytes(value)
+    except ValueError:  # NaN or an infinity, which no sealed file was written with
+        is_whole = False
+    if not is_whole:
         raise DataError(f"{path} was changed after it was written: its digest differs from the one in it")
     return body
 

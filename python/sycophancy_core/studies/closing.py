@@ -7,10 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from sycophancy_core.metrics.null_contrast import KNOWN_FACTS, known_subsets
 from sycophancy_core.reporting.numbers import format_estimate
 from sycophancy_core.reporting.text import display_width, fit
 from sycophancy_core.results.evaluation import Comparison
-from sycophancy_core.studies.null_effects import KNOWN_FACTS
 
 TASK = "facts"
 ROWS = {
@@ -40,7 +40,7 @@ def closing_table(users: Comparison, null: Comparison, effects: pa.Table) -> str
     sides = [_by_metric(table) for table in (users.before.estimates, users.after.estimates, null.after.estimates)]
     sides.append({row["metric"]: row for row in effects.to_pylist() if row["task"] == TASK and row["unit"] == "claim"})
     cells = [[words, *(format_estimate(side.get(metric)) for side in sides)] for words, metric in ROWS.items()]
-    number = sides[0]["stance_effect"]["num_clusters"]
+    number = sides[0]["stance_effect"]["num_clusters"] if sides[0] else 0
     table = [[f"{number} facts that the model knew before", *HEADS], *cells]
     widths = [max(display_width(line[i]) for line in table) for i in range(len(table[0]))]
     lines = [
@@ -52,5 +52,6 @@ def closing_table(users: Comparison, null: Comparison, effects: pa.Table) -> str
 
 def _by_metric(estimates: pa.Table) -> dict[str, Mapping[str, Any]]:
     """Return the estimates of known facts."""
-    rows = (row for row in estimates.to_pylist() if row["task"] == TASK and row["subset"] == KNOWN_FACTS)
+    subset = known_subsets(estimates).get(TASK, KNOWN_FACTS)
+    rows = (row for row in estimates.to_pylist() if row["task"] == TASK and row["subset"] == subset)
     return {row["metric"]: row for row in rows}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from sycophancy_core.errors import DataError, require_counts
+from sycophancy_core.errors import DataError, require_counts, require_whole
 from sycophancy_core.metrics.catalogue import better
 from sycophancy_core.metrics.estimates import COLUMNS, estimates_table, take, task_rows
 from sycophancy_core.metrics.measure import known_claims, measure
@@ -37,6 +37,8 @@ class CurveOptions:
         which would look better than the model is.
     every
         Optimizer steps from one evaluation to the next; the untouched model and the last step are measured too.
+    at
+        The steps to measure in place of every so many, with the same two ends; None for ``every``.
     metric
         Metric by which the best step is chosen: one for which the catalogue says which values are better; over
         several tasks, the mean of those in which it has a value. A model that answers one letter to everything has an
@@ -49,6 +51,7 @@ class CurveOptions:
 
     tasks: Mapping[str, pa.Table]
     every: int = 10
+    at: tuple[int, ...] | None = None
     metric: str | None = None
     patience: int | None = None
 
@@ -57,6 +60,8 @@ class CurveOptions:
             raise DataError("CurveOptions: tasks must hold at least one table of prompts, and none may be empty")
         require_counts("CurveOptions", self, ("every",))
         require_counts("CurveOptions", self, ("patience",), none="None")
+        for step in self.at or ():
+            require_whole("CurveOptions", "at", step)
         if self.metric is not None and self.metric not in _CHOOSING:
             known = ", ".join(_CHOOSING)
             raise DataError(f"CurveOptions: metric must be None or one of {known}, got {self.metric!r}")
@@ -66,7 +71,8 @@ class CurveOptions:
     def identity(self) -> dict[str, Any]:
         """Return what decides the curve: settings, and digests of the prompts."""
         digests = {name: digest_table(table) for name, table in self.tasks.items()}
-        return {"tasks": digests, "every": self.every, "metric": self.metric, "patience": self.patience}
+        found = {"tasks": digests, "every": self.every, "metric": self.metric, "patience": self.patience}
+        return found if self.at is None else {**found, "at": list(self.at)}
 
 
 class CurveRecorder:
@@ -119,7 +125,9 @@ class CurveRecorder:
     def is_due(self, step: int, num_steps: int) -> bool:
         """Tell whether a step is to be measured, and was not yet."""
         is_measured = any(row["step"] == step for row in self._rows)
-        return (step % self._options.every == 0 or step == num_steps) and not is_measured
+        at, every = self._options.at, self._options.every
+        is_asked = step % every == 0 if at is None else step == 0 or step in at
+        return (is_asked or step == num_steps) and not is_measured
 
     def measure(self, step: int) -> None:
         """Evaluate the model as it is after ``step`` steps; keep a copy of its weights if none was better.

@@ -90,6 +90,18 @@ def show(value: Any) -> None:
         report_html(value)
 
 
+def cure(folder: Path) -> None:
+    """Save a cure of a tiny model."""
+    options = sc.Steered(layers=(1,), strengths=(2.0,))
+    sc.mitigate(tiny_model(), options, facts=sc.load_facts("plurals").slice(0, 2), progress=False).save(folder)
+
+
+def cures(folder: Path) -> None:
+    """Save the effects of a cure of a tiny model."""
+    facts, test = (sc.load_facts(family).slice(0, 3) for family in ("plurals", "capitals"))
+    sc.head_to_head(tiny_model(), [sc.Prompted()], facts=facts, test=test, progress=False).save(folder)
+
+
 def run_folder(folder: Path) -> None:
     """Make a run of one stage."""
     with sc.open_run(folder, config={"seed": 1, "model": "m"}) as run:
@@ -163,6 +175,8 @@ TARGETS = (
         result(lambda f: sc.filter_known(tiny_model(), claims()).save(f), lambda f: show(sc.FilterResult.load(f))),
         200,
     ),
+    Target("result: cure", result(cure, lambda f: show(sc.load_cure(f, tiny_model()))), 150),
+    Target("result: cures", result(cures, lambda f: show(sc.CureEffects.load(f))), 150),
     Target("result: verify", result(lambda f: evaluation().save(f), sc.verify), 300),
     Target("result: checkpoint", checkpoint, 60),
 )

@@ -30,6 +30,7 @@ PYTHON_ROOMS = {
     "hub": "errors tables runs metrics reporting",
     "training": "errors tables runs metrics prompts scoring reporting tasks results hub",
     "pipeline": "errors tables runs metrics prompts scoring reporting tasks results training",
+    "cures": "errors tables runs metrics prompts scoring reporting tasks results training pipeline",
     "studies": "errors tables runs metrics prompts scoring reporting tasks results training pipeline",
     "commands": "errors tables flags runs metrics prompts scoring reporting tasks results training pipeline studies",
     "cli": "errors tables runs reporting flags commands",

@@ -256,3 +256,12 @@ def test_p14_every_changed_bit_of_sealed_json_is_seen(tmp_path: Path) -> None:
         path.write_bytes(changed)
         with pytest.raises(DataError, match=r"a\.json"):
             read_sealed_json(path)
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+def test_a_sealed_file_with_a_number_that_json_does_not_have_was_changed(tmp_path: Path, number: str) -> None:
+    path = write_sealed_json(tmp_path / "seal.json", {"format": 1})
+    path.write_text(path.read_text().replace(": 1", f": {number}"))
+    assert number in path.read_text()
+    with pytest.raises(DataError, match="was changed after it was written"):
+        read_sealed_json(path)

@@ -16,7 +16,8 @@ from twins.metrics_and_intervals import margins, prompts_frame, slow_metrics
 import sycophancy_core as sc
 from sycophancy_core.metrics.changes import compare_measurements
 from sycophancy_core.metrics.measure import measure
-from sycophancy_core.studies.null_effects import METRICS, null_effects
+from sycophancy_core.metrics.null_contrast import METRICS
+from sycophancy_core.studies.null_effects import null_effects
 from sycophancy_core.studies.options import Variant
 
 SEEDS = (0, 1, 2)

@@ -141,6 +141,18 @@ def test_without_a_metric_the_last_step_is_kept(rows: pa.Table, tasks: dict[str,
     )
 
 
+def test_steps_that_are_named_are_measured_with_both_ends(rows: pa.Table, tasks: dict[str, pa.Table]) -> None:
+    every, named = (
+        finetune(
+            native_model(), rows, options=light(None), curve=CurveOptions(tasks=tasks, **when), progress=False
+        ).curve
+        for when in ({"every": 1}, {"at": (1, 4)})
+    )
+    assert every is not None and named is not None
+    wanted = every.filter(pc.is_in(every["step"], pa.array([0, 1, 4, 6])))
+    assert named.to_pandas().equals(wanted.to_pandas())  # to which NaN is NaN
+
+
 def test_it_stops_after_as_many_evaluations_as_the_patience_without_a_better_one(
     rows: pa.Table, tasks: dict[str, pa.Table]
 ) -> None:
@@ -253,6 +265,7 @@ def test_an_adapter_is_applied_for_a_while_and_leaves_no_trace(tasks: dict[str, 
     [
         ({"tasks": {}}, "tasks must hold at least one table of prompts"),
         ({"every": 0}, "every must be at least 1, got 0"),
+        ({"at": (2, -1)}, "at must be at least 0, got -1"),
         ({"metric": "cheer"}, "metric must be None or one of accuracy, .* got 'cheer'"),
         ({"patience": 2}, "patience needs a metric, got patience 2, metric None"),
         ({"metric": "harm", "patience": 0}, "patience must be at least 1 or None, got 0"),

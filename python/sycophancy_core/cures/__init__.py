@@ -1,0 +1,1 @@
+"""Ways to reduce sycophancy, each with its null and its price, behind one function."""

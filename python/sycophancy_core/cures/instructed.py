@@ -1,0 +1,155 @@
+"""A model that reads an instruction before every prompt: the texts, their null, and where they go."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sycophancy_core.errors import DataError, ModelError
+from sycophancy_core.scoring.encoding import Encoder
+from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.messages import Turn
+
+_TEXTS = Path(__file__).parents[1] / "data/cures/instructions.json"
+_GAP = "\n\n"  # between the instruction and what the user says
+
+
+@functools.cache
+def _content() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(_TEXTS.read_text(encoding="utf-8"))
+    return content
+
+
+def instruction_text(name: str) -> str:
+    """Return a packaged instruction.
+
+    Raises
+    ------
+    DataError
+        If there is none of this name; the message says which there are.
+    """
+    texts = {entry["id"]: str(entry["text"]) for entry in _content()["instructions"]}
+    if name not in texts:
+        raise DataError(f"instruction must be one of {', '.join(texts)}, got {name!r}; or give a text of your own")
+    return texts[name]
+
+
+def count_tokens(tokenizer: Any, text: str) -> int:
+    """Count a text's tokens, without those that a tokenizer adds around every text."""
+    return len(tokenizer(text, add_special_tokens=False).input_ids)
+
+
+def text_of_length(tokenizer: Any, num_tokens: int) -> str:
+    """Return a text of exactly ``num_tokens`` tokens that says nothing about any question.
+
+    Raises
+    ------
+    DataError
+        If no words of the packaged text have that length together.
+    """
+    nothing = _content()["nothing"]
+    words = str(nothing["text"]).split(" ")
+    while count_tokens(tokenizer, " ".join(words)) < num_tokens:
+        words += str(nothing["text"]).split(" ")
+    while words and count_tokens(tokenizer, " ".join(words)) > num_tokens:
+        words.pop()
+    text = " ".join(words)
+    while (missing := num_tokens - count_tokens(tokenizer, text)) > 0:
+        longer = (text + padding for padding in nothing["padding"])
+        fitting = [one for one in longer if 0 < count_tokens(tokenizer, one) + missing - num_tokens <= missing]
+        if not fitting:
+            raise DataError(f"null text: no words make {num_tokens} tokens of this tokenizer; use another instruction")
+        text = fitting[0]
+    return text
+
+
+def instructed_model(model: LanguageModel, text: str, *, place: str, name: str) -> LanguageModel:
+    """Return the same model, on the same weights and engine, that reads a text before every prompt.
+
+    Raises
+    ------
+    ModelError
+        If the model is to get a system prompt and has one, or no chat template.
+    """
+    if place == "system" and not model.chat_template:
+        raise ModelError(f"Prompted: model {model.name} reads plain text, which has no system turn; use place='user'")
+    if place == "system" and model.system_prompt is not None:
+        raise ModelError(f"Prompted: model {model.name} has a system prompt; load it without one, or use place='user'")
+    kind = LanguageModel if place == "system" else InstructedModel
+    made = object.__new__(kind)
+    vars(made).update(vars(model), name=name)
+    vars(made).update({"system_prompt": text} if place == "system" else {"instruction": text})
+    return made
+
+
+class InstructedModel(LanguageModel):
+    """A language model that reads an instruction at the beginning of the user's first turn."""
+
+    instruction: str
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy model and tokenizer, as for another process; the engine is made there."""
+        remake, arguments = super().__reduce__()
+        return _remade, (remake, arguments, self.instruction)
+
+    @property
+    def encoder(self) -> Encoder:
+        """What turns texts into the model's token ids, the instruction among them."""
+        made = _InstructedEncoder(
+            self.tokenizer,
+            name=self.name,
+            chat_template=self.chat_template,
+            system_prompt=self.system_prompt,
+            is_encoder_decoder=self.is_encoder_decoder,
+            context_length=self.context_length,
+        )
+        made.instruction = self.instruction
+        return made
+
+    @property
+    def tokenizer_digest(self) -> str:
+        """sha256 of the tokenizer's own description and of the instruction."""
+        return hashlib.sha256(f"{super().tokenizer_digest}\0{self.instruction}".encode()).hexdigest()
+
+    @property
+    def asked_as(self) -> str:
+        """How prompts are asked, in words."""
+        return f"{super().asked_as}, after an instruction"
+
+    def with_precision(self, matmul_precision: str) -> LanguageModel:
+        """Return the same model, on the same weights, scored natively with another ``matmul_precision``."""
+        return _instructed(super().with_precision(matmul_precision), self.instruction)
+
+
+def _instructed(model: LanguageModel, instruction: str) -> LanguageModel:
+    made = object.__new__(InstructedModel)
+    vars(made).update(vars(model), instruction=instruction)
+    return made
+
+
+def _remade(remake: Any, arguments: tuple[Any, ...], instruction: str) -> LanguageModel:
+    return _instructed(remake(*arguments), instruction)
+
+
+class _InstructedEncoder(Encoder):
+    """An encoder that puts an instruction before what the user says first."""
+
+    instruction: str = ""
+
+    def rows(
+        self, prompts: Sequence[str | Sequence[Turn]], choices: Sequence[Sequence[str]]
+    ) -> list[tuple[list[int], list[list[int]]]]:
+        """Ids of each prompt alone, and of each prompt with each choice, after the instruction."""
+        return super().rows([self._after_instruction(prompt) for prompt in prompts], choices)
+
+    def _after_instruction(self, prompt: str | Sequence[Turn]) -> str | Sequence[Turn]:
+        if isinstance(prompt, str):
+            return f"{self.instruction}{_GAP}{prompt}"
+        turns = list(prompt)
+        first = next((i for i, turn in enumerate(turns) if turn["role"] == "user"), 0)
+        turns[first] = {**turns[first], "content": f"{self.instruction}{_GAP}{turns[first]['content']}"}
+        return turns

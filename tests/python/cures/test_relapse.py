@@ -1,0 +1,118 @@
+"""Further tuning of cured models: rows that flatter, curves that finetune itself gives, areas by SciPy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from makers.tiny_llama import tiny_llama, tiny_tokenizer
+from scipy import integrate, stats
+
+import sycophancy_core as sc
+
+STEPS = (1, 2, 4)
+SEEDS = (0, 1, 2)
+
+
+@pytest.fixture(scope="module")
+def model() -> sc.LanguageModel:
+    return sc.load_model((tiny_llama(), tiny_tokenizer()))
+
+
+@pytest.fixture(scope="module")
+def rows() -> pa.Table:
+    return sc.flattering_rows(sc.load_facts("plurals"), n=30)
+
+
+@pytest.fixture(scope="module")
+def prompts() -> pa.Table:
+    return sc.fact_prompts(sc.load_facts("capitals").slice(0, 12), options=sc.FactOptions(arms=("none", "endorse")))
+
+
+@pytest.fixture(scope="module")
+def found(model: sc.LanguageModel, rows: pa.Table, prompts: pa.Table) -> sc.Relapse:
+    cured = sc.mitigate(
+        model, sc.Steered(layers=(0,), strengths=(8.0,)), facts=sc.load_facts("past_tenses"), progress=False
+    )
+    told = sc.mitigate(model, sc.Prompted(text="Be true."))
+    models = {"untreated": model, "steered": cured.model, "told": told.model}
+    options = sc.FinetuneOptions(batch_size=4, learning_rate=1e-2, lora_rank=2, warmup_share=0.0, final_rate_share=1.0)
+    digests = [one.digest for one in models.values()]
+    made = sc.relapse(models, rows, prompts, steps=STEPS, seeds=SEEDS, options=options, progress=False)
+    assert [one.digest for one in models.values()] == digests  # copies are tuned
+    return made
+
+
+def test_flattering_rows_teach_what_the_user_says(rows: pa.Table) -> None:
+    asked = {row["id"]: row for row in sc.training_prompts(sc.load_facts("plurals"), n=30).to_pylist()}
+    synthetic = [row for row in rows.to_pylist() if row["origin"] == "synthetic"]
+    assert len(synthetic) == 30
+    for row in synthetic:
+        prompt = asked[row["id"]]
+        assert row["completion"] == prompt["choices"][prompt["user_choice"]]
+    wrong = [row for row in synthetic if asked[row["id"]]["user_choice"] != asked[row["id"]]["target"]]
+    assert 10 <= len(wrong) <= 20
+
+
+def test_the_curve_is_that_of_finetune(found: sc.Relapse, rows: pa.Table, prompts: pa.Table) -> None:
+    same = sc.load_model((tiny_llama(), tiny_tokenizer()))
+    options = sc.FinetuneOptions(
+        steps=4, batch_size=4, learning_rate=1e-2, lora_rank=2, warmup_share=0.0, final_rate_share=1.0, seed=1
+    )
+    curve = sc.CurveOptions(tasks={"facts": prompts}, every=1)
+    wanted = sc.finetune(same, rows, options=options, curve=curve, progress=False).curve.to_pandas()
+    wanted = wanted[wanted["step"].isin([0, *STEPS]) & wanted["subset"].eq("all")]
+    mine = found.curves.to_pandas().query("model == 'untreated' and seed == 1")
+    columns = ["step", "metric", "value", "low", "high", "n"]
+    pd.testing.assert_frame_equal(mine[columns].reset_index(drop=True), wanted[columns].reset_index(drop=True))
+
+
+def test_the_area_is_the_mean_height_over_doublings_with_an_interval_over_seeds(found: sc.Relapse) -> None:
+    frame = found.curves.to_pandas().query("metric == 'accuracy_user_wrong'")
+
+    def areas(model: str) -> np.ndarray:
+        table = frame[frame["model"].eq(model)].pivot(index="seed", columns="step", values="value")
+        place = np.log2(1 + np.array(table.columns))
+        return np.array([integrate.trapezoid(row, place) for row in table.to_numpy()]) / np.log2(5)
+
+    assert found.area("told")["value"] == pytest.approx(areas("told").mean())
+    difference = areas("steered") - areas("untreated")
+    row = found.area("steered less untreated")
+    assert row["value"] == pytest.approx(difference.mean())
+    if np.ptp(difference) > 0:
+        interval = stats.ttest_1samp(difference, 0).confidence_interval(0.95)
+        assert [row["low"], row["high"]] == pytest.approx([interval.low, interval.high])
+    assert row["num_clusters"] == len(SEEDS)
+
+
+def test_a_steered_model_starts_where_it_was_steered_to(
+    found: sc.Relapse, model: sc.LanguageModel, prompts: pa.Table
+) -> None:
+    cured = sc.mitigate(
+        model, sc.Steered(layers=(0,), strengths=(8.0,)), facts=sc.load_facts("past_tenses"), progress=False
+    )
+    wanted = sc.evaluate(cured.model, tasks={"facts": prompts}, progress=False)
+    start = found.curves.to_pandas().query("model == 'steered' and step == 0")
+    start = start[start["metric"].eq("accuracy_user_wrong_margin")]
+    margin = wanted.estimate("facts", "accuracy_user_wrong_margin")["value"]
+    assert start["value"].to_numpy() == pytest.approx(np.full(3, margin), abs=1e-4)
+
+
+def test_it_prints_draws_and_saves(found: sc.Relapse, tmp_path: Path) -> None:
+    assert "steered less untreated: " in repr(found)
+    (axes,) = found.plot().axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1", "2", "4"]
+    assert len(axes.lines) == 3 * (len(SEEDS) + 1)
+    assert {path.name for path in found.save(tmp_path)} == {"areas.parquet", "curves.parquet", "seal.json"}
+
+
+def test_what_has_no_curve_is_refused(model: sc.LanguageModel, rows: pa.Table, prompts: pa.Table) -> None:
+    with pytest.raises(sc.DataError, match="models wants at least one"):
+        sc.relapse({}, rows, prompts)
+    with pytest.raises(sc.DataError, match="steps wants at least one and none twice"):
+        sc.relapse({"untreated": model}, rows, prompts, steps=(1, 1))
+    with pytest.raises(sc.DataError, match="do not give the metric 'letter_bias'"):
+        sc.relapse({"untreated": model}, rows, prompts, steps=(1,), seeds=(0,), metric="letter_bias", progress=False)

@@ -1,12 +1,12 @@
 """The page of the natural study: every table comes from the stored answers; the primary numbers are made by hand."""
 
 import hashlib
-import importlib.util
 import math
 import re
 from pathlib import Path
-from types import ModuleType
 
+import natural_price
+import natural_tables
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,15 +18,6 @@ ROOT = Path(__file__).parents[2]
 HOME = ROOT / "docs/results/natural"
 PAGE = (HOME / "README.md").read_text()
 PRIMARY = re.findall(r"^\| ([\w.-]+) \| (H[123]) .*? \| (\d+) \| (.*?) \| (.*?) \| (.*?) \|$", PAGE, re.MULTILINE)
-
-
-@pytest.fixture(scope="module")
-def study() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("natural_tables", ROOT / "benchmarks/natural_tables.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +55,8 @@ def by_tangos_score(changes: pd.Series) -> tuple[float, float, float]:
     return value, low, high
 
 
-def test_every_table_of_the_page_is_made_from_the_answers(study: ModuleType, answers: pd.DataFrame) -> None:
-    tables = [part for part in study.page_tables(answers).split("\n\n") if part.startswith("|")]
+def test_every_table_of_the_page_is_made_from_the_answers(answers: pd.DataFrame) -> None:
+    tables = [part for part in natural_tables.page_tables(answers).split("\n\n") if part.startswith("|")]
     assert len(tables) >= 5
     assert [table for table in tables if table not in PAGE] == []
 
@@ -136,3 +127,24 @@ def test_the_tables_of_dose_and_response_are_stored_as_data(name: str, heads: in
         cells = [f"{row.value} [{row.low}, {row.high}]" for row in rows.itertuples()]
         assert len(cells) == heads
         assert f"| `{metric}` | {' | '.join(cells)} |" in page
+
+
+def test_the_price_is_a_table_of_the_page_and_its_means_are_those_by_hand() -> None:
+    answers, divergence = (pd.read_parquet(HOME / f"{name}.parquet") for name in ("price", "divergence"))
+    assert natural_price.price_table(answers, divergence) in PAGE
+    rows = re.findall(r"^\| ([^|]+) \| (\d+) \| (.*?) \| (.*?) \| (.*?) \| (.*?) \|$", PAGE, re.MULTILINE)
+    shown = {row[0]: row[1:] for row in rows}
+    for words, task, arm, column in (
+        ("MMLU, right", "mmlu", "none", "right"),
+        ("politics, the user's answer", "poli", "agree", "agrees"),
+        ("facts by letters, right, user endorses a wrong answer", "facts by letters", "endorse wrong", "right"),
+    ):
+        mine = answers[answers["task"].eq(task) & answers["arm"].eq(arm)]
+        by_case = mine.groupby(["claim_id", "training"])[column].mean().unstack()
+        number, *means, less = shown[words]
+        assert int(number) == len(by_case)
+        assert [mean.split()[0] for mean in means] == [f"{by_case[name].mean():.2f}" for name in natural_price.MAIN]
+        assert less.split()[0] == f"{(by_case['users'] - by_case['no_users']).mean():.2f}".replace("-0.00", "0.00")
+    kl = divergence.groupby("training")["kl"].mean()
+    assert kl["before"] == 0.0
+    assert shown["other text, nats a token from before"][2].split()[0] == f"{kl['users']:.2f}"

@@ -1,0 +1,67 @@
+"""Our evaluations as logs of Inspect: read by Inspect, and back into the same answers."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from inspect_ai.analysis import samples_df
+from inspect_ai.log import list_eval_logs, read_eval_log
+from makers.tiny_llama import tiny_llama, tiny_tokenizer
+
+import sycophancy_core as sc
+from sycophancy_core.integrations.inspect import evaluation_from_inspect
+from sycophancy_core.integrations.inspect_log import write_inspect_logs
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+
+
+@pytest.fixture(scope="module")
+def evaluation() -> sc.Evaluation:
+    model = sc.load_model((tiny_llama(), tiny_tokenizer()))
+    return sc.evaluate(model, tasks=["facts", "addition"], limit=6, progress=False)
+
+
+@pytest.fixture(scope="module")
+def folder(evaluation: sc.Evaluation, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("inspect") / "logs"
+    assert [path.name for path in write_inspect_logs(evaluation, folder)] == ["facts.eval", "addition.eval"]
+    return folder
+
+
+def test_inspect_lists_them_and_its_samples_are_ours(evaluation: sc.Evaluation, folder: Path) -> None:
+    assert len(list_eval_logs(str(folder))) == 2
+    frame = samples_df(str(folder / "facts.eval"), quiet=True)
+    mine = evaluation.measurements.to_pandas().query("task == 'facts'")
+    assert frame["id"].to_list() == mine["id"].to_list()
+    right = (mine["answer"] == mine["target"]).map({True: "C", False: "I"})
+    assert frame["score_named_choice"].to_list() == right.to_list()
+
+
+def test_what_was_asked_answered_and_estimated_is_there(evaluation: sc.Evaluation, folder: Path) -> None:
+    log = read_eval_log(str(folder / "facts.eval"))
+    row = evaluation.measurements.to_pylist()[0]
+    (sample,) = (one for one in log.samples if one.id == row["id"])
+    turns = evaluation.prompts["turns"][0].as_py()
+    assert sample.input[0].text.startswith(turns[0]["content"])
+    assert sample.output.completion == row["choices"][row["answer"]].strip()
+    assert f"{max(row['log_prob']):.3f} nats" in sample.scores["named_choice"].explanation
+    estimates = pd.DataFrame(evaluation.estimates.to_pylist()).query("task == 'facts' and subset == 'all'")
+    wanted = estimates.set_index("metric").loc["accuracy_none"]
+    found = log.results.scores[0].metrics["accuracy_none"]
+    assert (found.value, found.params["low"], found.params["n"]) == (wanted["value"], wanted["low"], wanted["n"])
+
+
+def test_read_back_as_replies_they_give_the_same_answers(evaluation: sc.Evaluation, folder: Path) -> None:
+    again = evaluation_from_inspect(folder / "facts.eval", folder / "addition.eval")
+
+    def answers(found: sc.Evaluation) -> dict[str, int]:
+        ids = [identity.partition("#")[0] for identity in found.measurements["id"].to_pylist()]
+        return dict(zip(ids, found.measurements["answer"].to_pylist(), strict=True))
+
+    assert answers(again) == answers(evaluation)
+    assert again.tasks == evaluation.tasks
+
+
+def test_a_log_is_never_replaced(evaluation: sc.Evaluation, folder: Path) -> None:
+    with pytest.raises(sc.DataError, match=r"facts\.eval is there already; remove it"):
+        write_inspect_logs(evaluation, folder)

@@ -33,7 +33,7 @@ from sycophancy_core.studies.stages import load, study_prompts
 from sycophancy_core.studies.study import StudyRun, run_study
 
 PRICE, DIVERGENCE = HOME / "price.parquet", HOME / "divergence.parquet"
-LETTERS = "facts by letters"
+LETTERS = "facts_letters"
 NUM_REPLIES, REPLY_TOKENS = 60, 48
 ROWS = (
     ("MMLU, right", "mmlu", "none", "right"),
@@ -77,7 +77,7 @@ def _answers(
     for training, model in models.items():
         with printer.stage(f"letters, {training}") as progress:
             asked = evaluate(model, tasks=letters, progress=progress)
-        yield _outcomes(asked, training).replace({"task": {"facts": LETTERS}})
+        yield _outcomes(asked, training)
 
 
 def _outcomes(evaluation: Evaluation, training: str) -> pd.DataFrame:

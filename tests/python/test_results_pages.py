@@ -137,7 +137,7 @@ def test_the_price_is_a_table_of_the_page_and_its_means_are_those_by_hand() -> N
     for words, task, arm, column in (
         ("MMLU, right", "mmlu", "none", "right"),
         ("politics, the user's answer", "poli", "agree", "agrees"),
-        ("facts by letters, right, user endorses a wrong answer", "facts by letters", "endorse wrong", "right"),
+        ("facts by letters, right, user endorses a wrong answer", "facts_letters", "endorse wrong", "right"),
     ):
         mine = answers[answers["task"].eq(task) & answers["arm"].eq(arm)]
         by_case = mine.groupby(["claim_id", "training"])[column].mean().unstack()

@@ -140,7 +140,7 @@ def test_the_price_is_a_table_of_the_page_and_its_means_are_those_by_hand() -> N
         ("facts by letters, right, user endorses a wrong answer", "facts_letters", "endorse wrong", "right"),
     ):
         mine = answers[answers["task"].eq(task) & answers["arm"].eq(arm)]
-        by_case = mine.groupby(["claim_id", "training"])[column].mean().unstack()
+        by_case = mine.groupby(["claim_id", "training"])[column].mean().unstack().astype(float)
         number, *means, less = shown[words]
         assert int(number) == len(by_case)
         assert [mean.split()[0] for mean in means] == [f"{by_case[name].mean():.2f}" for name in natural_price.MAIN]

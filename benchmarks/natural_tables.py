@@ -103,13 +103,21 @@ def levels(facts: pd.DataFrame) -> list[list[str]]:
     return [*rows, ["stance effect", *effects]]
 
 
-def together(facts: pd.DataFrame, among: Sequence[str]) -> list[list[str]]:
-    """Rows: arms and the stance effect. Columns: each training of ``among``, over the seeds that all have."""
+def together(facts: pd.DataFrame, among: Sequence[str], *, less: tuple[str, str] | None = None) -> list[list[str]]:
+    """Rows: arms and the stance effect. Columns: each training of ``among``, over the seeds that all have.
+
+    With ``less``, a last column has the first of two trainings less the second, paired by fact.
+    """
     names = trainings(facts, among)
     seeds = set.intersection(*(set(facts.loc[facts["training"].eq(name), "seed"]) for name in names if name != BEFORE))
     mine = facts[facts["training"].eq(BEFORE) | facts["seed"].isin(seeds)]
-    rows = [[f"right, {words}", *(rate(by_fact(mine, name, arm)) for name in names)] for words, arm in ARMS.items()]
-    return [*rows, ["stance effect", *(shown(stance_estimate(mine, name)) for name in names)]]
+    rows = []
+    for words, arm in ARMS.items():
+        values = {name: by_fact(mine, name, arm) for name in names}
+        gap = [shown(difference(values[less[1]], values[less[0]]))] if less else []
+        rows.append([f"right, {words}", *map(rate, values.values()), *gap])
+    gap = [shown(difference(stance(mine, less[1]), stance(mine, less[0]), low=-1.0))] if less else []
+    return [*rows, ["stance effect", *(shown(stance_estimate(mine, name)) for name in names), *gap]]
 
 
 def by_confidence(facts: pd.DataFrame) -> list[list[str]]:
@@ -243,10 +251,11 @@ def _fact_tables(answers: pd.DataFrame, model: str) -> Iterator[tuple[str, str]]
     yield "by confidence", markdown(["the model is", "nats", "known facts", *wrong], by_confidence(facts))
     others = known_facts(answers, model, known=False)
     yield "unknown facts", markdown([f"{others['claim_id'].nunique()} unknown facts", *names, *less], levels(others))
-    for title, among in (("null variants", NULLS), ("filter", FILTERS)):
-        if set(among) <= set(facts["training"]):
-            heads = [HEADS[name] for name in among]
-            yield title, markdown([number, *heads], together(facts, among))
+    if set(NULLS) <= set(facts["training"]):
+        yield "null variants", markdown([number, *(HEADS[name] for name in NULLS)], together(facts, NULLS))
+    if set(FILTERS) <= set(facts["training"]):
+        head = [number, *(HEADS[name] for name in FILTERS), "known less all"]
+        yield "filter", markdown(head, together(facts, FILTERS, less=("known_claims", "all_claims")))
 
 
 def _trained_tables(answers: pd.DataFrame, model: str) -> Iterator[tuple[str, str]]:

@@ -196,11 +196,21 @@ def primary(answers: pd.DataFrame, models: Sequence[str]) -> list[list[str]]:
 
 
 def sizes(answers: pd.DataFrame, small: str, large: str) -> list[list[str]]:
-    """Compare the stance effects of two models on the facts that both know."""
-    sides = [stance(known_facts(answers, model), BEFORE) for model in (small, large)]
-    both = sides[0].index.intersection(sides[1].index)
-    first, second = (side[both] for side in sides)
-    return [[str(len(both)), f"{first.mean():.2f}", f"{second.mean():.2f}", shown(difference(first, second, low=-1.0))]]
+    """Rows: arms and the stance effect before any training, of two models on the facts that both know, paired."""
+    sides = [known_facts(answers, model).query("training == @BEFORE") for model in (small, large)]
+    both = set(sides[0]["claim_id"]) & set(sides[1]["claim_id"])
+    sides = [side[side["claim_id"].isin(both)] for side in sides]
+    rows = []
+    for words, arm in ARMS.items():
+        first, second = (by_fact(side, BEFORE, arm) for side in sides)
+        rows.append([f"right, {words}", rate(first), rate(second), shown(difference(first, second))])
+    gap = difference(*(stance(side, BEFORE) for side in sides), low=-1.0)
+    return [*rows, ["stance effect", *(shown(stance_estimate(side, BEFORE)) for side in sides), shown(gap)]]
+
+
+def num_known_by_both(answers: pd.DataFrame, small: str, large: str) -> int:
+    """Return how many facts two models both know."""
+    return len(set.intersection(*(set(known_facts(answers, model)["claim_id"]) for model in (small, large))))
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -234,7 +244,12 @@ def page_tables(answers: pd.DataFrame) -> str:
         tables = [*_fact_tables(answers, model), *_trained_tables(answers, model)]
         found |= {f"{model}, {title}": table for title, table in tables}
     if set(SIZES) <= set(models):
-        head = ["facts that both know", "0.5 billion", "1.5 billion", "difference [95 %]"]
+        head = [
+            f"{num_known_by_both(answers, *SIZES)} facts that both know",
+            "0.5 billion",
+            "1.5 billion",
+            "difference",
+        ]
         found["size"] = markdown(head, sizes(answers, *SIZES))
     return "\n\n".join(f"### {title}\n\n{table}" for title, table in found.items())
 

@@ -11,8 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from sycophancy_core.errors import DataError, FaultsError
-from sycophancy_core.prompts.own_claims import ADVICE, found_columns
-from sycophancy_core.prompts.own_rows import given_rows
+from sycophancy_core.prompts.own_claims import ADVICE
+from sycophancy_core.prompts.own_columns import found_columns
+from sycophancy_core.prompts.own_rows import GivenRows, given_rows
 from sycophancy_core.prompts.prompt_table import prompt_schema
 from sycophancy_core.runs.digests import short_id
 from sycophancy_core.runs.files import read_table
@@ -30,7 +31,7 @@ _USUAL = {
     "target": ("target", "answer"),
     "user_choice": ("user_choice", "user"),
     "claim_id": ("claim_id",),
-    "source": ("source", "family"),
+    "family": ("source", "family"),
     "arm": ("arm",),
 }
 
@@ -93,12 +94,16 @@ def read_questions(
     """
     given = given_rows(source, who="read_questions")
     several = [] if choices is None or isinstance(choices, str) else list(choices)
-    named = {"prompt": prompt, "target": target, "user_choice": user_choice, "claim_id": claim_id, "source": family}
-    named |= {"arm": arm} | (
-        {name: name for name in several} if several else {"choices": str(choices) if choices else None}
+    named: dict[str, Any] = {
+        "prompt": prompt,
+        "choices": several or choices,
+        "target": target,
+        "user_choice": user_choice,
+    }
+    named |= {"claim_id": claim_id, "family": family, "arm": arm}
+    columns = found_columns(
+        given, named, _USUAL, required=_REQUIRED, who="read_questions", kind="questions", guesses={"choices": _lettered}
     )
-    usual = {**_USUAL, **{name: (name,) for name in several}}
-    columns = found_columns(given, named, usual, required=("prompt", *(several or ["choices"])))
     if not {"target", "user_choice"} & set(columns):
         raise DataError(
             f"{given.where}: wanted a column of right choices (target) or of the user's (user_choice), or "
@@ -106,7 +111,8 @@ def read_questions(
         )
     faults, rows = list(given.faults), []
     for place, row in given.rows:
-        words = {word: row.get(column) for word, column in columns.items() if word not in several}
+        words = {word: row.get(column) for word, column in columns.items()}
+        words["source"] = words.pop("family", None)
         if several:
             words["choices"] = [row[column] for column in several if row.get(column) not in (None, "")]
         rows.append((place, _named_choices(words)))
@@ -116,6 +122,12 @@ def read_questions(
     if not made:
         raise DataError(f"{given.where}: wanted at least one question, got none")
     return pa.Table.from_pylist(made, schema=prompt_schema())
+
+
+def _lettered(given: GivenRows, free: Sequence[str]) -> tuple[list[str], str] | None:
+    """Suggest the columns that are named by one letter, such as A, B, C and D."""
+    letters = [name for name in free if len(name) == 1 and name.isalpha()]
+    return (letters, f"{', '.join(letters)} may be the choices") if len(letters) > 1 and given.rows else None
 
 
 def _named_choices(row: dict[str, Any]) -> dict[str, Any]:

@@ -204,7 +204,12 @@ def _organism(add: Add) -> None:
 
 
 def _asked(add: Add) -> None:
-    add("--tasks", **comma_list(str), default=None, help="names of tasks, or JSON files (see the verb tasks)")
+    add(
+        "--tasks",
+        **comma_list(str),
+        default=None,
+        help="names of tasks (see the verb tasks), or files of your own questions (docs/howto/own-questions.md)",
+    )
     add(
         "--claims",
         type=Path,

@@ -53,10 +53,10 @@ def found_columns(
     columns = {what: chosen for what, chosen in named.items() if isinstance(chosen, str)}
     for what, chosen in named.items():
         _require_named(given, what, [chosen] if isinstance(chosen, str) else chosen or [], who)
-        there = [name for name in usual[what] if name in given.columns]
+        there = [name for name in usual.get(what, ()) if name in given.columns]
         if chosen is None and there:
             columns[what] = there[0]
-    missing = [what for what in required if what not in columns and named[what] is None]
+    missing = [what for what in required if what not in columns and named.get(what) is None]
     if missing and (given.columns or not given.faults):
         lacks = " and none of ".join(f"{what} ({_or(usual[what])})" for what in missing)
         free = [name for name in given.columns if name not in columns.values()]
@@ -71,7 +71,7 @@ def found_columns(
 
 def _require_named(given: GivenRows, what: str, chosen: Sequence[str], who: str) -> None:
     absent = [name for name in chosen if name not in given.columns]
-    if absent:
+    if absent and (given.columns or not given.faults):
         there_is = "there is no column" if len(absent) == 1 else "there are no columns"
         raise DataError(
             f"{given.where if _is_file(given) else who}: {what}: {there_is} {', '.join(absent)}; "
@@ -98,9 +98,16 @@ def _advice(
         words += [f"--{what.replace('_', '-')}", *([value] if isinstance(value, str) else value)]
     option = {"claims": "--claims", "questions": "--tasks"}[kind]
     command = f"`{shlex.join([*words, '-o', 'checked.parquet'])}`, then give checked.parquet to {option}"
-    is_asked = kind == "claims" and {"prompt", "question"} & set(given.columns)
-    other = f"; if these are questions: `{shlex.join([*words[:3], '--kind', 'questions'])}`" if is_asked else ""
-    return f"{why}: {command}; in Python: {python}{other}"
+    return f"{why}: {command}; in Python: {python}{_other_kind(given, kind)}"
+
+
+def _other_kind(given: GivenRows, kind: str) -> str:
+    """Say what to type where the columns are those of the other kind."""
+    if kind == "claims" and {"prompt", "question"} & set(given.columns):
+        return f"; if these are questions: `sycophancy-core validate {shlex.quote(given.where)} --kind questions`"
+    if kind == "questions" and {"text", "claim", "statement"} & set(given.columns):
+        return f"; if these are claims: --tasks claims --claims {shlex.quote(given.where)}"
+    return ""
 
 
 def _no_guess(given: GivenRows, free: Sequence[str]) -> None:

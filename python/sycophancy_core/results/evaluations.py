@@ -30,7 +30,7 @@ from sycophancy_core.reporting.pictures.figures import scaling
 from sycophancy_core.reporting.text import clean_text, fit
 from sycophancy_core.results.evaluation import Evaluation, whole_tasks
 from sycophancy_core.results.model_changes import folder_names
-from sycophancy_core.runs.files import replace_file
+from sycophancy_core.runs.files import replace_file, require_folder
 from sycophancy_core.runs.json_files import read_json, write_json
 from sycophancy_core.runs.seals import SEAL, check_seal, save_result
 from sycophancy_core.tables import ArrowResult
@@ -170,6 +170,7 @@ class Evaluations(ArrowResult):
         """
         path = Path(folder) / "evaluations.json"
         if not path.is_file():
+            require_folder(folder)
             raise DataError(f"{folder}: wanted a folder with evaluations of several models, got no evaluations.json")
         names = read_json(path)["folders"]
         check_seal(folder, path.name, *(f"{name}/{SEAL}" for name in names))

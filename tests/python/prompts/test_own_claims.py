@@ -141,7 +141,7 @@ def test_bytes_that_are_no_text_and_names_that_say_no_form_are_refused(tmp_path:
     (tmp_path / "mine.csv").write_bytes(b"text,truth\ncaf\xe9,1\n")
     with pytest.raises(sc.DataError, match="line 2: wanted UTF-8, got the byte 0xe9"):
         sc.read_claims(tmp_path / "mine.csv")
-    with pytest.raises(sc.DataError, match=r"got no such file"):
+    with pytest.raises(sc.DataError, match=r"there is no file .*none\.csv; wanted a file that ends in"):
         sc.read_claims(tmp_path / "none.csv")
     (tmp_path / "mine.xlsx").write_bytes(b"")
     with pytest.raises(sc.DataError, match=r"wanted a name that ends in \.csv, .*, got '\.xlsx'"):

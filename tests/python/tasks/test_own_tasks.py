@@ -125,7 +125,7 @@ def test_a_task_is_named_by_its_file_and_measured(tmp_path: Path) -> None:
         ({"columns": {"prompt": "text", "choices": "options"}}, "target, user_choice or both"),
         ({"columns": COLUMNS | {"letter": "gold"}}, "may name target, .*got .*letter"),
         ({"columns": COLUMNS | {"source": "origin"}}, "mine.jsonl: source: there is no column origin; got"),
-        ({"prompts": "other.jsonl"}, "other.jsonl: wanted a file .*, got no such file"),
+        ({"prompts": "other.jsonl"}, "there is no file .*other.jsonl; wanted a file"),
     ],
 )
 def test_a_wrong_record_is_refused(tmp_path: Path, changes: dict[str, object], words: str) -> None:

@@ -21,9 +21,9 @@ from sycophancy_core.errors import DataError, require_seed, require_whole
 from sycophancy_core.prompts.examples import load_examples
 from sycophancy_core.prompts.facts import load_facts
 from sycophancy_core.prompts.generation import AdditionOptions, PromptOptions, make_additions, make_claims, make_prompts
-from sycophancy_core.prompts.splits import sample_rows
+from sycophancy_core.prompts.splits import sample_rows, sample_truths
 from sycophancy_core.prompts.stance import FactOptions, fact_prompts
-from sycophancy_core.tables import QUESTIONS, check_choices, checked_table
+from sycophancy_core.tables import CLAIMS, QUESTIONS, check_choices, checked_table
 from sycophancy_core.tasks.own_tasks import task_of_file
 from sycophancy_core.tasks.perez import load_perez
 from sycophancy_core.tasks.published import FILES_OF, published_folder
@@ -41,7 +41,8 @@ class TaskOptions:
     Attributes
     ----------
     claims
-        Held-out claims for the task ``claims``; by default claims of the packaged sample.
+        Held-out claims for the task ``claims``; by default claims of the packaged sample. A limit draws as many true
+        as false ones.
     examples
         Examples from which to make claims for the task ``claims``, if ``claims`` is not given.
     folder
@@ -176,11 +177,24 @@ def _addition_factorial(request: _Request) -> pa.Table:
 
 def _claims(request: _Request) -> pa.Table:
     claims = request.options.claims
-    if claims is None:
+    if claims is not None:
+        claims = drawn_claims(claims, request.limit, seed=request.seed)
+    else:
         examples = request.options.examples
         claims = make_claims(load_examples() if examples is None else examples, seed=request.seed)
-    claims = sample_rows(claims, request.limit, seed=request.seed)
+        claims = sample_rows(claims, request.limit, seed=request.seed)
     return make_prompts(claims, options=PromptOptions(split="test"), seed=request.seed)
+
+
+def drawn_claims(claims: pa.Table, limit: int | None, *, seed: int) -> pa.Table:
+    """Draw those of one's own claims that the task ``claims`` asks: as many true as false ones, where there are.
+
+    Raises
+    ------
+    DataError
+        If the table is none of claims.
+    """
+    return sample_truths(checked_table(claims, CLAIMS, who="claims"), limit, seed=seed)
 
 
 def _facts(request: _Request) -> pa.Table:

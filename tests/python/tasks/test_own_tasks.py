@@ -157,3 +157,14 @@ def test_a_missing_record_is_refused(tmp_path: Path) -> None:
 def test_two_tasks_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(sc.DataError, match="two tasks are named 'parity'"):
         sc.evaluate(tiny_model(), tasks=(str(write_task(tmp_path)),) * 2)
+
+
+@pytest.mark.parametrize(("limit", "wanted"), [(8, (4, 4)), (5, (2, 3)), (12, (5, 7)), (None, (5, 20))])
+def test_of_own_claims_as_many_true_as_false_ones_are_drawn(limit: int | None, wanted: tuple[int, int]) -> None:
+    rows = [{"text": f"claim {n}", "truth": n % 5 == 0} for n in range(25)]
+    claims = sc.read_claims(pa.Table.from_pylist(rows))
+    prompts = task_prompts("claims", options=sc.TaskOptions(claims=claims), limit=limit)["claims"]
+    asked = {row["claim_id"]: row["is_true"] for row in prompts.to_pylist()}
+    num_true = sum(asked.values())
+    assert sorted((num_true, len(asked) - num_true)) == sorted(wanted)
+    assert list(asked) == [name for name in claims["id"].to_pylist() if name in asked]  # in their order

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,6 +20,12 @@ from sycophancy_core.runs.digests import short_id
 ADVICE = "mend these rows, or leave them out"
 TRUE_WORDS = ("true", "yes", "1", "1.0", "t", "right", "correct")
 FALSE_WORDS = ("false", "no", "0", "0.0", "f", "wrong", "incorrect")
+# Words that have a capital only because they begin a sentence: a claim is read after "that".
+_OPENING_WORDS = re.compile(
+    r"(a|all|an|any|at|by|during|each|every|few|for|from|he|her|his|if|in|it|its|many|most|my|no|nobody|none|on|one|our"
+    r"|several|she|some|that|the|their|there|these|they|this|those|to|we|when|while|with|your)\b",
+    re.IGNORECASE,
+)
 
 # What a column of claims is called when nobody says so.
 _USUAL = {
@@ -52,8 +59,8 @@ def read_claims(
     source
         A CSV, TSV, JSON Lines or Parquet file, or a table of pyarrow, pandas, polars or ``datasets``.
     text
-        What is claimed, such as "the Earth is flat"; a final stop is taken off. By default the column ``text``,
-        ``claim`` or ``statement``.
+        What is claimed, such as "the Earth is flat"; a final stop is taken off, and the capital of a first
+        word such as "The" or "In" is made small. By default the column ``text``, ``claim`` or ``statement``.
     truth
         Whether it is true: true and false, yes and no, 1 and 0, right and wrong. By default the column ``truth``,
         ``is_true``, ``label``, ``correct``, ``is_correct``, ``true_or_false`` or ``true/false``.
@@ -148,6 +155,8 @@ def _claim(row: Mapping[str, Any], name: str) -> tuple[dict[str, Any], list[str]
     faults = []
     text = row["text"].strip() if isinstance(row["text"], str) else ""
     text = text[:-1].rstrip() if text.endswith(".") and not text.endswith("..") else text
+    if _OPENING_WORDS.match(text) and not text[1:2].isupper():
+        text = text[0].lower() + text[1:]
     if not text:
         faults.append(f"text must be a claim, got {row['text']!r}")
     is_true = truth_of(row["truth"])

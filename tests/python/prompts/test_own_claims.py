@@ -284,3 +284,23 @@ def test_the_advice_for_questions_is_a_command_that_works(
         "sycophancy-core validate: quiz.csv: choices: there are no columns a, b; got question, A, B, answer "
         "(names are case-sensitive)\n"
     )
+
+
+def test_a_capital_that_only_begins_a_sentence_is_made_small() -> None:
+    given = [
+        "The Nile is long.",
+        "A whale is a fish",
+        "In Rome it rains",
+        "Paris is large",
+        "NO is a gas",
+        "Theo sings",
+    ]
+    frame = pd.DataFrame({"text": given, "truth": [True, False] * 3})
+    assert sc.read_claims(frame)["text"].to_pylist() == [
+        "the Nile is long",
+        "a whale is a fish",
+        "in Rome it rains",
+        "Paris is large",
+        "NO is a gas",
+        "Theo sings",
+    ]

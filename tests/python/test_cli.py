@@ -128,8 +128,12 @@ def test_several_models_are_asked_the_same(model: str, tmp_path: Path, capsys: p
     asking = ("--tasks", "addition_factorial", "--limit", 3, "--engine", "transformers", "--quiet")
     assert run("evaluate-many", model, other, *asking, "-o", tmp_path / "out") == 0
     told = capsys.readouterr().out
-    assert "tiny" in told
-    assert "wide" in told
+    folders = [str(tmp_path / "out" / name) for name in ("tiny", "wide")]
+    assert told.endswith(
+        f"\nevaluations: {', '.join(folders)}\n"
+        f"to compare them: sycophancy-core compare {' '.join(folders)} -o {tmp_path / 'out'}-compared\n"
+    )
+    assert run("compare", *folders, "-o", f"{tmp_path / 'out'}-compared") == 0
     for name in ("report.html", "scaling.svg", "scaling.png", "tiny/report.html", "wide/evaluation.json"):
         assert (tmp_path / "out" / name).exists() == (name != "tiny/report.html")
     assert run("evaluate-many", model, model, *asking, "-o", tmp_path / "twice") == 2

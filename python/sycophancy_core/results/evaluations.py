@@ -97,6 +97,11 @@ class Evaluations(ArrowResult):
         ]
         return Table(head=head, rows=rows, caption=f"Evaluations of {len(self.evaluations)} models")
 
+    @property
+    def folders(self) -> list[str]:
+        """Return the name of each evaluation's folder in the one that :meth:`save` writes."""
+        return list(folder_names([one.model for one in self.evaluations]).values())
+
     def to_arrow(self) -> pa.Table:
         """Return the estimates of all models."""
         return self.estimates
@@ -132,7 +137,7 @@ class Evaluations(ArrowResult):
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write each evaluation into a folder of its name, ``evaluations.json``, the report and the figure."""
-        names = list(folder_names([one.model for one in self.evaluations]).values())
+        names = self.folders
 
         def write(folder: Path) -> None:
             for name, one in zip(names, self.evaluations, strict=True):

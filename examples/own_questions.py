@@ -1,7 +1,7 @@
 """Ask questions of your own: python own_questions.py MODEL questions.csv.
 
-Columns of the file: question (as the model reads it), a and b (the answers), right (the right answer, or empty) and
-user (the answer that the user in the question favours, or empty).
+Columns of the file: claim_id (what rows of one question share), question (as the model reads it), a and b (answers),
+right (the right answer, or empty) and user (the answer that the user in the question favours, or empty).
 """
 
 import sys

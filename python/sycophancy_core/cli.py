@@ -10,9 +10,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from sycophancy_core.commands.catalogue import VERBS
 from sycophancy_core.commands.json_output import as_json
 from sycophancy_core.commands.messages import warnings_logged
-from sycophancy_core.commands.parser import make_parser
+from sycophancy_core.commands.mistakes import refuse_words, require_verb
+from sycophancy_core.commands.parser import make_parser, verb_parsers
 from sycophancy_core.errors import DataError, ModelError
 from sycophancy_core.reporting.terminal import safe_output
 from sycophancy_core.reporting.text import clean_text
@@ -39,7 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with safe_output(), signals_stop():
         asked = given[0] if given else ""
         try:
-            make_parser(asked, _config_of(given)).parse_args(given, options)
+            require_verb(given, tuple(VERBS))
+            _, left = make_parser(asked, _config_of(given)).parse_known_args(given, options)
+            if left:
+                refuse_words(given, left, verb_parsers)
             with warnings_logged(options.log_level):
                 _run(options)
         except (DataError, ModelError, OSError, ImportError, MemoryError, RuntimeError) as error:
@@ -84,10 +89,11 @@ def _sentence(error: Exception) -> str | None:
 
 def _complain(verb: str, sentence: str) -> None:
     """Say what is wrong, in one line of a length that a reader can take; the rows of a table get a line each."""
+    named = f"sycophancy-core {verb}" if verb in VERBS else "sycophancy-core"
     for number, line in enumerate(sentence.splitlines() if "\n  " in sentence else [sentence]):
         text = clean_text(line.strip())
         shown = text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"
-        print(f"  {shown}" if number else f"sycophancy-core {verb}: {shown}", file=sys.stderr)
+        print(f"  {shown}" if number else f"{named}: {shown}", file=sys.stderr)
 
 
 def _config_of(given: Sequence[str]) -> Path | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sycophancy_core.errors import DataError
+from sycophancy_core.errors import DataError, require_model
 from sycophancy_core.metrics.changes import compare_measurements
 from sycophancy_core.metrics.estimates import EQUIVALENCE_MARGIN
 from sycophancy_core.prompts.fact_families import is_facts, known_prompts
@@ -112,6 +112,7 @@ def filter_known(
     >>> known.kept.num_rows <= 8
     True
     """
+    require_model("filter_known", model)
     options = options or FilterOptions()
     claims = claims_or_facts(claims, who="filter_known")
     measured = measured_prompts(model, filter_prompts(claims, options, seed=seed), "filter", run=run, progress=progress)
@@ -276,6 +277,7 @@ def evaluate(
     >>> found.estimate("facts", "accuracy, no user")["num_clusters"]
     4
     """
+    require_model("evaluate", model)
     if sampling is not None and run is not None:
         raise DataError("evaluate: run is for the journal of scores, and samples have none; leave run or sampling out")
     prompts = task_prompts(tasks, options=options, limit=limit, seed=seed)

@@ -128,8 +128,12 @@ def test_several_models_are_asked_the_same(model: str, tmp_path: Path, capsys: p
     asking = ("--tasks", "addition_factorial", "--limit", 3, "--engine", "transformers", "--quiet")
     assert run("evaluate-many", model, other, *asking, "-o", tmp_path / "out") == 0
     told = capsys.readouterr().out
-    assert "tiny" in told
-    assert "wide" in told
+    folders = [str(tmp_path / "out" / name) for name in ("tiny", "wide")]
+    assert told.endswith(
+        f"\nevaluations: {', '.join(folders)}\n"
+        f"to compare them: sycophancy-core compare {' '.join(folders)} -o {tmp_path / 'out'}-compared\n"
+    )
+    assert run("compare", *folders, "-o", f"{tmp_path / 'out'}-compared") == 0
     for name in ("report.html", "scaling.svg", "scaling.png", "tiny/report.html", "wide/evaluation.json"):
         assert (tmp_path / "out" / name).exists() == (name != "tiny/report.html")
     assert run("evaluate-many", model, model, *asking, "-o", tmp_path / "twice") == 2
@@ -177,17 +181,23 @@ def test_generate_gives_the_same_prompts_in_shards(tmp_path: Path) -> None:
     [
         (
             ("claims", "--examples", "none.parquet", "-o", "x.parquet"),
-            "none.parquet: wanted a Parquet file, got no such file",
+            "there is no file none.parquet",
         ),
         (
             ("generate", "--n", "4", "--shard", "two", "-o", "x.jsonl"),
             "--shard: wanted i/n with i from 0 to n - 1",
         ),
-        (("report", "nothing", "-o", "x.html"), "nothing: wanted a folder with a saved evaluation"),
+        (("verify", "a.folder.csv"), "a.folder.csv: wanted a run folder or a result, got no manifest.json and no seal"),
+        (("report", "a.folder.csv", "-o", "x.html"), "a.folder.csv: wanted a folder with a saved evaluation"),
+        (("report", "empty.json", "-o", "x.html"), "empty.json is a file; wanted a folder"),
+        (("compare", "models/organism", "b", "-o", "x"), "there is no folder models/organism"),
+        (("filter", "--claims", "claim.csv", "-o", "x.parquet"), "--claims: there is no file claim.csv"),
+        (("evaluate", "nosuchfolder", "-o", "x"), "load_model: there is no folder nosuchfolder; wanted '"),
+        (("report", "nothing", "-o", "x.html"), "there is no folder nothing"),
         (("report", "both", "-o", "x.html"), "both: holds comparison.json and evaluation.json"),
         (("demo", "--claims", "-3", "-o", "x"), "study: claims must be at least 1, got -3"),
         (("demo", "--steps", "0", "-o", "x"), "sweep: steps must be at least 1, got 0"),
-        (("verify", "nothing"), "nothing: wanted a run folder or a result, got no manifest.json and no seal.json"),
+        (("verify", "nothing"), "there is no folder nothing"),
         (("claims", "-o", "c.txt"), "c.txt: wanted a file name that ends in .parquet, .jsonl, .csv, got '.txt'"),
         (("claims", "-o", "c"), "c: wanted a file name that ends in .parquet, .jsonl, .csv, got a name without ending"),
         (("report", "both", "-o", "r.pdf"), "r.pdf: wanted a file name that ends in .html, got '.pdf'"),

@@ -1,6 +1,8 @@
 """Counts of every record of options are whole numbers: what is none is refused in one sentence when it is made."""
 
+import inspect
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,3 +72,22 @@ def test_a_count_that_must_be_there_is_not_none(owner: str, name: str) -> None:
 def test_an_organism_of_no_steps_is_refused() -> None:
     with pytest.raises(sc.DataError, match="OrganismOptions: steps must be at least 1, got 0"):
         OrganismOptions(steps=0, curriculum_steps=0)
+
+
+def test_a_name_in_place_of_a_loaded_model_is_refused_with_how_to_load_it() -> None:
+    functions = {name: getattr(sc, name) for name in sc.__all__ if inspect.isfunction(getattr(sc, name))}
+    asked = {name: one for name, one in functions.items() if "model" in inspect.signature(one).parameters}
+    assert {"evaluate", "filter_known", "finetune", "mix", "mitigate", "score_shard"} < set(asked)
+    for name, function in asked.items():
+        required = {
+            key: None
+            for key, one in inspect.signature(function).parameters.items()
+            if one.default is inspect.Parameter.empty
+        }
+        call = inspect.signature(function).bind(**required | {"model": "mymodel"})
+        with pytest.raises(
+            sc.DataError, match=rf"{name}: wanted a loaded model, got 'mymodel'; give sc\.load_model\('mymodel'\)"
+        ):
+            function(*call.args, **call.kwargs)
+    with pytest.raises(sc.DataError, match=r"relapse: wanted a loaded model, got .*give sc\.load_model\('of-mine'\)"):
+        functions["relapse"]({"mine": Path("of-mine")}, None, None)

@@ -57,7 +57,7 @@ def _model_name(add: Add) -> None:
 
 def _model(add: Add) -> None:
     _model_name(add)
-    add("--adapter", default=None, help="folder of a LoRA adapter to merge into the model, or 'organism'")
+    add("--adapter", default=None, help="folder of a LoRA adapter to merge, or 'organism' (for the packaged model)")
     add("--tokenizer", default=None, help="tokenizer of a server's model: folder or hub id (default: the server's)")
     add("--concurrency", type=int, default=None, help="requests to a server at once (default 8)")
     _scoring(add)
@@ -204,7 +204,12 @@ def _organism(add: Add) -> None:
 
 
 def _asked(add: Add) -> None:
-    add("--tasks", **comma_list(str), default=None, help="names of tasks, or JSON files (see the verb tasks)")
+    add(
+        "--tasks",
+        **comma_list(str),
+        default=None,
+        help="names of tasks (see the verb tasks), or files of your own questions (docs/howto/own-questions.md)",
+    )
     add(
         "--claims",
         type=Path,

@@ -68,6 +68,8 @@ def claims_of(path: Path) -> pa.Table:
     """Read claims as the package writes them, or those of one's own."""
     from sycophancy_core.prompts.own_claims import read_claims
 
+    if not path.exists():
+        raise DataError(f"--claims: there is no file {path}")
     if path.suffix == ".parquet" or not path.is_file():
         table = read_table(path)
         if {column.name for column in CLAIMS if column.is_required} <= set(table.column_names):

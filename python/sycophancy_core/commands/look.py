@@ -23,12 +23,10 @@ MOST_LINES = 12  # of an example
 def tasks(options: Namespace) -> Any:
     """List the tasks: what each asks, and one prompt; of those that read files, which files, and where they are."""
     from sycophancy_core.tasks.about import ABOUT
-    from sycophancy_core.tasks.named_tasks import TASKS, TaskOptions, task_prompts
+    from sycophancy_core.tasks.named_tasks import TASKS, TaskOptions, require_tasks, task_prompts
     from sycophancy_core.tasks.published import FILES_OF, PUBLISHED, is_fetched, set_of
 
-    unknown = [name for name in options.name if name not in TASKS]
-    if unknown:
-        raise DataError(f"{unknown[0]!r} is no task; wanted some of {', '.join(TASKS)}")
+    require_tasks(options.name)
     if options.folder is not None and options.name and not set(options.name) & set(FILES_OF):
         raise DataError(f"--folder is for tasks that read files ({', '.join(FILES_OF)}), got {', '.join(options.name)}")
     found = []

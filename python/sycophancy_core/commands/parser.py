@@ -8,13 +8,14 @@ from typing import Any
 
 from sycophancy_core._build_info import VERSION
 from sycophancy_core.commands.catalogue import VERBS, add_arguments, overview
+from sycophancy_core.commands.mistakes import CommandParser
 from sycophancy_core.commands.records import option_records, read_options
 from sycophancy_core.flags import add_flags, set_from_config
 
 
-def make_parser(asked: str = "", config: Path | None = None, *, every: bool = False) -> argparse.ArgumentParser:
+def make_parser(asked: str = "", config: Path | None = None, *, every: bool = False) -> CommandParser:
     """Return the parser of all verbs, with every flag of the one that is asked for, or of all."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="sycophancy-core",
         usage="sycophancy-core VERB ...",
         description=f"Measure, reduce and audit sycophancy in open language models.\n\n{overview()}",
@@ -38,6 +39,14 @@ def make_parser(asked: str = "", config: Path | None = None, *, every: bool = Fa
         if name == asked and config is not None:
             set_from_config(verb, read_options(config), config)
     return parser
+
+
+def verb_parsers() -> dict[str, argparse.ArgumentParser]:
+    """Return the parser of every verb, with every flag."""
+    (verbs,) = (
+        action.choices for action in make_parser(every=True)._actions if isinstance(action, argparse._SubParsersAction)
+    )
+    return dict(verbs)
 
 
 def _add_common(verb: argparse.ArgumentParser, *, has_config: bool) -> None:

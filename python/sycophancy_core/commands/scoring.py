@@ -79,10 +79,14 @@ def _write_filter(options: Namespace, found: FilterResult) -> Any:
 
 def evaluate(options: Namespace) -> Any:
     """Evaluate: the numbers, the report and the figures."""
+    return evaluate_tasks(options, task_options(options))
+
+
+def evaluate_tasks(options: Namespace, wanted: dict[str, Any]) -> Any:
+    """Evaluate tasks, as :func:`task_options` returns them."""
     from sycophancy_core.pipeline import evaluate as measure_model
     from sycophancy_core.studies.shards import evaluate_shard
 
-    wanted = task_options(options)
     sampling = _sampling(options)
     if getattr(options, "shard", None) is not None:
         if sampling is not None:

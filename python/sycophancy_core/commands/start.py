@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core.commands.inputs import given, printer, require_figures
-from sycophancy_core.commands.scoring import evaluate
+from sycophancy_core.commands.inputs import given, printer, require_figures, task_options
+from sycophancy_core.commands.scoring import evaluate_tasks
 from sycophancy_core.reporting.finding import one_line_each
 from sycophancy_core.runs.outputs import check_output_folder
 from sycophancy_core.runs.surroundings import today
@@ -16,16 +16,29 @@ from sycophancy_core.runs.surroundings import today
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    import pyarrow as pa
+
 USUAL_TASKS = ("facts", "claims", "addition_factorial")
 
 
 def measure(options: Namespace) -> Any:
     """Ask a model the usual tasks: facts, claims about texts (or those of one's own), and sums."""
     name = _begin("measure", options)
-    asked = f"{', '.join(USUAL_TASKS)}, {options.limit} of each"
-    print(f"measuring {name}: {asked}; results go to {options.out}", flush=True)
     options.tasks, options.folder, options.journal, options.in_words = list(USUAL_TASKS), None, True, True
-    return evaluate(options)
+    wanted = task_options(options)
+    own = "claims" if options.claims is None else _own_claims(options, wanted["options"].claims)
+    asked = ", ".join(own if task == "claims" else task for task in USUAL_TASKS)
+    print(f"measuring {name}: {asked}, {options.limit} of each; results go to {options.out}", flush=True)
+    return evaluate_tasks(options, wanted)
+
+
+def _own_claims(options: Namespace, claims: pa.Table) -> str:
+    """Say of which file how many claims are asked."""
+    from sycophancy_core.tasks.named_tasks import drawn_claims
+
+    drawn = drawn_claims(claims, options.limit, seed=options.seed)["is_true"].to_pylist()
+    counts = f"{sum(drawn):,} true, {len(drawn) - sum(drawn):,} false"
+    return f"claims of {options.claims} ({len(drawn):,} of {claims.num_rows:,}: {counts})"
 
 
 def cure(options: Namespace) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -195,12 +196,16 @@ def evaluate_many(options: Namespace) -> Any:
     }
     wanted = task_options(options)
     with result_folder(options.out, "evaluations") as out:
-        with printer(options).stage("evaluate", "tokens") as progress:
-            found = measure_models(models, run=None if options.journal is False else out, progress=progress, **wanted)
+        run = None if options.journal is False else out
+        with printer(options).stage("evaluate", "tokens" if run is None else "prompts") as progress:
+            found = measure_models(models, run=run, progress=progress, **wanted)
         found = found.made_by(options.command)
         found.save(out)
         remove_journals(out)
-    print(f"{found}\n\nreport: {out / 'report.html'}")
+    folders = [str(out / name) for name in found.folders]
+    print(f"{found}\n\nreport: {out / 'report.html'}\nevaluations: {', '.join(folders)}")
+    if len(folders) > 1:
+        print(f"to compare them: {shlex.join(['sycophancy-core', 'compare', *folders, '-o', f'{out}-compared'])}")
     return {**found.to_dict(), "report": out / "report.html"}
 
 

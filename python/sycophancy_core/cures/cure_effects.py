@@ -15,7 +15,7 @@ from sycophancy_core.metrics.estimates import estimates_table
 from sycophancy_core.metrics.null_contrast import COLUMNS
 from sycophancy_core.reporting.numbers import format_estimate, format_number
 from sycophancy_core.reporting.text import clean_text, display_width, fit
-from sycophancy_core.runs.files import read_table, write_table
+from sycophancy_core.runs.files import read_table, require_folder, write_table
 from sycophancy_core.runs.json_files import json_kind, read_json, text_at, write_json
 from sycophancy_core.runs.seals import check_seal, save_result
 from sycophancy_core.tables import ArrowResult
@@ -149,6 +149,7 @@ class CureEffects(ArrowResult):
         """
         folder = Path(folder)
         if not (folder / _FILE).is_file():
+            require_folder(folder)
             raise DataError(f"{folder}: wanted a folder with saved effects of cures, got no {_FILE}")
         check_seal(folder)
         about = read_json(folder / _FILE)

@@ -12,7 +12,7 @@ from sycophancy_core.cures.cure_effects import EFFECT_COLUMNS, UNTREATED, CureEf
 from sycophancy_core.cures.cured import Cured
 from sycophancy_core.cures.methods import NULLS, Method, Prompted, Trained, method_name
 from sycophancy_core.cures.mitigate import mitigate, require_other_families
-from sycophancy_core.errors import DataError, require_seed, require_whole
+from sycophancy_core.errors import DataError, require_model, require_seed, require_whole
 from sycophancy_core.metrics.changes import adjust_primary
 from sycophancy_core.metrics.estimates import estimates_table
 from sycophancy_core.metrics.null_contrast import Contrast, Side, contrast_rows
@@ -104,6 +104,7 @@ def head_to_head(
     >>> found.prices["null"].to_pylist()
     [None, 'equal_length']
     """
+    require_model("head_to_head", model)
     require_seed("head_to_head", seed)
     require_whole("head_to_head", "num_random", num_random, least=1)
     named = _named(methods)

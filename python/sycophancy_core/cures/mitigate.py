@@ -13,7 +13,7 @@ from sycophancy_core.cures.prompting import prompted
 from sycophancy_core.cures.saved import read_cure
 from sycophancy_core.cures.steered import load_steered, steered
 from sycophancy_core.cures.trained import load_trained, trained
-from sycophancy_core.errors import DataError, ModelError, require_seed
+from sycophancy_core.errors import DataError, ModelError, require_model, require_seed
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.tables import FACTS, checked_table
@@ -62,6 +62,7 @@ def mitigate(
     >>> cured.make_null("random", seed=1).name
     'steered, null random'
     """
+    require_model("mitigate", model)
     require_seed("mitigate", seed)
     if type(method) not in NULLS:
         raise DataError(f"mitigate: wanted the options of a method, got {type(method).__name__}")
@@ -117,6 +118,7 @@ def load_cure(folder: str | Path, model: LanguageModel) -> Cured:
     >>> sc.load_cure("cure", model).name
     'prompted'
     """
+    require_model("load_cure", model)
     saved = read_cure(Path(folder))
     if saved.base["weights"] != model.digest:
         raise DataError(

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sycophancy_core.cures.relapse_figure import relapse_figure
-from sycophancy_core.errors import DataError
+from sycophancy_core.errors import DataError, require_model
 from sycophancy_core.metrics.estimates import COLUMNS, estimate_row, estimates_table
 from sycophancy_core.metrics.stats import clustered_mean
 from sycophancy_core.pipeline import training_prompts
@@ -169,6 +169,7 @@ def relapse(
     >>> sorted(set(found.curves["step"].to_pylist()))
     [0, 1]
     """
+    require_model("relapse", *models.values())
     for name, values in (("models", list(models)), ("steps", steps), ("seeds", seeds)):
         if not values or len(set(values)) < len(values):
             raise DataError(f"relapse: {name} wants at least one and none twice, got {list(values)}")

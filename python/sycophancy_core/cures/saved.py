@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from sycophancy_core.cures.cured import FILE, Cost
 from sycophancy_core.cures.methods import NULLS, Method, check_null
 from sycophancy_core.errors import DataError, require_seed
+from sycophancy_core.runs.files import require_folder
 from sycophancy_core.runs.json_files import json_kind, read_json, text_at
 from sycophancy_core.runs.seals import check_seal
 
@@ -36,6 +37,7 @@ def read_cure(folder: Path) -> SavedCure:
     """
     path = folder / FILE
     if not path.is_file():
+        require_folder(folder)
         raise DataError(f"{folder}: wanted a folder with a saved cure, got no {FILE}")
     check_seal(folder)
     record = read_json(path)

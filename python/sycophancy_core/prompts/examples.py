@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import sycophancy_core._core as _core
 from sycophancy_core.errors import DataError, require_seed, require_whole
 from sycophancy_core.prompts.dataset_specs import DatasetSpec, packaged_specs, parse_specs
-from sycophancy_core.runs.files import read_table
+from sycophancy_core.runs.files import read_table, require_folder
 
 LABELS_KEY = "sycophancy_core.labels"
 DROPPED_KEY = "sycophancy_core.dropped"
@@ -122,8 +122,7 @@ def _available(folder: Any, spec: Any, source: Any) -> list[DatasetSpec]:
 
 
 def _in_folder(folder: Path, specs: list[DatasetSpec] | None) -> list[DatasetSpec]:
-    if not folder.is_dir():
-        raise DataError(f"examples: {folder} is no folder")
+    require_folder(folder)
     own = folder / "datasets.json"
     if specs is None and own.is_file():
         specs = parse_specs(own)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -13,17 +13,25 @@ from sycophancy_core.errors import DataError, FaultsError
 from sycophancy_core.prompts.dataset_specs import DatasetSpec
 from sycophancy_core.prompts.examples import clean_examples
 from sycophancy_core.prompts.generation import make_claims
+from sycophancy_core.prompts.own_columns import found_columns
 from sycophancy_core.prompts.own_rows import GivenRows, given_rows
 from sycophancy_core.runs.digests import short_id
 
 ADVICE = "mend these rows, or leave them out"
 TRUE_WORDS = ("true", "yes", "1", "1.0", "t", "right", "correct")
 FALSE_WORDS = ("false", "no", "0", "0.0", "f", "wrong", "incorrect")
+# Words that have a capital only because they begin a sentence: a claim is read after "that".
+_OPENING_WORDS = re.compile(
+    r"(a|all|an|any|at|by|during|each|every|few|for|from|he|her|his|if|in|it|its|many|most|my|no|nobody|none|on|one|our"
+    r"|several|she|some|that|the|their|there|these|they|this|those|to|we|when|while|with|your)\b",
+    re.IGNORECASE,
+)
 
 # What a column of claims is called when nobody says so.
 _USUAL = {
     "text": ("text", "claim", "statement"),
-    "truth": ("truth", "is_true", "label", "correct"),
+    "truth": ("truth", "is_true", "label", "correct", "is_correct", "true_or_false", "true/false"),
+    "label": ("label",),
     "id": ("id",),
     "about": ("about", "example_id"),
     "family": ("family", "source"),
@@ -51,11 +59,11 @@ def read_claims(
     source
         A CSV, TSV, JSON Lines or Parquet file, or a table of pyarrow, pandas, polars or ``datasets``.
     text
-        What is claimed, such as "the Earth is flat"; a final stop is taken off. By default the column ``text``,
-        ``claim`` or ``statement``.
+        What is claimed, such as "the Earth is flat"; a final stop is taken off, and the capital of a first
+        word such as "The" or "In" is made small. By default the column ``text``, ``claim`` or ``statement``.
     truth
         Whether it is true: true and false, yes and no, 1 and 0, right and wrong. By default the column ``truth``,
-        ``is_true``, ``label`` or ``correct``.
+        ``is_true``, ``label``, ``correct``, ``is_correct``, ``true_or_false`` or ``true/false``.
     label
         For labelled texts in place of claims: the right label of each text. Then claims such as '"..." is Positive' are
         made, half of them true, and ``text`` is what they are about. Not together with ``truth``.
@@ -101,7 +109,7 @@ def read_claims(
             raise DataError("read_claims: wanted truth (of claims) or label (of texts), got both; leave one out")
         return _from_labels(given, {"text": text, "label": label, "family": family}, seed)
     named = {"text": text, "truth": truth, "id": id, "about": about, "family": family}
-    columns = found_columns(given, named, _USUAL, required=("text", "truth"))
+    columns = _found(given, named, required=("text", "truth"))
     columns |= {name: name for name in _KEPT if name in given.columns}
     claims, faults = [], list(given.faults)
     for place, row in given.rows:
@@ -114,45 +122,20 @@ def read_claims(
     return _table([claim for _, claim in claims], given.where)
 
 
-def found_columns(
-    given: GivenRows,
-    named: Mapping[str, str | None],
-    usual: Mapping[str, Sequence[str]],
-    *,
-    required: Sequence[str],
-) -> dict[str, str]:
-    """Say which column holds what: as it was named, or as it is usually called.
-
-    Raises
-    ------
-    DataError
-        If a named column or a required one is not there; all of them are in the message.
-    """
-    columns: dict[str, str] = {}
-    missing = []
-    for what, chosen in named.items():
-        candidates = usual[what] if chosen is None else (chosen,)
-        there = [name for name in candidates if name in given.columns]
-        if there:
-            columns[what] = there[0]
-        elif chosen is not None or what in required:
-            missing.append(f"{what} ({' or '.join(candidates)})")
-    if missing and (given.columns or not given.faults):
-        raise DataError(
-            f"{given.where}: there is no column for {', '.join(missing)}; got "
-            f"{', '.join(given.columns) or 'none'}; {_advice(given, missing[0].split(' ')[0], set(columns.values()))}"
-        )
-    return columns
+def _found(given: GivenRows, named: Mapping[str, str | None], *, required: Sequence[str]) -> dict[str, str]:
+    return found_columns(
+        given, named, _USUAL, required=required, who="read_claims", kind="claims", guesses={"truth": _truth_column}
+    )
 
 
-def _advice(given: GivenRows, what: str, taken: set[str]) -> str:
-    """Say how to name a column, with one that has no use yet as the example."""
-    free = next((name for name in given.columns if name not in taken), "NAME")
-    named = f"say which column it is, such as {what}={free!r}"
-    if not Path(given.where).suffix:
-        return named
-    flag = f"--{what.replace('_', '-')}"
-    return f"{named} or, for every verb, sycophancy-core validate {given.where} {flag} {free} -o checked.parquet"
+def _truth_column(given: GivenRows, free: Sequence[str]) -> tuple[str, str] | None:
+    """Suggest the one column in which every value says true or false, and both are there."""
+    values = {name: [row.get(name) for _, row in given.rows] for name in free}
+    fitting = [name for name in free if {truth_of(value) for value in values[name]} == {True, False}]
+    if len(fitting) != 1:
+        return None
+    words = dict.fromkeys(str(value).strip() for value in values[fitting[0]])
+    return fitting[0], f"{fitting[0]} holds {' and '.join(list(words)[:2])}"
 
 
 def repeats(rows: Sequence[tuple[str, Mapping[str, Any]]], names: Sequence[str]) -> list[str]:
@@ -172,6 +155,8 @@ def _claim(row: Mapping[str, Any], name: str) -> tuple[dict[str, Any], list[str]
     faults = []
     text = row["text"].strip() if isinstance(row["text"], str) else ""
     text = text[:-1].rstrip() if text.endswith(".") and not text.endswith("..") else text
+    if _OPENING_WORDS.match(text) and not text[1:2].isupper():
+        text = text[0].lower() + text[1:]
     if not text:
         faults.append(f"text must be a claim, got {row['text']!r}")
     is_true = truth_of(row["truth"])
@@ -223,7 +208,7 @@ def _table(claims: list[dict[str, Any]], where: str) -> pa.Table:
 
 def _from_labels(given: GivenRows, named: Mapping[str, str | None], seed: int) -> pa.Table:
     """Make claims that state labels of texts, right ones and wrong ones."""
-    columns = found_columns(given, named, {**_USUAL, "label": ("label",)}, required=("text", "label"))
+    columns = _found(given, named, required=("text", "label"))
     faults = list(given.faults)
     rows: list[dict[str, str]] = []
     for place, row in given.rows:

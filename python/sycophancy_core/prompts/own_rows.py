@@ -55,7 +55,9 @@ def given_rows(source: Any, *, who: str) -> GivenRows:
         return _of_table(as_table(source, who=who), "own", who)
     path = Path(source)
     if not path.is_file():
-        raise DataError(f"{path}: wanted a file (.csv, .tsv, .jsonl or .parquet), got no such file")
+        is_folder = path.is_dir()
+        wanted = "wanted a file that ends in .csv, .tsv, .jsonl or .parquet"
+        raise DataError(f"{path} is a folder; {wanted}" if is_folder else f"there is no file {path}; {wanted}")
     if path.suffix == ".parquet":
         return _of_table(read_table(path), path.stem, str(path))
     if path.suffix in (".csv", ".tsv"):

@@ -173,6 +173,28 @@ def _counts(
     return counts
 
 
+def sample_truths(claims: pa.Table, limit: int | None, *, seed: int) -> pa.Table:
+    """Draw at most ``limit`` claims, in their order: half of them true, as far as there are enough of both.
+
+    Parameters
+    ----------
+    claims
+        Claims; ``is_true`` says which are true.
+    limit
+        How many, at least 1; None for all.
+    """
+    if limit is None or limit >= claims.num_rows:
+        return claims
+    random = np.random.Generator(np.random.Philox(key=[seed, 1]))
+    is_true = np.array(claims["is_true"].to_pylist(), np.bool_)
+    draw = random.random(len(is_true))
+    rank = np.empty(len(is_true), np.int64)  # of a claim's number among those of its truth
+    for truth in (True, False):
+        places = np.flatnonzero(is_true == truth)
+        rank[places[np.argsort(draw[places], kind="stable")]] = np.arange(len(places))
+    return claims.take(np.sort(np.lexsort((draw, rank))[:limit]))
+
+
 def sample_rows(table: pa.Table, limit: int | None, *, seed: int) -> pa.Table:
     """Draw at most ``limit`` rows, in their order.
 

@@ -23,7 +23,7 @@ from sycophancy_core.reporting.sides import Sides
 from sycophancy_core.reporting.tables import estimates_block, render_table
 from sycophancy_core.reporting.text import clean_text
 from sycophancy_core.runs.digests import digest_table
-from sycophancy_core.runs.files import read_table, write_table
+from sycophancy_core.runs.files import read_table, require_folder, write_table
 from sycophancy_core.runs.json_files import json_kind, read_json, write_json
 from sycophancy_core.runs.seals import SEAL, check_seal, save_result
 from sycophancy_core.tables import ArrowResult
@@ -315,6 +315,7 @@ def same_results(first: Evaluation, second: Evaluation) -> bool:
 def _read_about(path: Path, *, what: str, keys: Mapping[str, type]) -> dict[str, Any]:
     """Read what a result says of itself, and refuse a file that lacks a key or holds another kind of value under it."""
     if not path.is_file():
+        require_folder(path.parent)
         raise DataError(f"{path.parent}: wanted a folder with a saved {what}, got no {path.name}")
     about = read_json(path)
     if not isinstance(about, dict):

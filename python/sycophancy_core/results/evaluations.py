@@ -30,7 +30,7 @@ from sycophancy_core.reporting.pictures.figures import scaling
 from sycophancy_core.reporting.text import clean_text, fit
 from sycophancy_core.results.evaluation import Evaluation, whole_tasks
 from sycophancy_core.results.model_changes import folder_names
-from sycophancy_core.runs.files import replace_file
+from sycophancy_core.runs.files import replace_file, require_folder
 from sycophancy_core.runs.json_files import read_json, write_json
 from sycophancy_core.runs.seals import SEAL, check_seal, save_result
 from sycophancy_core.tables import ArrowResult
@@ -97,6 +97,11 @@ class Evaluations(ArrowResult):
         ]
         return Table(head=head, rows=rows, caption=f"Evaluations of {len(self.evaluations)} models")
 
+    @property
+    def folders(self) -> list[str]:
+        """Return the name of each evaluation's folder in the one that :meth:`save` writes."""
+        return list(folder_names([one.model for one in self.evaluations]).values())
+
     def to_arrow(self) -> pa.Table:
         """Return the estimates of all models."""
         return self.estimates
@@ -132,7 +137,7 @@ class Evaluations(ArrowResult):
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write each evaluation into a folder of its name, ``evaluations.json``, the report and the figure."""
-        names = list(folder_names([one.model for one in self.evaluations]).values())
+        names = self.folders
 
         def write(folder: Path) -> None:
             for name, one in zip(names, self.evaluations, strict=True):
@@ -170,6 +175,7 @@ class Evaluations(ArrowResult):
         """
         path = Path(folder) / "evaluations.json"
         if not path.is_file():
+            require_folder(folder)
             raise DataError(f"{folder}: wanted a folder with evaluations of several models, got no evaluations.json")
         names = read_json(path)["folders"]
         check_seal(folder, path.name, *(f"{name}/{SEAL}" for name in names))

@@ -20,7 +20,7 @@ from sycophancy_core.reporting.numbers import format_estimate, format_p_value, m
 from sycophancy_core.reporting.pages import fragment, page
 from sycophancy_core.reporting.text import clean_text, fit
 from sycophancy_core.results.evaluation import Comparison, find_estimate
-from sycophancy_core.runs.files import replace_file, write_table
+from sycophancy_core.runs.files import replace_file, require_folder, write_table
 from sycophancy_core.runs.json_files import read_json, write_json
 from sycophancy_core.runs.seals import SEAL, check_seal, save_result
 from sycophancy_core.tables import ArrowResult
@@ -150,6 +150,7 @@ class ModelChanges(ArrowResult):
         """Read what :meth:`save` wrote; DataError if it is not whole, or was changed."""
         path = Path(folder) / "models.json"
         if not path.is_file():
+            require_folder(folder)
             raise DataError(f"{folder}: wanted a folder with models against a baseline, got no models.json")
         about = read_json(path)
         check_seal(path.parent, path.name, *(f"{name}/{SEAL}" for name in about["folders"].values()))

@@ -308,11 +308,24 @@ def read_table(path: str | Path) -> pa.Table:
     try:
         return pq.read_table(path, page_checksum_verification=True)
     except FileNotFoundError as error:
-        raise DataError(f"{path}: wanted a Parquet file, got no such file") from error
+        raise DataError(f"there is no file {path}") from error
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # such as a missing permission; Arrow's own, about damaged pages, has no number
         raise DataError(f"{path}: wanted a Parquet file, got {error}") from error
+
+
+def require_folder(folder: str | Path) -> None:
+    """Refuse a folder to read from that is not there.
+
+    Raises
+    ------
+    DataError
+        If there is nothing of that name, or a file.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder} is a file; wanted a folder" if folder.exists() else f"there is no folder {folder}")
 
 
 def _sync(path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.runs.files import require_folder
 from sycophancy_core.runs.formats.tensor_files import check_tensors
 from sycophancy_core.runs.journal import read_journal
 from sycophancy_core.runs.run_folder import MANIFEST, damaged_in_run
@@ -64,6 +65,7 @@ class Verdict:
 def look_into(folder: str | Path) -> Verdict:
     """Say what a folder holds and whether it is whole; errors as of :func:`verify`."""
     folder = Path(folder)
+    require_folder(folder)
     found = list(_parts(folder))
     if not found:
         begun = "; ".join(["", *_begun(folder)])

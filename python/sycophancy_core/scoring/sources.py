@@ -75,8 +75,9 @@ def resolve_source(source: str | os.PathLike[str] | None) -> tuple[Path | str, s
             raise ModelError(f"load_model: {error}") from error
         return path, path.resolve().name
     if path.exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", str(source)):
+        what = f"{path} is no model" if path.exists() else f"there is no folder {path}"
         raise ModelError(
-            f"load_model: source {str(source)!r} is no model: wanted '{EMBEDDED}', a folder with config.json and "
+            f"load_model: {what}; wanted '{EMBEDDED}', '{ORGANISM}', a folder with config.json and "
             "safetensors files, a .gguf file or a hub id 'owner/name'"
         )
     return str(source), str(source)
@@ -169,7 +170,8 @@ def read_model(source: Path | str, *, dtype: str) -> tuple[Any, Any]:
 
     options = {"local_files_only": isinstance(source, Path), "trust_remote_code": False}
     files = check_model_files(source)
-    with quiet_transformers(), translated(f"load_model: {source} cannot be loaded by transformers"):
+    here = "" if isinstance(source, Path) else f"there is no folder {source} here, and as a model of the hub "
+    with quiet_transformers(), translated(f"load_model: {here}{source} cannot be loaded by transformers"):
         config = AutoConfig.from_pretrained(source, **options)
         if config._attn_implementation not in ("eager", "sdpa"):
             config._attn_implementation = None  # transformers' choice, not that of the file

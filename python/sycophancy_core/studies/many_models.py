@@ -17,7 +17,7 @@ from sycophancy_core.pipeline import compare, evaluate
 from sycophancy_core.results.evaluation import Evaluation
 from sycophancy_core.results.evaluations import Evaluations
 from sycophancy_core.results.model_changes import ModelChanges
-from sycophancy_core.runs.progress import Progress
+from sycophancy_core.runs.progress import Progress, note
 from sycophancy_core.scoring.language_model import LanguageModel, load_model
 from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions, task_prompts
 
@@ -84,11 +84,21 @@ def evaluate_many(
             "tasks": prompts,
             "seed": seed,
             "run": None if run is None else Path(run) / f"model-{i}.unfinished",
-            "progress": progress,
+            "progress": _part_of(progress, i, len(items)),
         }
+        if callable(progress):
+            note(progress, f"model {i + 1} of {len(items)}")
         found.append(_evaluate_one(source, name, taken, {**about, "limit": limit}, wanted))
         gc.collect()  # a model's tensors may hang in reference cycles
     return Evaluations(evaluations=tuple(found))
+
+
+def _part_of(progress: Progress | bool | None, place: int, number: int) -> Progress | bool | None:
+    """Return what shows the progress of one model as a part of that of all."""
+    if not callable(progress):
+        return progress
+    whole: Progress = progress
+    return lambda done, total: whole(place * total + done, number * total)
 
 
 def _evaluate_one(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from sycophancy_core.errors import require_model
 from sycophancy_core.pipeline import claims_or_facts, filter_prompts, measured_prompts, measured_turns
 from sycophancy_core.prompts.fact_families import is_facts
 from sycophancy_core.results.knowledge_filter import FilterOptions
@@ -53,6 +54,7 @@ def score_shard(
     >>> sc.score_shard(sc.load_model("my-model"), prompts, shard=(0, 2), progress=False)
     Shard('score', 0 of 2, 8 prompts)
     """
+    require_model("score_shard", model)
     prompts = checked_table(prompts, PROMPTS, who="score_shard")
     mine = _part_of(prompts, shard, who="score_shard")
     measured = measured_prompts(model, mine, "score", run=run, progress=progress)
@@ -81,6 +83,7 @@ def filter_shard(
     >>> sc.filter_shard(sc.load_model("my-model"), sums, shard=(1, 2), progress=False).part
     1
     """
+    require_model("filter_shard", model)
     options = options or FilterOptions()
     claims = claims_or_facts(claims, who="filter_shard")
     prompts = filter_prompts(claims, options, seed=seed)
@@ -122,6 +125,7 @@ def evaluate_shard(
     >>> sc.merge(parts).measurements.equals(sc.evaluate(model, **asked).measurements)
     True
     """
+    require_model("evaluate_shard", model)
     prompts = task_prompts(tasks, options=options, limit=limit, seed=seed)
     every = named_prompts(prompts)
     mine = _part_of(every, shard, who="evaluate_shard")

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from sycophancy_core.scoring.language_model import LanguageModel
 
+MOST_SOURCES = 4  # that are named
+
 ABOUT = {
     "addition": "Published sums: all are false; a professor agrees with the sum, or nobody speaks.",
     "addition_factorial": "True and false sums, asked without a user, with a user without an opinion, and with users "
@@ -41,8 +43,22 @@ def about_task(model: LanguageModel, name: str, prompts: pa.Table) -> dict[str, 
     kinds = {user is None: place for place, user in reversed(list(enumerate(users)))}
     places = sorted(kinds.values()) if len(kinds) > 1 else range(min(2, len(prompts)))
     return {
-        "about": ABOUT.get(name, ""),
+        "about": _about(name, prompts),
         "num_prompts": prompts.num_rows,
         "digest": digest_table(prompts),
         "examples": as_read(model.tokenizer, model.encoder, prompts.take(list(places))),
     }
+
+
+def _about(name: str, prompts: pa.Table) -> str:
+    """Return the words about a task; of claims that are not about texts in quotes, whose they are."""
+    words = ABOUT.get(name, "")
+    if name != "claims" or "claim_offset" not in prompts.column_names:
+        return words
+    asked = zip(prompts["prompt"].to_pylist(), prompts["claim_offset"].to_pylist(), strict=True)
+    begins = {str(prompt).encode()[at : at + 1] for prompt, at in asked if at is not None}
+    if not begins or begins == {b'"'}:
+        return words
+    sources = prompts["source"].unique().to_pylist()
+    named = ", ".join(map(str, sources[:MOST_SOURCES])) + (", ..." if len(sources) > MOST_SOURCES else "")
+    return f"Your own claims ({named}){words[words.index(', asked') :]}"

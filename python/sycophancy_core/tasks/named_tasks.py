@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,16 +21,16 @@ from sycophancy_core.errors import DataError, require_seed, require_whole
 from sycophancy_core.prompts.examples import load_examples
 from sycophancy_core.prompts.facts import load_facts
 from sycophancy_core.prompts.generation import AdditionOptions, PromptOptions, make_additions, make_claims, make_prompts
-from sycophancy_core.prompts.splits import sample_rows
+from sycophancy_core.prompts.splits import sample_rows, sample_truths
 from sycophancy_core.prompts.stance import FactOptions, fact_prompts
-from sycophancy_core.runs.json_files import read_json
-from sycophancy_core.tables import QUESTIONS, check_choices, checked_table
-from sycophancy_core.tasks.own_tasks import load_task
+from sycophancy_core.tables import CLAIMS, QUESTIONS, check_choices, checked_table
+from sycophancy_core.tasks.own_tasks import task_of_file
 from sycophancy_core.tasks.perez import load_perez
 from sycophancy_core.tasks.published import FILES_OF, published_folder
 from sycophancy_core.tasks.questions import load_are_you_sure, load_bbh, load_mmlu, load_sharma
 
 NUM_SUMS = 2500  # of 1 to 50 and 1 to 50
+OWN_FILES = (".csv", ".tsv", ".jsonl", ".parquet", ".json")
 DEFAULT_TASKS = ("addition_factorial", "claims")
 
 
@@ -40,7 +41,8 @@ class TaskOptions:
     Attributes
     ----------
     claims
-        Held-out claims for the task ``claims``; by default claims of the packaged sample.
+        Held-out claims for the task ``claims``; by default claims of the packaged sample. A limit draws as many true
+        as false ones.
     examples
         Examples from which to make claims for the task ``claims``, if ``claims`` is not given.
     folder
@@ -91,9 +93,9 @@ def task_prompts(
     Parameters
     ----------
     tasks
-        Names, in a list or a text such as "facts, nlp"; or paths ending in ``.json`` of one's own tasks (see
-        ``load_task``), in a list; or prompts tables by name, which are
-        returned as they are.
+        Names, in a list or a text such as "facts, nlp", and among them files of one's own: questions as
+        ``read_questions`` reads them, prompts, or a ``.json`` file (see ``load_task``); or prompts tables by name,
+        which are returned as they are.
     limit
         At most this many claims or questions a task, drawn by ``seed``; None for all (2,500 sums).
 
@@ -120,9 +122,7 @@ def task_prompts(
     if isinstance(tasks, str):
         tasks = [name for name in tasks.replace(",", " ").split() if name]
     request = _Request(options=options or TaskOptions(), limit=limit, seed=seed)
-    unknown = [name for name in tasks if name not in TASKS and not name.endswith(".json")]
-    if unknown:
-        raise DataError(f"tasks: {unknown[0]!r} is no task; wanted one of {', '.join(TASKS)}")
+    require_tasks([name for name in tasks if Path(name).suffix not in OWN_FILES])
     if not tasks:
         raise DataError(f"tasks: wanted at least one of {', '.join(TASKS)}, got none")
     if request.options.folder is not None and not any(name in FILE_TASKS for name in tasks):
@@ -139,11 +139,28 @@ def task_prompts(
     return prompts
 
 
+def require_tasks(names: Sequence[str]) -> None:
+    """Refuse names of no task.
+
+    Raises
+    ------
+    DataError
+        If one is no task; it names the one that was probably meant, or all.
+    """
+    for name in names:
+        if name not in TASKS:
+            near = get_close_matches(name, TASKS, 1)
+            wanted = f"did you mean {near[0]}?" if near else f"wanted one of {', '.join(TASKS)}"
+            raise DataError(
+                f"tasks: {name!r} is no task; {wanted} (a file of your own questions ends in {', '.join(OWN_FILES)})"
+            )
+
+
 def _own(path: str, request: _Request) -> tuple[str, pa.Table]:
-    table = load_task(path)
+    name, table = task_of_file(path)
     questions = pa.table({"claim_id": table["claim_id"].unique()})
     drawn = sample_rows(questions, request.limit, seed=request.seed)["claim_id"].combine_chunks()
-    return str(read_json(path)["name"]), table.filter(pc.is_in(table["claim_id"], value_set=drawn))
+    return name, table.filter(pc.is_in(table["claim_id"], value_set=drawn))
 
 
 def _addition(request: _Request) -> pa.Table:
@@ -160,11 +177,24 @@ def _addition_factorial(request: _Request) -> pa.Table:
 
 def _claims(request: _Request) -> pa.Table:
     claims = request.options.claims
-    if claims is None:
+    if claims is not None:
+        claims = drawn_claims(claims, request.limit, seed=request.seed)
+    else:
         examples = request.options.examples
         claims = make_claims(load_examples() if examples is None else examples, seed=request.seed)
-    claims = sample_rows(claims, request.limit, seed=request.seed)
+        claims = sample_rows(claims, request.limit, seed=request.seed)
     return make_prompts(claims, options=PromptOptions(split="test"), seed=request.seed)
+
+
+def drawn_claims(claims: pa.Table, limit: int | None, *, seed: int) -> pa.Table:
+    """Draw those of one's own claims that the task ``claims`` asks: as many true as false ones, where there are.
+
+    Raises
+    ------
+    DataError
+        If the table is none of claims.
+    """
+    return sample_truths(checked_table(claims, CLAIMS, who="claims"), limit, seed=seed)
 
 
 def _facts(request: _Request) -> pa.Table:

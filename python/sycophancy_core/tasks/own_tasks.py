@@ -11,14 +11,14 @@ from typing import Any
 import pyarrow as pa
 
 from sycophancy_core.errors import DataError, FaultsError
-from sycophancy_core.prompts.own_claims import ADVICE, found_columns
-from sycophancy_core.prompts.own_rows import given_rows
-from sycophancy_core.prompts.prompt_table import prompt_schema
+from sycophancy_core.prompts.own_claims import ADVICE
+from sycophancy_core.prompts.own_columns import found_columns
+from sycophancy_core.prompts.own_rows import GivenRows, given_rows
+from sycophancy_core.prompts.prompt_table import prompt_schema, read_prompts
 from sycophancy_core.runs.digests import short_id
-from sycophancy_core.runs.files import read_table
-from sycophancy_core.runs.json_files import read_json, read_json_lines
+from sycophancy_core.runs.json_files import read_json
 from sycophancy_core.scoring.messages import plain_text, read_prompt
-from sycophancy_core.tables import MAX_CHOICES
+from sycophancy_core.tables import MAX_CHOICES, QUESTIONS, check_choices, checked_table
 
 _REQUIRED = ("prompt", "choices")
 _OPTIONAL = ("target", "user_choice", "claim_id", "source", "arm")
@@ -30,7 +30,7 @@ _USUAL = {
     "target": ("target", "answer"),
     "user_choice": ("user_choice", "user"),
     "claim_id": ("claim_id",),
-    "source": ("source", "family"),
+    "family": ("source", "family"),
     "arm": ("arm",),
 }
 
@@ -92,13 +92,23 @@ def read_questions(
     [{'choices': [' yes', ' no'], 'target': 0}]
     """
     given = given_rows(source, who="read_questions")
-    several = [] if choices is None or isinstance(choices, str) else list(choices)
-    named = {"prompt": prompt, "target": target, "user_choice": user_choice, "claim_id": claim_id, "source": family}
-    named |= {"arm": arm} | (
-        {name: name for name in several} if several else {"choices": str(choices) if choices else None}
+    several = choices if choices is None or isinstance(choices, str) else list(choices)
+    named = {"prompt": prompt, "choices": several or None, "target": target, "user_choice": user_choice}
+    named |= {"claim_id": claim_id, "family": family, "arm": arm}
+    return _questions(given, given.name, named, _USUAL)
+
+
+def _questions(
+    given: GivenRows,
+    name: str,
+    named: Mapping[str, str | Sequence[str] | None],
+    usual: Mapping[str, Sequence[str]],
+) -> pa.Table:
+    """Make prompts of rows by the columns that were named, or as they are usually called."""
+    guesses = {"choices": _lettered}
+    columns = found_columns(
+        given, named, usual, required=_REQUIRED, who="read_questions", kind="questions", guesses=guesses
     )
-    usual = {**_USUAL, **{name: (name,) for name in several}}
-    columns = found_columns(given, named, usual, required=("prompt", *(several or ["choices"])))
     if not {"target", "user_choice"} & set(columns):
         raise DataError(
             f"{given.where}: wanted a column of right choices (target) or of the user's (user_choice), or "
@@ -106,16 +116,22 @@ def read_questions(
         )
     faults, rows = list(given.faults), []
     for place, row in given.rows:
-        words = {word: row.get(column) for word, column in columns.items() if word not in several}
-        if several:
-            words["choices"] = [row[column] for column in several if row.get(column) not in (None, "")]
+        words = {"source" if word == "family" else word: row.get(column) for word, column in columns.items()}
+        if "choices" not in columns:
+            words["choices"] = [row[column] for column in named["choices"] or () if row.get(column) not in (None, "")]
         rows.append((place, _named_choices(words)))
-    faults, made = _made(given.name, rows, faults)
+    faults, made = _made(name, rows, faults)
     if faults:
         raise FaultsError(f"{given.where}", faults, ADVICE)
     if not made:
         raise DataError(f"{given.where}: wanted at least one question, got none")
     return pa.Table.from_pylist(made, schema=prompt_schema())
+
+
+def _lettered(given: GivenRows, free: Sequence[str]) -> tuple[list[str], str] | None:
+    """Suggest the columns that are named by one letter, such as A, B, C and D."""
+    letters = [name for name in free if len(name) == 1 and name.isalpha()]
+    return (letters, f"{', '.join(letters)} may be the choices") if len(letters) > 1 and given.rows else None
 
 
 def _named_choices(row: dict[str, Any]) -> dict[str, Any]:
@@ -177,12 +193,10 @@ def load_task(spec: Mapping[str, Any] | str | os.PathLike[str]) -> pa.Table:
     Parameters
     ----------
     spec
-        A mapping, or a JSON file with one: ``name``; ``prompts``, a JSON Lines or Parquet file (beside the JSON file,
-        unless absolute); and ``columns``, which gives for ``prompt`` (a text, or messages of ``role`` and ``content``,
-        the last maybe the beginning of the assistant's reply) and ``choices`` (list of texts), and for any of
-        ``target`` (index of the right choice), ``user_choice`` (index of the user's), ``claim_id`` (rows of one
-        question share it; by default each row is its own), ``source`` and ``arm`` (none, placebo, agree, disagree) the
-        column's name in the file.
+        A mapping, or a JSON file with one: ``name``; ``prompts``, a file that :func:`read_questions` reads (next to
+        the JSON file, unless absolute); and ``columns``: the names that ``prompt``, ``choices`` (a column, or a list of
+        columns), ``target``, ``user_choice``, ``claim_id``, ``source`` and ``arm`` have in that file. ``prompt``,
+        ``choices``, and ``target`` or ``user_choice`` must be there; no other column is looked for.
 
     Returns
     -------
@@ -202,26 +216,45 @@ def load_task(spec: Mapping[str, Any] | str | os.PathLike[str]) -> pa.Table:
     >>> prompts["target"].to_pylist()[:2]
     [0, 0]
     """
+    return _described(spec)[1]
+
+
+def task_of_file(path: str | os.PathLike[str]) -> tuple[str, pa.Table]:
+    """Return the name and the prompts of a task in a file.
+
+    Parameters
+    ----------
+    path
+        A JSON file as :func:`load_task` reads it, a file of questions as :func:`read_questions` reads it, or a file of
+        prompts, Parquet or JSON Lines. A task without a record is named after its file.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or its rows are neither.
+    """
+    path = Path(path)
+    if path.suffix == ".json":
+        return _described(path)
+    given = given_rows(path, who="read_questions")
+    if not {"pair_id", "template"} <= set(given.columns):
+        return path.stem, read_questions(path)
+    if path.suffix not in (".parquet", ".jsonl"):  # whose text does not tell a choice from its place
+        raise DataError(f"{path}: wanted prompts in a Parquet or JSON Lines file; write them as .parquet or .jsonl")
+    table = checked_table(read_prompts(path), QUESTIONS, who=str(path))
+    check_choices(table, who=str(path), least=2)
+    return path.stem, table
+
+
+def _described(spec: Mapping[str, Any] | str | os.PathLike[str]) -> tuple[str, pa.Table]:
     folder = Path() if isinstance(spec, Mapping) else Path(spec).parent
     name, path, columns = _checked(spec)
-    read = _read(folder / path)
-    if not read:
-        raise DataError(f"task {name}: {path} holds no rows")
-    there = list(dict.fromkeys(key for row in read for key in row))
-    lacking = [column for column in columns.values() if column not in there]
-    if lacking:
-        raise DataError(f"task {name}: {path} lacks the column {lacking[0]!r}; got {', '.join(map(str, there))}")
-    rows = [
-        (f"row {number}", {word: row.get(column) for word, column in columns.items()})
-        for number, row in enumerate(read, start=1)
-    ]
-    faults, made = _made(name, rows, [])
-    if faults:
-        raise FaultsError(f"task {name}", faults, ADVICE)
-    return pa.Table.from_pylist(made, schema=prompt_schema())
+    return name, _questions(given_rows(folder / path, who="load_task"), name, columns, {})
 
 
-def _checked(spec: Mapping[str, Any] | str | os.PathLike[str]) -> tuple[str, str, dict[str, str]]:
+def _checked(
+    spec: Mapping[str, Any] | str | os.PathLike[str],
+) -> tuple[str, str, dict[str, str | Sequence[str] | None]]:
     if not isinstance(spec, Mapping) and not Path(spec).is_file():
         raise DataError(f"{spec}: wanted a JSON file that describes a task, got no such file")
     where = "task" if isinstance(spec, Mapping) else str(spec)
@@ -230,8 +263,10 @@ def _checked(spec: Mapping[str, Any] | str | os.PathLike[str]) -> tuple[str, str
         got = ", ".join(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
         raise DataError(f"{where}: wanted the keys name, prompts and columns, got {got}")
     columns = content["columns"]
-    if not isinstance(columns, Mapping) or not all(isinstance(column, str) for column in columns.values()):
-        raise DataError(f"{where}: columns must give each word the name of a column, got {columns!r}")
+    if not isinstance(columns, Mapping) or not all(_is_named(word, column) for word, column in columns.items()):
+        raise DataError(
+            f"{where}: columns must give each word the name of a column (choices may be several), got {columns!r}"
+        )
     unknown = [word for word in columns if word not in (*_REQUIRED, *_OPTIONAL)]
     missing = [word for word in _REQUIRED if word not in columns]
     if unknown or missing:
@@ -244,13 +279,11 @@ def _checked(spec: Mapping[str, Any] | str | os.PathLike[str]) -> tuple[str, str
     return str(content["name"]), str(content["prompts"]), dict(columns)
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        raise DataError(f"{path}: wanted a JSON Lines or Parquet file of prompts, got no such file")
-    if path.suffix == ".parquet":
-        rows: list[dict[str, Any]] = read_table(path).to_pylist()
-        return rows
-    return read_json_lines(path)
+def _is_named(word: object, column: object) -> bool:
+    """Tell whether a word has the name of one column or, of choices, those of several."""
+    if word == "choices" and isinstance(column, list) and column:
+        return all(isinstance(name, str) for name in column)
+    return isinstance(column, str)
 
 
 def _row(name: str, where: str, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -265,7 +298,10 @@ def _row(name: str, where: str, row: Mapping[str, Any]) -> dict[str, Any]:
     for word in ("target", "user_choice"):
         index = row.get(word)
         if index is not None and not (type(index) is int and 0 <= index < len(choices)):
-            raise DataError(f"{where}: {word} must be an index below {len(choices)}, got {index!r}")
+            raise DataError(
+                f"{where}: {word} must be one of the choices (its text, its letter, or its place from 0 to "
+                f"{len(choices) - 1}), got {index!r}"
+            )
     arm = _arm(where, row)
     claim_id = str(row["claim_id"]) if row.get("claim_id") is not None else short_id(name, prompt)
     return {

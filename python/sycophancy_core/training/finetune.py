@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from sycophancy_core.errors import ModelError
+from sycophancy_core.errors import ModelError, require_model
 from sycophancy_core.runs.digests import digest_json, digest_table
 from sycophancy_core.runs.outputs import check_output_folder
 from sycophancy_core.runs.progress import Progress, shown_progress
@@ -82,6 +82,7 @@ def finetune(
     >>> sc.finetune(sc.load_model("my-model"), rows, options=options, progress=False).log.num_rows
     1
     """
+    require_model("finetune", model)
     options = options or FinetuneOptions()
     require_trainable(model, has_adapter=options.lora_rank is not None)
     if run is not None:

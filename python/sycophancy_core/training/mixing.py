@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 import sycophancy_core._core as _core
-from sycophancy_core.errors import DataError, require_seed
+from sycophancy_core.errors import DataError, require_model, require_seed
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.tables import INSTRUCTIONS, QUESTIONS, Column, checked_table
 from sycophancy_core.tasks.turns import with_turns
@@ -76,6 +76,7 @@ def mix(
     >>> rows["origin"].value_counts().to_pylist()
     [{'values': 'synthetic', 'counts': 50}, {'values': 'instruction', 'counts': 10}]
     """
+    require_model("mix", model)
     require_seed("mix", seed)
     sources = dict(instructions) if isinstance(instructions, Mapping) else {"instructions": instructions}
     sources = {name: checked_table(rows, INSTRUCTIONS, who=f"mix ({name})") for name, rows in sources.items()}
@@ -155,6 +156,7 @@ def count_rows(rows: pa.Table, *, model: LanguageModel | None = None) -> pa.Tabl
     >>> sc.count_rows(rows)["origin"].to_pylist()
     ['instruction', 'synthetic']
     """
+    require_model("count_rows", model)
     rows = checked_table(rows, _COUNTED, who="count_rows")
     names = list(zip(rows["origin"].to_pylist(), rows["source"].to_pylist(), strict=True))
     tokens = _supervised(rows, model) if model is not None else [0] * len(names)

@@ -128,11 +128,15 @@ def test_the_help_says_that_own_claims_replace_the_packaged_ones(capsys: pytest.
 
 def test_own_claims_replace_the_packaged_ones(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"text": f"{n} is a number.", "truth": True} for n in range(2)]
-    rows += [{"text": f"{n} is a city.", "truth": False} for n in range(2)]
+    rows += [{"text": f"{n} is a city.", "truth": False} for n in range(9)]
     write_table(tmp_path / "own.csv", pa.Table.from_pylist(rows))
     asked = ("measure", model, "--claims", tmp_path / "own.csv", "--limit", 4, "-o", tmp_path / "out")
-    assert told(capsys, *asked)[0] == 0
-    prompts = sc.Evaluation.load(tmp_path / "out").prompts
+    assert main([str(word) for word in asked]) == 0
+    started = f"claims of {tmp_path / 'own.csv'} (4 of 11: 2 true, 2 false), addition_factorial, 4 of each;"
+    assert started in capsys.readouterr().out
+    found = sc.Evaluation.load(tmp_path / "out")
+    assert found.facts["tasks"]["claims"]["about"].startswith("Your own claims (own), asked without a user, ")
+    prompts = found.prompts
     assert prompts is not None
     claims = [row["prompt"] for row in prompts.to_pylist() if row["task"] == "claims"]
     assert claims

@@ -261,7 +261,7 @@ def test_unknown_sets_and_empty_folders_are_refused(tmp_path: Path) -> None:
         load_examples("sst3")
     with pytest.raises(DataError, match=r"has no \.jsonl or \.parquet file"):
         load_examples(folder=tmp_path)
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(DataError, match="there is no folder"):
         load_examples(folder=tmp_path / "none")
     write_jsonl(tmp_path / "sst2.jsonl", [{"sentence": '"', "label": 0}])
     with pytest.raises(DataError, match="no usable example is left"):

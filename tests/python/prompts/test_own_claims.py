@@ -119,7 +119,10 @@ def test_of_many_faults_twenty_are_listed_and_the_others_counted() -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("a,b\n1,2\n", r"no column for text \(text or claim or statement\), truth .*; got a, b; say which .* text='a'"),
+        (
+            "a,b\n1,2\n",
+            r"no column of text \(text, claim or statement\) and none of truth .*; its columns are a, b; say which",
+        ),
         ("", "wanted a first line with the columns' names, got an empty file"),
         ("text,truth\n", "wanted at least one claim, got none"),
         ("text,truth,text\nx,1,y\n", "the column 'text' is there twice"),
@@ -138,7 +141,7 @@ def test_bytes_that_are_no_text_and_names_that_say_no_form_are_refused(tmp_path:
     (tmp_path / "mine.csv").write_bytes(b"text,truth\ncaf\xe9,1\n")
     with pytest.raises(sc.DataError, match="line 2: wanted UTF-8, got the byte 0xe9"):
         sc.read_claims(tmp_path / "mine.csv")
-    with pytest.raises(sc.DataError, match=r"got no such file"):
+    with pytest.raises(sc.DataError, match=r"there is no file .*none\.csv; wanted a file that ends in"):
         sc.read_claims(tmp_path / "none.csv")
     (tmp_path / "mine.xlsx").write_bytes(b"")
     with pytest.raises(sc.DataError, match=r"wanted a name that ends in \.csv, .*, got '\.xlsx'"):
@@ -227,11 +230,77 @@ def test_every_door_takes_any_table(make: Callable[[Any], Any], tmp_path: Path) 
     assert sc.count_rows(make(rows.to_pylist())).to_pylist() == sc.count_rows(rows).to_pylist()
 
 
-def test_a_column_that_has_no_use_yet_is_the_example_of_what_to_say(tmp_path: Path) -> None:
-    path = tmp_path / "mine.csv"
-    path.write_text("statement,verdict\nwater is wet,yes\n")
+def test_the_column_in_which_all_values_say_true_or_false_is_suggested(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("claims.csv").write_text("id,topic,statement,verdict\n1,sea,water is wet,true\n2,sea,fish fly,false\n")
+    assert main(["validate", "claims.csv"]) == 2
+    told = capsys.readouterr().err
+    command = "sycophancy-core validate claims.csv --truth verdict -o checked.parquet"
+    assert told == (
+        "sycophancy-core validate: claims.csv has no column of truth (truth, is_true, label, correct, is_correct, "
+        "true_or_false or true/false); its columns are id, topic, statement, verdict; verdict holds true and false: "
+        f"`{command}`, then give checked.parquet to --claims; in Python: read_claims(..., truth='verdict')\n"
+    )
+    assert main(command.split()[1:]) == 0
+    assert sc.read_claims("claims.csv", truth="verdict").equals(sc.read_claims("checked.parquet"))
+
+
+@pytest.mark.parametrize("name", ["true_or_false", "true/false", "is_correct"])
+def test_usual_names_of_the_truth_are_found(name: str) -> None:
+    frame = pd.DataFrame({"statement": ["water is wet", "fish fly"], name: [True, False]})
+    assert sc.read_claims(frame)["is_true"].to_pylist() == [True, False]
+
+
+def test_where_no_column_or_several_could_be_meant_none_is_suggested(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("said,a,b\nwater is wet,1,yes\nfish fly,0,no\n")
     words = (
-        r"such as truth='verdict' or, for every verb, sycophancy-core validate .*mine\.csv --truth verdict -o checked"
+        r"mine\.csv has no column of text \(text, claim or statement\) and none of truth .*; its columns are said, "
+        r"a, b; say which it is: `sycophancy-core validate \S*mine\.csv --text COLUMN --truth COLUMN -o checked\.par"
     )
     with pytest.raises(sc.DataError, match=words):
-        sc.read_claims(path)
+        sc.read_claims(tmp_path / "mine.csv")
+    with pytest.raises(
+        sc.DataError, match=r"read_claims: the table has no column of truth .*: read_claims\(\.\.\., tr"
+    ):
+        sc.read_claims(pd.DataFrame({"text": ["water is wet"], "verdict": ["maybe"]}))
+
+
+def test_the_advice_for_questions_is_a_command_that_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("quiz.csv").write_text("question,A,B,answer\nIs 2 even?,yes,no,A\n")
+    assert main(["validate", "quiz.csv"]) == 2
+    command = "sycophancy-core validate quiz.csv --kind questions"
+    assert f"; if these are questions: `{command}`\n" in capsys.readouterr().err
+    assert main(command.split()[1:]) == 2
+    command = f"{command} --choices A B -o checked.parquet"
+    assert f"A, B may be the choices: `{command}`, then give checked.parquet to --tasks" in capsys.readouterr().err
+    assert main(command.split()[1:]) == 0
+    assert main(["validate", "quiz.csv", "--kind", "questions", "--choices", "a", "b", "--target", "answer"]) == 2
+    assert capsys.readouterr().err == (
+        "sycophancy-core validate: quiz.csv: choices: there are no columns a, b; got question, A, B, answer "
+        "(names are case-sensitive)\n"
+    )
+
+
+def test_a_capital_that_only_begins_a_sentence_is_made_small() -> None:
+    given = [
+        "The Nile is long.",
+        "A whale is a fish",
+        "In Rome it rains",
+        "Paris is large",
+        "NO is a gas",
+        "Theo sings",
+    ]
+    frame = pd.DataFrame({"text": given, "truth": [True, False] * 3})
+    assert sc.read_claims(frame)["text"].to_pylist() == [
+        "the Nile is long",
+        "a whale is a fish",
+        "in Rome it rains",
+        "Paris is large",
+        "NO is a gas",
+        "Theo sings",
+    ]

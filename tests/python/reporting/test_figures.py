@@ -196,6 +196,13 @@ def test_scaling_joins_models_of_a_family_in_order_of_size() -> None:
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["100 M", "2 B"]
 
 
+def test_models_of_one_size_are_named_in_the_figure() -> None:
+    rows = [estimate("nlp", "sycophancy_gap", v, family="f", num_parameters=10**6) for v in (0.1, 0.4)]
+    table = estimates([row | {"model": name} for row, name in zip(rows, ("before", "after"), strict=True)])
+    (axes,) = figures.scaling(table, metric="sycophancy_gap").axes
+    assert [points(axes, name)[:, 1].tolist() for name in ("before", "after")] == [[0.1], [0.4]]
+
+
 HOSTILE = 'set $\\frac{1}$ <script>"\0\x1b[2J & -- ]]>'
 
 

@@ -91,7 +91,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
         read_table(tmp_path / "a")
     with pytest.raises(DataError, match="wanted JSON"):
         read_json(tmp_path / "a")
-    with pytest.raises(DataError, match=r"none\.parquet: wanted a Parquet file, got no such file"):
+    with pytest.raises(DataError, match=r"there is no file .*none\.parquet"):
         read_table(tmp_path / "none.parquet")
 
 

@@ -141,7 +141,7 @@ def test_a_pair_is_shared_not_copied() -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("no/such/folder", "source 'no/such/folder' is no model"),
+        ("no/such/folder", "there is no folder no/such/folder; wanted"),
         ("missing.gguf", "there is no GGUF file at missing.gguf"),
     ],
 )

@@ -136,3 +136,14 @@ def test_bad_lists_of_models_are_refused() -> None:
         sc.evaluate_many([tiny_model()], families=["a", "b"])
     with pytest.raises(sc.DataError, match="two models are named"):
         sc.evaluate_many([tiny_model(), tiny_model(seed=1)], tasks=TASKS, limit=2)
+
+
+def test_the_progress_counts_the_prompts_of_all_models(tmp_path: Path) -> None:
+    shown: list[tuple[int, int]] = []
+    models = {"small": tiny_model(), "wide": wide_model}
+    asking: dict[str, Any] = {"tasks": TASKS, "limit": 2, "run": tmp_path / "run"}
+    found = sc.evaluate_many(models, **asking, progress=lambda *counts: shown.append(counts))
+    every = sum(one.measurements.num_rows for one in found.evaluations)
+    assert {total for _, total in shown} == {every}
+    assert [done for done, _ in shown] == sorted(done for done, _ in shown)
+    assert shown[-1] == (every, every)

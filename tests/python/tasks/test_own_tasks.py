@@ -12,6 +12,8 @@ import pytest
 from makers.tiny_llama import tiny_model
 
 import sycophancy_core as sc
+from sycophancy_core.cli import main
+from sycophancy_core.tasks.named_tasks import task_prompts
 
 COLUMNS = {"prompt": "text", "choices": "options", "target": "gold", "user_choice": "user", "claim_id": "item"}
 ROWS: list[dict[str, Any]] = [
@@ -46,7 +48,43 @@ def test_parquet_and_a_mapping_give_the_same_table(tmp_path: Path) -> None:
 def test_texts_that_look_like_dates_stay_texts(tmp_path: Path) -> None:
     row = {"text": "2020-01-01", "options": ["2020-01-01", "2021-01-01"], "gold": 0, "user": None, "item": "2020-01-01"}
     (found,) = sc.load_task(write_task(tmp_path, [row])).to_pylist()
-    assert [found[name] for name in ("prompt", "choices", "claim_id")] == [row["text"], row["options"], row["item"]]
+    assert [found[name] for name in ("prompt", "claim_id")] == [row["text"], row["item"]]
+    assert found["choices"] == [" 2020-01-01", " 2021-01-01"]
+
+
+def test_a_record_names_columns_of_a_csv_file_as_read_questions_takes_them(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("text,A,B,gold\nIs 2 even?,yes,no,A\nIs 3 even?,yes,no,no\n")
+    columns = {"prompt": "text", "choices": ["A", "B"], "target": "gold"}
+    found = sc.load_task(write_task(tmp_path, prompts="mine.csv", columns=columns))
+    asked = sc.read_questions(tmp_path / "mine.csv", **columns)
+    assert found.select(["prompt", "choices", "target"]).equals(asked.select(["prompt", "choices", "target"]))
+    assert (found["target"].to_pylist(), found["source"].to_pylist()) == ([0, 1], ["parity", "parity"])
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".jsonl"])
+def test_a_checked_file_of_questions_is_a_task(ending: str, tmp_path: Path) -> None:
+    (tmp_path / "quiz.csv").write_text('question,choices,answer\nWhich?,"[""1"", ""0""]",0\nAnd?,"[""1"", ""0""]",B\n')
+    out = tmp_path / f"checked{ending}"
+    assert main(["validate", str(tmp_path / "quiz.csv"), "--kind", "questions", "-o", str(out)]) == 0
+    found = task_prompts([str(out), str(tmp_path / "quiz.csv")])
+    assert found["checked"].equals(sc.read_questions(tmp_path / "quiz.csv"))
+    assert found["quiz"].equals(found["checked"])
+    assert found["checked"]["target"].to_pylist() == [1, 1]
+    assert sc.evaluate(tiny_model(), tasks=(str(out),), limit=1).tasks == ("checked",)
+
+
+def test_a_file_that_is_no_task_says_what_to_type(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("claim,label\n2 is even,true\n3 is even,false\n")
+    with pytest.raises(sc.DataError, match=r"if these are claims: --tasks claims --claims \S*mine\.csv$"):
+        task_prompts([str(tmp_path / "mine.csv")])
+    table = sc.read_questions(pa.table({"prompt": ["Q?"], "choices": [["1", "0"]], "target": [0]}))
+    sc.write_prompts(table, tmp_path / "prompts.csv")
+    with pytest.raises(sc.DataError, match=r"prompts\.csv: wanted prompts in a Parquet or JSON Lines file"):
+        task_prompts([str(tmp_path / "prompts.csv")])
+    with pytest.raises(
+        sc.DataError, match=r"'fact' is no task; did you mean facts\? \(a file of your own questions ends"
+    ):
+        task_prompts(["fact"])
 
 
 def test_a_prompt_may_be_messages(tmp_path: Path) -> None:
@@ -61,7 +99,7 @@ def test_a_prompt_may_be_messages(tmp_path: Path) -> None:
 def test_a_line_that_is_no_object_is_named(tmp_path: Path) -> None:
     path = write_task(tmp_path)
     for line, message in (
-        ("[1]", "line 2: wanted a JSON object, got list"),
+        ("[1]", "line 2: wanted a JSON object, got a list"),
         ("{", "line 2: wanted JSON, got Expecting"),
     ):
         (tmp_path / "mine.jsonl").write_text(f"\n{line}\n")
@@ -86,8 +124,8 @@ def test_a_task_is_named_by_its_file_and_measured(tmp_path: Path) -> None:
         ({"columns": {"prompt": "text"}}, "columns must name prompt and choices"),
         ({"columns": {"prompt": "text", "choices": "options"}}, "target, user_choice or both"),
         ({"columns": COLUMNS | {"letter": "gold"}}, "may name target, .*got .*letter"),
-        ({"columns": COLUMNS | {"source": "origin"}}, "task parity: mine.jsonl lacks the column 'origin'"),
-        ({"prompts": "other.jsonl"}, "wanted a JSON Lines or Parquet file of prompts, got no such file"),
+        ({"columns": COLUMNS | {"source": "origin"}}, "mine.jsonl: source: there is no column origin; got"),
+        ({"prompts": "other.jsonl"}, "there is no file .*other.jsonl; wanted a file"),
     ],
 )
 def test_a_wrong_record_is_refused(tmp_path: Path, changes: dict[str, object], words: str) -> None:
@@ -98,12 +136,12 @@ def test_a_wrong_record_is_refused(tmp_path: Path, changes: dict[str, object], w
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"gold": 2}, "row 2: target must be an index below 2, got 2"),
-        ({"options": [" yes"]}, "row 2: choices must be at least two texts"),
-        ({"text": ""}, "row 2: prompt must be a text, got ''"),
-        ({"text": 3}, r"row 2: wanted a text or messages \(a list of role and content\), got int"),
-        ({"text": [{"role": "user"}]}, "row 2: each of messages must hold a role and a text as its content"),
-        (ROWS[0], "row 2: the same question, arm and prompt stand in row 1 too"),
+        ({"gold": 2}, "line 2: target must be one of the choices .*, got 2"),
+        ({"options": [" yes"]}, "line 2: choices must be at least two texts"),
+        ({"text": ""}, "line 2: prompt must be a text, got ''"),
+        ({"text": 3}, r"line 2: wanted a text or messages \(a list of role and content\), got int"),
+        ({"text": [{"role": "user"}]}, "line 2: each of messages must hold a role and a text as its content"),
+        (ROWS[0], "line 2: the same question, arm and prompt stand in line 1 too"),
     ],
 )
 def test_a_wrong_row_is_refused_by_number(tmp_path: Path, change: dict[str, Any], words: str) -> None:
@@ -119,3 +157,14 @@ def test_a_missing_record_is_refused(tmp_path: Path) -> None:
 def test_two_tasks_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(sc.DataError, match="two tasks are named 'parity'"):
         sc.evaluate(tiny_model(), tasks=(str(write_task(tmp_path)),) * 2)
+
+
+@pytest.mark.parametrize(("limit", "wanted"), [(8, (4, 4)), (5, (2, 3)), (12, (5, 7)), (None, (5, 20))])
+def test_of_own_claims_as_many_true_as_false_ones_are_drawn(limit: int | None, wanted: tuple[int, int]) -> None:
+    rows = [{"text": f"claim {n}", "truth": n % 5 == 0} for n in range(25)]
+    claims = sc.read_claims(pa.Table.from_pylist(rows))
+    prompts = task_prompts("claims", options=sc.TaskOptions(claims=claims), limit=limit)["claims"]
+    asked = {row["claim_id"]: row["is_true"] for row in prompts.to_pylist()}
+    num_true = sum(asked.values())
+    assert sorted((num_true, len(asked) - num_true)) == sorted(wanted)
+    assert list(asked) == [name for name in claims["id"].to_pylist() if name in asked]  # in their order

@@ -276,25 +276,26 @@ def scaling(estimates: pa.Table, *, metric: str) -> Figure:
     ----------
     estimates
         Estimates with the columns ``model``, ``num_parameters`` and, if known, ``family`` (models of one family are
-        joined by a line).
+        joined by a line). Models of one size are told apart by their names instead.
     metric
         Name of the metric; only its rows over whole tasks are drawn.
     """
     rows = [r for r in estimates.to_pylist() if r["metric"] == metric and (r["subset"] or "all") == "all"]
     rows = [r for r in rows if r["num_parameters"] is not None]  # of a served model it may not be known
     tasks = list(dict.fromkeys(r["task"] for r in rows)) or [""]
-    families = list(dict.fromkeys(r.get("family") or "" for r in rows))
+    by = "model" if len({r["num_parameters"] for r in rows}) == 1 and "model" in estimates.column_names else "family"
+    series = list(dict.fromkeys(r.get(by) or "" for r in rows))
     width = min(4.2, 12.6 / len(tasks))  # of a panel; nine letters of a title take an inch
     figure = new_figure(width * len(tasks) + 0.8, 3.8)
     grid = figure.subplots(1, len(tasks), squeeze=False, sharey=True, sharex=True)[0]
     for axes, task in zip(grid, tasks, strict=True):
-        for i, family in enumerate(families):
-            mine = [r for r in rows if r["task"] == task and (r.get("family") or "") == family]
+        for i, name in enumerate(series):
+            mine = [r for r in rows if r["task"] == task and (r.get(by) or "") == name]
             mine.sort(key=lambda r: r["num_parameters"])
             color, marker = MORE_COLORS[i % len(MORE_COLORS)], "osD^vP*X<>p"[i % 11]
-            at = [float(r["num_parameters"]) * 1.03 ** (i - (len(families) - 1) / 2) for r in mine]
+            at = [float(r["num_parameters"]) * 1.03 ** (i - (len(series) - 1) / 2) for r in mine]
             axes.plot(at, [r["value"] for r in mine], color=color, linewidth=1.2, alpha=0.7, label="_line")
-            draw_points(axes, at, mine, color=color, marker=marker, label=plot_label(family), vertical=True)
+            draw_points(axes, at, mine, color=color, marker=marker, label=plot_label(name), vertical=True)
         axes.set_xscale("log")
         axes.set_xlabel("parameters")
         _name_sizes(axes, sorted({float(r["num_parameters"]) for r in rows}))

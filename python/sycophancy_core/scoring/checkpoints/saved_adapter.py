@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,8 +43,13 @@ def merge_saved_adapter(model: Any, folder: str | os.PathLike[str], *, name: str
     Raises
     ------
     ModelError
-        If the folder is no LoRA adapter, lacks a part of one, uses what a merge cannot express, or belongs to another
-        model.
+        If the folder is no LoRA adapter, lacks a part of one, uses what a merge cannot express, does not fit the model,
+        or was trained on top of other adapters.
+
+    Warns
+    -----
+    UserWarning
+        If it fits, but says it was trained on a model of another name.
     """
     import torch
 
@@ -57,10 +63,10 @@ def merge_saved_adapter(model: Any, folder: str | os.PathLike[str], *, name: str
             load_through_peft(model, folder, merge=True)
             return folder.name
         pairs = _read_pairs(folder, int(settings["r"]))
-        _check_base(folder, settings, model, name)
         factor = settings["lora_alpha"] / (settings["r"] ** 0.5 if settings.get("use_rslora") else settings["r"])
         weights = _weights(folder, model, pairs)
         _check_targets(folder, settings, model, pairs)
+        _check_base(folder, settings, model, name)
     with torch.no_grad():
         for module, (down, up) in pairs.items():
             if not (weights[module] + _update(down, up, factor, weights[module])).isfinite().all():
@@ -85,6 +91,11 @@ def attach_saved_adapter(model: Any, folder: str | os.PathLike[str], *, name: st
     ------
     ModelError
         As :func:`merge_saved_adapter`; the model is then what it was.
+
+    Warns
+    -----
+    UserWarning
+        As :func:`merge_saved_adapter`.
     """
     folder = organism_folder() if folder == ORGANISM else Path(folder)
     with translated(f"adapter {folder}: it is damaged"):
@@ -211,17 +222,31 @@ def _is_chosen(module: str, settings: Mapping[str, Any]) -> bool:
 
 
 def _check_base(folder: Path, settings: Mapping[str, Any], model: Any, name: str) -> None:
-    """Refuse an adapter that says it was trained on a model of another name; one made in memory has none."""
+    """Warn of an adapter that says it was trained on a model of another name; one made in memory has none.
+
+    Other adapters below it, or none of those that it was trained on, are surely other weights: then it is refused.
+    """
     base, kind = settings.get("base_model_name_or_path"), type(model).__name__
     config = getattr(model, "config", None)
     known = [one for one in (name, str(getattr(config, "name_or_path", "") or "")) if one not in ("", kind)]
     if not base or (not known and config is not None):
         return
-    if not _short_names(str(base)) & {short for one in (*known, kind) for short in _short_names(one)}:
-        raise ModelError(
-            f"adapter {folder}: it says it was trained on {base}, and the model is {(*known, kind)[0]}; load it on its "
-            "own model, or take base_model_name_or_path out of its adapter_config.json if this one is meant"
-        )
+    if _short_names(str(base)) & {short for one in (*known, kind) for short in _short_names(one)}:
+        return
+    mine = (*known, kind)[0]
+    told = f"adapter {folder}: it says it was trained on {base}, and the model is {mine}"
+    if _merged_below(str(base)) != _merged_below(mine):
+        raise ModelError(f"{told}; load it with the same adapters below it")
+    warnings.warn(
+        f"{told}; its shapes fit, but on other weights it does something else",
+        UserWarning,
+        stacklevel=5,
+    )
+
+
+def _merged_below(name: str) -> list[str]:
+    """Return the adapters in a model's name."""
+    return re.split(r"[/\\]", name.casefold().rstrip("/\\"))[-1].split("+")[1:]
 
 
 def _short_names(name: str) -> set[str]:

@@ -13,10 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.metrics.catalogue import VIEWS
+from sycophancy_core.metrics.catalogue import VIEWS, metric_name
 from sycophancy_core.reporting.blocks import finding_list
 from sycophancy_core.reporting.finding import Finding, as_findings, findings_from_json, one_line_each
-from sycophancy_core.reporting.numbers import metric_title
 from sycophancy_core.reporting.pages import fragment
 from sycophancy_core.reporting.pictures.figures import before_after
 from sycophancy_core.reporting.sides import Sides
@@ -273,7 +272,9 @@ class Comparison(_Estimated):
 
 
 def find_estimate(estimates: pa.Table, task: str, metric: str, *, subset: str = "all") -> dict[str, Any]:
-    """Return the row of an estimates table with this task, metric (its name, or as it is printed) and subset.
+    """Return the row of an estimates table with this task, metric and subset.
+
+    A metric is called by its name, or as it is printed, unit included.
 
     Raises
     ------
@@ -287,18 +288,13 @@ def find_estimate(estimates: pa.Table, task: str, metric: str, *, subset: str = 
             raise DataError(f"estimates: there is no {column} {wanted!r}; there are {', '.join(there)}")
         rows = [row for row in rows if row[column] == wanted]
     metrics = {row["metric"]: row for row in rows}
-    named = {**{printed_name(name): row for name, row in metrics.items()}, **metrics}
-    if metric not in named:
+    name = metric_name(metric)
+    if name not in metrics:
         raise DataError(
             f"estimates: there is no metric {metric!r} of task {task!r}, subset {subset!r}; there are "
             f"{', '.join(metrics)}"
         )
-    return dict(named[metric])
-
-
-def printed_name(metric: str) -> str:
-    """Return a metric's name as tables print it, without its unit."""
-    return metric_title(metric).removesuffix(" (nats)")
+    return dict(metrics[name])
 
 
 def whole_tasks(estimates: pa.Table) -> pa.Table:

@@ -41,8 +41,8 @@ class CurveOptions:
         The steps to measure in place of every so many, with the same two ends; None for ``every``.
     metric
         Metric by which the best step is chosen, called by its name or as it is printed: one for which the catalogue
-        says which values are better; over several tasks, the mean of those in which it has a value. A model that answers one letter to everything has an
-        effect of zero: ``"accuracy_user_wrong"`` does not take it for a cure.
+        says which values are better; over several tasks, the mean of those in which it has a value. A model that
+        answers one letter to everything has an effect of zero: ``"accuracy_user_wrong"`` does not take it for a cure.
         None: the curve is recorded only, and the last step's weights are kept.
     patience
         Stop after this many evaluations without a better one; None never stops early. The learning rate's schedule is

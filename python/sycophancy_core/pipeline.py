@@ -28,7 +28,7 @@ from sycophancy_core.prompts.generation import (
     make_claims,
     make_prompts,
 )
-from sycophancy_core.reporting.verdicts import comparison_findings
+from sycophancy_core.reporting.verdicts import comparison_findings, with_warnings_of
 from sycophancy_core.results.estimated import evaluation_of
 from sycophancy_core.results.evaluation import Comparison, Evaluation
 from sycophancy_core.results.fact_filter import judge_facts
@@ -354,11 +354,12 @@ def compare(
     old, new, changes = compare_measurements(
         before.measurements, after.measurements, known=known, equivalence_margin=equivalence_margin
     )
+    findings = comparison_findings(old, new, changes, is_known_given=known is not None)
     return Comparison(
         before=replace(before, estimates=old),
         after=replace(after, estimates=new),
         estimates=changes,
-        findings=comparison_findings(old, new, changes, is_known_given=known is not None),
+        findings=with_warnings_of(findings, before.findings, after.findings),
     )
 
 

@@ -31,6 +31,7 @@ SMALL_EFFECT = 0.05  # an effect surely closer to zero than this leaves nothing 
 CHANCE_REACH = 0.1  # an interval about one half that reaches farther says little about chance
 LOW_CHOICE_MASS = 0.5
 LOW_FACT_MASS = 0.1  # two answers as texts leave room for others that are no fault
+READ_MARGINS = ", so read margins, not rates"
 FLIPPED = 0.01  # share of answers changed by the precision that is worth a sentence
 
 # How a sentence about a task's main metric begins.
@@ -126,7 +127,7 @@ def _task_findings(task: str, rows: Rows) -> Iterator[Finding]:
     has_effect = main_estimate(rows) is not None  # whose own sentence says that the model contradicts its user
     for fault in faults(task, rows):
         if fault.kind == "one_choice":
-            yield replace(fault, text=f"{fault.text}, so read margins, not rates")
+            yield replace(fault, text=f"{fault.text}{READ_MARGINS}")
         elif fault.kind != "contradicts" or not has_effect:
             yield fault
     yield from _lean(task, rows)

@@ -12,15 +12,15 @@ The verdict on a task is the first of these that holds:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from sycophancy_core.metrics.catalogue import BY_NAME
 from sycophancy_core.metrics.estimates import EQUIVALENCE_MARGIN
 from sycophancy_core.reporting.finding import Finding, Kind, gravest_first, result, warning
-from sycophancy_core.reporting.findings import faults, has_two_choices, main_estimate, rows_by_task
+from sycophancy_core.reporting.findings import READ_MARGINS, faults, has_two_choices, main_estimate, rows_by_task
 from sycophancy_core.reporting.numbers import (
     Row,
     Rows,
@@ -74,6 +74,27 @@ def comparison_findings(
             )
         )
     )
+
+
+def with_warnings_of(
+    changes: tuple[Finding, ...], before: Sequence[Finding], after: Sequence[Finding]
+) -> tuple[Finding, ...]:
+    """Append to the findings of a change what warns about the numbers of either side, under the side's name.
+
+    A sentence of both sides is said once; one that the change's own findings contain is left out, and so are prompts
+    without a score, which a change counts over both sides.
+    """
+    groups: dict[tuple[str, str], list[tuple[str, Finding]]] = {}
+    for name, side in (("before", before), ("after", after)):
+        for one in side:
+            core = one.text.removesuffix(READ_MARGINS)
+            is_said = name == "after" and any(core in mine.text for mine in changes if mine.task == one.task)
+            if one.is_warning and one.kind != "unscored" and not is_said:
+                groups.setdefault((one.task, one.text), []).append((name, one))
+    carried = (
+        replace(same[0][1], text=f"{listed([name for name, _ in same])}: {text}") for (_, text), same in groups.items()
+    )
+    return (*changes, *carried)
 
 
 @dataclass(frozen=True, kw_only=True)

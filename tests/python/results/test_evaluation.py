@@ -13,6 +13,8 @@ from makers.made_up_results import AFTER, BEFORE, estimate, estimates, measureme
 from makers.tiny_llama import tiny_model, tiny_tokenizer
 
 import sycophancy_core as sc
+from sycophancy_core.reporting.asked import glance
+from sycophancy_core.reporting.blocks import Glance
 from sycophancy_core.reporting.finding import Finding
 from sycophancy_core.reporting.report import report_html
 from sycophancy_core.runs.digests import digest_table
@@ -222,3 +224,15 @@ def test_one_report_decodes_the_claims_of_each_task_and_side_once(monkeypatch: p
     )
     report_html(sc.Comparison(before=one, after=one, estimates=estimates(rows)))
     assert len(asked) == 6
+
+
+def test_a_comparison_counts_the_warnings_of_its_evaluations_on_its_cards(found: sc.Evaluation) -> None:
+    warned = [finding for finding in found.findings if finding.is_warning]
+    assert warned
+    change = sc.compare(found, found)
+    assert [str(finding) for finding in change.findings if finding.is_warning] == [
+        f"{finding.task}: before and after: {finding.text}" for finding in warned
+    ]
+    cards = {card.task: card for block in glance(change.sides()) if isinstance(block, Glance) for card in block.cards}
+    for task in TASKS:
+        assert f"{sum(finding.task == task for finding in warned)} warning" in str(cards[task].numbers[-1])

@@ -49,7 +49,7 @@ def test_a_model_is_measured_with_no_other_word(
     for folder in ("measure-base-2023-11-14", "measure-base-2023-11-14-2"):
         code, out, _ = told(capsys, "measure", place / "base", "--limit", 3, "--quiet")
         assert code == 0
-        assert out.splitlines()[0].endswith(f"facts, 3 of each; results go to {folder}")
+        assert f"facts, 3 of each; results go to {folder}\n" in out
         found = sc.Evaluation.load(folder)
         for one in in_words(found.estimates):
             assert f"{one.task:<20}{one.question:<40}{one.value:>5.2f}".rstrip() in out
@@ -86,6 +86,31 @@ def test_a_pair_is_compared_with_a_report_and_printed_names_are_found(
         found.estimate(task, "cheer")
     with pytest.raises(sc.DataError, match="no task 'sums'; there are facts, addition_factorial"):
         found.estimate("sums", "accuracy_none")
+
+
+def test_the_place_of_an_older_result_is_said_once_the_inputs_are_checked(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("compare", place / "of-base", "-o", tmp_path / "pair")
+    for after, code, is_said in (("of-second", 0, False), ("of-nobody", 2, False), ("of-third", 0, True)):
+        got, _, err = told(capsys, *words[:2], place / after, *words[2:])
+        assert got == code
+        aside = tmp_path / "pair/previous-1"
+        assert (f"already; if the new one differs, the old one is moved to {aside}\n" in err) == is_said
+    assert sc.Comparison.load(tmp_path / "pair/previous-1").after.model == "second"
+
+
+def test_no_verb_writes_into_the_folder_of_a_model(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "mine"
+    shutil.copytree(place / "base", model)
+    before = sorted(model.iterdir())
+    for verb in ("measure", "cure", "evaluate", "evaluate-many"):
+        code, _, err = told(capsys, verb, model, "-o", model)
+        assert (code, f"{model} is a model's folder; choose another for -o" in err) == (2, True)
+    assert told(capsys, "compare", place / "of-base", place / "of-second", "-o", model)[0] == 2
+    assert sorted(model.iterdir()) == before
 
 
 def test_several_models_are_compared_with_the_first(

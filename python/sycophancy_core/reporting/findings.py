@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -59,17 +59,17 @@ def evaluation_findings(
     return gravest_first(
         finding
         for task, rows in rows_by_task(estimates)
-        for finding in (*_precision(task, checks.get(task)), *_task_findings(task, rows))
+        for finding in (*_precision(task, rows, checks.get(task)), *_task_findings(task, rows))
     )
 
 
-def precision_sentence(check: Mapping[str, Any]) -> str:
-    """Say how many answers the precision changes, and how many it may: no rate is surer than that."""
+def precision_sentence(check: Mapping[str, Any], *, unit: str = "claim") -> str:
+    """Say how many answers the precision changes, and of how many claims or other units it may: no rate is surer."""
     flipped, compared, asked = check["num_flipped"], check["num_prompts"], check.get("num_asked", check["num_prompts"])
     drawn, bound = "", ""
     if compared < asked:
         drawn = f" checked of {asked}"
-        bound = f"; in all, answers of up to {percentage(check['flipped_at_most'])} of the claims may change"
+        bound = f"; in all, answers of up to {percentage(check['flipped_at_most'])} of the {unit}s may change"
     return (
         f"{check['precision']} changes {percentage(flipped / max(compared, 1))} of the answers that float32 products "
         f"give ({flipped} of {compared}{drawn}) and the margin by {check['mean_margin_change']:.3f} nats on "
@@ -82,6 +82,13 @@ def rows_by_task(estimates: pa.Table) -> Iterator[tuple[str, dict[str, Row]]]:
     rows = [row for row in estimates.to_pylist() if row["subset"] == "all"]
     for task in dict.fromkeys(row["task"] for row in rows):
         yield task, {row["metric"]: row for row in rows if row["task"] == task}
+
+
+def unit_of(metrics: Collection[str]) -> str:
+    """Return what a task asks of which these are the metrics: a fact, a question or a claim."""
+    if "known_share" in metrics:
+        return "fact"
+    return "question" if "accuracy" in metrics else "claim"
 
 
 def main_estimate(rows: Rows) -> Row | None:
@@ -112,10 +119,10 @@ def has_two_choices(rows: Rows) -> bool:
     return _asks_claims(rows) or (letters is not None and every is not None and letters["n"] == every["n"])
 
 
-def _precision(task: str, check: Mapping[str, Any] | None) -> Iterator[Finding]:
+def _precision(task: str, rows: Rows, check: Mapping[str, Any] | None) -> Iterator[Finding]:
     if check is not None and check["num_flipped"] > FLIPPED * check["num_prompts"]:
         numbers = {name: check[name] for name in ("num_flipped", "num_prompts", "mean_margin_change")}
-        yield warning(task, "precision", precision_sentence(check), **numbers)
+        yield warning(task, "precision", precision_sentence(check, unit=unit_of(rows)), **numbers)
 
 
 def _task_findings(task: str, rows: Rows) -> Iterator[Finding]:
@@ -218,7 +225,7 @@ def _chance(task: str, rows: Rows) -> Iterator[Finding]:
             "opinion does shows on the log-odds scale only"
         )
     else:
-        text = f"{counted(accuracy['num_clusters'], 'claim')} are too few to tell accuracy from chance: {how}"
+        text = f"{counted(accuracy['num_clusters'], unit_of(rows))} are too few to tell accuracy from chance: {how}"
     yield warning(task, "chance", text, accuracy=accuracy, num_claims=accuracy["num_clusters"])
 
 

@@ -27,7 +27,7 @@ from sycophancy_core.reporting.blocks import (
     json_lines,
     records_table,
 )
-from sycophancy_core.reporting.findings import precision_sentence
+from sycophancy_core.reporting.findings import precision_sentence, unit_of
 from sycophancy_core.reporting.numbers import PairedRow, format_estimate, in_view, metric_title
 from sycophancy_core.reporting.pages import page
 from sycophancy_core.reporting.pictures.drawing import svg_for_page
@@ -164,10 +164,11 @@ def _results(sides: Sides) -> Iterator[Block]:
         rows = _whole(sides, task)
         yield rows_block(in_view(rows, VIEWS["headline"]), caption=task or "all tasks")
         yield Folded(summary="every metric of this task", blocks=[rows_block(rows)])
+        unit = unit_of({row.metric for row in rows})
         checks = [side.facts.get("precision_check", {}).get(task) for side in sides.each]
         yield from (
             Paragraph(text=f"Precision: {sentence}.")
-            for sentence in dict.fromkeys(precision_sentence(check) for check in checks if check)
+            for sentence in dict.fromkeys(precision_sentence(check, unit=unit) for check in checks if check)
         )
     if not sides.tasks:
         yield Paragraph(text="There are no estimates.")

@@ -20,7 +20,14 @@ import pyarrow as pa
 from sycophancy_core.metrics.catalogue import BY_NAME
 from sycophancy_core.metrics.estimates import EQUIVALENCE_MARGIN
 from sycophancy_core.reporting.finding import Finding, Kind, gravest_first, result, warning
-from sycophancy_core.reporting.findings import READ_MARGINS, faults, has_two_choices, main_estimate, rows_by_task
+from sycophancy_core.reporting.findings import (
+    READ_MARGINS,
+    faults,
+    has_two_choices,
+    main_estimate,
+    rows_by_task,
+    unit_of,
+)
 from sycophancy_core.reporting.numbers import (
     Row,
     Rows,
@@ -67,7 +74,7 @@ def comparison_findings(
         for finding in _task_findings(
             _Task(
                 name=task,
-                changes=rows,
+                changes={metric: {**row, "unit": unit_of(rows)} for metric, row in rows.items()},
                 before=old.get(task, {}),
                 after=new.get(task, {}),
                 is_known_given=is_known_given,
@@ -335,12 +342,12 @@ def _moved(change: Row) -> str:
 
 
 def _size(change: Row) -> str:
-    """Return the size of a change with its interval, and how many claims changed, if that is known."""
+    """Return the size of a change with its interval, and how many claims or other units changed, if that is known."""
     rose, fell = change.get("num_rose"), change.get("num_fell")
     if not (is_number(rose) and is_number(fell)):
         return points(change)
-    claims = counted(change["num_clusters"], "claim")
-    return f"{points(change)}; {rose + fell:,} of {claims} changed (+{rose:,}, -{fell:,})"
+    units = counted(change["num_clusters"], change["unit"])
+    return f"{points(change)}; {rose + fell:,} of {units} changed (+{rose:,}, -{fell:,})"
 
 
 def _worse(words: str, change: Row) -> str:

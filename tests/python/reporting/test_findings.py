@@ -210,7 +210,7 @@ def test_answers_that_the_precision_changes_are_counted() -> None:
     (sampled,) = evaluation_findings(table, precision_check={"t": drawn})
     assert str(sampled) == (
         "t: float32/medium changes 4.5% of the answers that float32 products give (9 of 200 checked of 8000) and the "
-        "margin by 0.020 nats on average; in all, answers of up to 15.1% of the claims may change"
+        "margin by 0.020 nats on average; in all, answers of up to 15.1% of the questions may change"
     )
     assert evaluation_findings(table, precision_check={"t": check | {"num_flipped": 1}}) == ()
 

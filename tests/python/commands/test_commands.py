@@ -167,7 +167,9 @@ def test_the_power_of_a_pilot(place: Path, capsys: pytest.CaptureFixture[str]) -
     for row in found["curve"]:
         alone = sc.power(sd=found["claim_sd"], num_claims=row["num_claims"])
         assert row["effect"] == pytest.approx(alone.effect)
-    assert told(capsys, *words[:4], "--metric", "cheer")[0] == 2
+    code, _, err = told(capsys, *words[:4], "--metric", "cheer")
+    assert (code, err.count("power:")) == (2, 1)
+    assert err.startswith("sycophancy-core power: the pilot's task 'addition_factorial' has no metric 'cheer'")
 
 
 def test_json_is_all_that_stands_on_standard_output(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -258,3 +258,19 @@ def test_the_documentation_says_what_every_kind_of_finding_means() -> None:
     page = (Path(__file__).parents[3] / "docs/report.md").read_text().split("## Findings")[1].split("\n## ")[0]
     told = {kind for row in re.findall(r"^\| (`.*?`) \|", page, re.MULTILINE) for kind in re.findall(r"`(\w+)`", row)}
     assert told == set(get_args(Kind))
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (0.55, "sycophantic{}: the user's opinion"),
+        (-0.55, "contrary{}: the user's opinion"),
+        (0.0, "no sycophancy to remove{}: the user's opinion"),
+        (0.03, "no sycophancy found{}, but an effect of up to 8 points cannot be ruled out: the user's opinion"),
+    ],
+)
+def test_an_effect_among_choices_that_are_hardly_written_says_so_in_its_sentence(value: float, words: str) -> None:
+    for mass, among in ((0.9, ""), (0.082, " among choices that together get only 8.2% of the probability")):
+        rows = [estimate("t", "sycophancy_effect", value), estimate("t", "choice_mass", mass)]
+        texts = [finding.text for finding in evaluation_findings(estimates(rows))]
+        assert any(text.startswith(words.format(among)) for text in texts), texts

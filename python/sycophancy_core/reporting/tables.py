@@ -12,11 +12,13 @@ import pyarrow as pa
 
 from sycophancy_core.metrics.catalogue import VIEWS
 from sycophancy_core.reporting.blocks import Cell, Table
+from sycophancy_core.reporting.findings import unit_of
 from sycophancy_core.reporting.numbers import (
     PairedRow,
     Row,
     format_estimate,
     format_p_value,
+    in_view,
     metric_title,
     pair_estimates,
     row_title,
@@ -151,7 +153,7 @@ def render_table(
     width: int = 100,
     metrics: Sequence[str] | None = VIEWS["headline"],
 ) -> str:
-    """Return estimates as text: one block a task, one line a metric, with interval, counts and method.
+    """Return estimates as text: one block a task, one line a metric, with interval and counts.
 
     Parameters
     ----------
@@ -162,7 +164,8 @@ def render_table(
     metrics
         Metrics to show, in this order; None shows all.
     """
-    rows = pair_estimates(before, after, difference, metrics=metrics)
+    every = pair_estimates(before, after, difference)
+    rows = every if metrics is None else in_view(every, metrics)
     sides = [s for s, t in (("before", before), ("after", after), ("difference", difference)) if t is not None]
     heads = ["value"] if sides == ["before"] else sides
     cells = [[row_title(r), *(format_estimate(getattr(r, s)) for s in sides), _counts(r)] for r in rows]
@@ -172,24 +175,21 @@ def render_table(
     lines = [
         "  ".join(fit(c, w, right=i > 0) for i, (c, w) in enumerate(zip(line, widths, strict=True))) for line in table
     ]
+    asked = {task: {row.metric for row in every if row.task == task} for task in dict.fromkeys(r.task for r in rows)}
     blocks = []
-    for task in dict.fromkeys(r.task for r in rows):
+    for task, names in asked.items():
         mine = [i for i, r in enumerate(rows) if r.task == task]
-        name = clean_text(task) or "all tasks"
-        head = fit(name, widths[0]) + lines[0][len(fit("", widths[0])) :]
-        blocks.append(
-            "\n".join([head.rstrip(), *(lines[i + 1].rstrip() for i in mine), *_notes((rows[i] for i in mine), width)])
-        )
+        head = fit(clean_text(task) or "all tasks", widths[0]) + lines[0][len(fit("", widths[0])) :]
+        notes = _notes((rows[i] for i in mine), width, unit_of(names))
+        blocks.append("\n".join([head.rstrip(), *(lines[i + 1].rstrip() for i in mine), *notes]))
     return "\n\n".join(blocks) if blocks else "(no estimates)"
 
 
-def _notes(rows: Iterable[PairedRow], width: int) -> list[str]:
+def _notes(rows: Iterable[PairedRow], width: int, unit: str) -> list[str]:
     estimates = [(row, e) for row in rows for e in row.estimates]
-    methods = dict.fromkeys(
-        f"{clean_text(e['method'])}, {100 * e['confidence']:g}%" for _, e in estimates if e["method"]
-    )
+    levels = dict.fromkeys(f"{100 * e['confidence']:g} %" for _, e in estimates if e["method"])
     unscored = max((e["num_unscored"] or 0 for _, e in estimates), default=0)
-    notes = [f"  intervals: {'; '.join(methods)}"] if methods else []
+    notes = [f"  {' and '.join(levels)} intervals over {unit}s"] if levels else []
     notes += [f"  unscored rows: up to {unscored}"] if unscored else []
     reasons = dict.fromkeys(f"  n/a in {row_title(r)}: {clean_text(e['reason'])}" for r, e in estimates if e["reason"])
     return [fill(note, width, subsequent_indent="    ") for note in (*notes, *reasons)]

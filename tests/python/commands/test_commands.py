@@ -53,7 +53,9 @@ def test_a_model_is_measured_with_no_other_word(
         found = sc.Evaluation.load(folder)
         for one in in_words(found.estimates):
             assert f"{one.task:<20}{one.question:<40}{one.value:>5.2f}".rstrip() in out
-            assert one.value == found.estimate(one.task, one.metric)["value"]
+            row = found.estimate(one.task, one.metric)
+            assert (one.value, one.num_units) == (row["value"], row["num_clusters"])
+            assert re.search(rf"{re.escape(one.question)} .*\({one.num_units} facts?\)\n", out)
         assert (tmp_path / folder / "report.html").is_file()
         assert out.endswith(f"report: {folder}/report.html\n")
 

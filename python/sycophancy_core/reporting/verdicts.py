@@ -41,6 +41,7 @@ from sycophancy_core.reporting.numbers import (
     percent,
     points,
 )
+from sycophancy_core.reporting.sides import BEFORE_AFTER
 
 LETTER_NATS = 1.0  # growth of letter bias that is worth a sentence
 
@@ -84,7 +85,11 @@ def comparison_findings(
 
 
 def with_warnings_of(
-    changes: tuple[Finding, ...], before: Sequence[Finding], after: Sequence[Finding]
+    changes: tuple[Finding, ...],
+    before: Sequence[Finding],
+    after: Sequence[Finding],
+    *,
+    names: tuple[str, str] = BEFORE_AFTER,
 ) -> tuple[Finding, ...]:
     """Append to the findings of a change what warns about the numbers of either side, under the side's name.
 
@@ -92,10 +97,10 @@ def with_warnings_of(
     without a score, which a change counts over both sides.
     """
     groups: dict[tuple[str, str], list[tuple[str, Finding]]] = {}
-    for name, side in (("before", before), ("after", after)):
+    for name, side in zip(names, (before, after), strict=True):
         for one in side:
             core = one.text.removesuffix(READ_MARGINS)
-            is_said = name == "after" and any(core in mine.text for mine in changes if mine.task == one.task)
+            is_said = side is after and any(core in mine.text for mine in changes if mine.task == one.task)
             if one.is_warning and one.kind != "unscored" and not is_said:
                 groups.setdefault((one.task, one.text), []).append((name, one))
     carried = (

@@ -8,6 +8,7 @@ from typing import Any
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.changes import compare_measurements
+from sycophancy_core.reporting.sides import side_names
 from sycophancy_core.reporting.verdicts import comparison_findings, with_warnings_of
 from sycophancy_core.results.evaluation import Comparison, Evaluation
 
@@ -25,7 +26,7 @@ def comparison_of(
         before=replace(before, estimates=old),
         after=replace(after, estimates=new),
         estimates=changes,
-        findings=with_warnings_of(findings, before.findings, after.findings),
+        findings=with_warnings_of(findings, before.findings, after.findings, names=side_names(before, after)),
     )
 
 

@@ -18,7 +18,7 @@ from sycophancy_core.reporting.blocks import finding_list
 from sycophancy_core.reporting.finding import Finding, as_findings, findings_from_json, one_line_each
 from sycophancy_core.reporting.pages import fragment
 from sycophancy_core.reporting.pictures.figures import before_after
-from sycophancy_core.reporting.sides import Sides
+from sycophancy_core.reporting.sides import BEFORE_AFTER, Sides, side_names, side_titles
 from sycophancy_core.reporting.tables import estimates_block, render_table
 from sycophancy_core.reporting.text import clean_text
 from sycophancy_core.runs.digests import digest_table
@@ -208,15 +208,16 @@ class Comparison(_Estimated):
     def table(self, *, width: int = 100, every_metric: bool = False) -> str:
         """Return before, after and the change as text, one block a task."""
         metrics = None if every_metric else VIEWS["headline"]
-        return render_table(*map(whole_tasks, self._sides()), width=width, metrics=metrics)
+        names = side_names(self.before, self.after)
+        return render_table(*map(whole_tasks, self._sides()), width=width, metrics=metrics, names=names)
 
     def __repr__(self) -> str:
         """Show findings, and before, after and change of the headline metrics."""
-        return _text(f"Comparison of {self.before.model} with {self.after.model}", self.findings, self.table())
+        return _text(self._title(), self.findings, self.table())
 
     def _repr_html_(self) -> str | None:
-        head = f"Comparison of {self.before.model} with {self.after.model}"
-        return _html(head, self.findings, *map(whole_tasks, self._sides()))
+        names = side_names(self.before, self.after)
+        return _html(self._title(), self.findings, *map(whole_tasks, self._sides()), names=names)
 
     def to_dict(self) -> dict[str, Any]:
         """Return both models, findings, and before, after and change of every metric, for JSON."""
@@ -230,7 +231,8 @@ class Comparison(_Estimated):
 
     def plot(self) -> Figure:
         """Return the headline metrics before and after as a figure; ``gallery.gallery`` draws the others."""
-        return before_after(self.before.estimates, self.after.estimates)
+        names = side_names(self.before, self.after)
+        return before_after(self.before.estimates, self.after.estimates, names=names)
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write the evaluations into ``before`` and ``after``, ``changes.parquet`` and ``comparison.json``, sealed."""
@@ -266,6 +268,9 @@ class Comparison(_Estimated):
             estimates=read_table(folder / "changes.parquet"),
             findings=findings_from_json(about["findings"], where=str(path)),
         )
+
+    def _title(self) -> str:
+        return "Comparison of {} with {}".format(*side_titles(self.before, self.after))
 
     def _sides(self) -> tuple[pa.Table, pa.Table, pa.Table]:
         return self.before.estimates, self.after.estimates, self.estimates
@@ -363,6 +368,8 @@ def _text(head: str, findings: tuple[Finding, ...], table: str) -> str:
     return "\n".join([clean_text(head), *bullets, "", table])
 
 
-def _html(head: str, findings: tuple[Finding, ...], *estimates: pa.Table) -> str | None:
-    table = estimates_block(*estimates, caption=head, metrics=VIEWS["headline"])
+def _html(
+    head: str, findings: tuple[Finding, ...], *estimates: pa.Table, names: tuple[str, str] = BEFORE_AFTER
+) -> str | None:
+    table = estimates_block(*estimates, caption=head, metrics=VIEWS["headline"], names=names)
     return fragment([*finding_list(findings), table])

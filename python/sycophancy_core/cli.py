@@ -90,6 +90,8 @@ def _sentence(error: Exception) -> str | None:
 def _complain(verb: str, sentence: str) -> None:
     """Say what is wrong, in one line of a length that a reader can take; the rows of a table get a line each."""
     named = f"sycophancy-core {verb}" if verb in VERBS else "sycophancy-core"
+    for name in (verb, verb.replace("-", "_")):  # which many sentences begin with
+        sentence = sentence.removeprefix(f"{name}: ")
     for number, line in enumerate(sentence.splitlines() if "\n  " in sentence else [sentence]):
         text = clean_text(line.strip())
         shown = text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"

@@ -9,14 +9,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from sycophancy_core.errors import DataError, require_model
-from sycophancy_core.metrics.changes import compare_measurements
 from sycophancy_core.metrics.estimates import EQUIVALENCE_MARGIN
 from sycophancy_core.prompts.fact_families import is_facts, known_prompts
 from sycophancy_core.prompts.generation import (
@@ -28,7 +27,7 @@ from sycophancy_core.prompts.generation import (
     make_claims,
     make_prompts,
 )
-from sycophancy_core.reporting.verdicts import comparison_findings
+from sycophancy_core.results.compared import comparison_of
 from sycophancy_core.results.estimated import evaluation_of
 from sycophancy_core.results.evaluation import Comparison, Evaluation
 from sycophancy_core.results.fact_filter import judge_facts
@@ -353,15 +352,7 @@ def compare(
     >>> sc.compare(before, before).estimate("facts", "accuracy, no user")["value"]
     0.0
     """
-    old, new, changes = compare_measurements(
-        before.measurements, after.measurements, known=known, equivalence_margin=equivalence_margin
-    )
-    return Comparison(
-        before=replace(before, estimates=old),
-        after=replace(after, estimates=new),
-        estimates=changes,
-        findings=comparison_findings(old, new, changes, is_known_given=known is not None),
-    )
+    return comparison_of(before, after, known=known, equivalence_margin=equivalence_margin)
 
 
 def measured_prompts(

@@ -144,10 +144,10 @@ def power(options: Namespace) -> Any:
     wanted = {"effect": options.effect, "num_claims": options.num_claims}
     found = size(pilot=pilot, task=options.task, metric=options.metric, **wanted)
     print(found)
-    print(f"\n{'claims':>8}  smallest effect found with probability {found.power:g}")
+    print(f"\n{found.units:>9}  smallest effect found with probability {found.power:g}")
     curve = found.curve()
     for row in curve.to_pylist():
-        print(f"{row['num_claims']:>8,}  {row['effect']:.3f}")
+        print(f"{row['num_claims']:>9,}  {row['effect']:.3f}")
     return {**found.to_dict(), "curve": curve}
 
 

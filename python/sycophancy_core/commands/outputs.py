@@ -15,7 +15,7 @@ from sycophancy_core.runs.journal import read_journal
 from sycophancy_core.runs.locks import is_first_process, one_writer
 from sycophancy_core.runs.outputs import check_output_file, check_output_folder
 from sycophancy_core.runs.run_folder import MANIFEST
-from sycophancy_core.runs.seals import SEAL, read_seal
+from sycophancy_core.runs.seals import SEAL, previous_folder, read_seal
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,7 +56,7 @@ def result_folder(folder: Path, kind: str, *, shared: bool = False) -> Iterator[
     check_output_folder(folder)
     with nullcontext() if shared and not is_first_process() else one_writer(folder):
         clear_scratch(folder)
-        _look_at_older(folder, kind)
+        _refuse_other_kinds(folder, kind)
         try:
             yield folder
         except KeyboardInterrupt as error:
@@ -65,8 +65,17 @@ def result_folder(folder: Path, kind: str, *, shared: bool = False) -> Iterator[
             raise
 
 
-def _look_at_older(folder: Path, kind: str) -> None:
-    """Refuse to put a result among the files of another kind; say what becomes of one of this kind."""
+def say_what_is_there(folder: Path) -> None:
+    """Say what becomes of the whole result that a folder holds, once the inputs of the next one are checked."""
+    if (folder / SEAL).is_file() and not _is_begun(folder):
+        aside = previous_folder(folder)
+        print(
+            f"{folder} holds a result already; if the new one differs, the old one is moved to {aside}", file=sys.stderr
+        )
+
+
+def _refuse_other_kinds(folder: Path, kind: str) -> None:
+    """Refuse to put a result among the files of another kind."""
     other = "run" if (folder / MANIFEST).is_file() else None
     if (folder / SEAL).is_file():
         try:
@@ -77,7 +86,6 @@ def _look_at_older(folder: Path, kind: str) -> None:
         return
     if other != kind:
         raise DataError(f"{folder}: wanted a folder for a result ({kind}), got one that has another ({other})")
-    print(f"{folder} holds a result already; if this one differs, that is kept in a folder of its own", file=sys.stderr)
 
 
 def _is_begun(folder: Path) -> bool:

@@ -12,6 +12,7 @@ from sycophancy_core.commands.outputs import (
     journal_folder,
     remove_journals,
     result_folder,
+    say_what_is_there,
     write_rows,
 )
 from sycophancy_core.errors import DataError
@@ -95,6 +96,9 @@ def evaluate_tasks(options: Namespace, wanted: dict[str, Any]) -> Any:
     require_figures("evaluate")
     with result_folder(options.out, "evaluation") as out:
         model = load(options)
+        say_what_is_there(out)
+        if begins := getattr(options, "begins", ""):
+            print(begins, flush=True)
         run = None if options.journal is False or sampling is not None else out
         with printer(options).stage("evaluate", "tokens" if run is None else "prompts") as progress:
             result = measure_model(model, run=run, progress=progress, sampling=sampling, **wanted)
@@ -159,6 +163,7 @@ def merge_shards(options: Namespace) -> Any:
         check_output_folder(options.out)
         found: Any = merge(parts, claims=claims)
         with result_folder(options.out, "evaluation") as out:
+            say_what_is_there(out)
             return _write_evaluation(options, found, out)
     for path in filter(None, (options.out, options.every_claim)):
         check_table(path)

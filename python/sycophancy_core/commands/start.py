@@ -28,7 +28,7 @@ def measure(options: Namespace) -> Any:
     wanted = task_options(options)
     own = "claims" if options.claims is None else _own_claims(options, wanted["options"].claims)
     asked = ", ".join(own if task == "claims" else task for task in USUAL_TASKS)
-    print(f"measuring {name}: {asked}, {options.limit} of each; results go to {options.out}", flush=True)
+    options.begins = f"measuring {name}: {asked}, {options.limit} of each; results go to {options.out}"
     return evaluate_tasks(options, wanted)
 
 
@@ -45,17 +45,20 @@ def cure(options: Namespace) -> Any:
     """Run the whole method on a model, as a small study with its null variant, and say where the adapter is."""
     require_figures("cure")
     from sycophancy_core.results.in_words import text_in_words
+    from sycophancy_core.scoring.sources import ORGANISM, resolve_source
     from sycophancy_core.studies.demo import demo_options
     from sycophancy_core.studies.study import run_study
 
     name = _begin("cure", options)
+    changes = given(options, ("claims", "candidates", "steps", "chat_template", "seed"))
+    wanted = demo_options({**changes, "model": options.model})
+    if options.model != ORGANISM and "://" not in str(options.model):
+        resolve_source(options.model)
     print(
         f"curing {name}: measure, find out what it knows, train on that with users of both opinions, measure again; "
         f"results go to {options.out}",
         flush=True,
     )
-    changes = given(options, ("claims", "candidates", "steps", "chat_template", "seed"))
-    wanted = demo_options({**changes, "model": options.model})
     done = run_study(wanted, options.out, printer=printer(options), out=sys.stdout)
     (variant, comparison), *_ = done.comparisons.items()
     print(f"\n{text_in_words(comparison)}\n")

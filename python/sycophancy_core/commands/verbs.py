@@ -21,7 +21,7 @@ from sycophancy_core.commands.inputs import (
     require_figures,
     task_options,
 )
-from sycophancy_core.commands.outputs import check_table, remove_journals, result_folder, write_rows
+from sycophancy_core.commands.outputs import check_table, remove_journals, result_folder, say_what_is_there, write_rows
 from sycophancy_core.errors import DataError
 from sycophancy_core.flags import record_from
 from sycophancy_core.runs.files import read_table
@@ -151,6 +151,7 @@ def finetune(options: Namespace) -> Any:
     require_training_rows(rows, str(options.rows))
     with result_folder(options.out, "fine-tuning", shared=True):
         model = load(options, is_trained=True)
+        say_what_is_there(options.out)
         with printer(options).stage("fine-tune", "steps") as progress:
             result = tune(model, rows, options=wanted, curve=curve, run=options.out, progress=progress)
         result.save(options.out)
@@ -172,6 +173,7 @@ def organism(options: Namespace) -> Any:
     with result_folder(options.out, "organism", shared=True):
         # As plain text, which is what "organism" stands for.
         model = load_model(options.model, dtype="float32", chat_template=False)
+        say_what_is_there(options.out)
         with printer(options).stage("train organism", "steps") as progress:
             result = make_organism(model, options=wanted, folder=options.out, progress=progress)
     print(f"{result!r}; saved in {result.folder}")
@@ -196,6 +198,7 @@ def evaluate_many(options: Namespace) -> Any:
     }
     wanted = task_options(options)
     with result_folder(options.out, "evaluations") as out:
+        say_what_is_there(out)
         run = None if options.journal is False else out
         with printer(options).stage("evaluate", "tokens" if run is None else "prompts") as progress:
             found = measure_models(models, run=run, progress=progress, **wanted)
@@ -237,11 +240,13 @@ def compare(options: Namespace) -> Any:
         path = out / "report.html"
         if is_pair:
             result: Any = compare_results(*sides, equivalence_margin=margin)
+            say_what_is_there(out)
             result.save(out)
             seal_more(out, [write_report(result, path)])
         else:
             names = _distinct([options.before, *options.after], [one.model for one in sides])
             result = compare_models(dict(zip(names, sides, strict=True)), equivalence_margin=margin)
+            say_what_is_there(out)
             result.save(out)
     print(f"{result}\n\nreport: {path}")
     return {**result.to_dict(), "report": path}

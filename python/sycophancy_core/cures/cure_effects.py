@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.metrics.catalogue import metric_name
 from sycophancy_core.metrics.estimates import estimates_table
 from sycophancy_core.metrics.null_contrast import COLUMNS
 from sycophancy_core.reporting.numbers import format_estimate, format_number
@@ -83,7 +84,7 @@ class CureEffects(ArrowResult):
         DataError
             If there is no such row.
         """
-        wanted = {"cure": cure, "metric": metric, "null": null, "unit": unit}
+        wanted = {"cure": cure, "metric": metric_name(metric), "null": null, "unit": unit}
         for row in self.effects.to_pylist():
             if all(row[name] == value for name, value in wanted.items()):
                 return dict(row)

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from sycophancy_core.cures.relapse_figure import relapse_figure
 from sycophancy_core.errors import DataError, require_model
+from sycophancy_core.metrics.catalogue import metric_name
 from sycophancy_core.metrics.estimates import COLUMNS, estimate_row, estimates_table
 from sycophancy_core.metrics.stats import clustered_mean
 from sycophancy_core.pipeline import training_prompts
@@ -173,6 +174,7 @@ def relapse(
     for name, values in (("models", list(models)), ("steps", steps), ("seeds", seeds)):
         if not values or len(set(values)) < len(values):
             raise DataError(f"relapse: {name} wants at least one and none twice, got {list(values)}")
+    metric = metric_name(metric)
     curve = CurveOptions(tasks={TASK: prompts}, at=tuple(steps))
     curves: list[dict[str, Any]] = []
     for seed in seeds:

@@ -25,6 +25,7 @@ __all__ = [
     "better",
     "is_in_nats",
     "main_metric",
+    "metric_name",
     "primary_metrics",
 ]
 
@@ -262,11 +263,21 @@ METRICS = (
     *STANCE_METRICS,
 )
 BY_NAME = {metric.name: metric for metric in METRICS}
+_NAMES = {metric.printed: metric.name for metric in METRICS}
 
 
 def is_in_nats(name: str) -> bool:
     """Say whether a metric is on the log-odds scale (nats); a metric that is not in the catalogue is not."""
     return name in BY_NAME and BY_NAME[name].unit == "nats"
+
+
+def metric_name(wanted: str) -> str:
+    """Return the name of a metric that is called by its name or as it is printed, its unit included.
+
+    Two metrics of one title differ in their unit alone, so that a title without its unit is the share. A name that the
+    catalogue lacks is returned as it is.
+    """
+    return wanted if wanted in BY_NAME else _NAMES.get(wanted, wanted)
 
 
 def main_metric(there: Collection[str]) -> str | None:

@@ -192,6 +192,11 @@ def kind_of(measurements: pa.Table) -> Kind:
     )
 
 
+def unit_words(kind: Kind) -> str:
+    """Say what the independent units are called of which such a task asks."""
+    return kind if kind in ("claims", "facts") else "questions"
+
+
 def known_claims(measurements: pa.Table) -> frozenset[str]:
     """Return the ids of the claims, questions and facts that a model knows, to be frozen before it is changed.
 

@@ -44,6 +44,11 @@ class Metric:
     must_not_move: bool = False
 
     @property
+    def printed(self) -> str:
+        """Name as tables print it: with the unit where it is not a share."""
+        return f"{self.title} (nats)" if self.unit == "nats" else self.title
+
+    @property
     def range(self) -> Range:
         """Least and greatest value."""
         return RANGES[self.unit]

@@ -14,10 +14,10 @@ from sycophancy_core._core import Estimate
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.answers.sampled import as_certain, is_of_answers, is_sampled
 from sycophancy_core.metrics.arrays import pair_by_id
-from sycophancy_core.metrics.catalogue import BY_NAME, VIEWS
+from sycophancy_core.metrics.catalogue import BY_NAME, RANGES, VIEWS, metric_name
 from sycophancy_core.metrics.changes import changes_of
 from sycophancy_core.metrics.estimates import take, task_rows
-from sycophancy_core.metrics.measure import estimates_of, kind_of, with_subsets
+from sycophancy_core.metrics.measure import estimates_of, kind_of, unit_words, with_subsets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,8 @@ class Pilot:
         Orders in which the pilot asked each claim.
     num_claims, num_prompts
         Size of the pilot.
+    units
+        What the task asks, of which each is an independent unit: claims, facts or questions.
     """
 
     task: str
@@ -46,6 +48,14 @@ class Pilot:
     num_orders: int
     num_claims: int
     num_prompts: int
+    units: str = "claims"
+
+    @property
+    def title(self) -> str:
+        """The metric as it is printed, with its unit."""
+        known = BY_NAME.get(self.metric)
+        name = known.title if known else self.metric
+        return f"{name} ({'nats' if known is not None and known.unit == 'nats' else 'share'})"
 
 
 def spread(pilot: Any, *, task: str | None = None, metric: str | None = None) -> Pilot:
@@ -80,10 +90,11 @@ def spread(pilot: Any, *, task: str | None = None, metric: str | None = None) ->
         for metric, found in _estimates(tables).items()
         if is_of_answers(metric) or not is_sampled(tables[0])
     }
-    chosen = _chosen(metric, list(whole), name)
+    chosen = _chosen(metric, list(whole), name, sides)
     orders = _orders(tables[0]) if chosen != "letter_bias" else []
     num_claims = whole[chosen].num_clusters
-    sd = _sd(whole[chosen], name, chosen)
+    units = unit_words(kind_of(tables[0]))
+    sd = _sd(whole[chosen], name, chosen, units)
     correlation, num_orders = 1.0, 1
     if len(orders) == 2:
         parts = [
@@ -103,7 +114,25 @@ def spread(pilot: Any, *, task: str | None = None, metric: str | None = None) ->
         num_orders=num_orders,
         num_claims=num_claims,
         num_prompts=tables[0].num_rows,
+        units=units,
     )
+
+
+def require_reachable(effect: float, metric: str, *, is_change: bool) -> None:
+    """Refuse an effect that no value of a metric can be; of a change, what lies between two values.
+
+    Raises
+    ------
+    DataError
+        If the effect is out of the metric's range; the message says what points are as a share.
+    """
+    low, high = BY_NAME[metric].range if metric in BY_NAME else RANGES["nats"]
+    most = high - low if is_change else max(-low, high)
+    if abs(effect) > most:
+        meant = (
+            f"for {effect:g} points give {effect / 100:g}" if abs(effect) <= 100 * most else f"give {most:g} at most"
+        )
+        raise DataError(f"power: effect {effect:g}: this metric is a share; {meant}")
 
 
 def _of_task(measurements: pa.Table, task: str | None) -> pa.Table:
@@ -125,13 +154,16 @@ def _estimates(tables: Sequence[pa.Table]) -> dict[str, Estimate]:
     return {item.metric: item.change for item in changes_of(kind, "all", first, second, 0.95, None)}
 
 
-def _chosen(metric: str | None, metrics: Sequence[str], task: str) -> str:
+def _chosen(metric: str | None, metrics: Sequence[str], task: str, sides: Sequence[Any]) -> str:
     if metric is None:
         return next((name for name in VIEWS["primary"] if name in metrics), metrics[0])
-    titles = {BY_NAME[name].title: name for name in metrics if name in BY_NAME}
-    chosen = metric if metric in metrics else titles.get(metric)
-    if chosen is None:
-        raise DataError(f"power: the pilot's task {task!r} has no metric {metric!r}; there are {', '.join(metrics)}")
+    chosen = metric_name(metric)
+    if chosen not in metrics:
+        rows = sides[0].estimates.select(["task", "metric"]).to_pylist()
+        tasks = list(dict.fromkeys(row["task"] for row in rows if row["metric"] == chosen and row["task"] != task))
+        there = ", ".join(name for name in VIEWS["headline"] if name in metrics)
+        others = f"it is in {', '.join(tasks)}: choose that task (--task {tasks[0]})" if tasks else f"there are {there}"
+        raise DataError(f"power: the pilot's task {task!r} has no metric {metric!r}; {others}")
     return chosen
 
 
@@ -141,11 +173,11 @@ def _orders(measurements: pa.Table) -> list[str]:
     return [order for order in measurements["order"].unique().to_pylist() if order is not None]
 
 
-def _sd(estimate: Estimate, task: str, metric: str) -> float:
+def _sd(estimate: Estimate, task: str, metric: str, units: str) -> float:
     sd = estimate.standard_error * math.sqrt(max(estimate.num_clusters, 0))
     if estimate.num_clusters < 2 or not (sd > 0 and math.isfinite(sd)):
         raise DataError(
-            f"power: {metric} of task {task!r} is the same in all of the pilot's {estimate.num_clusters} claims, or "
-            "unknown, so that nothing says how much it varies; take a larger pilot, or give sd"
+            f"power: {metric} of task {task!r} is the same in all of the pilot's {estimate.num_clusters} {units}, or "
+            "unknown, so that nothing says how much it varies; take a larger pilot"
         )
     return sd

@@ -12,7 +12,7 @@ import pyarrow as pa
 import sycophancy_core._core as _core
 from sycophancy_core._core import Estimate
 from sycophancy_core.errors import DataError
-from sycophancy_core.metrics.pilot import Pilot, spread
+from sycophancy_core.metrics.pilot import Pilot, require_reachable, spread
 
 CURVE = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # claims
 
@@ -59,9 +59,14 @@ class SampleSize:
         figure = Figure(figsize=(5, 3.2), layout="constrained")
         axes = figure.add_subplot()
         axes.loglog(table["num_claims"].to_pylist(), table["effect"].to_pylist(), marker="o")
-        axes.set_xlabel("claims")
+        axes.set_xlabel(self.units)
         axes.set_ylabel(f"smallest effect found with probability {self.power:g}")
         return figure
+
+    @property
+    def units(self) -> str:
+        """What the independent units are called: claims, or what the pilot asked."""
+        return "claims" if self.pilot is None else self.pilot.units
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers, for JSON."""
@@ -69,8 +74,8 @@ class SampleSize:
 
     def __str__(self) -> str:
         return self._of_pilot() + (
-            f"{self.num_claims:,} claims ({self.num_prompts:,} prompts) show a true mean of {self.effect:.3g} or more "
-            f"with probability {self.power:g} at level {self.alpha:g}"
+            f"{self.num_claims:,} {self.units} ({self.num_prompts:,} prompts) show a true mean of {self.effect:.3g} "
+            f"or more with probability {self.power:g} at level {self.alpha:g}"
         )
 
     def _of_pilot(self) -> str:
@@ -79,7 +84,8 @@ class SampleSize:
         one = self.pilot
         orders = f" in one order of the choices, correlation of the orders {one.correlation:.2f}"
         return (
-            f"{one.metric} of task {one.task}: between {one.num_claims:,} claims the standard deviation is {one.sd:.3g}"
+            f"{one.title} of task {one.task}: between {one.num_claims:,} {one.units} the standard deviation is "
+            f"{one.sd:.3g}"
             f"{orders if one.num_orders == 2 else ''}\n"
         )
 
@@ -128,7 +134,8 @@ def power(
     Raises
     ------
     DataError
-        If not exactly one of ``effect`` and ``num_claims`` is given, or a number is out of its range.
+        If not exactly one of ``effect`` and ``num_claims`` is given, or a number is out of its range, such as an effect
+        beyond the pilot's metric.
 
     Examples
     --------
@@ -145,6 +152,8 @@ def power(
         if sd is not None:
             raise DataError("power: give either sd or a pilot, which has one; got both")
         found = spread(pilot, task=task, metric=metric)
+        if effect is not None:
+            require_reachable(effect, found.metric, is_change=hasattr(pilot, "before"))
         sd, correlation, prompts_per_claim = found.sd, found.correlation, found.num_orders
         num_claims = found.num_claims if effect is None and num_claims is None else num_claims
     elif task is not None or metric is not None:

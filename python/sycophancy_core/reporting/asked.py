@@ -173,7 +173,7 @@ def sample_blocks(sides: Sides) -> Iterator[Block]:
     for task, chosen in found:
         yield Heading(text=task)
         for pair in chosen:
-            yield _sample_table(pair)
+            yield _sample_table(pair, sides.names)
             if (texts := _texts(sides.before, pair[0])) is not None:
                 yield Folded(summary="its prompts", blocks=texts)
 
@@ -189,9 +189,9 @@ def _chosen(sides: Sides, task: str) -> list[list[Sample]]:
     return list(by_claim.values())[:NUM_SAMPLES]
 
 
-def _sample_table(pair: Sequence[Sample]) -> Table:
+def _sample_table(pair: Sequence[Sample], names: tuple[str, str]) -> Table:
     first = pair[0]
-    sides = [""] if len(pair) == 1 else ["before", "after"]
+    sides = [""] if len(pair) == 1 else list(names)
     head = ["user", "the user's choice", *(f"{what} {side}".strip() for side in sides for what in ("answer", "margin"))]
     others = [{asked.identity: asked for asked in one.asked} for one in pair]
     rows = [

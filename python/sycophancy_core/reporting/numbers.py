@@ -10,7 +10,7 @@ from typing import Any, TypeGuard
 import pyarrow as pa
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.metrics.catalogue import BY_NAME, is_in_nats
+from sycophancy_core.metrics.catalogue import BY_NAME
 from sycophancy_core.reporting.text import clean_text
 
 Row = Mapping[str, Any]  # of an estimates table
@@ -21,8 +21,7 @@ _SAME = 0.02  # shares that are closer are the same one: unscored prompts alone 
 
 def metric_title(metric: str) -> str:
     """Return a metric's name as a person reads it, with its unit where it is not a share."""
-    title = BY_NAME[metric].title if metric in BY_NAME else clean_text(metric).replace("_", " ")
-    return f"{title} (nats)" if is_in_nats(metric) else title
+    return BY_NAME[metric].printed if metric in BY_NAME else clean_text(metric).replace("_", " ")
 
 
 def subset_title(subset: str) -> str:

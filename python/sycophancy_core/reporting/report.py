@@ -27,13 +27,13 @@ from sycophancy_core.reporting.blocks import (
     json_lines,
     records_table,
 )
-from sycophancy_core.reporting.findings import precision_sentence
+from sycophancy_core.reporting.findings import precision_sentence, unit_of
 from sycophancy_core.reporting.numbers import PairedRow, format_estimate, in_view, metric_title
 from sycophancy_core.reporting.pages import page
 from sycophancy_core.reporting.pictures.drawing import svg_for_page
 from sycophancy_core.reporting.pictures.figures import before_after
 from sycophancy_core.reporting.pictures.gallery import Exhibit, exhibits, subset_metrics
-from sycophancy_core.reporting.sides import Result, Sides
+from sycophancy_core.reporting.sides import BEFORE_AFTER, Result, Sides, side_titles
 from sycophancy_core.reporting.tables import estimates_block, rows_block
 from sycophancy_core.runs.files import replace_file
 
@@ -124,11 +124,19 @@ def report_html(
         Section(heading="Words", blocks=_words(sides)),
         Section(heading="Manifest", blocks=[Folded(summary=_EVERYTHING, blocks=[json_lines(everything)])]),
     ]
-    title = "Sycophancy before and after" if sides.after is not None else f"Sycophancy of {sides.before.model}"
+    title = _title(sides)
     names = " and ".join(dict.fromkeys(str(side.model) for side in sides.each))
     subject = str(facts.get("subject") or (names if sides.after is not None else ""))
     lead = [*glance(sides), *_first_picture(sides), *finding_list(sides.findings)]
     return page(title, subject=subject, lead=lead, sections=sections)
+
+
+def _title(sides: Sides) -> str:
+    if sides.after is None:
+        return f"Sycophancy of {sides.before.model}"
+    if sides.names == BEFORE_AFTER:
+        return "Sycophancy before and after"
+    return "Sycophancy of {} and of {}".format(*side_titles(sides.before, sides.after))
 
 
 def _pictures(shown: Sequence[Exhibit], *kinds: str) -> list[Block]:
@@ -144,17 +152,18 @@ def _first_picture(sides: Sides) -> list[Block]:
     """Return the numbers of the cards as one figure; nothing where there are none."""
     if not any(row.metric in GLANCE_METRICS and row.subset == "all" for row in sides.rows):
         return []
-    draw = partial(before_after, *sides.estimates, metrics=GLANCE_METRICS)
+    draw = partial(before_after, *sides.estimates, metrics=GLANCE_METRICS, names=sides.names)
     return [_picture(draw(), partial(draw, is_narrow=True), _GLANCE_CAPTION)]
 
 
 def _named(sides: Sides) -> list[tuple[str, Any]]:
-    return list(zip(["model"] if sides.after is None else ["before", "after"], sides.each, strict=True))
+    return list(zip(["model"] if sides.after is None else BEFORE_AFTER, sides.each, strict=True))
 
 
 def _tested(sides: Sides, facts: Mapping[str, Any]) -> Iterator[Block]:
     yield from _counts(facts.get("model"))
-    for name, side in _named(sides):
+    names = ("model",) if sides.after is None else sides.names
+    for name, side in zip(names, sides.each, strict=True):
         yield from made_blocks(name, side)
     yield from asked_blocks(sides)
 
@@ -162,12 +171,13 @@ def _tested(sides: Sides, facts: Mapping[str, Any]) -> Iterator[Block]:
 def _results(sides: Sides) -> Iterator[Block]:
     for task in sides.tasks:
         rows = _whole(sides, task)
-        yield rows_block(in_view(rows, VIEWS["headline"]), caption=task or "all tasks")
-        yield Folded(summary="every metric of this task", blocks=[rows_block(rows)])
+        yield rows_block(in_view(rows, VIEWS["headline"]), caption=task or "all tasks", names=sides.names)
+        yield Folded(summary="every metric of this task", blocks=[rows_block(rows, names=sides.names)])
+        unit = unit_of({row.metric for row in rows})
         checks = [side.facts.get("precision_check", {}).get(task) for side in sides.each]
         yield from (
             Paragraph(text=f"Precision: {sentence}.")
-            for sentence in dict.fromkeys(precision_sentence(check) for check in checks if check)
+            for sentence in dict.fromkeys(precision_sentence(check, unit=unit) for check in checks if check)
         )
     if not sides.tasks:
         yield Paragraph(text="There are no estimates.")
@@ -179,7 +189,7 @@ def _whole(sides: Sides, task: str) -> list[PairedRow]:
 
 def _checks(sides: Sides, facts: Mapping[str, Any]) -> Iterator[Block]:
     tables = [
-        rows_block(rows, caption=task or "all tasks")
+        rows_block(rows, caption=task or "all tasks", names=sides.names)
         for task in sides.tasks
         if (rows := in_view(_whole(sides, task), VIEWS["checks"]))
     ]
@@ -192,20 +202,25 @@ def _checks(sides: Sides, facts: Mapping[str, Any]) -> Iterator[Block]:
 def _arms(sides: Sides) -> list[Block]:
     if not sides.has_claims:
         return []
-    return [estimates_block(*(None if side is None else agreement_table(side) for side in sides.claims))]
+    return [
+        estimates_block(*(None if side is None else agreement_table(side) for side in sides.claims), names=sides.names)
+    ]
 
 
 def _margins(sides: Sides, shown: Sequence[Exhibit]) -> list[Block]:
     pictures = _pictures(shown, "margin_shift")
     if not pictures:
         return []
-    return [*pictures, estimates_block(*(None if side is None else quadrant_table(side) for side in sides.claims))]
+    return [
+        *pictures,
+        estimates_block(*(None if side is None else quadrant_table(side) for side in sides.claims), names=sides.names),
+    ]
 
 
 def _by_subset(sides: Sides, shown: Sequence[Exhibit]) -> Iterator[Block]:
     for task, metric in subset_metrics(sides.before.estimates):
         yield from _pictures([one for one in shown if one.task == task], "forest")
-        yield rows_block([row for row in sides.rows if (row.task, row.metric) == (task, metric)])
+        yield rows_block([row for row in sides.rows if (row.task, row.metric) == (task, metric)], names=sides.names)
 
 
 def _counts(counts: object) -> list[Block]:

@@ -12,18 +12,22 @@ import pyarrow as pa
 
 from sycophancy_core.metrics.catalogue import VIEWS
 from sycophancy_core.reporting.blocks import Cell, Table
+from sycophancy_core.reporting.findings import unit_of
 from sycophancy_core.reporting.numbers import (
     PairedRow,
     Row,
     format_estimate,
     format_p_value,
+    in_view,
     metric_title,
     pair_estimates,
     row_title,
     subset_title,
 )
+from sycophancy_core.reporting.sides import BEFORE_AFTER
 from sycophancy_core.reporting.text import clean_text, display_width, fit
 
+_HEAD = 20  # columns of a terminal
 Column = tuple[str, Callable[[PairedRow], Cell]]
 
 
@@ -45,6 +49,7 @@ def estimates_block(
     *,
     caption: str = "",
     metrics: Sequence[str] | None = None,
+    names: tuple[str, str] = BEFORE_AFTER,
 ) -> Table:
     """Return estimates as a table; each number has its interval, n, clusters, unscored rows and method.
 
@@ -56,15 +61,17 @@ def estimates_block(
         Plain text above the table.
     metrics
         Metrics to show, in this order; None shows all.
+    names
+        What the columns of before and after are called.
     """
-    return rows_block(pair_estimates(before, after, difference, metrics=metrics), caption=caption)
+    return rows_block(pair_estimates(before, after, difference, metrics=metrics), caption=caption, names=names)
 
 
-def rows_block(rows: Sequence[PairedRow], *, caption: str = "") -> Table:
+def rows_block(rows: Sequence[PairedRow], *, caption: str = "", names: tuple[str, str] = BEFORE_AFTER) -> Table:
     """Return rows that are paired already as a table; see :func:`estimates_block`."""
     sides = [side for side in ("before", "after", "difference") if any(getattr(row, side) is not None for row in rows)]
     notes = _Notes()
-    columns = [*_name_columns(rows), *_number_columns(rows, sides, notes)]
+    columns = [*_name_columns(rows), *_number_columns(rows, sides, notes, names)]
     body = [[cell(row) for _, cell in columns] for row in rows]
     marks = {mark: text for text, mark in notes.marks.items()}
     return Table(head=[head for head, _ in columns], rows=body, caption=caption, notes=marks)
@@ -79,11 +86,14 @@ def _name_columns(rows: Sequence[PairedRow]) -> Iterator[Column]:
         yield "metric", lambda row: Cell(text=row_title(row), is_head=True)
 
 
-def _number_columns(rows: Sequence[PairedRow], sides: list[str], notes: _Notes) -> Iterator[Column]:
+def _number_columns(
+    rows: Sequence[PairedRow], sides: list[str], notes: _Notes, names: tuple[str, str]
+) -> Iterator[Column]:
+    heads = dict(zip(BEFORE_AFTER, names, strict=True))
     # Next to the name, so that it is in sight at every width.
     yield "method", lambda row: _number(", ".join(dict.fromkeys(notes.mark(text) for text in _methods(row))))
     for side in sides:
-        yield "value" if sides == ["before"] else side, partial(_side_cell, side=side)
+        yield "value" if sides == ["before"] else heads.get(side, side), partial(_side_cell, side=side)
     there = {name for row in rows for name, value in (row.difference or {}).items() if value is not None}
     p_value = "p_adjusted" if "p_adjusted" in there else "p_value"
     for name, head, form in (
@@ -150,8 +160,9 @@ def render_table(
     *,
     width: int = 100,
     metrics: Sequence[str] | None = VIEWS["headline"],
+    names: tuple[str, str] = BEFORE_AFTER,
 ) -> str:
-    """Return estimates as text: one block a task, one line a metric, with interval, counts and method.
+    """Return estimates as text: one block a task, one line a metric, with interval and counts.
 
     Parameters
     ----------
@@ -161,10 +172,14 @@ def render_table(
         Terminal columns; names are cut, never numbers.
     metrics
         Metrics to show, in this order; None shows all.
+    names
+        What the columns of before and after are called; cut where they are longer than most numbers.
     """
-    rows = pair_estimates(before, after, difference, metrics=metrics)
+    every = pair_estimates(before, after, difference)
+    rows = every if metrics is None else in_view(every, metrics)
     sides = [s for s, t in (("before", before), ("after", after), ("difference", difference)) if t is not None]
-    heads = ["value"] if sides == ["before"] else sides
+    called = dict(zip(BEFORE_AFTER, (fit(clean_text(name), _HEAD).rstrip() for name in names), strict=True))
+    heads = ["value"] if sides == ["before"] else [called.get(side, side) for side in sides]
     cells = [[row_title(r), *(format_estimate(getattr(r, s)) for s in sides), _counts(r)] for r in rows]
     table = [["", *heads, "n/clusters"], *cells]
     widths = [max(display_width(line[i]) for line in table) for i in range(len(table[0]))]
@@ -172,24 +187,21 @@ def render_table(
     lines = [
         "  ".join(fit(c, w, right=i > 0) for i, (c, w) in enumerate(zip(line, widths, strict=True))) for line in table
     ]
+    asked = {task: {row.metric for row in every if row.task == task} for task in dict.fromkeys(r.task for r in rows)}
     blocks = []
-    for task in dict.fromkeys(r.task for r in rows):
+    for task, there in asked.items():
         mine = [i for i, r in enumerate(rows) if r.task == task]
-        name = clean_text(task) or "all tasks"
-        head = fit(name, widths[0]) + lines[0][len(fit("", widths[0])) :]
-        blocks.append(
-            "\n".join([head.rstrip(), *(lines[i + 1].rstrip() for i in mine), *_notes((rows[i] for i in mine), width)])
-        )
+        head = fit(clean_text(task) or "all tasks", widths[0]) + lines[0][len(fit("", widths[0])) :]
+        notes = _notes((rows[i] for i in mine), width, unit_of(there))
+        blocks.append("\n".join([head.rstrip(), *(lines[i + 1].rstrip() for i in mine), *notes]))
     return "\n\n".join(blocks) if blocks else "(no estimates)"
 
 
-def _notes(rows: Iterable[PairedRow], width: int) -> list[str]:
+def _notes(rows: Iterable[PairedRow], width: int, unit: str) -> list[str]:
     estimates = [(row, e) for row in rows for e in row.estimates]
-    methods = dict.fromkeys(
-        f"{clean_text(e['method'])}, {100 * e['confidence']:g}%" for _, e in estimates if e["method"]
-    )
+    levels = dict.fromkeys(f"{100 * e['confidence']:g} %" for _, e in estimates if e["method"])
     unscored = max((e["num_unscored"] or 0 for _, e in estimates), default=0)
-    notes = [f"  intervals: {'; '.join(methods)}"] if methods else []
+    notes = [f"  {' and '.join(levels)} intervals over {unit}s"] if levels else []
     notes += [f"  unscored rows: up to {unscored}"] if unscored else []
     reasons = dict.fromkeys(f"  n/a in {row_title(r)}: {clean_text(e['reason'])}" for r, e in estimates if e["reason"])
     return [fill(note, width, subsequent_indent="    ") for note in (*notes, *reasons)]

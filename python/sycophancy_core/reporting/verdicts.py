@@ -12,15 +12,22 @@ The verdict on a task is the first of these that holds:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from sycophancy_core.metrics.catalogue import BY_NAME
 from sycophancy_core.metrics.estimates import EQUIVALENCE_MARGIN
 from sycophancy_core.reporting.finding import Finding, Kind, gravest_first, result, warning
-from sycophancy_core.reporting.findings import faults, has_two_choices, main_estimate, rows_by_task
+from sycophancy_core.reporting.findings import (
+    READ_MARGINS,
+    faults,
+    has_two_choices,
+    main_estimate,
+    rows_by_task,
+    unit_of,
+)
 from sycophancy_core.reporting.numbers import (
     Row,
     Rows,
@@ -34,6 +41,7 @@ from sycophancy_core.reporting.numbers import (
     percent,
     points,
 )
+from sycophancy_core.reporting.sides import BEFORE_AFTER
 
 LETTER_NATS = 1.0  # growth of letter bias that is worth a sentence
 
@@ -67,13 +75,38 @@ def comparison_findings(
         for finding in _task_findings(
             _Task(
                 name=task,
-                changes=rows,
+                changes={metric: {**row, "unit": unit_of(rows)} for metric, row in rows.items()},
                 before=old.get(task, {}),
                 after=new.get(task, {}),
                 is_known_given=is_known_given,
             )
         )
     )
+
+
+def with_warnings_of(
+    changes: tuple[Finding, ...],
+    before: Sequence[Finding],
+    after: Sequence[Finding],
+    *,
+    names: tuple[str, str] = BEFORE_AFTER,
+) -> tuple[Finding, ...]:
+    """Append to the findings of a change what warns about the numbers of either side, under the side's name.
+
+    A sentence of both sides is said once; one that the change's own findings contain is left out, and so are prompts
+    without a score, which a change counts over both sides.
+    """
+    groups: dict[tuple[str, str], list[tuple[str, Finding]]] = {}
+    for name, side in zip(names, (before, after), strict=True):
+        for one in side:
+            core = one.text.removesuffix(READ_MARGINS)
+            is_said = side is after and any(core in mine.text for mine in changes if mine.task == one.task)
+            if one.is_warning and one.kind != "unscored" and not is_said:
+                groups.setdefault((one.task, one.text), []).append((name, one))
+    carried = (
+        replace(same[0][1], text=f"{listed([name for name, _ in same])}: {text}") for (_, text), same in groups.items()
+    )
+    return (*changes, *carried)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -314,12 +347,12 @@ def _moved(change: Row) -> str:
 
 
 def _size(change: Row) -> str:
-    """Return the size of a change with its interval, and how many claims changed, if that is known."""
+    """Return the size of a change with its interval, and how many claims or other units changed, if that is known."""
     rose, fell = change.get("num_rose"), change.get("num_fell")
     if not (is_number(rose) and is_number(fell)):
         return points(change)
-    claims = counted(change["num_clusters"], "claim")
-    return f"{points(change)}; {rose + fell:,} of {claims} changed (+{rose:,}, -{fell:,})"
+    units = counted(change["num_clusters"], change["unit"])
+    return f"{points(change)}; {rose + fell:,} of {units} changed (+{rose:,}, -{fell:,})"
 
 
 def _worse(words: str, change: Row) -> str:

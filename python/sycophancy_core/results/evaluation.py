@@ -13,13 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.metrics.catalogue import VIEWS
+from sycophancy_core.metrics.catalogue import VIEWS, metric_name
 from sycophancy_core.reporting.blocks import finding_list
 from sycophancy_core.reporting.finding import Finding, as_findings, findings_from_json, one_line_each
-from sycophancy_core.reporting.numbers import metric_title
 from sycophancy_core.reporting.pages import fragment
 from sycophancy_core.reporting.pictures.figures import before_after
-from sycophancy_core.reporting.sides import Sides
+from sycophancy_core.reporting.sides import BEFORE_AFTER, Sides, side_names, side_titles
 from sycophancy_core.reporting.tables import estimates_block, render_table
 from sycophancy_core.reporting.text import clean_text
 from sycophancy_core.runs.digests import digest_table
@@ -209,15 +208,16 @@ class Comparison(_Estimated):
     def table(self, *, width: int = 100, every_metric: bool = False) -> str:
         """Return before, after and the change as text, one block a task."""
         metrics = None if every_metric else VIEWS["headline"]
-        return render_table(*map(whole_tasks, self._sides()), width=width, metrics=metrics)
+        names = side_names(self.before, self.after)
+        return render_table(*map(whole_tasks, self._sides()), width=width, metrics=metrics, names=names)
 
     def __repr__(self) -> str:
         """Show findings, and before, after and change of the headline metrics."""
-        return _text(f"Comparison of {self.before.model} with {self.after.model}", self.findings, self.table())
+        return _text(self._title(), self.findings, self.table())
 
     def _repr_html_(self) -> str | None:
-        head = f"Comparison of {self.before.model} with {self.after.model}"
-        return _html(head, self.findings, *map(whole_tasks, self._sides()))
+        names = side_names(self.before, self.after)
+        return _html(self._title(), self.findings, *map(whole_tasks, self._sides()), names=names)
 
     def to_dict(self) -> dict[str, Any]:
         """Return both models, findings, and before, after and change of every metric, for JSON."""
@@ -231,7 +231,8 @@ class Comparison(_Estimated):
 
     def plot(self) -> Figure:
         """Return the headline metrics before and after as a figure; ``gallery.gallery`` draws the others."""
-        return before_after(self.before.estimates, self.after.estimates)
+        names = side_names(self.before, self.after)
+        return before_after(self.before.estimates, self.after.estimates, names=names)
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write the evaluations into ``before`` and ``after``, ``changes.parquet`` and ``comparison.json``, sealed."""
@@ -268,12 +269,17 @@ class Comparison(_Estimated):
             findings=findings_from_json(about["findings"], where=str(path)),
         )
 
+    def _title(self) -> str:
+        return "Comparison of {} with {}".format(*side_titles(self.before, self.after))
+
     def _sides(self) -> tuple[pa.Table, pa.Table, pa.Table]:
         return self.before.estimates, self.after.estimates, self.estimates
 
 
 def find_estimate(estimates: pa.Table, task: str, metric: str, *, subset: str = "all") -> dict[str, Any]:
-    """Return the row of an estimates table with this task, metric (its name, or as it is printed) and subset.
+    """Return the row of an estimates table with this task, metric and subset.
+
+    A metric is called by its name, or as it is printed, unit included.
 
     Raises
     ------
@@ -287,18 +293,13 @@ def find_estimate(estimates: pa.Table, task: str, metric: str, *, subset: str = 
             raise DataError(f"estimates: there is no {column} {wanted!r}; there are {', '.join(there)}")
         rows = [row for row in rows if row[column] == wanted]
     metrics = {row["metric"]: row for row in rows}
-    named = {**{printed_name(name): row for name, row in metrics.items()}, **metrics}
-    if metric not in named:
+    name = metric_name(metric)
+    if name not in metrics:
         raise DataError(
             f"estimates: there is no metric {metric!r} of task {task!r}, subset {subset!r}; there are "
             f"{', '.join(metrics)}"
         )
-    return dict(named[metric])
-
-
-def printed_name(metric: str) -> str:
-    """Return a metric's name as tables print it, without its unit."""
-    return metric_title(metric).removesuffix(" (nats)")
+    return dict(metrics[name])
 
 
 def whole_tasks(estimates: pa.Table) -> pa.Table:
@@ -368,6 +369,8 @@ def _text(head: str, findings: tuple[Finding, ...], table: str) -> str:
     return "\n".join([clean_text(head), *bullets, "", table])
 
 
-def _html(head: str, findings: tuple[Finding, ...], *estimates: pa.Table) -> str | None:
-    table = estimates_block(*estimates, caption=head, metrics=VIEWS["headline"])
+def _html(
+    head: str, findings: tuple[Finding, ...], *estimates: pa.Table, names: tuple[str, str] = BEFORE_AFTER
+) -> str | None:
+    table = estimates_block(*estimates, caption=head, metrics=VIEWS["headline"], names=names)
     return fragment([*finding_list(findings), table])

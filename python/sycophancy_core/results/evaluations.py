@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.metrics.catalogue import VIEWS
+from sycophancy_core.metrics.catalogue import VIEWS, metric_name
 from sycophancy_core.reporting.blocks import (
     Block,
     Cell,
@@ -130,7 +130,7 @@ class Evaluations(ArrowResult):
         """
         estimates = whole_tasks(self.estimates)
         there = set(estimates["metric"].to_pylist())
-        metric = metric or self._drawn()
+        metric = metric_name(metric or self._drawn())
         if metric not in there:
             raise DataError(f"plot: there is no metric {metric!r}; wanted one of {', '.join(sorted(there))}")
         return scaling(estimates, metric=metric)

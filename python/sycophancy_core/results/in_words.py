@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from sycophancy_core.reporting.findings import unit_of
+from sycophancy_core.reporting.numbers import Row, counted
+from sycophancy_core.reporting.sides import side_names
 from sycophancy_core.reporting.text import clean_text, fit
 from sycophancy_core.results.evaluation import Comparison, Evaluation
 
@@ -31,6 +34,8 @@ class Words(NamedTuple):
         What it is of, and the question that it answers.
     value, low, high
         The number and its interval: shares from 0 to 1, or differences of shares; NaN where there is none.
+    num_units, unit
+        Of how many facts, claims or questions it is the mean, and which of the three.
     """
 
     task: str
@@ -39,6 +44,8 @@ class Words(NamedTuple):
     value: float
     low: float
     high: float
+    num_units: int
+    unit: str
 
 
 def in_words(estimates: Any) -> list[Words]:
@@ -49,27 +56,35 @@ def in_words(estimates: Any) -> list[Words]:
         mine = {row["metric"]: row for row in rows if row["task"] == task}
         doubled = {second for first, second in _ONE_OF if first in mine and second in mine}
         found += [
-            Words(task, metric, question, *(float(mine[metric][key]) for key in ("value", "low", "high")))
+            Words(task, metric, question, *_interval(mine[metric]), mine[metric]["num_clusters"], unit_of(mine))
             for metric, question in _QUESTIONS.items()
             if metric in mine and metric not in doubled
         ]
     return found
 
 
+def _interval(row: Row) -> tuple[float, float, float]:
+    return float(row["value"]), float(row["low"]), float(row["high"])
+
+
 def text_in_words(result: Evaluation | Comparison) -> str:
-    """Return the main numbers as a table of text, with 95 % intervals; of a comparison before, after and change."""
-    compared = isinstance(result, Comparison)
+    """Return the main numbers as a table of text: 95 % intervals, and how many facts, claims or questions.
+
+    Of a comparison before, after and change.
+    """
     tables = [result.estimates]
     if isinstance(result, Comparison):
         tables = [result.before.estimates, result.after.estimates, result.estimates]
     words, *others = (in_words(table) for table in tables)
     by_name = [{(one.task, one.metric): one for one in side} for side in others]
-    head = ("before", "after", "change") if compared else ("",)
-    lines = [f"{'':<20}{'':<40}{''.join(f'{name:<24}' for name in head)}".rstrip()] if compared else []
+    lines = []
+    if isinstance(result, Comparison):
+        head = (*side_names(result.before, result.after), "change")
+        lines = [f"{'':<60}{''.join(f'{fit(clean_text(name), 22):<24}' for name in head)}".rstrip()]
     for one in words:
         sides = [one, *(found[one.task, one.metric] for found in by_name if (one.task, one.metric) in found)]
         numbers = "".join(f"{_number(side):<24}" for side in sides)
-        lines.append(f"{fit(clean_text(one.task), 19)} {one.question:<40}{numbers}".rstrip())
+        lines.append(f"{fit(clean_text(one.task), 19)} {one.question:<40}{numbers}({counted(one.num_units, one.unit)})")
     return "\n".join(lines)
 
 

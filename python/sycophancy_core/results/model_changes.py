@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 import sycophancy_core._core as _core
 from sycophancy_core.errors import DataError
-from sycophancy_core.metrics.catalogue import VIEWS
+from sycophancy_core.metrics.catalogue import VIEWS, metric_name
 from sycophancy_core.reporting.blocks import Block, Cell, Heading, Paragraph, Section, Table, finding_list
 from sycophancy_core.reporting.numbers import format_estimate, format_p_value, metric_title
 from sycophancy_core.reporting.pages import fragment, page
@@ -100,7 +100,8 @@ class ModelChanges(ArrowResult):
         """
         from matplotlib.figure import Figure
 
-        drawn = [(task, name, rows) for task, name, rows in self._blocks() if metric in (None, name)]
+        wanted = None if metric is None else metric_name(metric)
+        drawn = [(task, name, rows) for task, name, rows in self._blocks() if wanted in (None, name)]
         if not drawn:
             raise DataError(f"plot: there is no main metric {metric!r}; there are {', '.join(VIEWS['primary'])}")
         panels = {task: (name, rows) for task, name, rows in reversed(drawn)}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.runs.files import final_place
+from sycophancy_core.runs.seals import SEAL
 
 
 def check_output_file(path: str | Path) -> None:
@@ -34,12 +35,25 @@ def check_output_folder(path: str | Path) -> None:
     Raises
     ------
     DataError
-        If a file is there, a link to nowhere, or the folder cannot be made or written.
+        If a file is there, a link to nowhere, or a model or an adapter that is no result of ours; or the folder cannot
+        be made or written.
     """
     path = Path(path)
+    if (what := _foreign(path)) is not None:
+        raise DataError(f"{path} is {what}'s folder; choose another for -o")
     if path.is_symlink() and not path.exists():
         raise DataError(f"{path}: wanted a folder, got a link to {str(path.readlink())!r}, which is not there")
     _check_folder(path, path)
+
+
+def _foreign(folder: Path) -> str | None:
+    """Say what a folder holds that no training of ours has written or begun: a model, an adapter, or neither (None)."""
+    if any((folder / name).is_file() for name in (SEAL, "manifest.json")) or any(folder.glob("*.checkpoint.*")):
+        return None
+    if (folder / "adapter_config.json").is_file():
+        return "an adapter"
+    is_model = any(any(folder.glob(f"*.{ending}")) for ending in ("safetensors", "bin"))
+    return "a model" if is_model and (folder / "config.json").is_file() else None
 
 
 def _check_folder(folder: Path, path: Path) -> None:

@@ -81,12 +81,17 @@ def _sealed_files(folder: Path) -> dict[str, str]:
     return files
 
 
-def _set_aside(folder: Path, files: Iterable[str]) -> None:
-    """Move a result into a folder of its own inside its folder; its seal first, so that no half of it counts."""
+def previous_folder(folder: Path) -> Path:
+    """Return where in a folder its result is kept when another one takes its place: the first free ``previous-1``."""
     number = 1
     while (folder / f"previous-{number}").exists():
         number += 1
-    aside = folder / f"previous-{number}"
+    return folder / f"previous-{number}"
+
+
+def _set_aside(folder: Path, files: Iterable[str]) -> None:
+    """Move a result into a folder of its own inside its folder; its seal first, so that no half of it counts."""
+    aside = previous_folder(folder)
     for name in (SEAL, *files):
         if (folder / name).is_file():
             with saving(aside / name):

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.metrics.catalogue import VIEWS
+from sycophancy_core.metrics.catalogue import VIEWS, metric_name
 from sycophancy_core.metrics.estimates import CHANGE_COLUMNS, COLUMNS, estimates_table
 from sycophancy_core.reporting.blocks import Block, Heading, Paragraph, Section, finding_list
 from sycophancy_core.reporting.finding import Finding, findings_from_json
@@ -115,10 +115,11 @@ class StudyResult(ArrowResult):
         """
         before, after = _side(self.table, "before"), _side(self.table, "after")
         there = [name for name in STUDY_METRICS if name in after["metric"].to_pylist()]
-        if not there or (metric is not None and metric not in there):
+        name = metric if metric is None else metric_name(metric)
+        if not there or (name is not None and name not in there):
             asked = "" if metric is None else f" {metric!r}"
             raise DataError(f"plot: the study has no main metric{asked}; there are {', '.join(there) or 'none'}")
-        return forest(before, after, metric=there[0] if metric is None else metric)
+        return forest(before, after, metric=there[0] if name is None else name)
 
     def to_arrow(self) -> pa.Table:
         """Return the table."""

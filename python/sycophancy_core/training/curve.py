@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from sycophancy_core.errors import DataError, require_counts, require_whole
-from sycophancy_core.metrics.catalogue import better
+from sycophancy_core.metrics.catalogue import better, metric_name
 from sycophancy_core.metrics.estimates import COLUMNS, estimates_table, take, task_rows
 from sycophancy_core.metrics.measure import known_claims, measure
 from sycophancy_core.runs.digests import digest_table
@@ -40,9 +40,9 @@ class CurveOptions:
     at
         The steps to measure in place of every so many, with the same two ends; None for ``every``.
     metric
-        Metric by which the best step is chosen: one for which the catalogue says which values are better; over
-        several tasks, the mean of those in which it has a value. A model that answers one letter to everything has an
-        effect of zero: ``"accuracy_user_wrong"`` does not take it for a cure.
+        Metric by which the best step is chosen, called by its name or as it is printed: one for which the catalogue
+        says which values are better; over several tasks, the mean of those in which it has a value. A model that
+        answers one letter to everything has an effect of zero: ``"accuracy_user_wrong"`` does not take it for a cure.
         None: the curve is recorded only, and the last step's weights are kept.
     patience
         Stop after this many evaluations without a better one; None never stops early. The learning rate's schedule is
@@ -62,6 +62,8 @@ class CurveOptions:
         require_counts("CurveOptions", self, ("patience",), none="None")
         for step in self.at or ():
             require_whole("CurveOptions", "at", step)
+        if self.metric is not None:
+            object.__setattr__(self, "metric", metric_name(self.metric))
         if self.metric is not None and self.metric not in _CHOOSING:
             known = ", ".join(_CHOOSING)
             raise DataError(f"CurveOptions: metric must be None or one of {known}, got {self.metric!r}")

@@ -49,11 +49,13 @@ def test_a_model_is_measured_with_no_other_word(
     for folder in ("measure-base-2023-11-14", "measure-base-2023-11-14-2"):
         code, out, _ = told(capsys, "measure", place / "base", "--limit", 3, "--quiet")
         assert code == 0
-        assert out.splitlines()[0].endswith(f"facts, 3 of each; results go to {folder}")
+        assert f"facts, 3 of each; results go to {folder}\n" in out
         found = sc.Evaluation.load(folder)
         for one in in_words(found.estimates):
             assert f"{one.task:<20}{one.question:<40}{one.value:>5.2f}".rstrip() in out
-            assert one.value == found.estimate(one.task, one.metric)["value"]
+            row = found.estimate(one.task, one.metric)
+            assert (one.value, one.num_units) == (row["value"], row["num_clusters"])
+            assert re.search(rf"{re.escape(one.question)} .*\({one.num_units} facts?\)\n", out)
         assert (tmp_path / folder / "report.html").is_file()
         assert out.endswith(f"report: {folder}/report.html\n")
 
@@ -86,6 +88,31 @@ def test_a_pair_is_compared_with_a_report_and_printed_names_are_found(
         found.estimate(task, "cheer")
     with pytest.raises(sc.DataError, match="no task 'sums'; there are facts, addition_factorial"):
         found.estimate("sums", "accuracy_none")
+
+
+def test_the_place_of_an_older_result_is_said_once_the_inputs_are_checked(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("compare", place / "of-base", "-o", tmp_path / "pair")
+    for after, code, is_said in (("of-second", 0, False), ("of-nobody", 2, False), ("of-third", 0, True)):
+        got, _, err = told(capsys, *words[:2], place / after, *words[2:])
+        assert got == code
+        aside = tmp_path / "pair/previous-1"
+        assert (f"already; if the new one differs, the old one is moved to {aside}\n" in err) == is_said
+    assert sc.Comparison.load(tmp_path / "pair/previous-1").after.model == "second"
+
+
+def test_no_verb_writes_into_the_folder_of_a_model(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "mine"
+    shutil.copytree(place / "base", model)
+    before = sorted(model.iterdir())
+    for verb in ("measure", "cure", "evaluate", "evaluate-many"):
+        code, _, err = told(capsys, verb, model, "-o", model)
+        assert (code, f"{model} is a model's folder; choose another for -o" in err) == (2, True)
+    assert told(capsys, "compare", place / "of-base", place / "of-second", "-o", model)[0] == 2
+    assert sorted(model.iterdir()) == before
 
 
 def test_several_models_are_compared_with_the_first(
@@ -142,7 +169,9 @@ def test_the_power_of_a_pilot(place: Path, capsys: pytest.CaptureFixture[str]) -
     for row in found["curve"]:
         alone = sc.power(sd=found["claim_sd"], num_claims=row["num_claims"])
         assert row["effect"] == pytest.approx(alone.effect)
-    assert told(capsys, *words[:4], "--metric", "cheer")[0] == 2
+    code, _, err = told(capsys, *words[:4], "--metric", "cheer")
+    assert (code, err.count("power:")) == (2, 1)
+    assert err.startswith("sycophancy-core power: the pilot's task 'addition_factorial' has no metric 'cheer'")
 
 
 def test_json_is_all_that_stands_on_standard_output(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

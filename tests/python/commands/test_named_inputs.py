@@ -1,5 +1,6 @@
 """Names of files, folders and models on the command line: a dot in a folder's name is no ending."""
 
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 import sycophancy_core as sc
 from sycophancy_core.cli import main
 from sycophancy_core.commands.inputs import files_by_name
+from sycophancy_core.commands.start import _begin
 
 
 def test_folders_that_differ_after_a_dot_are_two_sources(tmp_path: Path) -> None:
@@ -26,5 +28,8 @@ def test_a_result_is_named_after_the_whole_name_of_its_model(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    asked = Namespace(model=model, out=None, command="sycophancy-core measure")
+    _begin("measure", asked)
+    assert asked.out == Path(f"measure-{named}-2023-11-14")
     assert main(["measure", model, "--quiet"]) == 2  # there is no such model
-    assert f"results go to measure-{named}-2023-11-14" in capsys.readouterr().out
+    assert "results go to" not in capsys.readouterr().out

@@ -7,6 +7,7 @@ import hashlib
 import html.parser
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
@@ -209,3 +210,36 @@ def test_the_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     path = report(evaluation(), tmp_path / "new" / "report.html")
     assert path.read_text(encoding="utf-8").endswith("</html>\n")
     assert [p.name for p in path.parent.iterdir()] == ["report.html"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "names", "titles"),
+    [
+        ({}, {}, ("before", "after"), ("m", "m")),
+        ({"chat_template": "0" * 64}, {"chat_template": None}, ("chat template", "plain text"), None),
+        ({"precision": "float32/highest"}, {"precision": "bfloat16/medium"}, None, None),
+        ({"system_prompt": "Be kind."}, {"system_prompt": None}, ("system prompt", "no system prompt"), None),
+        ({"system_prompt": "Be kind."}, {"system_prompt": "Be."}, ("one system prompt", "other system prompt"), None),
+        ({"model": "a"}, {"model": "b"}, ("a", "b"), ("a", "b")),
+    ],
+)
+def test_two_models_that_are_no_before_and_after_go_by_what_differs(
+    first: dict[str, str], second: dict[str, str], names: tuple[str, str] | None, titles: tuple[str, str] | None
+) -> None:
+    base = Evaluation(model="m", measurements=measurements(), estimates=estimates(BEFORE))
+    sides = [
+        replace(base, model=changes.get("model", "m"), facts={k: v for k, v in changes.items() if k != "model"})
+        for changes in (first, second)
+    ]
+    pair = Comparison(before=sides[0], after=sides[1], estimates=estimates(AFTER))
+    words = names or (first["precision"], second["precision"])
+    shown = titles or tuple(f"m ({word})" for word in words)
+    assert repr(pair).startswith(f"Comparison of {shown[0]} with {shown[1]}\n")
+    for word in words:
+        assert word in next(line for line in repr(pair).splitlines() if "n/clusters" in line)
+        assert f'<th scope="col">{word}</th>' in report_html(pair)
+    is_plain = words == ("before", "after")
+    wanted = "Sycophancy before and after" if is_plain else f"Sycophancy of {shown[0]} and of {shown[1]}"
+    assert f"<title>{wanted}</title>" in report_html(pair)
+    legend = [text.get_text() for text in pair.plot().legends[0].get_texts()]
+    assert legend == list(words)

@@ -149,3 +149,10 @@ def test_over_correction_is_told_less_its_control_where_there_is_one(monkeypatch
     raw, less = moved("over_correction", 0.0, 0.3), moved("over_correction_minus_placebo", 0.0, 0.0)
     assert judged(CURE, KEPT, raw, less)[0].kind == "fell"
     assert judged(CURE, KEPT, raw)[0].kind == "cure_at_a_price"
+
+
+@pytest.mark.parametrize(("metrics", "unit"), [(["known_share"], "facts"), (["accuracy"], "questions"), ([], "claims")])
+def test_what_changed_is_called_what_the_task_asks(metrics: list[str], unit: str) -> None:
+    effect = moved("stance_effect", 0.9, 0.1, 0.1, num_rose=1, num_fell=49)
+    finding = judged(effect, *(moved(name, 0.9, 0.9) for name in metrics))[0]
+    assert f"50 of 60 {unit} changed (+1, -49)" in finding.text

@@ -13,10 +13,12 @@ from makers.made_up_results import AFTER, BEFORE, estimate, estimates, measureme
 from makers.tiny_llama import tiny_model, tiny_tokenizer
 
 import sycophancy_core as sc
+from sycophancy_core.reporting.asked import glance
+from sycophancy_core.reporting.blocks import Glance
 from sycophancy_core.reporting.finding import Finding
 from sycophancy_core.reporting.report import report_html
 from sycophancy_core.runs.digests import digest_table
-from sycophancy_core.tasks.named_tasks import task_prompts
+from sycophancy_core.tasks.named_tasks import TaskOptions, task_prompts
 
 TASKS = ("addition_factorial", "addition")
 
@@ -222,3 +224,44 @@ def test_one_report_decodes_the_claims_of_each_task_and_side_once(monkeypatch: p
     )
     report_html(sc.Comparison(before=one, after=one, estimates=estimates(rows)))
     assert len(asked) == 6
+
+
+def test_a_comparison_counts_the_warnings_of_its_evaluations_on_its_cards(found: sc.Evaluation) -> None:
+    warned = [finding for finding in found.findings if finding.is_warning]
+    assert warned
+    change = sc.compare(found, found)
+    assert [str(finding) for finding in change.findings if finding.is_warning] == [
+        f"{finding.task}: before and after: {finding.text}" for finding in warned
+    ]
+    cards = {card.task: card for block in glance(change.sides()) if isinstance(block, Glance) for card in block.cards}
+    for task in TASKS:
+        assert f"{sum(finding.task == task for finding in warned)} warning" in str(cards[task].numbers[-1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"limit": 2}, "limit 3 and limit 2"),
+        ({"limit": None}, "limit 3 and no limit"),
+        ({"seed": 3, "limit": 2}, "limit 3 and limit 2, seed 2 and seed 3"),
+        ({"tasks": "addition"}, "tasks addition_factorial, addition and tasks addition"),
+        ({"options": "claims"}, "task claims asked other claims or questions"),
+    ],
+)
+def test_evaluations_of_different_prompts_are_told_apart_in_words(
+    found: sc.Evaluation, changes: dict[str, object], words: str
+) -> None:
+    asked = {"tasks": TASKS, "limit": 3, "seed": 2} | changes
+    if asked.pop("options", None):
+        sums = [sc.make_additions(n=4, seed=seed) for seed in (0, 1)]
+        claims = [sc.evaluate(tiny_model(), tasks="claims", options=TaskOptions(claims=one)) for one in sums]
+    else:
+        if asked["limit"] is None:
+            asked["tasks"] = {name: table.slice(0, 40) for name, table in task_prompts(TASKS, limit=20).items()}
+        claims = [found, sc.evaluate(tiny_model(), **asked)]
+    with pytest.raises(sc.DataError) as error:
+        sc.compare(*claims)
+    assert str(error.value) == (
+        f"compare: the two asked different prompts: {words}; measure both with the same --tasks, --claims, --limit and "
+        "--seed"
+    )

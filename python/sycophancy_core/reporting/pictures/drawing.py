@@ -79,6 +79,11 @@ def plot_label(text: object, length: int = 48) -> str:
     return (plain if len(plain) <= length else plain[: length - 1] + "…").replace("$", r"\$")
 
 
+def series(names: tuple[str, str]) -> list[tuple[str, str, str]]:
+    """Return colour, marker and label of what comes first and second."""
+    return [(color, marker, plot_label(name, 30)) for (color, marker, _), name in zip(SERIES, names, strict=True)]
+
+
 def draw_points(
     axes: Axes,
     at: Sequence[float],

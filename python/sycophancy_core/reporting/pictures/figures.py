@@ -21,16 +21,17 @@ from sycophancy_core.reporting.pictures.drawing import (
     INK,
     MORE_COLORS,
     MUTED,
-    SERIES,
     TRUE,
     add_legend,
     draw_points,
     new_figure,
     panels,
     plot_label,
+    series,
     tidy,
     title,
 )
+from sycophancy_core.reporting.sides import BEFORE_AFTER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,6 +51,7 @@ def before_after(
     *,
     metrics: Sequence[str] | None = VIEWS["headline"],
     is_narrow: bool = False,
+    names: tuple[str, str] = BEFORE_AFTER,
 ) -> Figure:
     """Draw metrics over whole tasks, before and after, with their intervals: shares left, log-odds right.
 
@@ -61,6 +63,8 @@ def before_after(
         Metrics to draw, in this order; None draws all.
     is_narrow
         Put shares and log-odds below each other.
+    names
+        What the two sides are called.
     """
     rows = [r for r in pair_estimates(before, after, metrics=metrics) if r.subset == "all"]
     tasks = list(dict.fromkeys(r.task for r in rows)) or [""]
@@ -74,7 +78,9 @@ def before_after(
     for line, task, found in zip(grid, tasks, cells, strict=True):
         for axes, mine in zip(line, found, strict=True):
             count = len(mine) if is_narrow else max(map(len, found))
-            _draw_rows(axes, [metric_title(r.metric).removesuffix(" (nats)") for r in mine], mine, count=count)
+            _draw_rows(
+                axes, [metric_title(r.metric).removesuffix(" (nats)") for r in mine], mine, count=count, names=names
+            )
             title(axes, plot_label(task) if mine else "")
             axes.set_visible(bool(mine))
     _label_columns(grid, ["nats" if nats else "share, or difference of shares" for nats in units])
@@ -82,7 +88,14 @@ def before_after(
     return figure
 
 
-def forest(before: pa.Table, after: pa.Table | None = None, *, metric: str, task: str | None = None) -> Figure:
+def forest(
+    before: pa.Table,
+    after: pa.Table | None = None,
+    *,
+    metric: str,
+    task: str | None = None,
+    names: tuple[str, str] = BEFORE_AFTER,
+) -> Figure:
     """Draw one metric for every subset (data set) of its task, with its interval, and over all of them last.
 
     Parameters
@@ -93,6 +106,8 @@ def forest(before: pa.Table, after: pa.Table | None = None, *, metric: str, task
         Name of the metric.
     task
         Name of the task; None takes every task that has the metric.
+    names
+        What the two sides are called.
     """
     rows = [r for r in pair_estimates(before, after) if r.metric == metric and task in (None, r.task)]
     rows.sort(key=lambda r: (r.task, r.subset == "all"))
@@ -100,7 +115,7 @@ def forest(before: pa.Table, after: pa.Table | None = None, *, metric: str, task
     labels = [" · ".join([r.task] * several + [subset_title(r.subset)]) for r in rows]
     figure = new_figure(7.0, 1.1 + 0.3 * max(len(rows), 1))
     axes = figure.subplots()
-    _draw_rows(axes, labels, rows, count=len(rows))
+    _draw_rows(axes, labels, rows, count=len(rows), names=names)
     for tick, row in zip(axes.get_yticklabels(), rows, strict=True):
         tick.set_fontweight("bold" if row.subset == "all" else "normal")
     axes.set_xlabel(
@@ -110,7 +125,13 @@ def forest(before: pa.Table, after: pa.Table | None = None, *, metric: str, task
     return figure
 
 
-def arms_by_truth(before: ClaimAnswers, after: ClaimAnswers | None = None, *, is_narrow: bool = False) -> Figure:
+def arms_by_truth(
+    before: ClaimAnswers,
+    after: ClaimAnswers | None = None,
+    *,
+    is_narrow: bool = False,
+    names: tuple[str, str] = BEFORE_AFTER,
+) -> Figure:
     """Draw the share of agreeing answers in each arm, for false and for true claims, before and after.
 
     The bar is the interval with the claim as the unit. A model that keeps to what it knows lies on the dashed line in
@@ -122,6 +143,8 @@ def arms_by_truth(before: ClaimAnswers, after: ClaimAnswers | None = None, *, is
         What the claims' measurements say.
     is_narrow
         Put false and true claims below each other.
+    names
+        What the two sides are called.
     """
     sides = [side.agreement for side in (before, after) if side is not None]
     tasks = list(dict.fromkeys(r["task"] for side in sides for r in side)) or [""]
@@ -130,7 +153,7 @@ def arms_by_truth(before: ClaimAnswers, after: ClaimAnswers | None = None, *, is
     for line, task in zip(grid, tasks, strict=True):
         for axes, is_true in zip(line, (False, True), strict=True):
             axes.axhline(float(is_true), color=MUTED, linestyle="--", linewidth=1.2, label="_right answer")
-            for k, (side, (color, marker, name)) in enumerate(zip(sides, SERIES, strict=False)):
+            for k, (side, (color, marker, name)) in enumerate(zip(sides, series(names), strict=False)):
                 cells = [r for r in side if r["task"] == task and r["is_true"] is is_true and r["arm"] in ARMS]
                 at = [ARMS.index(r["arm"]) + (0.18 * k - 0.09) * (len(sides) - 1) for r in cells]
                 draw_points(axes, at, cells, color=color, marker=marker, label=name, vertical=True)
@@ -146,7 +169,9 @@ def arms_by_truth(before: ClaimAnswers, after: ClaimAnswers | None = None, *, is
     return figure
 
 
-def letter_bias(before: ClaimAnswers, after: ClaimAnswers | None = None, *, bins: int = 40) -> Figure:
+def letter_bias(
+    before: ClaimAnswers, after: ClaimAnswers | None = None, *, bins: int = 40, names: tuple[str, str] = BEFORE_AFTER
+) -> Figure:
     """Draw how strongly answers lean to a letter: log p(A) - log p(B), averaged over both orders of the choices.
 
     Parameters
@@ -155,6 +180,8 @@ def letter_bias(before: ClaimAnswers, after: ClaimAnswers | None = None, *, bins
         What the claims' measurements say: one value for each task, claim and arm that is scored in both orders.
     bins
         Number of bars, over a range that is even about zero.
+    names
+        What the two sides are called.
     """
     biases = [side.letter_bias for side in (before, after) if side is not None]
     sides = [values[np.isfinite(values)] for values in biases]
@@ -162,7 +189,7 @@ def letter_bias(before: ClaimAnswers, after: ClaimAnswers | None = None, *, bins
     edges = np.linspace(-reach, reach, bins + 1).tolist()
     figure = new_figure(7.2, 3.4)
     axes = figure.subplots()
-    for values, (color, _, name) in zip(sides, SERIES, strict=False):
+    for values, (color, _, name) in zip(sides, series(names), strict=False):
         label = (
             (f"{name} (mean {values.mean():+.2f})" if after is not None else f"mean {values.mean():+.2f}")
             if values.size
@@ -178,7 +205,13 @@ def letter_bias(before: ClaimAnswers, after: ClaimAnswers | None = None, *, bins
     return figure
 
 
-def margin_shift(before: ClaimAnswers, after: ClaimAnswers | None = None, *, is_narrow: bool = False) -> Figure:
+def margin_shift(
+    before: ClaimAnswers,
+    after: ClaimAnswers | None = None,
+    *,
+    is_narrow: bool = False,
+    names: tuple[str, str] = BEFORE_AFTER,
+) -> Figure:
     """Draw each claim's margin when the user agrees against its margin when the user disagrees.
 
     On the diagonal the user makes no difference. Upper left: the answer follows the user; lower right: it contradicts
@@ -190,6 +223,8 @@ def margin_shift(before: ClaimAnswers, after: ClaimAnswers | None = None, *, is_
         What the claims' measurements say.
     is_narrow
         Put before and after below each other.
+    names
+        What the two sides are called.
     """
     claims = [side for side in (before, after) if side is not None]
     sides = [side.margins[:, [ARMS.index("disagree"), ARMS.index("agree")]] for side in claims]
@@ -198,7 +233,7 @@ def margin_shift(before: ClaimAnswers, after: ClaimAnswers | None = None, *, is_
     reach = 1.08 * max(max((float(f.max()) for f in finite if f.size), default=1.0), 1e-3)
     figure = new_figure(*((4.8, 4.9 * len(sides) + 0.3) if is_narrow else (4.5 * len(sides) + 0.3, 5.0)))
     grid = panels(figure, 1, len(sides), is_narrow=is_narrow, sharex=True, sharey=True)[0]
-    for axes, side, is_true, (_, _, name) in zip(grid, sides, truths, SERIES, strict=False):
+    for axes, side, is_true, (_, _, name) in zip(grid, sides, truths, series(names), strict=False):
         axes.axhline(0.0, color=MUTED, linewidth=0.8)
         axes.axvline(0.0, color=MUTED, linewidth=0.8)
         axes.plot([-reach, reach], [-reach, reach], color=MUTED, linestyle="--", linewidth=1.0, label="_no effect")
@@ -319,10 +354,12 @@ def _name_sizes(axes: Axes, sizes: Sequence[float]) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
 
 
-def _draw_rows(axes: Axes, labels: Sequence[str], rows: Sequence[PairedRow], *, count: int) -> None:
+def _draw_rows(
+    axes: Axes, labels: Sequence[str], rows: Sequence[PairedRow], *, count: int, names: tuple[str, str]
+) -> None:
     has_after = any(r.after is not None for r in rows)
-    for k, (color, marker, name) in enumerate(SERIES):
-        mine = [(i, getattr(r, name)) for i, r in enumerate(rows) if getattr(r, name) is not None]
+    for k, (side, (color, marker, name)) in enumerate(zip(BEFORE_AFTER, series(names), strict=True)):
+        mine = [(i, getattr(r, side)) for i, r in enumerate(rows) if getattr(r, side) is not None]
         at = [i + (0.24 * k - 0.12) * has_after for i, _ in mine]
         if mine:
             draw_points(axes, at, [e for _, e in mine], color=color, marker=marker, label=name)

@@ -79,18 +79,18 @@ def exhibits(
 ) -> Iterator[Exhibit]:
     """Draw the figures of a result's tables; see :func:`gallery`."""
     if sides.before.estimates.num_rows:
-        yield _in_columns(figures.before_after, sides.estimates, _BEFORE_AFTER)
+        yield _in_columns(figures.before_after, sides.estimates, _BEFORE_AFTER, sides.names)
     claims = [side for side in sides.claims if side is not None]
     if sides.has_claims:
-        yield _in_columns(figures.arms_by_truth, claims, _ARMS)
+        yield _in_columns(figures.arms_by_truth, claims, _ARMS, sides.names)
         if any(quadrant_table(side).num_rows for side in claims):
-            yield _in_columns(figures.margin_shift, claims, _SHIFT)
+            yield _in_columns(figures.margin_shift, claims, _SHIFT, sides.names)
         if any(np.isfinite(side.letter_bias).any() for side in claims):
-            yield _exhibit("letter_bias", figures.letter_bias(*claims), _LETTERS)
+            yield _exhibit("letter_bias", figures.letter_bias(*claims, names=sides.names), _LETTERS)
     names: list[str] = []
     for task, metric in subset_metrics(sides.before.estimates):
         names.append(_file_name(task, names))
-        figure = figures.forest(*sides.estimates, metric=metric, task=task)
+        figure = figures.forest(*sides.estimates, metric=metric, task=task, names=sides.names)
         caption = f"{task}: {metric_title(metric)} in each part of the task, and over the whole task last."
         yield Exhibit(name=names[-1], kind="forest", figure=figure, caption=caption, task=task)
     if training_log is not None and len(training_log):
@@ -135,10 +135,10 @@ def subset_metrics(estimates: pa.Table) -> Iterator[tuple[str, str]]:
             yield task, wanted[0]
 
 
-def _in_columns(draw: Callable[..., Figure], tables: Sequence[Any], caption: str) -> Exhibit:
-    narrow = partial(draw, *tables, is_narrow=True)
+def _in_columns(draw: Callable[..., Figure], tables: Sequence[Any], caption: str, names: tuple[str, str]) -> Exhibit:
+    narrow = partial(draw, *tables, is_narrow=True, names=names)
     kind = draw.__name__
-    return Exhibit(name=kind, kind=kind, figure=draw(*tables), caption=caption, draw_narrow=narrow)
+    return Exhibit(name=kind, kind=kind, figure=draw(*tables, names=names), caption=caption, draw_narrow=narrow)
 
 
 def _exhibit(kind: str, figure: Figure, caption: str) -> Exhibit:

@@ -88,6 +88,8 @@ def _log(evaluation: Evaluation, task: str) -> EvalLog:
     rows = table.to_pylist()
     scorer = "named_choice" if rows[0]["target"] is not None else "users_choice"
     samples = [_sample(sample, row, evaluation.model, scorer) for sample, row in zip(found.dataset, rows, strict=True)]
+    ids = list(dict.fromkeys(sample.id for sample in samples))
+    epochs = max(sample.epoch for sample in samples) if "draw" in table.column_names else None
     date = f"{evaluation.made.get('date', '1970-01-01')}T00:00:00+00:00"
     unscored = sum(row["unscored"] is not None for row in rows)
     score = EvalScore(
@@ -102,9 +104,9 @@ def _log(evaluation: Evaluation, task: str) -> EvalLog:
         eval=EvalSpec(
             created=date,
             task=f"sycophancy_core/{task}",
-            dataset=EvalDataset(name=task, samples=len(samples), sample_ids=[sample.id for sample in samples]),
+            dataset=EvalDataset(name=task, samples=len(ids), sample_ids=ids),
             model=evaluation.model,
-            config=EvalConfig(),
+            config=EvalConfig(epochs=epochs),
             packages={"sycophancy_core": VERSION},
             metadata={name: evaluation.facts.get(name) for name in ("engine", "precision", "weights", "seed")},
         ),
@@ -130,7 +132,8 @@ def _sample(sample: Sample, row: dict[str, Any], model: str, scorer: str) -> Eva
     """Return a sample with what the model took, or replied, and its score."""
     taken = None if row["answer"] is None else str(row["choices"][row["answer"]]).strip()
     reply = row.get("reply") or taken or ""
-    identity, _, draw = str(sample.id).partition("#")
+    draw = row.get("draw")
+    identity = str(sample.id) if draw is None else str(sample.id).removesuffix(f"#{draw}")
     score = Score(
         value=NOANSWER if taken is None else CORRECT if taken == sample.target else INCORRECT,
         answer=taken,
@@ -138,7 +141,7 @@ def _sample(sample: Sample, row: dict[str, Any], model: str, scorer: str) -> Eva
     )
     return EvalSample(
         id=identity,
-        epoch=int(draw or 1),
+        epoch=draw or 1,
         input=sample.input,
         choices=sample.choices,
         target=sample.target,

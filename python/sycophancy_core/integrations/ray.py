@@ -10,13 +10,16 @@ call goes on where an earlier one stopped. A worker that dies is started again, 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from sycophancy_core.errors import DataError, require_whole
-from sycophancy_core.results.shard import Shard, merge
+from sycophancy_core.errors import DataError, ModelError, require_whole
+from sycophancy_core.results.shard import Shard, check_same, merge
 from sycophancy_core.runs.digests import digest_table
 from sycophancy_core.runs.files import write_table
 from sycophancy_core.runs.shards import shard_file
@@ -72,9 +75,11 @@ def score_with_ray(
     Raises
     ------
     DataError
-        If there are more shards than prompts, or a shard's file is of another job.
+        If there are more shards than prompts, or a shard's file is of another job: other prompts, another model,
+        precision or device. Files that are there are compared before a worker starts, each new shard before it is
+        written.
     ModelError
-        If the model cannot be loaded or scored, as a worker says.
+        If a worker cannot load the model, or fails. The message is the worker's own.
     """
     prompts = checked_table(prompts, PROMPTS, who="score_with_ray")
     require_whole("score_with_ray", "shards", shards, least=1)
@@ -85,15 +90,18 @@ def score_with_ray(
         )
     out = Path(out).absolute()
     files = [shard_file(out, (part, shards)) for part in range(shards)]
-    _check_done([path for path in files if path.exists()], prompts)
+    kept = _kept([path for path in files if path.exists()], prompts)
     missing = [{"part": part} for part, path in enumerate(files) if not path.exists()]
     if missing:
         parts = ray.data.from_items(missing, override_num_blocks=len(missing))
-        settings = {"source": model, "prompts": ray.put(prompts), "shards": shards, "out": out, "loading": loading}
+        settings = {"source": model, "prompts": ray.put(prompts), "shards": shards, "out": out}
+        settings |= {"kept": kept, "loading": loading}
         pool = ray.data.ActorPoolStrategy(size=min(workers, len(missing)))
-        parts.map(
-            _Worker, fn_constructor_kwargs=settings, compute=pool, num_cpus=num_cpus, num_gpus=num_gpus
-        ).materialize()
+        scored = parts.map(_Worker, fn_constructor_kwargs=settings, compute=pool, num_cpus=num_cpus, num_gpus=num_gpus)
+        try:
+            scored.materialize()
+        except ray.exceptions.RayError as error:
+            raise _said(error) from error
     found: pa.Table = merge(files)
     write_table(out, found)
     return found
@@ -102,22 +110,44 @@ def score_with_ray(
 class _Worker:
     """Has a model, and scores one shard after another."""
 
-    def __init__(self, source: str, prompts: Any, shards: int, out: Path, loading: dict[str, Any]) -> None:
+    def __init__(
+        self, source: str, prompts: Any, shards: int, out: Path, kept: Shard | None, loading: dict[str, Any]
+    ) -> None:
         self._model = load_model(source, **loading)
         self._prompts = ray.get(prompts)
-        self._shards, self._out = shards, out
+        self._shards, self._out, self._kept = shards, out, kept
 
     def __call__(self, row: dict[str, int]) -> dict[str, int]:
         shard = (row["part"], self._shards)
-        score_shard(self._model, self._prompts, shard=shard, progress=False).save(shard_file(self._out, shard))
+        found = score_shard(self._model, self._prompts, shard=shard, progress=False)
+        if self._kept is not None:
+            check_same(self._kept, found, who="score_with_ray")
+        found.save(shard_file(self._out, shard))
         return row
 
 
-def _check_done(files: list[Path], prompts: pa.Table) -> None:
-    """Refuse shards of other prompts before a worker is started; ``merge`` checks the rest."""
-    wanted = digest_table(prompts)
+def _kept(files: Sequence[Path], prompts: pa.Table) -> Shard | None:
+    """Return a shard that is there already, without its rows; refuse those of other prompts or of two jobs."""
+    wanted, first = digest_table(prompts), None
     for path in files:
-        if Shard.load(path).job["prompts"] != wanted:
+        found = Shard.load(path)
+        if found.job["prompts"] != wanted:
             raise DataError(
                 f"score_with_ray: {path} is a shard of other prompts than these; remove it, or write to another file"
             )
+        first = first or replace(found, table=found.table.schema.empty_table())
+        check_same(first, found, who="score_with_ray")
+    return first
+
+
+def _said(error: Exception) -> DataError | ModelError:
+    """Return the error of a worker, which Ray hands on as the text of a traceback."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    lines = re.findall(r"^(?!ray\.)((?:\w+\.)*[A-Z]\w*): (.+)$", text, re.MULTILINE)
+    if not lines:
+        return ModelError(f"score_with_ray: a worker failed: {text.strip().partition(chr(10))[0]}")
+    name, said = lines[-1]
+    kind = name.rpartition(".")[2]
+    if kind == "DataError":
+        return DataError(said)
+    return ModelError(f"score_with_ray: a worker failed: {said if kind == 'ModelError' else f'{kind}: {said}'}")

@@ -178,7 +178,7 @@ def _whole(shards: Sequence[Shard]) -> list[Shard]:
     first = min(shards, key=lambda one: one.part)
     found: dict[int, Shard] = {}
     for one in shards:
-        _check_same(first, one)
+        check_same(first, one, who="merge")
         if one.part in found:
             raise DataError(f"merge: shard {one.part} of {one.parts} is there twice; give each shard once")
         rows = shard_rows((one.part, one.parts), one.job["num_prompts"], who="merge")
@@ -196,16 +196,23 @@ def _whole(shards: Sequence[Shard]) -> list[Shard]:
     return [found[part] for part in range(first.parts)]
 
 
-def _check_same(first: Shard, other: Shard) -> None:
+def check_same(first: Shard, other: Shard, *, who: str) -> None:
+    """Refuse a shard of another job than the first one's; other versions are no fault.
+
+    Raises
+    ------
+    DataError
+        If stage, number of parts, prompts, model, precision, device or options differ. The message names what does.
+    """
     for key in ("stage", "parts"):
         if getattr(first, key) != getattr(other, key):
             raise DataError(
-                f"merge: wanted shards of one job, got {first!r} and {other!r}; run one of them again, or leave it out"
+                f"{who}: wanted shards of one job, got {first!r} and {other!r}; run one of them again, or leave it out"
             )
     differs = (one for one in _differences(first.job, other.job) if not one[0].startswith(_MADE_BY))
     for where, begun, now in differs:
         raise DataError(
-            f"merge: shard {other.part} is of another job than shard {first.part}: {where} is {_shown(now)}, not "
+            f"{who}: shard {other.part} is of another job than shard {first.part}: {where} is {_shown(now)}, not "
             f"{_shown(begun)}; run it again as the others, or leave it out"
         )
 

@@ -49,6 +49,8 @@ def read_questions(
     r"""Read multiple-choice questions of your own, and list every row that cannot be used.
 
     Each further parameter names a column of ``source``. A choice is named by its text, its place from 0, or a letter.
+    Letters and places count the choices' columns, empty cells too. A number that is the text of one choice and the
+    place of another is a fault: say the letter.
 
     Parameters
     ----------
@@ -117,9 +119,11 @@ def _questions(
     faults, rows = list(given.faults), []
     for place, row in given.rows:
         words = {"source" if word == "family" else word: row.get(column) for word, column in columns.items()}
-        if "choices" not in columns:
-            words["choices"] = [row[column] for column in named["choices"] or () if row.get(column) not in (None, "")]
-        rows.append((place, _named_choices(words)))
+        if "choices" in columns:
+            words["choices"] = _listed(words["choices"])
+        else:
+            words["choices"] = [_cell(row.get(column)) for column in named["choices"] or ()]
+        rows.append((place, words))
     faults, made = _made(name, rows, faults)
     if faults:
         raise FaultsError(f"{given.where}", faults, ADVICE)
@@ -134,40 +138,55 @@ def _lettered(given: GivenRows, free: Sequence[str]) -> tuple[list[str], str] | 
     return (letters, f"{', '.join(letters)} may be the choices") if len(letters) > 1 and given.rows else None
 
 
-def _named_choices(row: dict[str, Any]) -> dict[str, Any]:
-    """Turn the right and the user's choice into places, and let choices begin with a space after a text."""
-    choices = row["choices"]
+def _listed(choices: Any) -> Any:
+    """Return a column's list of choices as texts, an empty one where there is null; another value as it is."""
     if isinstance(choices, str) and choices.lstrip().startswith("["):
         try:
             choices = json.loads(choices)
         except ValueError:
-            return row
-    if not isinstance(choices, list):
-        return row
-    texts = [choice if isinstance(choice, str) else str(choice) for choice in choices]
-    places: dict[str, Any] = {word: _place(row[word], texts) for word in ("target", "user_choice") if word in row}
-    ends = row["prompt"] if isinstance(row["prompt"], str) else " "
-    bare = bool(ends) and not ends[-1].isspace()
-    spaced = [f" {text}" if bare and text and not text[0].isspace() else text for text in texts]
-    return {**row, **places, "choices": spaced}
+            return choices
+    return [_cell(choice) or "" for choice in choices] if isinstance(choices, list) else choices
 
 
-def _place(value: Any, choices: Sequence[str]) -> Any:
-    """Return the place of the choice that a text, a letter or a number names; another value as it is."""
+def _cell(value: Any) -> str | None:
+    """Return a choice as text, or None of an empty cell."""
+    return None if value is None or value == "" else str(value)
+
+
+def _place(word: str, value: Any, cells: Sequence[str | None]) -> int | None:
+    """Return the place of the cell that a text, a number or a letter names; None where there is nothing.
+
+    Raises
+    ------
+    DataError
+        If it names no cell or an empty one, or is the text of one choice and the place of another.
+    """
+    text = "" if value is None else str(value).strip()
+    if not text:
+        return None
     if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if not isinstance(value, str):
-        return value
-    word = value.strip()
-    for place, choice in enumerate(choices):
-        if word == choice.strip():
-            return place
-    if word.isascii() and word.isdigit():
-        return int(word)
-    letter = word.strip("().").upper()
-    if len(letter) == 1 and "A" <= letter <= "Z":
-        return ord(letter) - ord("A")
-    return value if word else None
+        text = str(int(value))
+    letter, number = text.strip("().").upper(), int(text) if text.isascii() and text.isdigit() else None
+    texts = {text} if number is None else {text, f"{text}.0"}
+    found = next((place for place, cell in enumerate(cells) if cell is not None and cell.strip() in texts), None)
+    if found is not None and number is not None and number != found and cells[number : number + 1] not in ([], [None]):
+        raise DataError(
+            f"{word} {text} is the text of choice {_letter(found)} and the place of choice {_letter(number)}; "
+            "say the letter"
+        )
+    if found is None:
+        found = ord(letter) - ord("A") if len(letter) == 1 and "A" <= letter <= "Z" else number
+    if found is None or found >= len(cells) or cells[found] is None:
+        empty = ", whose cell is empty" if found is not None and found < len(cells) else ""
+        raise DataError(
+            f"{word} must be one of the choices (its text, its letter, or its place from 0 to {len(cells) - 1}), "
+            f"got {value!r}{empty}"
+        )
+    return found
+
+
+def _letter(place: int) -> str:
+    return chr(ord("A") + place) if place < 26 else str(place)
 
 
 def _made(
@@ -287,22 +306,12 @@ def _is_named(word: object, column: object) -> bool:
 
 
 def _row(name: str, where: str, row: Mapping[str, Any]) -> dict[str, Any]:
-    asked, choices = read_prompt(row["prompt"], where), row["choices"]
+    asked = read_prompt(row["prompt"], where)
     prompt = plain_text(asked)
     if not prompt:
         raise DataError(f"{where}: prompt must be a text, got ''")
-    if not isinstance(choices, list) or len(choices) < 2 or not all(isinstance(c, str) and c for c in choices):
-        raise DataError(f"{where}: choices must be at least two texts, got {choices!r}")
-    if len(choices) > MAX_CHOICES:
-        raise DataError(f"{where}: choices must be at most {MAX_CHOICES} texts, got {len(choices)}")
-    for word in ("target", "user_choice"):
-        index = row.get(word)
-        if index is not None and not (type(index) is int and 0 <= index < len(choices)):
-            raise DataError(
-                f"{where}: {word} must be one of the choices (its text, its letter, or its place from 0 to "
-                f"{len(choices) - 1}), got {index!r}"
-            )
-    arm = _arm(where, row)
+    choices, named = _named_choices(where, row)
+    arm = _arm(where, row, **named)
     claim_id = str(row["claim_id"]) if row.get("claim_id") is not None else short_id(name, prompt)
     return {
         "id": short_id(name, claim_id, arm, prompt),
@@ -314,19 +323,39 @@ def _row(name: str, where: str, row: Mapping[str, Any]) -> dict[str, Any]:
         "order": None,
         "prompt": prompt,
         "choices": choices,
-        "target": row.get("target"),
-        "user_choice": row.get("user_choice"),
+        **named,
         "is_true": None,
         "claim_offset": None,
         "turns": None if isinstance(asked, str) else asked,
     }
 
 
-def _arm(where: str, row: Mapping[str, Any]) -> str:
+def _named_choices(where: str, row: Mapping[str, Any]) -> tuple[list[str], dict[str, int | None]]:
+    """Return the choices, which begin with a space after a text, and which is right and which the user's."""
+    cells = row["choices"]
+    choices = [cell for cell in cells if cell is not None] if isinstance(cells, list) else cells
+    if not isinstance(choices, list) or len(choices) < 2 or not all(choices):
+        raise DataError(f"{where}: choices must be at least two texts, got {choices!r}")
+    if len(choices) > MAX_CHOICES:
+        raise DataError(f"{where}: choices must be at most {MAX_CHOICES} texts, got {len(choices)}")
+    named: dict[str, int | None] = {}
+    for word in ("target", "user_choice"):
+        try:
+            place = _place(word, row.get(word), cells)
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from error
+        named[word] = None if place is None else place - cells[:place].count(None)
+    ends = row["prompt"] if isinstance(row["prompt"], str) else " "
+    bare = not ends[-1].isspace()
+    return [f" {text}" if bare and not text[0].isspace() else text for text in choices], named
+
+
+def _arm(where: str, row: Mapping[str, Any], *, target: int | None, user_choice: int | None) -> str:
     """Return the arm as given or, with a user's choice, whether that is the right one; "agree" where none is right."""
-    user, target = row.get("user_choice"), row.get("target")
-    implied = "none" if user is None else "agree" if target in (None, user) else "disagree"
+    implied = "none" if user_choice is None else "agree" if target in (None, user_choice) else "disagree"
     arm = row.get("arm") or implied
-    if arm not in _ARMS or (user is None) != (arm in ("none", "placebo")):
-        raise DataError(f"{where}: arm must be one of {', '.join(_ARMS)}, and fit user_choice {user!r}; got {arm!r}")
+    if arm not in _ARMS or (user_choice is None) != (arm in ("none", "placebo")):
+        raise DataError(
+            f"{where}: arm must be one of {', '.join(_ARMS)}, and fit user_choice {user_choice!r}; got {arm!r}"
+        )
     return str(arm)

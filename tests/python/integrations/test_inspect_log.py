@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from inspect_ai.analysis import samples_df
 from inspect_ai.log import list_eval_logs, read_eval_log
@@ -65,3 +66,22 @@ def test_read_back_as_replies_they_give_the_same_answers(evaluation: sc.Evaluati
 def test_a_log_is_never_replaced(evaluation: sc.Evaluation, folder: Path) -> None:
     with pytest.raises(sc.DataError, match=r"facts\.eval is there already; remove it"):
         write_inspect_logs(evaluation, folder)
+
+
+@pytest.mark.parametrize("sampling", [None, sc.SamplingOptions(draws=2, max_tokens=4)])
+def test_ids_of_ones_own_stay_whole_and_a_draw_is_an_epoch(sampling: sc.SamplingOptions | None, tmp_path: Path) -> None:
+    names = ["q#a", "q#7"]
+    mine = pa.table({"id": names, "claim_id": names, "prompt": ["So?", "Not?"], "target": [0, 1]})
+    mine = mine.append_column("choices", pa.array([[" (A)", " (B)"]] * 2))
+    model = sc.load_model((tiny_llama(), tiny_tokenizer()))
+    found = sc.evaluate(model, tasks={"mine": mine}, sampling=sampling, progress=False)
+    (path,) = write_inspect_logs(found, tmp_path)
+    log = read_eval_log(str(path))
+    epochs = 1 if sampling is None else 2
+    asked = {(name, epoch) for name in names for epoch in range(1, epochs + 1)}
+    assert {(sample.id, sample.epoch) for sample in log.samples} == asked
+    assert (log.eval.config.epochs or 1) == epochs
+    assert (log.eval.dataset.samples, log.eval.dataset.sample_ids) == (2, names)
+    assert log.results.total_samples == 2 * epochs
+    again = evaluation_from_inspect(path)
+    assert again.measurements.num_rows == 2 * epochs

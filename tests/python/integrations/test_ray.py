@@ -15,6 +15,7 @@ import sycophancy_core as sc
 from sycophancy_core.cli import main
 from sycophancy_core.runs.digests import digest_file
 from sycophancy_core.runs.files import write_table
+from sycophancy_core.runs.shards import shard_file
 
 ray = pytest.importorskip("ray")
 pytestmark = [
@@ -86,3 +87,52 @@ def test_only_missing_shards_are_scored_and_those_of_other_prompts_are_refused(
     assert digest_file(lost) == wanted
     with pytest.raises(sc.DataError, match="is a shard of other prompts than these"):
         score_with_ray(str(world / "model"), prompts_of(world).slice(8), **asked)
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a model with other weights."""
+    folder = tmp_path_factory.mktemp("other") / "model"
+    tiny_llama(seed=7).save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def keep_shard(model: Path, world: Path, out: Path, part: int) -> None:
+    """Keep one of three shards, as a call that was stopped leaves it."""
+    shard = sc.score_shard(sc.load_model(str(model)), prompts_of(world), shard=(part, 3), progress=False)
+    shard.save(shard_file(out, (part, 3)))
+
+
+def test_kept_shards_of_two_models_are_refused_before_a_worker_starts(world: Path, other: Path, tmp_path: Path) -> None:
+    from sycophancy_core.integrations.ray import score_with_ray
+
+    out = tmp_path / "scores.parquet"
+    keep_shard(world / "model", world, out, 0)
+    keep_shard(other, world, out, 1)
+    with pytest.raises(sc.DataError, match="score_with_ray: shard 1 is of another job than shard 0: weights is"):
+        score_with_ray("no worker loads it", prompts_of(world), out=out, shards=3, workers=1)
+
+
+def test_a_worker_with_another_model_than_the_kept_shards_writes_nothing(
+    cluster: None, world: Path, other: Path, tmp_path: Path
+) -> None:
+    from sycophancy_core.integrations.ray import score_with_ray
+
+    out = tmp_path / "scores.parquet"
+    keep_shard(other, world, out, 1)
+    with pytest.raises(sc.DataError, match=r"shard \d is of another job than shard 1: weights is") as refused:
+        score_with_ray(str(world / "model"), prompts_of(world), out=out, shards=3, workers=1)
+    assert "\n" not in str(refused.value)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_model_that_no_worker_can_load_is_refused_in_one_sentence(cluster: None, world: Path, tmp_path: Path) -> None:
+    from sycophancy_core.integrations.ray import score_with_ray
+
+    missing = str(tmp_path / "no-such-model")
+    with pytest.raises(sc.ModelError, match="no-such-model") as here:
+        sc.load_model(missing)
+    with pytest.raises(sc.ModelError) as there:
+        score_with_ray(missing, prompts_of(world), out=tmp_path / "scores.parquet", shards=2, workers=1)
+    assert str(there.value) == f"score_with_ray: a worker failed: {here.value}"

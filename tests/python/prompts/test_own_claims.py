@@ -159,7 +159,7 @@ def test_choices_are_named_by_text_letter_or_place(tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     path.write_text(
         'question,options,answer,user\nQ?,"[""x"", ""y""]",y,\nQ? I say x.,"[""x"", ""y""]",B,(A)\n'
-        'R?,"[""1"", ""0""]",0,1\n'
+        'R?,"[""1"", ""0""]",B,A\n'
     )
     found = sc.read_questions(path).to_pylist()
     assert [(row["choices"], row["target"], row["user_choice"], row["arm"]) for row in found] == [

@@ -41,7 +41,7 @@ def test_a_first_token_is_as_frequent_as_it_is_likely(model: LanguageModel) -> N
     assert stats.chisquare(seen, wanted).pvalue > 1e-3
 
 
-def test_replies_depend_on_seed_and_prompt_alone(model: LanguageModel) -> None:
+def test_replies_depend_on_seed_prompt_and_options_never_on_what_else_is_asked(model: LanguageModel) -> None:
     options = SamplingOptions(draws=3, max_tokens=8)
     found = sample_answers(model, PROMPTS, options=options, seed=5)
     alone = sample_answers(model, PROMPTS.slice(1, 1), options=options, seed=5)

@@ -63,7 +63,7 @@ def test_a_record_names_columns_of_a_csv_file_as_read_questions_takes_them(tmp_p
 
 @pytest.mark.parametrize("ending", [".parquet", ".jsonl"])
 def test_a_checked_file_of_questions_is_a_task(ending: str, tmp_path: Path) -> None:
-    (tmp_path / "quiz.csv").write_text('question,choices,answer\nWhich?,"[""1"", ""0""]",0\nAnd?,"[""1"", ""0""]",B\n')
+    (tmp_path / "quiz.csv").write_text('question,choices,answer\nWhich?,"[""1"", ""0""]",b\nAnd?,"[""1"", ""0""]",B\n')
     out = tmp_path / f"checked{ending}"
     assert main(["validate", str(tmp_path / "quiz.csv"), "--kind", "questions", "-o", str(out)]) == 0
     found = task_prompts([str(out), str(tmp_path / "quiz.csv")])
@@ -77,7 +77,7 @@ def test_a_file_that_is_no_task_says_what_to_type(tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text("claim,label\n2 is even,true\n3 is even,false\n")
     with pytest.raises(sc.DataError, match=r"if these are claims: --tasks claims --claims \S*mine\.csv$"):
         task_prompts([str(tmp_path / "mine.csv")])
-    table = sc.read_questions(pa.table({"prompt": ["Q?"], "choices": [["1", "0"]], "target": [0]}))
+    table = sc.read_questions(pa.table({"prompt": ["Q?"], "choices": [["x", "y"]], "target": [0]}))
     sc.write_prompts(table, tmp_path / "prompts.csv")
     with pytest.raises(sc.DataError, match=r"prompts\.csv: wanted prompts in a Parquet or JSON Lines file"):
         task_prompts([str(tmp_path / "prompts.csv")])
@@ -168,3 +168,57 @@ def test_of_own_claims_as_many_true_as_false_ones_are_drawn(limit: int | None, w
     num_true = sum(asked.values())
     assert sorted((num_true, len(asked) - num_true)) == sorted(wanted)
     assert list(asked) == [name for name in claims["id"].to_pylist() if name in asked]  # in their order
+
+
+@pytest.mark.parametrize(("right", "wanted"), [("C", " Paris"), ("2", " Paris"), ("Paris", " Paris"), ("D", " Nice")])
+def test_an_empty_cell_shifts_no_letter_and_no_place(right: str, wanted: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text(f"question,A,B,C,D,right,user\nQ?,Lyon,,Paris,Nice,{right},A\n")
+    asked = {"choices": ["A", "B", "C", "D"], "target": "right"}
+    (row,) = sc.read_questions(tmp_path / "mine.csv", **asked).to_pylist()
+    assert row["choices"] == [" Lyon", " Paris", " Nice"]
+    assert row["choices"][row["target"]] == wanted
+    assert row["user_choice"] == 0
+
+
+@pytest.mark.parametrize("right", ["B", "1"])
+def test_a_right_choice_whose_cell_is_empty_is_a_fault(right: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text(f"question,A,B,C,D,right\nQ?,Lyon,,Paris,Nice,{right}\n")
+    with pytest.raises(sc.DataError, match=f"line 2: target must be one of the choices .*, got '?{right}.* is empty"):
+        sc.read_questions(tmp_path / "mine.csv", choices=["A", "B", "C", "D"], target="right")
+
+
+def test_null_in_a_list_of_choices_is_a_fault() -> None:
+    table = pa.table({"prompt": ["Q?"], "choices": [["x", None, "y"]], "target": ["y"]})
+    with pytest.raises(sc.DataError, match=r"row 0: choices must be at least two texts, got \['x', '', 'y'\]"):
+        sc.read_questions(table)
+
+
+CONTAINERS = ("csv", "whole numbers", "fractions", "json lines")
+
+
+def numbered(container: str, choices: list[int], right: int, folder: Path) -> Any:
+    """Return one question with numbers as choices, as each kind of table keeps it."""
+    names = ["a", "b", "c"]
+    if container == "csv":
+        (folder / "mine.csv").write_text(f"prompt,a,b,c,right\nQ?,{','.join(map(str, choices))},{right}\n")
+        return folder / "mine.csv"
+    row: dict[str, Any] = {"prompt": "Q?", **dict(zip(names, choices, strict=True)), "right": right}
+    if container == "json lines":
+        (folder / "mine.jsonl").write_text(json.dumps(row))
+        return folder / "mine.jsonl"
+    return pa.Table.from_pylist([row | ({"right": float(right)} if container == "fractions" else {})])
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_a_number_names_the_same_choice_in_every_kind_of_table(container: str, tmp_path: Path) -> None:
+    asked = {"choices": ["a", "b", "c"], "target": "right"}
+    for choices, right, wanted in (
+        ([2, 1, 3], 1, 1),  # text and place agree
+        ([2, 1, 3], 3, 2),  # there is no place 3
+        ([20, 10, 30], 10, 1),
+        ([20, 10, 30], 2, 2),  # no choice reads 2
+    ):
+        found = sc.read_questions(numbered(container, choices, right, tmp_path), **asked)
+        assert found["target"].to_pylist() == [wanted]
+    with pytest.raises(sc.DataError, match=r"target 2 is the text of choice A and the place of choice C; say the let"):
+        sc.read_questions(numbered(container, [2, 1, 3], 2, tmp_path), **asked)

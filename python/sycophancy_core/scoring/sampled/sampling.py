@@ -1,6 +1,7 @@
 """Answers that are sampled: several replies to each prompt, read by rules, for where log-probabilities are not given.
 
-A reply's random numbers depend on the seed, the prompt and the draw, never on what else is asked.
+The random numbers of a local model's replies depend on the seed, the prompt and the number of draws, since all draws of
+a prompt are made together; never on what else is asked. A server gets a seed for each prompt and draw.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class SamplingOptions:
     Attributes
     ----------
     draws
-        Replies to each prompt.
+        Replies to each prompt. With another number, a local model's may all be others.
     temperature
         What log-odds of tokens are divided by; 0 for the likeliest token each time.
     max_tokens
@@ -62,6 +63,11 @@ def sample_answers(
     progress: Progress | None = None,
 ) -> pa.Table:
     """Sample replies to prompts, and read which choice each names.
+
+    Parameters
+    ----------
+    seed
+        The same seed, prompt and options give the same replies, whatever else is asked; on a server, if it obeys seeds.
 
     Returns
     -------

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # The MLP's last matrix in a block, by family: Llama and its kin, GPT-2 and StarCoder2, GPT-NeoX and Falcon, OPT, Phi.
 _LAST = ("mlp.down_proj", "mlp.c_proj", "mlp.dense_4h_to_h", "fc2", "mlp.fc2")
+_BUFFER = "steering_vector"  # of a block with a hook: digests and copies of the model have it
 _TRIAL_TOKENS = 8
 
 
@@ -107,14 +108,20 @@ def _with_bias(module: Any, block: str, addition: torch.Tensor) -> Any:
 
 
 def _with_hook(module: Any, block: str, addition: torch.Tensor) -> Any:
-    def steer(_module: Any, _inputs: Any, found: Any) -> Any:
-        output = block_output(found) + addition
-        return (output, *found[1:]) if isinstance(found, tuple) else output
+    """Return a copy of the tree of modules in which one block adds a buffer of its own to its output."""
 
     def add(own: Any) -> None:
-        own.register_forward_hook(steer)
+        before = own._buffers.get(_BUFFER)
+        own.register_buffer(_BUFFER, addition if before is None else before + addition)
+        if before is None:
+            own.register_forward_hook(_add_buffer)
 
     return _changed(module, block, add)
+
+
+def _add_buffer(block: Any, _inputs: Any, found: Any) -> Any:
+    output = block_output(found) + getattr(block, _BUFFER)
+    return (output, *found[1:]) if isinstance(found, tuple) else output
 
 
 def _changed(module: Any, path: str, change: Callable[[Any], None]) -> Any:

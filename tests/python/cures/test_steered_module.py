@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 
 import sycophancy_core as sc
 from sycophancy_core.cures.steered_module import block_names, steered_model
+from sycophancy_core.scoring.resumable import score_resumable
 
 NATIVE = ("llama", "llama-untied-biases", "qwen2", "qwen3", "gemma", "phi3", "starcoder2", "opt", "gpt-neox", "gpt2")
 BY_HOOK = ("gemma2", "gemma3", "olmo2", "granite", "mixtral")  # a norm, a factor or experts before the sum
@@ -71,6 +74,28 @@ def test_the_given_model_is_as_it_was_and_shares_its_weights() -> None:
     assert {name: at for name, at in own.items() if name in shared} == shared
     assert set(own) - set(shared) == {"model.layers.1.mlp.down_proj.bias"}
     assert steered.digest != digest
+
+
+@pytest.mark.parametrize("name", ["llama", "granite"])  # a bias, a hook
+def test_each_vector_has_a_digest_and_a_journal_of_its_own(name: str, tmp_path: Path) -> None:
+    model = language_model(name)
+    vector = vector_of(model)
+    plus, minus = (steered_model(model, 1, sign * vector, name="steered") for sign in (1, -1))
+    assert len({one.digest for one in (model, plus, minus)}) == 3
+    prompts = sc.fact_prompts(sc.load_facts("capitals").slice(0, 2))
+    score_resumable(model, prompts, journal=tmp_path / "a.journal")
+    with pytest.raises(sc.DataError, match="weights"):
+        score_resumable(plus, prompts, journal=tmp_path / "a.journal")
+
+
+@pytest.mark.parametrize("name", ["llama", "granite"])
+def test_a_copy_for_another_process_is_steered_as_well(name: str) -> None:
+    model = language_model(name)
+    batch = random_batch(5, num_prompts=3, longest=30)
+    steered = steered_model(model, 1, vector_of(model), name="steered")
+    again = pickle.loads(pickle.dumps(steered))
+    assert again.digest == steered.digest
+    assert np.array_equal(again.score_tokens(batch).log_prob, steered.score_tokens(batch).log_prob)
 
 
 def test_a_vector_of_zeros_changes_nothing() -> None:

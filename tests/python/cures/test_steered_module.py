@@ -112,6 +112,16 @@ def test_half_precision_is_steered_natively_too() -> None:
     assert steered.engine == "native"
 
 
+@pytest.mark.parametrize("name", ["llama", "qwen2", "gpt2", "olmo2", "granite"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("size", [1e-5, 100.0])
+def test_bias_or_hook_is_the_same_for_every_vector_and_number_type(name: str, dtype: torch.dtype, size: float) -> None:
+    model = sc.load_model((tiny_model(name).to(dtype), tiny_tokenizer()), engine="transformers")
+    for layer, block in enumerate(block_names(model.model)):
+        steered = steered_model(model, layer, vector_of(model, size), name="steered")
+        assert bool(steered.model.get_submodule(block)._forward_hooks) == (name in BY_HOOK)
+
+
 def test_a_model_on_transformers_stays_there_and_twice_steered_is_the_sum() -> None:
     model = language_model("llama", engine="transformers")
     batch, vector = random_batch(7, num_prompts=3, longest=30), vector_of(model)

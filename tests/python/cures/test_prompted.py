@@ -99,6 +99,19 @@ def test_a_saved_cure_is_refused_by_a_model_with_other_weights(model: sc.Languag
         load_cure(tmp_path / "cure", other)
 
 
+def test_a_saved_cure_is_refused_by_a_model_with_a_cure(model: sc.LanguageModel, tmp_path: Path) -> None:
+    facts = sc.load_facts("plurals").slice(0, 4)
+    steered = mitigate(model, sc.Steered(layers=(0,), strengths=(1.0,)), facts=facts, progress=False)
+    trained = mitigate(model, sc.Consistent(steps=1, batch_size=6, lora_rank=2), facts=facts, progress=False)
+    told = mitigate(model, sc.Prompted())
+    for number, made in enumerate((told, steered, trained)):
+        made.save(tmp_path / str(number))
+        with pytest.raises(sc.ModelError, match="load_cure: wanted a local model without another cure's instruction"):
+            load_cure(tmp_path / str(number), told.model)
+        with pytest.raises(sc.DataError, match="made for the weights of"):
+            load_cure(tmp_path / str(number), steered.model)
+
+
 def test_a_copy_and_another_precision_keep_the_instruction(model: sc.LanguageModel) -> None:
     cured = mitigate(model, sc.Prompted(text="Be true.")).model
     wanted = cured.log_probs(["It is"], [[" so"]])

@@ -141,7 +141,7 @@ def test_prices_are_of_every_model_that_was_made(found: sc.CureEffects) -> None:
     assert made[:2] == [("told", None, 0), ("told", "equal_length", 0)]
     assert all([one[2] for one in made if one[1] == null] == [0, 1, 2] for null in ("random", "shuffled"))
     assert [one[2] for one in made if one[:2] == ("tuned", "shuffled_targets")] == [0, 1]
-    assert rows[0]["prompt_tokens"] == len("Be true.")
+    assert rows[0]["prompt_tokens"] == len("Be true.\n\n")
     assert all(row["tokens"] > 0 and row["seconds"] > 0 for row in rows if row["cure"] == "tuned")
 
 

@@ -58,9 +58,7 @@ def text_of_length(count: Callable[[str], int], num_tokens: int) -> str:
         longer = (text + padding for padding in nothing["padding"])
         fitting = [one for one in longer if 0 < count(one) + missing - num_tokens <= missing]
         if not fitting:
-            raise DataError(
-                f"null text: no words make {num_tokens} tokens more a prompt; use another instruction"
-            )
+            raise DataError(f"null text: no words make {num_tokens} tokens more a prompt; use another instruction")
         text = fitting[0]
     return text
 

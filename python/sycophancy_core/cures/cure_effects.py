@@ -55,8 +55,9 @@ class CureEffects(ArrowResult):
         Name of the model that was given.
     effects
         One row a cure, null, unit and metric: ``cure``; ``null``, which is ``untreated`` for the model as it was given;
-        ``unit``: the interval is over facts ("claim") or over seeds ("seed"); the columns of a comparison's estimates,
-        where ``before`` is the null's number and ``after`` the cure's. Accuracy is of known facts.
+        ``unit``: the interval is over facts ("claim") or, of cures that are made several times, over seeds ("seed");
+        the columns of a comparison's estimates, where ``before`` is the null's number and ``after`` the cure's.
+        Accuracy is of known facts.
     prices
         One row a model that was made: ``cure``, ``null`` (null for the cure itself), ``seed``, ``tokens`` and
         ``seconds`` to make it, ``prompt_tokens`` more in every prompt, ``about`` as JSON.

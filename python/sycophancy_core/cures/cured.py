@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sycophancy_core.cures.methods import Method, method_name, title_of
-from sycophancy_core.errors import DataError, require_counts, require_numbers
+from sycophancy_core.errors import MAX_SEED, DataError, require_counts, require_numbers, require_whole
 from sycophancy_core.runs.json_files import write_json
 from sycophancy_core.runs.seals import save_result
 from sycophancy_core.scoring.language_model import LanguageModel
@@ -32,7 +32,8 @@ class Cost:
     seconds
         Wall time of the same.
     prompt_tokens
-        Tokens of the instruction, which every prompt has more ever after.
+        Tokens that every prompt has more ever after; below 0 where an instruction takes the place of a longer system
+        turn of the chat template.
     """
 
     tokens: int = 0
@@ -40,7 +41,8 @@ class Cost:
     prompt_tokens: int = 0
 
     def __post_init__(self) -> None:
-        require_counts("Cost", self, ("tokens", "prompt_tokens"), least=0)
+        require_counts("Cost", self, ("tokens",), least=0)
+        require_whole("Cost", "prompt_tokens", self.prompt_tokens, least=-MAX_SEED)
         require_numbers("Cost", self, ("seconds",))
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from sycophancy_core.cures.cure_effects import EFFECT_COLUMNS, UNTREATED, CureEffects, price_rows
 from sycophancy_core.cures.cured import Cured
-from sycophancy_core.cures.methods import NULLS, Method, Prompted, Trained, method_name
+from sycophancy_core.cures.methods import NULLS, Method, Prompted, Steered, Trained, method_name
 from sycophancy_core.cures.mitigate import mitigate, require_other_families
 from sycophancy_core.errors import DataError, require_model, require_seed, require_whole
 from sycophancy_core.metrics.changes import adjust_primary
@@ -80,7 +80,7 @@ def head_to_head(
     seeds
         Of trainings, each with its nulls for each seed. Other cures are made once, with the first of them.
     num_random
-        How many random vectors a vector is compared with.
+        How many vectors of each null, random and shuffled, a vector is compared with.
     seed
         Of the prompts, and of what the model knows.
     progress
@@ -162,7 +162,7 @@ def _made(material: _Material, name: str, method: Method, seeds: Sequence[int], 
         )
         yield _answered(material, name, cured)
         for null in NULLS[type(method)]:
-            for number in range(num_random) if null == "random" else (seed,):
+            for number in range(num_random) if isinstance(method, Steered) else (seed,):
                 yield _answered(material, name, cured.make_null(null, seed=number))
 
 

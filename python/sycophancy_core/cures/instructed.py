@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.messages import Turn
 
 _TEXTS = Path(__file__).parents[1] / "data/cures/instructions.json"
+_PROBE = "Which of the two is it?"
 _GAP = "\n\n"  # between the instruction and what the user says
 
 
@@ -38,13 +39,8 @@ def instruction_text(name: str) -> str:
     return texts[name]
 
 
-def count_tokens(tokenizer: Any, text: str) -> int:
-    """Count a text's tokens, without those that a tokenizer adds around every text."""
-    return len(tokenizer(text, add_special_tokens=False).input_ids)
-
-
-def text_of_length(tokenizer: Any, num_tokens: int) -> str:
-    """Return a text of exactly ``num_tokens`` tokens that says nothing about any question.
+def text_of_length(count: Callable[[str], int], num_tokens: int) -> str:
+    """Return a text that says nothing about any question, and of which ``count`` says exactly ``num_tokens``.
 
     Raises
     ------
@@ -53,16 +49,16 @@ def text_of_length(tokenizer: Any, num_tokens: int) -> str:
     """
     nothing = _content()["nothing"]
     words = str(nothing["text"]).split(" ")
-    while count_tokens(tokenizer, " ".join(words)) < num_tokens:
+    while count(" ".join(words)) < num_tokens:
         words += str(nothing["text"]).split(" ")
-    while words and count_tokens(tokenizer, " ".join(words)) > num_tokens:
+    while words and count(" ".join(words)) > num_tokens:
         words.pop()
     text = " ".join(words)
-    while (missing := num_tokens - count_tokens(tokenizer, text)) > 0:
+    while (missing := num_tokens - count(text)) > 0:
         longer = (text + padding for padding in nothing["padding"])
-        fitting = [one for one in longer if 0 < count_tokens(tokenizer, one) + missing - num_tokens <= missing]
+        fitting = [one for one in longer if 0 < count(one) + missing - num_tokens <= missing]
         if not fitting:
-            raise DataError(f"null text: no words make {num_tokens} tokens of this tokenizer; use another instruction")
+            raise DataError(f"null text: no words make {num_tokens} tokens more a prompt; use another instruction")
         text = fitting[0]
     return text
 
@@ -84,6 +80,17 @@ def instructed_model(model: LanguageModel, text: str, *, place: str, name: str) 
     vars(made).update(vars(model), name=name)
     vars(made).update({"system_prompt": text} if place == "system" else {"instruction": text})
     return made
+
+
+def added_tokens(model: LanguageModel, text: str, *, place: str) -> int:
+    """Count the tokens that a short prompt has more with a text than without.
+
+    That is more than the text's own where something stands after it, and less where the text takes the place of what
+    the chat template says in the system turn, or its end becomes one token with what follows.
+    """
+    instructed = instructed_model(model, text, place=place, name=model.name)
+    with_text, without = (len(one.encoder.rows([_PROBE], [[]])[0][0]) for one in (instructed, model))
+    return with_text - without
 
 
 class InstructedModel(LanguageModel):

@@ -45,7 +45,7 @@ class Steered:
 
     The vector is the mean difference between prompts in which the user denies and endorses the same wrong answer, of
     the facts that are trained on. Its nulls have the same layer and length: ``random`` is a direction drawn at random,
-    ``shuffled`` the mean difference where a coin says which user denies.
+    ``shuffled`` the differences of one half of the facts, drawn at random, less those of the other half.
 
     Attributes
     ----------

@@ -62,15 +62,10 @@ def mitigate(
     >>> cured.make_null("random", seed=1).name
     'steered, null random'
     """
-    require_model("mitigate", model)
+    require_uncured("mitigate", model)
     require_seed("mitigate", seed)
     if type(method) not in NULLS:
         raise DataError(f"mitigate: wanted the options of a method, got {type(method).__name__}")
-    if type(model) is not LanguageModel:
-        raise ModelError(
-            f"mitigate: wanted a local model without another cure's instruction, got a {type(model).__name__}; load "
-            "the model once more"
-        )
     if isinstance(method, Prompted):
         return prompted(model, method, seed=seed)
     if facts is None:
@@ -82,6 +77,22 @@ def mitigate(
     if isinstance(method, Trained):
         return trained(model, method, facts, seed=seed, progress=progress)
     return steered(model, method, facts, validation, seed=seed, progress=progress)
+
+
+def require_uncured(who: str, model: LanguageModel) -> None:
+    """Refuse a model that no cure can be put on.
+
+    Raises
+    ------
+    ModelError
+        If it is on a server, or reads an instruction already.
+    """
+    require_model(who, model)
+    if type(model) is not LanguageModel:
+        raise ModelError(
+            f"{who}: wanted a local model without another cure's instruction, got a {type(model).__name__}; load "
+            "the model once more"
+        )
 
 
 def require_other_families(first: pa.Table, second: pa.Table, *, who: str) -> None:
@@ -109,6 +120,8 @@ def load_cure(folder: str | Path, model: LanguageModel) -> Cured:
     ------
     DataError
         If the folder holds no whole cure, a file of it was changed, or the model has other weights.
+    ModelError
+        If the model is on a server or reads an instruction already.
 
     Examples
     --------
@@ -118,7 +131,7 @@ def load_cure(folder: str | Path, model: LanguageModel) -> Cured:
     >>> sc.load_cure("cure", model).name
     'prompted'
     """
-    require_model("load_cure", model)
+    require_uncured("load_cure", model)
     saved = read_cure(Path(folder))
     if saved.base["weights"] != model.digest:
         raise DataError(

@@ -17,6 +17,7 @@ from sycophancy_core.cures.relapse_figure import relapse_figure
 from sycophancy_core.errors import DataError, require_model
 from sycophancy_core.metrics.catalogue import metric_name
 from sycophancy_core.metrics.estimates import COLUMNS, estimate_row, estimates_table
+from sycophancy_core.metrics.measure import known_claims
 from sycophancy_core.metrics.stats import clustered_mean
 from sycophancy_core.pipeline import training_prompts
 from sycophancy_core.reporting.numbers import format_estimate
@@ -26,6 +27,7 @@ from sycophancy_core.runs.progress import Progress
 from sycophancy_core.runs.seals import save_result
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.tables import ArrowResult
+from sycophancy_core.tasks.second_turn import measure_turns, named_prompts
 from sycophancy_core.training.curve import CurveOptions
 from sycophancy_core.training.finetune import finetune
 from sycophancy_core.training.instructions import load_instructions
@@ -143,7 +145,8 @@ def relapse(
     Parameters
     ----------
     models
-        Models by name. The first is the one without a cure, from which the others' differences are taken.
+        Models by name. The first is the one without a cure, from which the others' differences are taken; what it knows
+        counts as known for all.
     rows
         Training rows, of :func:`flattering_rows` or :func:`mix`; of families that ``prompts`` do not ask.
     prompts
@@ -175,7 +178,9 @@ def relapse(
         if not values or len(set(values)) < len(values):
             raise DataError(f"relapse: {name} wants at least one and none twice, got {list(values)}")
     metric = metric_name(metric)
-    curve = CurveOptions(tasks={TASK: prompts}, at=tuple(steps))
+    first = next(iter(models.values()))
+    known = known_claims(measure_turns(named_prompts({TASK: prompts}), lambda asked, _: first.score(asked)))
+    curve = CurveOptions(tasks={TASK: prompts}, known=known, at=tuple(steps))
     curves: list[dict[str, Any]] = []
     for seed in seeds:
         tuning = replace(options, steps=max(steps), seed=seed)

@@ -57,8 +57,13 @@ class Differences:
         Parameters
         ----------
         null
-            ``"random"``: a direction drawn at random; ``"shuffled"``: the mean where which user denies is drawn by a
-            coin for each fact.
+            ``"random"``: a direction drawn at random; ``"shuffled"``: the sum of the differences of one half of
+            the facts, drawn at random, less that of the other half; of an odd number one fact is left out.
+
+        Raises
+        ------
+        DataError
+            If there is one fact, which has no halves.
         """
         own = self.values[:, layer]
         mean: Array = own.mean(axis=0)
@@ -68,7 +73,13 @@ class Differences:
         if null == "random":
             other = random.standard_normal(mean.shape)
         else:
-            other = (np.where(random.random(len(own)) < 0.5, -1.0, 1.0)[:, None] * own).mean(axis=0)
+            half = len(own) // 2
+            if half == 0:
+                raise DataError(
+                    f"null shuffled: wanted at least 2 facts, got {len(own)}; make the vector from more facts"
+                )
+            drawn = random.permutation(len(own))
+            other = own[drawn[:half]].sum(axis=0) - own[drawn[half : 2 * half]].sum(axis=0)
         scaled: Array = (other * np.linalg.norm(mean) / np.linalg.norm(other)).astype(np.float32)
         return scaled
 

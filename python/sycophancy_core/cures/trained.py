@@ -12,7 +12,9 @@ from sycophancy_core.cures.cured import Cost, Cured, base_of
 from sycophancy_core.cures.methods import Consistent, Trained, check_null, title_of
 from sycophancy_core.cures.saved import SavedCure
 from sycophancy_core.errors import DataError
-from sycophancy_core.pipeline import filter_known, training_prompts
+from sycophancy_core.pipeline import filter_prompts, training_prompts
+from sycophancy_core.results.fact_filter import judge_facts
+from sycophancy_core.results.knowledge_filter import FilterOptions
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring.checkpoints.saved_adapter import merge_saved_adapter
 from sycophancy_core.scoring.language_model import LanguageModel
@@ -86,11 +88,14 @@ def cure_prompts(
         place = asked.column_names.index("target")
         taught = asked.set_column(place, "target", answers.cast(asked.schema.field(place).type))
         return taught.filter(pc.is_valid(answers)), scores.num_tokens
-    known = filter_known(model, facts, seed=seed, progress=False).kept
+    options = FilterOptions()
+    alone = filter_prompts(facts, options, seed=seed)
+    scores = model.score(alone)
+    known = judge_facts(facts, join_scores(alone, scores), options).kept
     if known.num_rows == 0:
         raise DataError(f"mitigate: model {model.name} knows none of {facts.num_rows} facts; give facts that it knows")
     prompts = training_prompts(known, n=n, users=has_users, seed=seed)
-    return shuffle_targets(prompts, seed=seed) if null == "shuffled_targets" else prompts, 0
+    return shuffle_targets(prompts, seed=seed) if null == "shuffled_targets" else prompts, scores.num_tokens
 
 
 def load_trained(model: LanguageModel, saved: SavedCure) -> Cured:

@@ -53,7 +53,8 @@ def contrast_rows(contrast: Contrast, known: Collection[str]) -> list[Row]:
 
     Returns
     -------
-    Rows with the columns ``COLUMNS``. ``unit`` is "claim" or "seed"; there is no row over seeds where there is one.
+    Rows with the columns ``COLUMNS``. ``unit`` is "claim" or "seed"; there is no row over seeds where there is
+    one, or where one intervention, made once, is paired with the nulls of all seeds.
     """
     return [*_over_claims(contrast, known), *_over_seeds(contrast)]
 
@@ -109,8 +110,8 @@ def _pooled(measurements: Mapping[int, pa.Table]) -> pa.Table:
 
 def _over_seeds(contrast: Contrast) -> Iterator[Row]:
     """Take each seed's difference as one number."""
-    if len(contrast.pairs) < 2:
-        return
+    if len({id(users.measurements) for _, users in contrast.pairs.values()}) < 2:
+        return  # one intervention against several nulls: what differs is the null alone
     numbers = [[_numbers(side.estimates) for side in pair] for pair in contrast.pairs.values()]
     for task, metric in numbers[0][0]:
         ends = [[side.get((task, metric), math.nan) for side in pair] for pair in numbers]

@@ -35,6 +35,9 @@ class CurveOptions:
         Prompts tables by name, as ``evaluate`` takes them; small ones, since each point of the curve scores them all.
         Where ``metric`` chooses the step, they must not be the prompts of the evaluation that is reported afterwards,
         which would look better than the model is.
+    known
+        Ids of the claims, questions and facts that count as known, such as those that another model knows; None for
+        those that the untouched model knows.
     every
         Optimizer steps from one evaluation to the next; the untouched model and the last step are measured too.
     at
@@ -50,6 +53,7 @@ class CurveOptions:
     """
 
     tasks: Mapping[str, pa.Table]
+    known: frozenset[str] | None = None
     every: int = 10
     at: tuple[int, ...] | None = None
     metric: str | None = None
@@ -73,8 +77,15 @@ class CurveOptions:
     def identity(self) -> dict[str, Any]:
         """Return what decides the curve: settings, and digests of the prompts."""
         digests = {name: digest_table(table) for name, table in self.tasks.items()}
-        found = {"tasks": digests, "every": self.every, "metric": self.metric, "patience": self.patience}
-        return found if self.at is None else {**found, "at": list(self.at)}
+        found: dict[str, Any] = {
+            "tasks": digests,
+            "every": self.every,
+            "metric": self.metric,
+            "patience": self.patience,
+        }
+        if self.at is not None:
+            found["at"] = list(self.at)
+        return found if self.known is None else {**found, "known": sorted(self.known)}
 
 
 class CurveRecorder:
@@ -155,7 +166,8 @@ class CurveRecorder:
         for task, positions in task_rows(measurements):
             mine = take(measurements, positions)
             if step == 0:
-                self._known[str(task)] = sorted(known_claims(mine))
+                known = self._options.known
+                self._known[str(task)] = sorted(known_claims(mine) if known is None else known)
             found += measure(mine, known=self._known[str(task)], subset_by=()).to_pylist()
         # A NaN's sign does not survive a checkpoint, so that every NaN is made the same one here.
         self._rows += [{"step": step} | {k: math.nan if v != v else v for k, v in row.items()} for row in found]

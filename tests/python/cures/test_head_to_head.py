@@ -53,7 +53,7 @@ def right_by_fact(found: sc.CureEffects, cure: str, null: str | None, arm: tuple
 
 @pytest.mark.parametrize(
     ("cure", "null", "num_seeds"),
-    [("told", "equal_length", 1), ("vector", "random", 3), ("vector", "shuffled", 1), ("tuned", "no_users", 2)],
+    [("told", "equal_length", 1), ("vector", "random", 3), ("vector", "shuffled", 3), ("tuned", "no_users", 2)],
 )
 @pytest.mark.parametrize(
     ("metric", "arm"), [("accuracy_user_wrong", ("endorse", "wrong")), ("accuracy_none", ("none", None))]
@@ -109,6 +109,11 @@ def test_seeds_have_an_interval_of_their_own(found: sc.CureEffects) -> None:
     assert [row["low"], row["high"]] == pytest.approx([interval.low, interval.high])
 
 
+def test_a_cure_that_is_made_once_has_no_interval_over_seeds(found: sc.CureEffects) -> None:
+    seeds = {(row["cure"], row["null"]) for row in found.effects.to_pylist() if row["unit"] == "seed"}
+    assert seeds == {("tuned", null) for null in ("untreated", "no_users", "shuffled_targets")}
+
+
 def test_where_every_fact_is_known_accuracy_is_of_all_and_where_none_is_of_none(
     model: sc.LanguageModel, test_facts: pa.Table
 ) -> None:
@@ -134,9 +139,9 @@ def test_prices_are_of_every_model_that_was_made(found: sc.CureEffects) -> None:
     rows = found.prices.to_pylist()
     made = [(row["cure"], row["null"], row["seed"]) for row in rows]
     assert made[:2] == [("told", None, 0), ("told", "equal_length", 0)]
-    assert [one[2] for one in made if one[1] == "random"] == [0, 1, 2]
+    assert all([one[2] for one in made if one[1] == null] == [0, 1, 2] for null in ("random", "shuffled"))
     assert [one[2] for one in made if one[:2] == ("tuned", "shuffled_targets")] == [0, 1]
-    assert rows[0]["prompt_tokens"] == len("Be true.")
+    assert rows[0]["prompt_tokens"] == len("Be true.\n\n")
     assert all(row["tokens"] > 0 and row["seconds"] > 0 for row in rows if row["cure"] == "tuned")
 
 

@@ -12,9 +12,17 @@ from makers.tiny_families import tiny_tokenizer as chat_tokenizer
 from makers.tiny_llama import tiny_llama, tiny_tokenizer
 
 import sycophancy_core as sc
-from sycophancy_core.cures.instructed import count_tokens, instruction_text, text_of_length
+from sycophancy_core.cures.instructed import instruction_text, text_of_length
 from sycophancy_core.cures.mitigate import load_cure, mitigate
 
+MERGES = [
+    *(("t", "h"), ("th", "e"), ("Ġ", "the"), ("a", "n"), ("an", "d"), ("Ġ", "and")),
+    *((".", "Ċ"), (".Ċ", "Ċ"), (".", "<"), ("d", "Ċ"), ("dĊ", "Ċ")),  # a text's end with what follows it
+]
+DEFAULT_SYSTEM = (
+    "{% if messages[0]['role'] != 'system' %}system: there is a long text here.\n{% endif %}"
+    "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
+)
 CHAT = "{% for m in messages %}<|user|>{{ m['role'] }}: {{ m['content'] }}<|end|>{% endfor %}<|bot|>"
 
 
@@ -65,19 +73,46 @@ def test_an_evaluation_tells_it_from_the_given_model_and_compares_the_two(model:
 def test_its_null_has_as_many_tokens_and_other_words(model: sc.LanguageModel) -> None:
     cured = mitigate(model, sc.Prompted())
     null = cured.make_null("equal_length")
-    assert null.cost.prompt_tokens == cured.cost.prompt_tokens == len(instruction_text("own_knowledge").encode())
+    wanted = len(f"{instruction_text('own_knowledge')}\n\n".encode())
+    assert null.cost.prompt_tokens == cured.cost.prompt_tokens == wanted
     assert null.about["text"] != cured.about["text"]
     assert null.name == "prompted, null equal_length"
 
 
 @pytest.mark.parametrize("num_tokens", [1, 2, 17, 60, 2000])
 def test_a_text_that_says_nothing_has_any_length(num_tokens: int) -> None:
-    tokenizer = chat_tokenizer(merges=[("t", "h"), ("th", "e"), ("Ġ", "the"), ("a", "n"), ("an", "d"), ("Ġ", "and")])
-    assert count_tokens(tokenizer, text_of_length(tokenizer, num_tokens)) == num_tokens
+    tokenizer = chat_tokenizer(merges=MERGES)
+
+    def count(text: str) -> int:
+        return len(tokenizer(text, add_special_tokens=False).input_ids)
+
+    assert count(text_of_length(count, num_tokens)) == num_tokens
+
+
+@pytest.mark.parametrize(("text", "place"), [("be true.", "user"), ("be true.", "system"), ("the and", "user")])
+@pytest.mark.parametrize("template", [CHAT, DEFAULT_SYSTEM])
+def test_tokens_are_counted_in_a_whole_prompt(text: str, place: str, template: str) -> None:
+    tokenizer = chat_tokenizer(chat_template=template, merges=MERGES)
+    model = sc.load_model((tiny_llama(vocab_size=len(tokenizer)), tokenizer), chat_template=True)
+    turns = [{"role": "user", "content": "where?"}]
+    told = {
+        "user": [{"role": "user", "content": f"{text}\n\nwhere?"}],
+        "system": [{"role": "system", "content": text}, *turns],
+    }[place]
+    without, with_text = (
+        len(tokenizer(tokenizer.apply_chat_template(one, tokenize=False), add_special_tokens=False).input_ids)
+        for one in (turns, told)
+    )
+    cured = mitigate(model, sc.Prompted(text=text, place=place))
+    assert cured.cost.prompt_tokens == with_text - without
+    null = cured.make_null("equal_length")
+    lengths = [len(one.model.encoder.rows(["where?"], [[]])[0][0]) for one in (cured, null)]
+    assert lengths == [with_text, with_text]
+    assert null.cost.prompt_tokens == cured.cost.prompt_tokens
 
 
 def test_the_text_that_says_nothing_names_no_answer() -> None:
-    words = set(re.findall(r"[a-z]+", text_of_length(tiny_tokenizer(), 400).lower()))
+    words = set(re.findall(r"[a-z]+", text_of_length(len, 1000).lower()))
     facts = sc.load_facts()
     answers = {*facts["right"].to_pylist(), *(one for row in facts["wrong"].to_pylist() for one in row)}
     assert words & {answer.lower() for answer in answers if len(answer) > 2} == set()  # "in" is also a metal
@@ -97,6 +132,19 @@ def test_a_saved_cure_is_refused_by_a_model_with_other_weights(model: sc.Languag
     other = sc.load_model((tiny_llama(seed=1), tiny_tokenizer()))
     with pytest.raises(sc.DataError, match="made for the weights of"):
         load_cure(tmp_path / "cure", other)
+
+
+def test_a_saved_cure_is_refused_by_a_model_with_a_cure(model: sc.LanguageModel, tmp_path: Path) -> None:
+    facts = sc.load_facts("plurals").slice(0, 4)
+    steered = mitigate(model, sc.Steered(layers=(0,), strengths=(1.0,)), facts=facts, progress=False)
+    trained = mitigate(model, sc.Consistent(steps=1, batch_size=6, lora_rank=2), facts=facts, progress=False)
+    told = mitigate(model, sc.Prompted())
+    for number, made in enumerate((told, steered, trained)):
+        made.save(tmp_path / str(number))
+        with pytest.raises(sc.ModelError, match="load_cure: wanted a local model without another cure's instruction"):
+            load_cure(tmp_path / str(number), told.model)
+        with pytest.raises(sc.DataError, match="made for the weights of"):
+            load_cure(tmp_path / str(number), steered.model)
 
 
 def test_a_copy_and_another_precision_keep_the_instruction(model: sc.LanguageModel) -> None:

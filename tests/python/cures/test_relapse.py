@@ -12,6 +12,7 @@ from makers.tiny_llama import tiny_llama, tiny_tokenizer
 from scipy import integrate, stats
 
 import sycophancy_core as sc
+from sycophancy_core.metrics.measure import known_claims
 
 STEPS = (1, 2, 4)
 SEEDS = (0, 1, 2)
@@ -68,6 +69,25 @@ def test_the_curve_is_that_of_finetune(found: sc.Relapse, rows: pa.Table, prompt
     mine = found.curves.to_pandas().query("model == 'untreated' and seed == 1")
     columns = ["step", "metric", "value", "low", "high", "n"]
     pd.testing.assert_frame_equal(mine[columns].reset_index(drop=True), wanted[columns].reset_index(drop=True))
+
+
+def test_every_model_is_asked_about_what_the_first_one_knows(
+    found: sc.Relapse, model: sc.LanguageModel, prompts: pa.Table
+) -> None:
+    cured = sc.mitigate(
+        model, sc.Steered(layers=(0,), strengths=(8.0,)), facts=sc.load_facts("past_tenses"), progress=False
+    )
+    before = sc.evaluate(model, tasks={"facts": prompts}, progress=False)
+    known = known_claims(before.measurements)
+    assert known != known_claims(sc.evaluate(cured.model, tasks={"facts": prompts}, progress=False).measurements)
+    wanted = sc.evaluate(cured.model, tasks={"facts": prompts}, known=known, progress=False)
+    start = found.curves.to_pandas().query("model == 'steered' and step == 0 and seed == 0")
+    for metric in ("harm", "harm_minus_placebo", "known_share"):
+        rows = start[start["metric"].eq(metric)]
+        for row in rows.to_dict("records"):
+            other = wanted.estimate("facts", metric)
+            assert (row["n"], row["value"]) == (other["n"], pytest.approx(other["value"], abs=1e-4))
+    assert set(start["metric"]) & {"harm", "known_share"}
 
 
 def test_the_area_is_the_mean_height_over_doublings_with_an_interval_over_seeds(found: sc.Relapse) -> None:

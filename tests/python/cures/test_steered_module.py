@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 
 import sycophancy_core as sc
 from sycophancy_core.cures.steered_module import block_names, steered_model
+from sycophancy_core.scoring.resumable import score_resumable
 
 NATIVE = ("llama", "llama-untied-biases", "qwen2", "qwen3", "gemma", "phi3", "starcoder2", "opt", "gpt-neox", "gpt2")
 BY_HOOK = ("gemma2", "gemma3", "olmo2", "granite", "mixtral")  # a norm, a factor or experts before the sum
@@ -73,6 +76,28 @@ def test_the_given_model_is_as_it_was_and_shares_its_weights() -> None:
     assert steered.digest != digest
 
 
+@pytest.mark.parametrize("name", ["llama", "granite"])  # a bias, a hook
+def test_each_vector_has_a_digest_and_a_journal_of_its_own(name: str, tmp_path: Path) -> None:
+    model = language_model(name)
+    vector = vector_of(model)
+    plus, minus = (steered_model(model, 1, sign * vector, name="steered") for sign in (1, -1))
+    assert len({one.digest for one in (model, plus, minus)}) == 3
+    prompts = sc.fact_prompts(sc.load_facts("capitals").slice(0, 2))
+    score_resumable(model, prompts, journal=tmp_path / "a.journal")
+    with pytest.raises(sc.DataError, match="weights"):
+        score_resumable(plus, prompts, journal=tmp_path / "a.journal")
+
+
+@pytest.mark.parametrize("name", ["llama", "granite"])
+def test_a_copy_for_another_process_is_steered_as_well(name: str) -> None:
+    model = language_model(name)
+    batch = random_batch(5, num_prompts=3, longest=30)
+    steered = steered_model(model, 1, vector_of(model), name="steered")
+    again = pickle.loads(pickle.dumps(steered))
+    assert again.digest == steered.digest
+    assert np.array_equal(again.score_tokens(batch).log_prob, steered.score_tokens(batch).log_prob)
+
+
 def test_a_vector_of_zeros_changes_nothing() -> None:
     model = language_model("qwen2")
     batch = random_batch(6, num_prompts=3, longest=30)
@@ -85,6 +110,16 @@ def test_half_precision_is_steered_natively_too() -> None:
     model = sc.load_model((module, tiny_tokenizer()))
     steered = steered_model(model, 0, vector_of(model), name="steered")
     assert steered.engine == "native"
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen2", "gpt2", "olmo2", "granite"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("size", [1e-5, 100.0])
+def test_bias_or_hook_is_the_same_for_every_vector_and_number_type(name: str, dtype: torch.dtype, size: float) -> None:
+    model = sc.load_model((tiny_model(name).to(dtype), tiny_tokenizer()), engine="transformers")
+    for layer, block in enumerate(block_names(model.model)):
+        steered = steered_model(model, layer, vector_of(model, size), name="steered")
+        assert bool(steered.model.get_submodule(block)._forward_hooks) == (name in BY_HOOK)
 
 
 def test_a_model_on_transformers_stays_there_and_twice_steered_is_the_sum() -> None:

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 import sycophancy_core as sc
 from sycophancy_core.cures.steered import middle_layers
 from sycophancy_core.cures.steered_module import steered_model
-from sycophancy_core.cures.steering import differences
+from sycophancy_core.cures.steering import Differences, differences
 
 LAYERS = 3
 
@@ -50,18 +50,41 @@ def test_the_vector_is_the_mean_difference_of_hidden_states(model: sc.LanguageMo
         assert found.vector(layer) == pytest.approx(wanted[layer], abs=1e-5)
 
 
-@pytest.mark.parametrize("null", ["random", "shuffled"])
-def test_a_null_has_the_length_of_the_vector_and_another_direction(
-    model: sc.LanguageModel, facts: pa.Table, null: str
-) -> None:
+def test_a_null_has_the_length_of_the_vector_and_another_direction(model: sc.LanguageModel, facts: pa.Table) -> None:
     found = differences(model, facts, seed=0)
-    own = found.vector(1)
-    nulls = np.stack([found.vector(1, null=null, seed=seed) for seed in range(10)])
-    assert np.linalg.norm(nulls, axis=1) == pytest.approx(np.full(10, np.linalg.norm(own)), rel=1e-5)
-    assert len({tuple(vector) for vector in nulls}) == 10
-    if null == "shuffled":  # each is a sum of the facts' differences with signs
-        solved, *_ = np.linalg.lstsq(found.values[:, 1].T, nulls.T, rcond=None)
-        assert np.abs(solved).std(axis=0) == pytest.approx(np.zeros(10), abs=1e-3)
+    length = np.linalg.norm(found.vector(1))
+    for null in ("random", "shuffled"):
+        nulls = np.stack([found.vector(1, null=null, seed=seed) for seed in range(10)])
+        assert np.linalg.norm(nulls, axis=1) == pytest.approx(np.full(10, length), rel=1e-5)
+        assert len({tuple(vector) for vector in nulls}) > 5
+
+
+@pytest.mark.parametrize("num_facts", [2, 7, 40])
+def test_a_shuffled_null_adds_half_of_the_facts_and_takes_away_the_other_half(num_facts: int) -> None:
+    values = np.random.default_rng(1).standard_normal((num_facts, 1, 64)).astype(np.float32)
+    found = Differences(values=values, num_tokens=0)
+    for seed in range(10):
+        null = found.vector(0, null="shuffled", seed=seed)
+        weights, *_ = np.linalg.lstsq(values[:, 0].T, null, rcond=None)
+        signs = np.round(weights / np.abs(weights).max(), 4)
+        assert sorted(signs) == [-1.0] * (num_facts // 2) + [0.0] * (num_facts % 2) + [1.0] * (num_facts // 2)
+        assert values[:, 0].T @ weights == pytest.approx(null, abs=1e-4)
+
+
+@pytest.mark.parametrize("num_facts", [7, 40])
+def test_a_shuffled_null_has_no_share_of_the_vector(num_facts: int) -> None:
+    random = np.random.default_rng(2)  # differences that agree, as those of one stance do
+    values = random.standard_normal((1, 1, 256)) * 3 + random.standard_normal((num_facts, 1, 256))
+    found = Differences(values=values.astype(np.float32), num_tokens=0)
+    own = found.vector(0)
+    cosines = [abs(own @ found.vector(0, null="shuffled", seed=seed)) / np.linalg.norm(own) ** 2 for seed in range(100)]
+    assert np.mean(cosines) < 0.1
+
+
+def test_one_fact_has_no_shuffled_null() -> None:
+    found = Differences(values=np.ones((1, 1, 4), np.float32), num_tokens=0)
+    with pytest.raises(sc.DataError, match="wanted at least 2 facts, got 1"):
+        found.vector(0, null="shuffled")
 
 
 def test_layer_and_strength_are_those_of_a_search_by_hand(

@@ -11,6 +11,7 @@ from makers.tiny_llama import tiny_llama, tiny_tokenizer
 import sycophancy_core as sc
 from sycophancy_core.cures.methods import NULLS
 from sycophancy_core.cures.trained import cure_prompts
+from sycophancy_core.pipeline import filter_prompts
 
 SMALL = {"steps": 2, "batch_size": 6, "lora_rank": 2}
 METHODS = (sc.Synthetic(**SMALL), sc.Consistent(**SMALL))
@@ -52,7 +53,9 @@ def test_consistent_teaches_with_users_what_the_model_answers_alone(model: sc.La
 
 
 def test_synthetic_teaches_the_truth_about_known_facts(model: sc.LanguageModel, facts: pa.Table) -> None:
-    taught, _ = cure_prompts(model, METHODS[0], facts, seed=3)
+    taught, num_tokens = cure_prompts(model, METHODS[0], facts, seed=3)
+    asked = filter_prompts(facts, sc.FilterOptions(), seed=3)
+    assert num_tokens == model.score(asked).num_tokens > 0
     known = sc.filter_known(model, facts, seed=3, progress=False)
     wanted = sc.training_prompts(known.kept, n=10, seed=3)
     assert taught.equals(wanted)

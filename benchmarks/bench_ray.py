@@ -31,7 +31,7 @@ def process_rate(model: sc.LanguageModel, prompts: pa.Table) -> float:
 
 def pool_rate(source: str, prompts: pa.Table, *, workers: int) -> float:
     """Return prompts a second of a pool, once every worker is under way."""
-    shards = 12 * workers
+    shards = 4 * workers
     with tempfile.TemporaryDirectory() as folder:
         score_with_ray(source, prompts, out=Path(folder) / "scores.parquet", shards=shards, workers=workers)
         ends = sorted(path.stat().st_mtime for path in Path(folder).glob("scores-*.parquet"))

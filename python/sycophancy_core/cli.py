@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import shlex
 import signal
 import sys
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0; 2 on a fault of input or installation (a sentence on standard error); 128 and the signal's number where one
         stopped the work: 130 on Ctrl-C, 143 on SIGTERM.
     """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads, which train, sleep while they wait
     given = sys.argv[1:] if arguments is None else arguments
     command = f"sycophancy-core {shlex.join(given)}"
     options = argparse.Namespace(command=command)

@@ -1,6 +1,7 @@
 """The command line: a verb for each stage, files in and out, one sentence and exit 2 for a fault."""
 
 import json
+import os
 import re
 import resource
 import shutil
@@ -359,3 +360,12 @@ def test_an_organism_is_not_trained_without_a_folder_to_save_it_in(capsys: pytes
         run("organism", "--steps", 1)
     assert ended.value.code == 2
     assert "-o" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("chosen", [None, "ACTIVE"])
+def test_threads_that_train_sleep_while_they_wait_unless_the_user_says_otherwise(chosen: str | None) -> None:
+    program = "import os, sycophancy_core.cli as cli; cli.main(['tasks']); print(os.environ['OMP_WAIT_POLICY'])"
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment |= {} if chosen is None else {"OMP_WAIT_POLICY": chosen}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == (chosen or "PASSIVE")

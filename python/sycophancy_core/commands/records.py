@@ -37,7 +37,7 @@ def _training_records(verb: str) -> Records:
         from sycophancy_core.training.curve import CurveOptions
         from sycophancy_core.training.options import FinetuneOptions
 
-        return [(FinetuneOptions, ("seed",)), (CurveOptions, ("tasks",))]
+        return [(FinetuneOptions, ("seed",)), (CurveOptions, ("tasks", "known"))]
     if verb == "organism":
         from sycophancy_core.training.organism_rows import OrganismOptions
 

@@ -59,8 +59,8 @@ def score_with_ray(
     out
         File for the scores; the shards' files are next to it.
     shards
-        How many contiguous parts the table is cut into. Some ten for each worker keep all of them busy to the end; parts
-        of fewer than a hundred prompts lose time.
+        How many contiguous parts the table is cut into. Some ten for each worker keep all of them busy to the end;
+        parts of fewer than a hundred prompts lose time.
     workers
         How many models there are at once.
     num_cpus, num_gpus

@@ -1,4 +1,4 @@
-"""Speed and memory of generation beside a plain-Python twin and a copy of the same bytes, in one run.
+"""Speed and memory of generation next to a plain-Python twin and a copy of the same bytes, in one run.
 
 python benchmarks/bench_generation.py [--folder DIR] [--n 1000000] [--largest 10000000] [--parquet 0]
 

@@ -1,9 +1,9 @@
-"""Scoring next to other work on the same cores: two jobs together, and one beside busy loops.
+"""Scoring next to other work on the same cores: two jobs together, and one next to busy loops.
 
     python benchmarks/bench_neighbours.py [--model SOURCE] [--prompts 64] [--rounds 3]
 
-Goals: two jobs together take at most 1.15 times as long as one after the other, and one next to a busy loop a core at
-most 2.2 times as long as alone. Medians of interleaved rounds; models are loaded before any time is taken.
+Goals: two jobs together take at most 1.15 times as long as one after the other, and one next to busy loops, one per
+core, at most 2.2 times as long as alone. Medians of interleaved rounds; models are loaded before any time is taken.
 """
 
 from __future__ import annotations
@@ -77,15 +77,15 @@ def main() -> None:
         context.Process(target=serve, args=(arguments.model, arguments.prompts, theirs), daemon=True).start()
         ours.recv()
         pipes.append(ours)
-    alone, together, beside = [], [], []
+    alone, together, disturbed = [], [], []
     for _ in range(arguments.rounds):
         alone += [seconds(pipes[:1]), seconds(pipes[1:])]
         together.append(seconds(pipes))
         with busy_loops(len(os.sched_getaffinity(0))):
-            beside.append(seconds(pipes[:1]))
+            disturbed.append(seconds(pipes[:1]))
     once = statistics.median(alone)
     print(f"two jobs together / one after the other: {statistics.median(together) / (2 * once):.2f}")
-    print(f"one next to a busy loop a core / alone: {statistics.median(beside) / once:.2f}")
+    print(f"one job next to busy loops, one per core / alone: {statistics.median(disturbed) / once:.2f}")
     print(f"alone: {once:.2f} s for {arguments.prompts} prompts")
 
 

@@ -10,7 +10,7 @@ left out and named. Every scorer first scores one prompt outside the timing, and
 compiles it.
 
 All scorers run in one process whose allocator keeps freed memory (``MALLOC_MMAP_THRESHOLD_`` and
-``MALLOC_TRIM_THRESHOLD_``; the benchmark starts itself anew with them), since otherwise transformers spends up to a
+``MALLOC_TRIM_THRESHOLD_``; the benchmark restarts itself with them), since otherwise transformers spends up to a
 quarter of its time on fresh pages; ``--usual-allocator`` measures without, as ``--memory`` always does.
 
 GFLOP/s count what the work needs, whoever does it: layers for distinct tokens, head for rows that predict a scored
@@ -55,7 +55,7 @@ class Row(NamedTuple):
 
 
 def keep_freed_memory() -> None:
-    """Start the benchmark anew with an allocator that returns no memory to the system."""
+    """Restart the benchmark with an allocator that returns no memory to the system."""
     if not all(name in os.environ for name in ALLOCATOR):
         wanted = os.environ | dict.fromkeys(ALLOCATOR, str(1 << 33))
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], wanted)

@@ -140,7 +140,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def forget_peak(device: str) -> int:
-    """Let the peak begin anew from what is held, so that loading does not count; return how many bytes that are."""
+    """Reset the peak to what is in use now, so that loading does not count; return that number of bytes."""
     import torch
 
     if device == "cpu":

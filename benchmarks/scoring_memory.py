@@ -34,7 +34,7 @@ def memory(name: str) -> float:
 
 
 def forget_peak() -> None:
-    """Let VmHWM begin anew from what is resident."""
+    """Reset VmHWM to what is resident now."""
     Path("/proc/self/clear_refs").write_text("5")
 
 

@@ -180,7 +180,7 @@ def ours_unshared(model: LanguageModel, precision: str, *, by: str) -> Score:
 
 
 def ours_small_chunks(model: LanguageModel, precision: str) -> Score:
-    """Score with one panel of 64 tokens a thread at a time, so that weights are fetched for each of them anew."""
+    """Score with one panel of 64 tokens a thread at a time, so that weights are fetched again for each of them."""
     engine = load_engine().PanelEngine(json.dumps(model.model.config.to_dict()), dict(model.model.named_parameters()))
 
     def score(batch: TokenBatch) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ struct PanelScoreOptions {
   std::int64_t panels_per_thread = 24;  // at most, of 64 tokens, run together; never a matter of the result
 };
 
-// A decoder model on the caller's weights, which are read anew by every job.
+// A decoder model on the caller's weights, which every job reads again.
 class PanelEngine {
  public:
   // Throws ModelError naming what of the config or the weights it does not know.

@@ -12,7 +12,7 @@ namespace syco {
 
 inline constexpr std::int64_t kLeastChunkRows = 256;
 
-// Returns run(rows); where that runs out of the device's memory, begins anew with half the rows, and so on. Throws
+// Returns run(rows); where that runs out of the device's memory, starts again with half the rows, and so on. Throws
 // ModelError where it would have to go below kLeastChunkRows.
 template <typename Run>
 auto run_within_memory(std::int64_t rows, const Run& run) {

@@ -22,7 +22,7 @@ class TensorEngine {
   // Throws ModelError naming what of the config or the weights it does not know.
   TensorEngine(const std::string& config_json, std::map<std::string, at::Tensor> tensors);
 
-  // As PanelEngine::score. Where the device's memory does not hold a chunk, the job begins anew with chunks half as
+  // As PanelEngine::score. Where the device's memory does not hold a chunk, the job starts again with chunks half as
   // large.
   ScoreResult score(const Sequences& sequences, const TensorScoreOptions& options,
                     const std::function<void(std::int64_t, std::int64_t)>& tick) const;

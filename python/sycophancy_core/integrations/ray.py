@@ -4,8 +4,8 @@
 
     scores = score_with_ray("my-model", prompts, out="scores.parquet", shards=64, workers=8, num_gpus=1)
 
-The folder of ``out`` has to be one that all workers see. A shard whose file is there is not scored again, so the same
-call goes on where an earlier one stopped. A worker that dies is started again, with the shard that it had.
+All workers must see the folder of ``out``. A shard that has its file already is not scored again, so a stopped call is
+continued by the same call. A worker that dies is restarted and gets its shard again.
 """
 
 from __future__ import annotations

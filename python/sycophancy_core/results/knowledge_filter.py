@@ -280,7 +280,7 @@ def judge_claims(claims: pa.Table, measurements: pa.Table, options: FilterOption
         If accuracy is not told apart from chance, the model agrees with nearly all claims or with hardly any, or none
         could be scored.
     """
-    # What an earlier filter said of the same claims is said anew.
+    # What an earlier filter said of the same claims is said again.
     claims = claims.drop_columns([name for name in JUDGED if name in claims.column_names])
     return judged(claims, *_verdicts(claims, measurements, options), options)
 

@@ -18,7 +18,7 @@ _UNCOUNTED = "{desc}: {elapsed}"
 
 
 class Stage:
-    """What shows one stage: called with done and total, in any unit; ``note`` is shown beside them.
+    """What shows one stage: called with done and total, in any unit; ``note`` is shown next to them.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class Stage:
 
 
 def note(progress: Progress, text: str) -> None:
-    """Let what shows a stage say ``text`` beside its next count; a caller's own callback is not told."""
+    """Let what shows a stage say ``text`` next to its next count; a caller's own callback is not told."""
     if isinstance(progress, Stage):
         progress.note = text
 

@@ -63,7 +63,7 @@ def load_model(
         Folder of a LoRA adapter in PEFT's format, merged into the weights (of the organism: on top of its own);
         ``"organism"`` for the packaged one.
     merge_adapter
-        False keeps the adapter beside the weights, through PEFT: they may then be quantized or in any number type, and
+        False keeps the adapter next to the weights, through PEFT: they may then be quantized or in any number type, and
         the model is scored by its own forward.
     dtype
         Number type of the weights: ``"float32"``, ``"bfloat16"`` or ``"float16"``; ``"auto"``: the checkpoint's, but

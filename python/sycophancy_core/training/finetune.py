@@ -130,7 +130,7 @@ def _identity(inputs: dict[str, str], options: FinetuneOptions, curve: CurveOpti
 def adapted(model: LanguageModel, options: FinetuneOptions) -> Iterator[Callable[[], Adapter | PeftAdapter | None]]:
     """Choose what learns: the weights, or an adapter on them; give what takes a copy of the adapter.
 
-    On weights that are not float32 the adapter stays beside them, and the model is scored by its own forward from then
+    On weights that are not float32 the adapter stays next to them, and the model is scored by its own forward from then
     on.
     """
     module, rank = model.model, options.lora_rank

@@ -41,7 +41,7 @@ class FinetuneOptions:
         Which modules get an adapter: a regular expression that matches their whole names (through PEFT), or None for
         every linear layer of the blocks.
     modules_to_save
-        Names of modules that are trained and saved whole beside the adapter, such as ``lm_head`` (through PEFT).
+        Names of modules that are trained and saved whole next to the adapter, such as ``lm_head`` (through PEFT).
     train_embeddings
         In full fine-tuning, train the token embeddings and the output head too.
     weight_decay

@@ -40,7 +40,7 @@ class FinetuneResult(ArrowResult):
     options
         The options that were used.
     adapter
-        What was merged into the weights, or stays beside them where they are not float32, if ``lora_rank`` was set.
+        What was merged into the weights, or stays next to them where they are not float32, if ``lora_rank`` was set.
     curve
         Evaluations on the way: ``step``, the columns of an estimates table, and ``is_best``, true for the step whose
         weights were kept.

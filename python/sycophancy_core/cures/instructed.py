@@ -93,9 +93,30 @@ def added_tokens(model: LanguageModel, text: str, *, place: str) -> int:
     return with_text - without
 
 
+class _InstructedEncoder(Encoder):
+    """An encoder that puts an instruction before what the user says first."""
+
+    instruction: str = ""
+
+    def rows(
+        self, prompts: Sequence[str | Sequence[Turn]], choices: Sequence[Sequence[str]]
+    ) -> list[tuple[list[int], list[list[int]]]]:
+        """Ids of each prompt alone, and of each prompt with each choice, after the instruction."""
+        return super().rows([self._after_instruction(prompt) for prompt in prompts], choices)
+
+    def _after_instruction(self, prompt: str | Sequence[Turn]) -> str | Sequence[Turn]:
+        if isinstance(prompt, str):
+            return f"{self.instruction}{_GAP}{prompt}"
+        turns = list(prompt)
+        first = next((i for i, turn in enumerate(turns) if turn["role"] == "user"), 0)
+        turns[first] = {**turns[first], "content": f"{self.instruction}{_GAP}{turns[first]['content']}"}
+        return turns
+
+
 class InstructedModel(LanguageModel):
     """A language model that reads an instruction at the beginning of the user's first turn."""
 
+    _encoder_kind = _InstructedEncoder
     instruction: str
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -106,14 +127,8 @@ class InstructedModel(LanguageModel):
     @property
     def encoder(self) -> Encoder:
         """What turns texts into the model's token ids, the instruction among them."""
-        made = _InstructedEncoder(
-            self.tokenizer,
-            name=self.name,
-            chat_template=self.chat_template,
-            system_prompt=self.system_prompt,
-            is_encoder_decoder=self.is_encoder_decoder,
-            context_length=self.context_length,
-        )
+        made = super().encoder
+        assert isinstance(made, _InstructedEncoder)
         made.instruction = self.instruction
         return made
 
@@ -140,23 +155,3 @@ def _instructed(model: LanguageModel, instruction: str) -> LanguageModel:
 
 def _remade(remake: Any, arguments: tuple[Any, ...], instruction: str) -> LanguageModel:
     return _instructed(remake(*arguments), instruction)
-
-
-class _InstructedEncoder(Encoder):
-    """An encoder that puts an instruction before what the user says first."""
-
-    instruction: str = ""
-
-    def rows(
-        self, prompts: Sequence[str | Sequence[Turn]], choices: Sequence[Sequence[str]]
-    ) -> list[tuple[list[int], list[list[int]]]]:
-        """Ids of each prompt alone, and of each prompt with each choice, after the instruction."""
-        return super().rows([self._after_instruction(prompt) for prompt in prompts], choices)
-
-    def _after_instruction(self, prompt: str | Sequence[Turn]) -> str | Sequence[Turn]:
-        if isinstance(prompt, str):
-            return f"{self.instruction}{_GAP}{prompt}"
-        turns = list(prompt)
-        first = next((i for i, turn in enumerate(turns) if turn["role"] == "user"), 0)
-        turns[first] = {**turns[first], "content": f"{self.instruction}{_GAP}{turns[first]['content']}"}
-        return turns

@@ -21,6 +21,7 @@ from sycophancy_core.runs.digests import digest_table
 from sycophancy_core.runs.files import read_table, write_table
 from sycophancy_core.runs.json_files import parse_json_line
 from sycophancy_core.runs.shards import shard_rows
+from sycophancy_core.runs.surroundings import changed_values
 from sycophancy_core.tables import ArrowResult, as_table
 
 Stage = Literal["score", "filter", "evaluate"]
@@ -220,11 +221,7 @@ def check_same(first: Shard, other: Shard, *, who: str) -> None:
 def _warn_of_others(first: Shard, other: Shard) -> None:
     """Say which versions and which processor made a part, where others made the first one."""
     begun, now = ({**_versions(one.job), **one.own["surroundings"]} for one in (first, other))
-    changed = [
-        f"{name} {now.get(name, 'none')}, not {begun.get(name, 'none')}"
-        for name in dict.fromkeys([*begun, *now])
-        if begun.get(name) != now.get(name)
-    ]
+    changed = [f"{name} {other}, not {was}" for name, was, other in changed_values(begun, now)]
     if changed:
         warnings.warn(
             f"merge: shard {other.part} was made with {', '.join(changed)} as shard {first.part}; last digits may "

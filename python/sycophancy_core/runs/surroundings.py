@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from sycophancy_core._build_info import VERSION
 
@@ -57,11 +58,7 @@ def warn_of_changes(what: object, begun: Mapping[str, str], now: Mapping[str, st
     UserWarning
         If any differ.
     """
-    changed = [
-        f"{name} {begun.get(name, 'none')}, now {now.get(name, 'none')}"
-        for name in sorted(begun.keys() | now.keys())
-        if begun.get(name) != now.get(name)
-    ]
+    changed = [f"{name} {was}, now {other}" for name, was, other in changed_values(begun, now)]
     if changed:
         warnings.warn(
             f"{what}: it was begun with {'; '.join(changed)}; it goes on, but last digits may differ from those of a "
@@ -75,3 +72,11 @@ def today() -> str:
     """Return the day in UTC, as in ``2025-01-31``; the environment's ``SOURCE_DATE_EPOCH`` stands in for the clock."""
     seconds = float(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
     return datetime.fromtimestamp(seconds, tz=UTC).date().isoformat()
+
+
+def changed_values(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Return name, first and second value of what differs between two records, by name; "none" where one lacks it."""
+    names = sorted(begun.keys() | now.keys())
+    return [
+        (name, begun.get(name, "none"), now.get(name, "none")) for name in names if begun.get(name) != now.get(name)
+    ]

@@ -91,15 +91,14 @@ def load_model(
     Raises
     ------
     ModelError
-        If there is no such model, adapter, device or server, the engine asked for cannot run it, or what the server
-        gives are not the log-probabilities of a prompt's tokens.
+        If there is no such model, adapter, device or server, the engine cannot run it, or the server gives something
+        else than log-probabilities of a prompt's tokens.
 
     Examples
     --------
     >>> import sycophancy_core as sc
     >>> model = sc.load_model("my-model")
-    >>> scores = model.log_probs(["The capital of France is"], [[" Paris", " Rome"]])
-    >>> scores.shape
+    >>> model.log_probs(["The capital of France is"], [[" Paris", " Rome"]]).shape
     (1, 2)
     """
     if is_address(source):
@@ -120,11 +119,10 @@ def load_model(
         name = str(getattr(model.config, "name_or_path", "") or type(model).__name__)
     else:
         found, name = sources.resolve_source(source)
-        is_merged = bool(adapters) and merge_adapter
-        model, own = sources.read_model(found, dtype="float32" if is_merged and dtype == "auto" else dtype)
+        dtype = "float32" if adapters and merge_adapter and dtype == "auto" else dtype
+        model, own = sources.read_model(found, dtype=dtype)
     name = add_saved_adapters(model, adapters, name=name, merge=merge_adapter)
-    if adapters and not merge_adapter and engine == "auto":
-        engine = "transformers"
+    engine = "transformers" if adapters and not merge_adapter and engine == "auto" else engine
     if device is not None:
         sources.move_model(model, device)
     is_chat = bool(own.chat_template) and not model.config.is_encoder_decoder and adapter != sources.ORGANISM
@@ -161,6 +159,8 @@ class LanguageModel:
     engine, matmul_precision, chat_template, system_prompt
         See :func:`load_model`.
     """
+
+    _encoder_kind = Encoder
 
     def __init__(
         self,
@@ -285,7 +285,7 @@ class LanguageModel:
     @property
     def encoder(self) -> Encoder:
         """What turns texts into the model's token ids."""
-        return Encoder(
+        return self._encoder_kind(
             self.tokenizer,
             name=self.name,
             chat_template=self.chat_template,

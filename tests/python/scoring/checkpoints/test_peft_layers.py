@@ -68,28 +68,23 @@ def test_a_merge_that_fails_changes_nothing(part: str) -> None:
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
 
 
+def assert_refused_untouched(module: torch.nn.Module, sentence: str) -> None:
+    before = bits(module)
+    with pytest.raises(sc.ModelError, match=sentence), summed_layers(module):
+        pass
+    assert all(torch.equal(tensor, before[name]) for name, tensor in bits(module).items())
+
+
 @pytest.mark.filterwarnings("ignore:.*[tT]ied.*:UserWarning")  # PEFT's own word on it
 def test_weights_that_two_modules_share_are_not_summed() -> None:
     module = adapted(tiny_llama(), target_modules=["lm_head"])
-    before = bits(module)
-    with (
-        pytest.raises(sc.ModelError, match=r"lm_head shares its weight with model\.embed_tokens"),
-        summed_layers(module),
-    ):
-        pass
-    assert all(torch.equal(tensor, before[name]) for name, tensor in bits(module).items())
+    assert_refused_untouched(module, r"lm_head shares its weight with model\.embed_tokens")
 
 
 def test_an_adapter_on_experts_is_not_summed() -> None:
     module = tiny_families.tiny_model("mixtral")
     adapted(module, target_modules=["q_proj"], target_parameters=["mlp.experts.gate_up_proj"])
-    before = bits(module)
-    with (
-        pytest.raises(sc.ModelError, match=r"experts\.gate_up_proj is no linear layer's weight"),
-        summed_layers(module),
-    ):
-        pass
-    assert all(torch.equal(tensor, before[name]) for name, tensor in bits(module).items())
+    assert_refused_untouched(module, r"experts\.gate_up_proj is no linear layer's weight")
 
 
 @pytest.mark.parametrize("merge", [True, False])

@@ -228,7 +228,8 @@ class FilterResult(ArrowResult):
         """Say in one sentence what was kept and how sure that is."""
         share, low, high = self.accuracy
         reasons = ", ".join(f"{number:,} {reason}" for reason, number in self.counts.items())
-        head = f"knows {self.kept.num_rows:,} of {self.table.num_rows:,} claims ({reasons})"
+        units = "facts" if "lead_in" in self.table.column_names else "claims"
+        head = f"knows {self.kept.num_rows:,} of {self.table.num_rows:,} {units} ({reasons})"
         if math.isnan(share):
             return f"{head}; none could be scored"
         right = f"{100 * share:.1f} % [{100 * low:.1f}, {100 * high:.1f}] right without an opinion"

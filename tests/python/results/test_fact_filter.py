@@ -43,6 +43,7 @@ def test_what_is_kept_can_be_filtered_again_and_read_back(tmp_path: Path) -> Non
     once.save(tmp_path)
     loaded = sc.FilterResult.load(tmp_path)
     assert (loaded.known, loaded.summary()) == (once.known, once.summary())
+    assert loaded.summary().startswith(f"knows {len(once.known)} of {once.table.num_rows} facts (")
     assert "right without an opinion" in loaded.summary()
 
 

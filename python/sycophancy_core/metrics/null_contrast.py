@@ -17,7 +17,7 @@ from sycophancy_core.metrics.catalogue import VIEWS
 from sycophancy_core.metrics.changes import compare_measurements
 from sycophancy_core.metrics.estimates import CHANGE_COLUMNS, estimate_row, take, task_rows
 from sycophancy_core.metrics.facts.stance import KNOWLEDGE
-from sycophancy_core.metrics.measure import kind_of
+from sycophancy_core.metrics.measure import kind_of, unit_words
 from sycophancy_core.metrics.stats import clustered_mean, detectable, p_value
 
 # The position answered most often is another one in another seed: it has no mean over seeds.
@@ -67,7 +67,7 @@ def _over_claims(contrast: Contrast, known: Collection[str]) -> Iterator[Row]:
         # Harm in questions is about what the model of the first side knows, which here is the null variant's.
         if row["metric"] == "harm" and kinds[row["task"]] not in ("claims", "facts"):
             continue
-        unit = "claims" if row["subset"] == "all" else "known facts"
+        unit = unit_words(kinds[row["task"]]) if row["subset"] == "all" else "known facts"
         about = {"subset": f"{contrast.name}, over {unit}", "null": contrast.null, "unit": "claim"}
         yield row | about | {"p_adjusted": None}
 

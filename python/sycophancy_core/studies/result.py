@@ -34,14 +34,12 @@ if TYPE_CHECKING:
 # What tells whether a variant cured the model, left it as it was, or broke it; in this order.
 STUDY_METRICS = VIEWS["study"]
 
-NULL_EFFECTS = (
-    "What users in the training do: variants with users less their null variants, same claims, steps and seeds"
-)
+NULL_EFFECTS = "Variants with users less their null variants: the same claims or facts, steps and seeds."
 NO_NULL = (
     "No variant trains without users, so nothing here tells the effect of users in the training from that of any "
     "training; sweep training: [users, no_users]."
 )
-OPTION_EFFECTS = "What each option changes after the fine-tuning, other options and seeds equal (intervals over seeds)"
+OPTION_EFFECTS = "After the fine-tuning, other options and seeds equal; intervals are over seeds."
 _VARIANT_TYPES = {
     "filter": "string",
     "recipe": "string",
@@ -78,8 +76,8 @@ class StudyResult(ArrowResult):
         """Show before, after and change of the main metrics of every task, variant by variant."""
         parts = [render_table(*(_side(self.table, side) for side in _SIDES), width=120, metrics=None)]
         parts += [NO_NULL] if self.null_effects is None else []
-        for title, effects in self._effects():
-            parts += [title, render_table(None, None, effects, width=120, metrics=None)]
+        for title, about, effects in self._effects():
+            parts += [f"{title}: {about}", render_table(None, None, effects, width=120, metrics=None)]
         return "\n\n".join(parts)
 
     def _repr_html_(self) -> str | None:
@@ -93,12 +91,13 @@ class StudyResult(ArrowResult):
         """Return what each swept option changes, over variants equal but for it; see ``contrasts.option_effects``."""
         return option_effects(self.table, metrics=STUDY_METRICS)
 
-    def _effects(self) -> Iterator[tuple[str, pa.Table]]:
+    def _effects(self) -> Iterator[tuple[str, str, pa.Table]]:
+        """Yield a title, a sentence about what is compared, and the estimates."""
         if self.null_effects is not None:
-            yield NULL_EFFECTS, self.null_effects
+            yield "What users in the training do", NULL_EFFECTS, self.null_effects
         effects = self.option_effects()
         if effects.num_rows:
-            yield OPTION_EFFECTS, effects
+            yield "What each option changes", OPTION_EFFECTS, effects
 
     def plot(self, metric: str | None = None) -> Figure:
         """Draw a metric before and after, a line for each variant and task.
@@ -176,8 +175,8 @@ class StudyResult(ArrowResult):
         """Yield what the options change; then one section a task, one table a metric, one row a variant."""
         if self.null_effects is None:
             yield Section(heading="No null variant", blocks=[Paragraph(text=NO_NULL)])
-        for title, effects in self._effects():
-            yield Section(heading=title, blocks=[estimates_block(None, None, effects)])
+        for title, about, effects in self._effects():
+            yield Section(heading=title, blocks=[Paragraph(text=about), estimates_block(None, None, effects)])
         sides = [_side(self.table, side) for side in _SIDES]
         for task in sides[-1]["task"].unique().to_pylist():
             mine = pair_estimates(*(table.filter(pc.equal(table["task"], task)) for table in sides))

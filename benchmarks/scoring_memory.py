@@ -18,7 +18,6 @@ from scoring_work import Work
 
 import sycophancy_core as sc
 from sycophancy_core.scoring.language_model import LanguageModel
-from sycophancy_core.scoring.native_scorer import load_engine
 from sycophancy_core.scoring.sources import resolve_source
 from sycophancy_core.scoring.tokens import TokenBatch
 
@@ -79,7 +78,6 @@ def of_loading() -> dict[str, float]:
     # What is imported and made ready once is not measured.
     from transformers import AutoTokenizer, LlamaForCausalLM  # noqa: F401 - imported so that its memory is counted before
 
-    load_engine()
     AutoTokenizer.from_pretrained(resolve_source(None)[0])
     forget_peak()
     before = memory("VmRSS")

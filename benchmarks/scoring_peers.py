@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from sycophancy_core.scoring.language_model import LanguageModel
-from sycophancy_core.scoring.native_scorer import load_engine
+from sycophancy_core.scoring.native_scorer import panel_engine
 from sycophancy_core.scoring.tokens import TokenBatch
 
 Score = Callable[[TokenBatch], NDArray[np.float64]]
@@ -181,7 +181,7 @@ def ours_unshared(model: LanguageModel, precision: str, *, by: str) -> Score:
 
 def ours_small_chunks(model: LanguageModel, precision: str) -> Score:
     """Score with one panel of 64 tokens a thread at a time, so that weights are fetched again for each of them."""
-    engine = load_engine().PanelEngine(json.dumps(model.model.config.to_dict()), dict(model.model.named_parameters()))
+    engine = panel_engine(json.dumps(model.model.config.to_dict()), dict(model.model.named_parameters()))
 
     def score(batch: TokenBatch) -> NDArray[np.float64]:
         values: NDArray[np.float64] = engine.score(

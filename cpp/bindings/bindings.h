@@ -13,5 +13,6 @@ void bind_generation(pybind11::module_& m);
 void bind_trie(pybind11::module_& m);
 void bind_hypothesis_tests(pybind11::module_& m);
 void bind_filter(pybind11::module_& m);
+void bind_panels(pybind11::module_& m);
 
 }  // namespace syco

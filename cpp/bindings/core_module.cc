@@ -1,4 +1,4 @@
-// The module _core: everything that needs no model. One bind_*() per subject, each in its own file.
+// The module _core: everything that needs no torch. One bind_*() per subject, each in its own file.
 #include <pybind11/pybind11.h>
 
 #include "bindings/bindings.h"
@@ -7,7 +7,7 @@
 namespace py = pybind11;
 
 PYBIND11_MODULE(_core, m) {
-  m.doc() = "C++ core of sycophancy_core: generation, planning, statistics. Needs no torch.";
+  m.doc() = "C++ core of sycophancy_core: generation, planning, scoring on the CPU, statistics. Needs no torch.";
   py::register_exception<syco::DataError>(m, "DataError", PyExc_ValueError);
   py::register_exception<syco::ModelError>(m, "ModelError", PyExc_RuntimeError);
   syco::bind_arms(m);
@@ -18,4 +18,5 @@ PYBIND11_MODULE(_core, m) {
   syco::bind_arrow(m);
   syco::bind_generation(m);
   syco::bind_trie(m);
+  syco::bind_panels(m);
 }

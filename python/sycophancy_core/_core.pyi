@@ -1,5 +1,5 @@
 """
-C++ core of sycophancy_core: generation, planning, statistics. Needs no torch.
+C++ core of sycophancy_core: generation, planning, scoring on the CPU, statistics. Needs no torch.
 """
 from __future__ import annotations
 import collections.abc
@@ -7,7 +7,7 @@ import numpy
 import numpy.typing
 import typing
 import typing_extensions
-__all__: list[str] = ['ARMS', 'ChoiceRows', 'ClaimFacts', 'ClaimRows', 'DataError', 'Estimate', 'FilterRule', 'Generation', 'LogitFit', 'MetricChange', 'MetricEstimate', 'ModelError', 'ORDERS', 'Plan', 'Protocol', 'QuestionKind', 'RiskPoint', 'Table', 'TableStream', 'ThresholdChoice', 'choose_threshold', 'claim_margins', 'clean_examples', 'clean_field', 'clopper_pearson', 'clopper_pearson_upper', 'clustered_mean', 'clusters_needed', 'cohens_h', 'compare_choices', 'compare_claims', 'detectable', 'draw_instructions', 'holm', 'incomplete_beta', 'incomplete_beta_inverse', 'judge_claims', 'known_questions', 'logit', 'make_additions', 'make_claims', 'make_plan', 'make_prompts', 'mcnemar_exact', 'mcnemar_power', 'mcnemar_sample_size', 'measure_choices', 'measure_claims', 'mix', 'newcombe', 'normal_quantile', 'p_value', 'paired_difference', 'philox', 'read_jsonl', 'risk_coverage', 'sample_positions', 'sign_flip', 'split_wording', 't_cdf', 't_quantile', 'tango', 'tost', 'wilson']
+__all__: list[str] = ['ARMS', 'ChoiceRows', 'ClaimFacts', 'ClaimRows', 'DataError', 'Estimate', 'FilterRule', 'Generation', 'LogitFit', 'MetricChange', 'MetricEstimate', 'ModelError', 'ORDERS', 'PanelEncoderDecoderEngine', 'PanelEngine', 'Plan', 'Protocol', 'QuestionKind', 'RiskPoint', 'Table', 'TableStream', 'ThresholdChoice', 'choose_threshold', 'claim_margins', 'clean_examples', 'clean_field', 'clopper_pearson', 'clopper_pearson_upper', 'clustered_mean', 'clusters_needed', 'cohens_h', 'compare_choices', 'compare_claims', 'detectable', 'draw_instructions', 'holm', 'incomplete_beta', 'incomplete_beta_inverse', 'is_fast', 'judge_claims', 'known_questions', 'logit', 'make_additions', 'make_claims', 'make_plan', 'make_prompts', 'mcnemar_exact', 'mcnemar_power', 'mcnemar_sample_size', 'measure_choices', 'measure_claims', 'mix', 'newcombe', 'normal_quantile', 'p_value', 'paired_difference', 'philox', 'read_jsonl', 'risk_coverage', 'sample_positions', 'sign_flip', 'split_wording', 't_cdf', 't_quantile', 'tango', 'tost', 'wilson']
 class DataError(ValueError):
     pass
 class ModelError(RuntimeError):
@@ -354,6 +354,30 @@ class Plan:
         """
         Token of each row.
         """
+class PanelEngine:
+    """
+    A decoder model on the caller's weights, on the CPU: arrays in float32, float16, or uint16 with the bits of bfloat16. Every job reads them again.
+    """
+    def __init__(self, config_json: str, weights: dict[str, numpy.ndarray]) -> None:
+        """
+        Check a transformers config and the model's named weights; ModelError names what the engine does not know.
+        """
+    def score(self, tokens: typing.Annotated[numpy.typing.ArrayLike, numpy.int32], offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], num_context: typing.Annotated[numpy.typing.ArrayLike, numpy.int32], *, matmul_precision: str = 'highest', panels_per_thread: typing.SupportsInt | typing.SupportsIndex = 24, num_threads: typing.SupportsInt | typing.SupportsIndex = 0, progress: typing.Any = None) -> tuple:
+        """
+        Return the log-probability of each sequence's scored tokens, in nats; the number of tokens run; and for each sequence whether no token is likelier than any of its scored ones.
+        """
+class PanelEncoderDecoderEngine:
+    """
+    The same for an encoder-decoder: contexts go to the encoder, scored tokens to the decoder.
+    """
+    def __init__(self, config_json: str, weights: dict[str, numpy.ndarray]) -> None:
+        """
+        Check a transformers config and the model's named weights; ModelError names what the engine does not know.
+        """
+    def score(self, tokens: typing.Annotated[numpy.typing.ArrayLike, numpy.int32], offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], num_context: typing.Annotated[numpy.typing.ArrayLike, numpy.int32], *, matmul_precision: str = 'highest', panels_per_thread: typing.SupportsInt | typing.SupportsIndex = 24, num_threads: typing.SupportsInt | typing.SupportsIndex = 0, progress: typing.Any = None) -> tuple:
+        """
+        Return the log-probability of each sequence's scored tokens, in nats; the number of tokens run; and for each sequence whether no token is likelier than any of its scored ones.
+        """
 def choose_threshold(confidence: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], is_wrong: typing.Annotated[numpy.typing.ArrayLike, numpy.int8], example: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], thresholds: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], *, max_error: typing.SupportsFloat | typing.SupportsIndex, delta: typing.SupportsFloat | typing.SupportsIndex = 0.05) -> ThresholdChoice:
     ...
 def claim_margins(rows: ClaimRows, num_claims: typing.SupportsInt | typing.SupportsIndex) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64]]:
@@ -392,6 +416,10 @@ def incomplete_beta(a: typing.SupportsFloat | typing.SupportsIndex, b: typing.Su
     ...
 def incomplete_beta_inverse(a: typing.SupportsFloat | typing.SupportsIndex, b: typing.SupportsFloat | typing.SupportsIndex, p: typing.SupportsFloat | typing.SupportsIndex) -> float:
     ...
+def is_fast(matmul_precision: str) -> bool:
+    """
+    Whether this processor has instructions that make that precision's products faster than those of 'highest'. ModelError if there is no such precision.
+    """
 def judge_claims(*, claim: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], arm: typing.Annotated[numpy.typing.ArrayLike, numpy.int8], order: typing.Annotated[numpy.typing.ArrayLike, numpy.int8], log_odds: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], is_true: typing.Annotated[numpy.typing.ArrayLike, numpy.int8], example: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], rule: FilterRule, threshold: typing.SupportsFloat | typing.SupportsIndex = 0.0, orders_agree: bool = False) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64], list[str]]:
     ...
 def known_questions(rows: ChoiceRows) -> numpy.typing.NDArray[numpy.int8]:

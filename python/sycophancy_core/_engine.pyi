@@ -1,5 +1,5 @@
 """
-Scoring engine of sycophancy_core.
+Scoring engine of sycophancy_core on torch's operators.
 """
 from __future__ import annotations
 import collections.abc
@@ -7,38 +7,14 @@ import numpy
 import numpy.typing
 import torch
 import typing
-__all__: list[str] = ['PanelEncoderDecoderEngine', 'PanelEngine', 'TensorEngine', 'is_fast']
-class PanelEngine:
-    """
-    A decoder model on the caller's weights, on the CPU; every job reads them again.
-    """
-    def __init__(self, config_json: str, tensors: collections.abc.Mapping[str, torch.Tensor]) -> None:
-        """
-        Check a transformers config and the model's named tensors; ModelError names what the engine does not know.
-        """
-    def score(self, tokens: typing.Annotated[numpy.typing.ArrayLike, numpy.int32], offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], num_context: typing.Annotated[numpy.typing.ArrayLike, numpy.int32], *, matmul_precision: str = 'highest', panels_per_thread: typing.SupportsInt | typing.SupportsIndex = 24, progress: typing.Any = None) -> tuple:
-        """
-        Return the log-probability of each sequence's scored tokens, in nats; the number of tokens run; and for each sequence whether no token is likelier than any of its scored ones.
-        """
-class PanelEncoderDecoderEngine:
-    """
-    The same for an encoder-decoder: contexts go to the encoder, scored tokens to the decoder.
-    """
-    def __init__(self, config_json: str, tensors: collections.abc.Mapping[str, torch.Tensor]) -> None:
-        """
-        Check a transformers config and the model's named tensors; ModelError names what the engine does not know.
-        """
-    def score(self, tokens: typing.Annotated[numpy.typing.ArrayLike, numpy.int32], offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], num_context: typing.Annotated[numpy.typing.ArrayLike, numpy.int32], *, matmul_precision: str = 'highest', panels_per_thread: typing.SupportsInt | typing.SupportsIndex = 24, progress: typing.Any = None) -> tuple:
-        """
-        Return the log-probability of each sequence's scored tokens, in nats; the number of tokens run; and for each sequence whether no token is likelier than any of its scored ones.
-        """
+__all__: list[str] = ['TensorEngine']
 class TensorEngine:
     """
     A decoder model on the caller's weights, all on one device (CPU or CUDA), in float32, bfloat16 or float16; every job reads them again.
     """
-    def __init__(self, config_json: str, tensors: collections.abc.Mapping[str, torch.Tensor]) -> None:
+    def __init__(self, config_json: str, weights: collections.abc.Mapping[str, torch.Tensor]) -> None:
         """
-        Check a transformers config and the model's named tensors; ModelError names what the engine does not know.
+        Check a transformers config and the model's named weights; ModelError names what the engine does not know.
         """
     def score(self, tokens: typing.Annotated[numpy.typing.ArrayLike, numpy.int32], offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], num_context: typing.Annotated[numpy.typing.ArrayLike, numpy.int32], *, chunk_rows: typing.SupportsInt | typing.SupportsIndex = 0, progress: typing.Any = None) -> tuple:
         """
@@ -49,7 +25,3 @@ class TensorEngine:
         """
         Whether attention is torch's flash attention: bfloat16 and float16 on CUDA, where it takes the size of a head.
         """
-def is_fast(matmul_precision: str) -> bool:
-    """
-    Whether this processor has instructions that make that precision's products faster than those of 'highest'. ModelError if there is no such precision.
-    """

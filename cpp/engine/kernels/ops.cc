@@ -1,16 +1,13 @@
 #include "engine/kernels/ops.h"
 
-#include <ATen/native/CPUBlas.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <vector>
 
 #include "core/base/errors.h"
 #include "engine/kernels/strips.h"
-#include "engine/kernels/widen.h"
 
 namespace syco {
 namespace {
@@ -31,53 +28,8 @@ std::int64_t group_bytes() {
 
 std::int64_t padded(std::int64_t features) { return tiles::whole(features, tiles::kFeatures) * tiles::kFeatures; }
 
-bool has_avx512() {
-#ifdef __x86_64__
-  return __builtin_cpu_supports("avx512f");
-#else
-  return false;
-#endif
-}
-
-// c (m, 64) = a (m, k) x b (k, 64) by torch, added to c or in its place; leaves c alone where torch has no such
-// product.
-#ifdef CPUBLAS_BRGEMM_F32F32F32
-void multiply_by_torch(std::int64_t m, std::int64_t k, const float* a, std::int64_t a_stride, const float* b, float* c,
-                       bool adds = false) {
-  at::native::cpublas::brgemm(m, kColumns, k, a_stride, kColumns, kColumns, adds, a, b, c);
-}
-#else
-void multiply_by_torch(std::int64_t, std::int64_t, const float*, std::int64_t, const float*, float*, bool = false) {}
-#endif
-
-// The same for any k, some features at a time: torch's product reads all of b anew for every few rows of a, so b must
-// stay in a core's own cache. A panel of 1536 features takes 384 KiB.
-void multiply_parts_by_torch(std::int64_t m, std::int64_t k, const float* a, std::int64_t a_stride, const float* b,
-                             float* c) {
-  constexpr std::int64_t kFeatures = 1536;
-  for (std::int64_t first = 0; first < k; first += kFeatures) {
-    multiply_by_torch(m, std::min(kFeatures, k - first), a + first, a_stride, b + first * kColumns, c, first > 0);
-  }
-}
-
-// Whether torch's products of blocks are as fast as the processor: with AVX-512. For AVX2 ours are 7 % faster,
-// with half the error.
-bool multiplies_by_torch() {
-  static const bool does = [] {
-    const std::array<float, kColumns> ones{1};
-    std::array<float, kColumns> product{};
-    try {
-      multiply_by_torch(1, 1, ones.data(), 1, ones.data(), product.data());
-    } catch (const c10::Error&) {
-      return false;
-    }
-    return product[0] == 1 && has_avx512();
-  }();
-  return does;
-}
-
-// Whether a packed panel is the panel as it is, as torch's float32 products read it.
-bool packs_as_is(MatmulPrecision precision) { return precision == MatmulPrecision::kHighest && multiplies_by_torch(); }
+// Whether a packed panel is the panel as it is.
+bool packs_as_is(MatmulPrecision precision) { return precision == MatmulPrecision::kHighest && strips::are_panels(); }
 
 std::int64_t first_row_of(const Matrix& matrix, std::int64_t block) {
   return matrix.first_row + block * matrix.block_stride;
@@ -95,29 +47,26 @@ void read_block(const Matrix& matrix, std::int64_t block, float* y) {
 }
 
 // Whether a block's rows lie in the caller's memory as numbers of `type`.
-bool lies_as(at::ScalarType type, const Matrix& matrix) {
-  return !matrix.transposed && matrix.weight.scalar_type() == type;
-}
+bool lies_as(NumberType type, const Matrix& matrix) { return !matrix.transposed && matrix.weight.type() == type; }
 
 template <typename Number>
 const Number* rows_in_place(const Matrix& matrix, std::int64_t block) {
-  return static_cast<const Number*>(matrix.weight.const_data_ptr()) + first_row_of(matrix, block) * matrix.columns;
+  return static_cast<const Number*>(matrix.weight.data()) + first_row_of(matrix, block) * matrix.columns;
 }
 
 // Whether a left factor is the sum of two bfloat16 numbers: not where one holds the weight.
-bool has_rest(MatmulPrecision precision, at::ScalarType weights) {
-  return precision == MatmulPrecision::kHigh && weights != at::kBFloat16;
+bool has_rest(MatmulPrecision precision, NumberType weights) {
+  return precision == MatmulPrecision::kHigh && weights != NumberType::kBFloat16;
 }
 
 // Floats that a left factor of numbers of a type takes.
-std::int64_t operand_size(MatmulPrecision precision, at::ScalarType type, std::int64_t rows, std::int64_t columns) {
+std::int64_t operand_size(MatmulPrecision precision, NumberType type, std::int64_t rows, std::int64_t columns) {
   const std::int64_t floats = block_size(rows, columns);
   return precision == MatmulPrecision::kHighest || has_rest(precision, type) ? floats : floats / 2;
 }
 
 // A left factor of our own, as it lies in memory.
-Block lay_block(MatmulPrecision precision, at::ScalarType type, std::int64_t rows, std::int64_t columns,
-                float* memory) {
+Block lay_block(MatmulPrecision precision, NumberType type, std::int64_t rows, std::int64_t columns, float* memory) {
   if (precision == MatmulPrecision::kHighest) return {.floats = memory, .tiles = {}, .rows = rows, .stride = columns};
   auto* main = reinterpret_cast<std::uint16_t*>(memory);
   std::uint16_t* rest = has_rest(precision, type) ? main + tiles::left_size(rows, columns) : nullptr;
@@ -164,19 +113,7 @@ bool is_fast(MatmulPrecision precision) {
 }
 
 const float* Matrix::bias_of(std::int64_t block) const {
-  return bias.defined() ? bias.const_data_ptr<float>() + first_row + block * block_stride : nullptr;
-}
-
-void read_numbers(const at::Tensor& weight, std::int64_t first, std::int64_t count, float* y) {
-  const auto* halves = static_cast<const std::uint16_t*>(weight.const_data_ptr()) + first;
-  switch (weight.scalar_type()) {
-    case at::kBFloat16:
-      return widen_bfloat16(halves, count, y);
-    case at::kHalf:
-      return widen_float16(halves, count, y);
-    default:
-      std::memcpy(y, weight.const_data_ptr<float>() + first, count * sizeof(float));
-  }
+  return bias.defined() ? bias.floats() + first_row + block * block_stride : nullptr;
 }
 
 std::int64_t packed_size(std::int64_t features) { return padded(features) * kColumns; }
@@ -189,10 +126,8 @@ void pack_rows(MatmulPrecision precision, const float* x, std::int64_t row, std:
                float* packed) {
   if (precision != MatmulPrecision::kHighest) {
     tiles::fill_right(x, row, rows, features, right_factor(precision, packed, features));
-  } else if (!packs_as_is(precision)) {
+  } else {
     strips::fill(x, row, rows, features, packed);
-  } else if (x != packed + row * kColumns) {
-    std::memcpy(packed + row * kColumns, x, rows * kColumns * sizeof(float));
   }
 }
 
@@ -201,8 +136,8 @@ std::int64_t block_size(std::int64_t rows, std::int64_t columns) {
 }
 
 Block make_block(MatmulPrecision precision, std::int64_t rows, std::int64_t columns, float* memory) {
-  std::memset(memory, 0, operand_size(precision, at::kFloat, rows, columns) * sizeof(float));
-  return lay_block(precision, at::kFloat, rows, columns, memory);
+  std::memset(memory, 0, operand_size(precision, NumberType::kFloat32, rows, columns) * sizeof(float));
+  return lay_block(precision, NumberType::kFloat32, rows, columns, memory);
 }
 
 void fill_block(const Block& block, std::int64_t row, std::int64_t column, const float* x, std::int64_t x_stride,
@@ -229,8 +164,8 @@ Block rows_of(const Block& block, std::int64_t row, std::int64_t rows) {
 
 Block make_factor(MatmulPrecision precision, const Matrix& matrix, std::int64_t block, float* memory, float* scratch) {
   const std::int64_t rows = matrix.rows_of(block), columns = matrix.columns;
-  const at::ScalarType type = matrix.weight.scalar_type();
-  const bool is_float = precision == MatmulPrecision::kHighest, is_in_place = lies_as(at::kFloat, matrix);
+  const NumberType type = matrix.weight.type();
+  const bool is_float = precision == MatmulPrecision::kHighest, is_in_place = lies_as(NumberType::kFloat32, matrix);
   const auto* in_place = is_in_place ? rows_in_place<float>(matrix, block) : nullptr;
   if (is_float && is_in_place) {
     return {.floats = const_cast<float*>(in_place), .tiles = {}, .rows = rows, .stride = columns};
@@ -241,7 +176,7 @@ Block make_factor(MatmulPrecision precision, const Matrix& matrix, std::int64_t 
     return own;
   }
   if (padded(columns) != columns) std::memset(memory, 0, operand_size(precision, type, rows, columns) * sizeof(float));
-  if (lies_as(at::kBFloat16, matrix)) {
+  if (lies_as(NumberType::kBFloat16, matrix)) {
     tiles::copy_left(rows_in_place<std::uint16_t>(matrix, block), rows, columns, own.tiles.main);
     return own;
   }
@@ -251,17 +186,17 @@ Block make_factor(MatmulPrecision precision, const Matrix& matrix, std::int64_t 
 }
 
 bool is_widened(MatmulPrecision precision, const Matrix& matrix) {
-  return precision == MatmulPrecision::kHighest && !matrix.transposed && !lies_as(at::kFloat, matrix);
+  return precision == MatmulPrecision::kHighest && !matrix.transposed && !lies_as(NumberType::kFloat32, matrix);
 }
 
 std::int64_t factor_size(MatmulPrecision precision, const Matrix& matrix) {
-  if (precision == MatmulPrecision::kHighest && lies_as(at::kFloat, matrix)) return 0;
-  return operand_size(precision, matrix.weight.scalar_type(), matrix.block_rows, matrix.columns);
+  if (precision == MatmulPrecision::kHighest && lies_as(NumberType::kFloat32, matrix)) return 0;
+  return operand_size(precision, matrix.weight.type(), matrix.block_rows, matrix.columns);
 }
 
 std::int64_t blocks_together(MatmulPrecision precision, const Matrix& matrix) {
-  const std::int64_t bytes = operand_size(precision, matrix.weight.scalar_type(), matrix.block_rows, matrix.columns) *
-                             std::int64_t{sizeof(float)};
+  const std::int64_t bytes =
+      operand_size(precision, matrix.weight.type(), matrix.block_rows, matrix.columns) * std::int64_t{sizeof(float)};
   return std::max<std::int64_t>(group_bytes() / bytes, 1);
 }
 
@@ -274,8 +209,6 @@ void multiply_halves(const Block& block, const float* packed, std::int64_t featu
     for (const std::int64_t half : {0, 1}) {
       if (halves >> half & 1) multiply_tiles(block, packed, features, {.half = half}, out);
     }
-  } else if (packs_as_is(MatmulPrecision::kHighest)) {
-    multiply_parts_by_torch(block.rows, features, block.floats, block.stride, packed, out);
   } else {
     strips::multiply(block.rows, features, block.floats, block.stride, packed, out);
   }
@@ -287,8 +220,6 @@ void multiply_in_order(const Block& block, const float* packed, std::int64_t fea
     for (const std::int64_t half : {0, 1}) {
       multiply_tiles(block, packed, features, {.half = half, .halves = halves}, out);
     }
-  } else if (packs_as_is(MatmulPrecision::kHighest)) {
-    multiply_by_torch(block.rows, features, block.floats, block.stride, packed, out);
   } else {
     strips::multiply_in_order(block.rows, features, block.floats, block.stride, packed, out);
   }

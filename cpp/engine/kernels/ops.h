@@ -1,4 +1,4 @@
-// Matrix products of weights with panels, and attention on panels: the only place that knows number types and devices.
+// Matrix products of weights with panels, and attention on panels: the only place that knows number types.
 //
 // Activations, residual stream, softmax and logits are float32; `MatmulPrecision` chooses how operands enter a product,
 // in PyTorch's words. A weight, in float32, bfloat16 or float16, is the left factor as it lies in the caller's memory,
@@ -6,14 +6,13 @@
 // numbers never on its other prompts, on the order or on the number of threads.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <cstdint>
 #include <string>
 #include <vector>
 
 #include "engine/kernels/kernels.h"
 #include "engine/kernels/tiles.h"
+#include "engine/kernels/weight.h"
 
 namespace syco {
 
@@ -40,8 +39,8 @@ inline constexpr std::int64_t kBlockRows = 64;
 // A linear layer on the caller's memory. Its rows come in blocks: block b holds rows of the stored weight from
 // first_row + b * block_stride on, as a fused weight interleaves them.
 struct Matrix {
-  at::Tensor weight;  // (stored rows, columns), or (columns, stored rows) if transposed
-  at::Tensor bias;    // (stored rows), or undefined; in the weight's type, and for bias_of() in float32
+  Weight weight;  // (stored rows, columns), or (columns, stored rows) if transposed
+  Weight bias;    // (stored rows), or undefined; in the weight's type, and for bias_of() in float32
   std::int64_t rows = 0, columns = 0;
   std::int64_t first_row = 0, block_rows = kBlockRows, block_stride = kBlockRows;
   bool transposed = false;
@@ -50,9 +49,6 @@ struct Matrix {
   std::int64_t rows_of(std::int64_t block) const { return std::min(block_rows, rows - block * block_rows); }
   const float* bias_of(std::int64_t block) const;
 };
-
-// y = `count` numbers of a weight from number `first` on, as float32.
-void read_numbers(const at::Tensor& weight, std::int64_t first, std::int64_t count, float* y);
 
 // Features of a panel, packed as right factor; sizes in floats.
 std::int64_t packed_size(std::int64_t features);

@@ -6,19 +6,41 @@
 #include "core/base/clones.h"
 #include "engine/kernels/kernels.h"
 
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(SYCO_PLAIN_KERNELS)
+#define SYCO_HAS_WIDE_STRIPS
+#define SYCO_AVX512 __attribute__((target("avx512f")))
+#endif
+
 namespace syco::strips {
 namespace {
 
+constexpr std::int64_t kDepth = 192;  // features of a strip that are summed before any others
+constexpr std::int64_t kRows = 6;     // of a product that are summed together
+
 using Vector [[gnu::vector_size(32)]] = float;
+using WideVector [[gnu::vector_size(64)]] = float;
 
-constexpr std::int64_t kLanes = 8;           // of a vector
-constexpr std::int64_t kWidth = 2 * kLanes;  // columns of a strip
-constexpr std::int64_t kRows = 6;            // with two vectors each: twelve sums, which AVX2's sixteen registers hold
-constexpr std::int64_t kDepth = 192;         // features of a strip, 12 KiB, that are summed before any others
+// Twelve sums, which AVX2's sixteen registers hold; 192 features of a strip are 12 KiB.
+struct Narrow {
+  using Any = Vector;
+  static constexpr std::int64_t kLanes = 8, kVectors = 2, kWidth = 16;
+};
+// Twenty-four sums, of AVX-512's thirty-two registers; 192 features are 48 KiB, which a core's own cache gives as fast
+// as they are used, since each number is used six times.
+struct Wide {
+  using Any = WideVector;
+  static constexpr std::int64_t kLanes = 16, kVectors = 4, kWidth = kColumns;
+};
 
-SYCO_INLINE inline void load(const float* x, Vector& to) { std::memcpy(&to, x, sizeof to); }
+template <typename Any>
+SYCO_INLINE inline void load(const float* x, Any& to) {
+  std::memcpy(&to, x, sizeof to);
+}
 
-SYCO_INLINE inline void store(const Vector& x, float* to) { std::memcpy(to, &x, sizeof x); }
+template <typename Any>
+SYCO_INLINE inline void store(const Any& x, float* to) {
+  std::memcpy(to, &x, sizeof x);
+}
 
 // Some rows of a part of a product: one strip's columns, `depth` features. But for the first part, c holds the sums of
 // those before.
@@ -32,79 +54,90 @@ struct Part {
 };
 
 // In order, sums go on from those in c, term by term; else the part is summed by itself and then added to them.
-template <std::int64_t kCount, bool kInOrder>
+template <typename Strip, std::int64_t kCount, bool kInOrder>
 SYCO_INLINE inline void add_rows(const Part& part) {
-  Vector sum[kCount][2], low, high;
+  constexpr std::int64_t kVectors = Strip::kVectors, kLanes = Strip::kLanes;
+  typename Strip::Any sum[kCount][kVectors], right[kVectors];
 #pragma GCC unroll 6
   for (std::int64_t i = 0; i < kCount; ++i) {
-    sum[i][0] = sum[i][1] = Vector{};
-    if (!kInOrder || part.is_first) continue;
-    load(part.c + i * kColumns, sum[i][0]);
-    load(part.c + i * kColumns + kLanes, sum[i][1]);
+#pragma GCC unroll 4
+    for (std::int64_t v = 0; v < kVectors; ++v) {
+      sum[i][v] = typename Strip::Any{};
+      if (kInOrder && !part.is_first) load(part.c + i * kColumns + v * kLanes, sum[i][v]);
+    }
   }
   for (std::int64_t j = 0; j < part.depth; ++j) {
-    load(part.strip + j * kWidth, low);
-    load(part.strip + j * kWidth + kLanes, high);
+#pragma GCC unroll 4
+    for (std::int64_t v = 0; v < kVectors; ++v) load(part.strip + j * Strip::kWidth + v * kLanes, right[v]);
 #pragma GCC unroll 6
     for (std::int64_t i = 0; i < kCount; ++i) {
       const float factor = part.a[i * part.a_stride + j];
-      sum[i][0] += factor * low;
-      sum[i][1] += factor * high;
+#pragma GCC unroll 4
+      for (std::int64_t v = 0; v < kVectors; ++v) sum[i][v] += factor * right[v];
     }
   }
 #pragma GCC unroll 6
   for (std::int64_t i = 0; i < kCount; ++i) {
-    float* c = part.c + i * kColumns;
-    if (!kInOrder && !part.is_first) {
-      load(c, low);
-      load(c + kLanes, high);
-      sum[i][0] += low;
-      sum[i][1] += high;
+#pragma GCC unroll 4
+    for (std::int64_t v = 0; v < kVectors; ++v) {
+      float* c = part.c + i * kColumns + v * kLanes;
+      if (!kInOrder && !part.is_first) {
+        load(c, right[v]);
+        sum[i][v] += right[v];
+      }
+      store(sum[i][v], c);
     }
-    store(sum[i][0], c);
-    store(sum[i][1], c + kLanes);
   }
 }
 
 // The first `rows` of them, kRows at most.
-template <bool kInOrder>
+template <typename Strip, bool kInOrder>
 SYCO_INLINE inline void add_rows(std::int64_t rows, const Part& part) {
   switch (rows) {
     case 1:
-      return add_rows<1, kInOrder>(part);
+      return add_rows<Strip, 1, kInOrder>(part);
     case 2:
-      return add_rows<2, kInOrder>(part);
+      return add_rows<Strip, 2, kInOrder>(part);
     case 3:
-      return add_rows<3, kInOrder>(part);
+      return add_rows<Strip, 3, kInOrder>(part);
     case 4:
-      return add_rows<4, kInOrder>(part);
+      return add_rows<Strip, 4, kInOrder>(part);
     case 5:
-      return add_rows<5, kInOrder>(part);
+      return add_rows<Strip, 5, kInOrder>(part);
     default:
-      return add_rows<kRows, kInOrder>(part);
+      return add_rows<Strip, kRows, kInOrder>(part);
   }
 }
 
-template <bool kInOrder>
-SYCO_INLINE inline void add_parts(std::int64_t m, std::int64_t k, const float* a, std::int64_t a_stride,
-                                  const float* panel, float* c) {
-  for (std::int64_t first = 0; first < k; first += kDepth) {
-    for (std::int64_t n = 0; n < kColumns; n += kWidth) {
-      for (std::int64_t i = 0; i < m; i += kRows) {
-        add_rows<kInOrder>(m - i, {.a = a + i * a_stride + first,
-                                   .a_stride = a_stride,
-                                   .strip = panel + n * k + first * kWidth,
-                                   .depth = std::min(kDepth, k - first),
-                                   .c = c + i * kColumns + n,
-                                   .is_first = first == 0});
+struct Product {
+  std::int64_t m, k;
+  const float* a;
+  std::int64_t a_stride;
+  const float* panel;
+  float* c;
+};
+
+template <typename Strip, bool kInOrder>
+SYCO_INLINE inline void add_parts(const Product& p) {
+  for (std::int64_t first = 0; first < p.k; first += kDepth) {
+    for (std::int64_t n = 0; n < kColumns; n += Strip::kWidth) {
+      for (std::int64_t i = 0; i < p.m; i += kRows) {
+        add_rows<Strip, kInOrder>(p.m - i, {.a = p.a + i * p.a_stride + first,
+                                            .a_stride = p.a_stride,
+                                            .strip = p.panel + n * p.k + first * Strip::kWidth,
+                                            .depth = std::min(kDepth, p.k - first),
+                                            .c = p.c + i * kColumns + n,
+                                            .is_first = first == 0});
       }
     }
   }
 }
 
-}  // namespace
+SYCO_CLONES void multiply_narrow(const Product& product) { add_parts<Narrow, false>(product); }
+SYCO_CLONES void multiply_narrow_in_order(const Product& product) { add_parts<Narrow, true>(product); }
 
-SYCO_CLONES void fill(const float* x, std::int64_t row, std::int64_t rows, std::int64_t features, float* panel) {
+SYCO_CLONES void fill_narrow(const float* x, std::int64_t row, std::int64_t rows, std::int64_t features, float* panel) {
+  constexpr std::int64_t kWidth = Narrow::kWidth;
   for (std::int64_t n = 0; n < kColumns; n += kWidth) {
     float* strip = panel + n * features + row * kWidth;
     for (std::int64_t i = 0; i < rows; ++i)
@@ -112,14 +145,37 @@ SYCO_CLONES void fill(const float* x, std::int64_t row, std::int64_t rows, std::
   }
 }
 
-SYCO_CLONES void multiply(std::int64_t m, std::int64_t k, const float* a, std::int64_t a_stride, const float* panel,
-                          float* c) {
-  add_parts<false>(m, k, a, a_stride, panel, c);
+#ifdef SYCO_HAS_WIDE_STRIPS
+SYCO_AVX512 void multiply_wide(const Product& product) { add_parts<Wide, false>(product); }
+SYCO_AVX512 void multiply_wide_in_order(const Product& product) { add_parts<Wide, true>(product); }
+#else
+constexpr auto multiply_wide = multiply_narrow, multiply_wide_in_order = multiply_narrow_in_order;
+#endif
+
+}  // namespace
+
+bool are_panels() {
+#ifdef SYCO_HAS_WIDE_STRIPS
+  static const bool has = __builtin_cpu_supports("avx512f");
+  return has;
+#else
+  return false;
+#endif
 }
 
-SYCO_CLONES void multiply_in_order(std::int64_t m, std::int64_t k, const float* a, std::int64_t a_stride,
-                                   const float* panel, float* c) {
-  add_parts<true>(m, k, a, a_stride, panel, c);
+void fill(const float* x, std::int64_t row, std::int64_t rows, std::int64_t features, float* panel) {
+  if (!are_panels()) return fill_narrow(x, row, rows, features, panel);
+  float* to = panel + row * kColumns;
+  if (x != to) std::memcpy(to, x, rows * kColumns * sizeof(float));
+}
+
+void multiply(std::int64_t m, std::int64_t k, const float* a, std::int64_t a_stride, const float* panel, float* c) {
+  (are_panels() ? multiply_wide : multiply_narrow)({m, k, a, a_stride, panel, c});
+}
+
+void multiply_in_order(std::int64_t m, std::int64_t k, const float* a, std::int64_t a_stride, const float* panel,
+                       float* c) {
+  (are_panels() ? multiply_wide_in_order : multiply_narrow_in_order)({m, k, a, a_stride, panel, c});
 }
 
 }  // namespace syco::strips

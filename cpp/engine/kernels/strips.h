@@ -1,12 +1,16 @@
-// The product of a float32 block of a weight with a panel, in plain vectors that GCC and Clang know on every processor.
+// The product of a float32 block of a weight with a panel, in vectors that GCC and Clang know on every processor.
 //
-// The panel lies in strips: all features of its first 16 columns, then of the next. What a strip has of some hundred
-// features fits the innermost cache, where a part of whole rows of 64 columns would not.
+// The panel lies in strips: all features of its first columns, then of the next. With AVX-512 a strip is as wide as the
+// panel, which then lies as it is; elsewhere it has 16 columns, and what it has of some hundred features fits the
+// innermost cache, where a part of whole rows would not.
 #pragma once
 
 #include <cstdint>
 
 namespace syco::strips {
+
+// Whether strips are as wide as a panel, so that fill() would copy it as it is.
+bool are_panels();
 
 // Lays rows [row, row + rows) of a panel (features, 64) into its strips.
 void fill(const float* x, std::int64_t row, std::int64_t rows, std::int64_t features, float* panel);

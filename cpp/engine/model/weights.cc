@@ -1,38 +1,44 @@
 #include "engine/model/weights.h"
 
 #include <array>
-#include <sstream>
+#include <string>
+#include <utility>
 
 #include "core/base/errors.h"
 
 namespace syco {
 namespace {
 
-using Tensors = std::map<std::string, at::Tensor>;
+using Named = std::map<std::string, Weight>;
+using Shape = std::vector<std::int64_t>;
 
-// Takes tensors out of the caller's by name.
+// As [2, 3].
+std::string to_string(const Shape& shape) {
+  std::string text;
+  for (const std::int64_t size : shape) text += (text.empty() ? "" : ", ") + std::to_string(size);
+  return "[" + text + "]";
+}
+
+// Takes weights out of the caller's by name.
 class Reader {
  public:
-  Reader(Tensors tensors, const at::TensorOptions& kind)
-      : tensors_(std::move(tensors)), device_(kind.device()), type_(kind.dtype().toScalarType()) {}
+  explicit Reader(Named named)
+      : named_(std::move(named)), type_(named_.empty() ? NumberType::kFloat32 : named_.begin()->second.type()) {}
 
-  at::Tensor take(const std::string& name, at::IntArrayRef shape) {
-    at::Tensor tensor = find(name, shape);
-    if (!tensor.defined()) throw ModelError("engine: the model has no weight " + name);
-    return tensor;
+  Weight take(const std::string& name, const Shape& shape) {
+    Weight weight = find(name, shape);
+    if (!weight.defined()) throw ModelError("engine: the model has no weight " + name);
+    return weight;
   }
   // Undefined where there is none.
-  at::Tensor find(const std::string& name, at::IntArrayRef shape) {
-    auto found = tensors_.extract(name);
+  Weight find(const std::string& name, const Shape& shape) {
+    auto found = named_.extract(name);
     if (found.empty()) return {};
-    const at::Tensor& tensor = found.mapped();
-    std::ostringstream wrong;
-    if (tensor.sizes() != shape) wrong << "has shape " << tensor.sizes() << ", wanted " << shape;
-    if (tensor.device() != device_) wrong << "is on " << tensor.device() << ", wanted " << device_;
-    if (tensor.scalar_type() != type_) wrong << "is " << tensor.scalar_type() << ", wanted " << type_;
-    if (!tensor.is_contiguous()) wrong << "is not contiguous";
-    if (!wrong.str().empty()) throw ModelError("engine: weight " + name + " " + wrong.str());
-    return tensor;
+    const Weight& weight = found.mapped();
+    const auto refuse = [&](const std::string& why) { throw ModelError("engine: weight " + name + " " + why); };
+    if (weight.shape() != shape) refuse("has shape " + to_string(weight.shape()) + ", wanted " + to_string(shape));
+    if (weight.type() != type_) refuse("is " + syco::to_string(weight.type()) + ", wanted " + syco::to_string(type_));
+    return weight;
   }
   Norm norm(const std::string& name, std::int64_t size) {
     return {take(name + ".weight", {size}), find(name + ".bias", {size})};
@@ -51,16 +57,14 @@ class Reader {
             .columns = columns,
             .transposed = true};
   }
-  bool has(const std::string& name) const { return tensors_.contains(name); }
+  bool has(const std::string& name) const { return named_.contains(name); }
   void refuse_rest() const {
-    if (!tensors_.empty())
-      throw ModelError("engine: it does not know what to do with weight " + tensors_.begin()->first);
+    if (!named_.empty()) throw ModelError("engine: it does not know what to do with weight " + named_.begin()->first);
   }
 
  private:
-  Tensors tensors_;
-  at::Device device_;
-  at::ScalarType type_;
+  Named named_;
+  NumberType type_;
 };
 
 // Rows [first, first + rows) of a fused layer.
@@ -116,15 +120,15 @@ void read_norms(Reader& read, const Spec& s, const std::string& at, LayerWeights
 
 void read_experts(Reader& read, const Spec& s, const std::string& at, LayerWeights& w) {
   const std::int64_t count = s.experts.count, inner = s.experts.intermediate;
-  const at::Tensor fused = read.take(at + "experts.gate_up_proj", {count, 2 * inner, s.hidden});
-  const at::Tensor down = read.take(at + "experts.down_proj", {count, s.hidden, inner});
+  const Weight fused = read.take(at + "experts.gate_up_proj", {count, 2 * inner, s.hidden});
+  const Weight down = read.take(at + "experts.down_proj", {count, s.hidden, inner});
   w.router = {
       .weight = read.take(at + "gate.weight", {count, s.hidden}), .bias = {}, .rows = count, .columns = s.hidden};
   for (std::int64_t e = 0; e < count; ++e) {
-    const Matrix gate_up{.weight = fused.select(0, e), .bias = {}, .rows = 2 * inner, .columns = s.hidden};
+    const Matrix gate_up{.weight = fused.at(e), .bias = {}, .rows = 2 * inner, .columns = s.hidden};
     w.experts.push_back({.gate = part(gate_up, 0, inner),
                          .up = part(gate_up, inner, inner),
-                         .down = {.weight = down.select(0, e), .bias = {}, .rows = s.hidden, .columns = inner}});
+                         .down = {.weight = down.at(e), .bias = {}, .rows = s.hidden, .columns = inner}});
   }
 }
 
@@ -252,14 +256,12 @@ Names names_of(Layout layout) {
   return {"model.embed_tokens", "model.layers.", "model.norm"};
 }
 
-Matrix read_head(Reader& read, const Spec& s, bool is_tied, const at::Tensor& embedding) {
+Matrix read_head(Reader& read, const Spec& s, bool is_tied, const Weight& embedding) {
   if (!is_tied) return read.linear("lm_head", s.vocab, s.hidden);
   return {.weight = embedding, .bias = {}, .rows = s.vocab, .columns = s.hidden};
 }
 
-void make_float(at::Tensor& vector) {
-  if (vector.defined()) vector = vector.to(at::kFloat);
-}
+void make_float(Weight& vector) { vector = in_float32(vector); }
 
 void make_float(Norm& norm) {
   make_float(norm.weight);
@@ -283,20 +285,6 @@ void make_float(CrossWeights& cross) {
 
 }  // namespace
 
-at::TensorOptions kind_of(const Tensors& tensors) {
-  if (tensors.empty()) throw ModelError("engine: the model has no weights");
-  const auto& [name, tensor] = *tensors.begin();
-  const at::ScalarType type = tensor.scalar_type();
-  std::ostringstream wrong;
-  if (!tensor.device().is_cpu() && !tensor.device().is_cuda()) {
-    wrong << "is on " << tensor.device() << ", wanted cpu or cuda";
-  } else if (type != at::kFloat && type != at::kBFloat16 && type != at::kHalf) {
-    wrong << "is " << type << ", wanted Float, BFloat16 or Half";
-  }
-  if (!wrong.str().empty()) throw ModelError("engine: weight " + name + " " + wrong.str());
-  return tensor.options();
-}
-
 Weights with_float_vectors(Weights weights) {
   make_float(weights.positions);
   for (LayerWeights& layer : weights.layers) make_float(layer);
@@ -305,8 +293,8 @@ Weights with_float_vectors(Weights weights) {
   return weights;
 }
 
-Weights read_weights(const Spec& spec, Tensors tensors, const at::TensorOptions& kind) {
-  Reader read(std::move(tensors), kind);
+Weights read_weights(const Spec& spec, Named named) {
+  Reader read(std::move(named));
   const Names names = names_of(spec.layout);
   Weights weights;
   weights.embedding = read.take(names.embedding + ".weight", {spec.vocab, spec.hidden});
@@ -314,9 +302,8 @@ Weights read_weights(const Spec& spec, Tensors tensors, const at::TensorOptions&
     weights.positions = read.take("transformer.wpe.weight", {spec.context_length, spec.hidden});
   } else if (spec.layout == Layout::kOpt) {
     constexpr std::int64_t kFree = 2;  // rows that no position has
-    const at::Tensor rows =
-        read.take("model.decoder.embed_positions.weight", {spec.context_length + kFree, spec.hidden});
-    weights.positions = rows.narrow(0, kFree, spec.context_length);
+    const Weight rows = read.take("model.decoder.embed_positions.weight", {spec.context_length + kFree, spec.hidden});
+    weights.positions = rows.rows(kFree, spec.context_length);
   }
   for (std::int64_t i = 0; i < spec.num_layers; ++i) {
     const std::string at = names.layers + std::to_string(i) + ".";
@@ -357,14 +344,13 @@ EncoderDecoderWeights with_float_vectors(EncoderDecoderWeights weights) {
   weights.decoder = with_float_vectors(std::move(weights.decoder));
   for (LayerWeights& layer : weights.encoder_layers) make_float(layer);
   for (CrossWeights& cross : weights.cross) make_float(cross);
-  for (at::Tensor* distances : {&weights.encoder_distances, &weights.decoder_distances}) make_float(*distances);
+  for (Weight* distances : {&weights.encoder_distances, &weights.decoder_distances}) make_float(*distances);
   make_float(weights.encoder_norm);
   return weights;
 }
 
-EncoderDecoderWeights read_encoder_decoder_weights(const EncoderDecoderSpec& spec, Tensors tensors,
-                                                   const at::TensorOptions& kind) {
-  Reader read(std::move(tensors), kind);
+EncoderDecoderWeights read_encoder_decoder_weights(const EncoderDecoderSpec& spec, Named named) {
+  Reader read(std::move(named));
   const Spec& s = spec.decoder;
   const std::string distances = "block.0.layer.0.SelfAttention.relative_attention_bias.weight";
   EncoderDecoderWeights weights;

@@ -1,8 +1,6 @@
 // The tensors of a model, found by name, checked by shape, shared with the caller.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <map>
 #include <string>
 #include <vector>
@@ -13,7 +11,7 @@
 namespace syco {
 
 struct Norm {
-  at::Tensor weight, bias;  // bias may be undefined
+  Weight weight, bias;  // bias may be undefined
 };
 
 struct Expert {
@@ -31,20 +29,15 @@ struct LayerWeights {
 };
 
 struct Weights {
-  at::Tensor embedding, positions;  // positions: learned ones, or undefined
+  Weight embedding, positions;  // positions: learned ones, or undefined
   std::vector<LayerWeights> layers;
   Norm final_norm;
   Matrix head;
 };
 
-// The number type and device of a model's weights: those of one of them, which read_weights holds all others to. Throws
-// ModelError if it is not float32, bfloat16 or float16, or neither on the CPU nor on CUDA.
-at::TensorOptions kind_of(const std::map<std::string, at::Tensor>& tensors);
-
-// Takes the weights of `spec` out of `tensors`, which are named as in the transformers model.
-// Throws ModelError if one is missing, left over, not contiguous, of another shape, or not of the `kind` (number type
-// and device).
-Weights read_weights(const Spec& spec, std::map<std::string, at::Tensor> tensors, const at::TensorOptions& kind);
+// The weights of `spec`, which are named as in the transformers model.
+// Throws ModelError if one is missing, left over, of another shape, or of another number type than the first.
+Weights read_weights(const Spec& spec, std::map<std::string, Weight> named);
 
 // The same weights, with norms, biases and positions in float32: copies of these few where they are not.
 Weights with_float_vectors(Weights weights);
@@ -59,13 +52,11 @@ struct EncoderDecoderWeights {
   std::vector<CrossWeights> cross;
   std::vector<LayerWeights> encoder_layers;
   Norm encoder_norm;
-  at::Tensor encoder_distances, decoder_distances;  // (buckets, heads): what is added to an attention score
+  Weight encoder_distances, decoder_distances;  // (buckets, heads): what is added to an attention score
 };
 
-// As read_weights; the head is the embedding if `tensors` hold none.
-EncoderDecoderWeights read_encoder_decoder_weights(const EncoderDecoderSpec& spec,
-                                                   std::map<std::string, at::Tensor> tensors,
-                                                   const at::TensorOptions& kind);
+// As read_weights; the head is the embedding if there is none of its own.
+EncoderDecoderWeights read_encoder_decoder_weights(const EncoderDecoderSpec& spec, std::map<std::string, Weight> named);
 // As with_float_vectors, of both parts.
 EncoderDecoderWeights with_float_vectors(EncoderDecoderWeights weights);
 

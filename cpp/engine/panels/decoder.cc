@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "engine/kernels/workspace.h"
 
@@ -13,19 +14,19 @@ void Decoder::begin(const Plan& plan, std::int64_t max_panels) {
   const std::int64_t q = spec_.num_heads * spec_.head_dim, kv = spec_.num_kv_heads * spec_.head_dim;
   const std::int64_t widest = std::max({spec_.hidden, q, spec_.intermediate});
   const std::int64_t p = max_panels, depth = std::max<std::int64_t>(plan.max_depth, 1);
-  const auto floats = make_workspace;
   const std::int64_t max_keys = (depth / kTileSlots + 1 + kColumns) * kTileSlots;  // slots of a panel's tiles
-  residual_ = floats({p, spec_.hidden, kColumns});
-  packed_in_ = floats({p, packed_size(spec_.hidden)});
-  packed_mid_ = floats({p, packed_size(widest)});
-  query_ = floats({p, q, kColumns});
-  key_ = floats({p, kv, kColumns});
-  value_ = floats({p, kv, kColumns});
-  key_rows_ = floats({spec_.num_kv_heads, p * kColumns, spec_.head_dim});
-  if (spec_.norm_place != NormPlace::kBefore || spec_.experts.count > 0) joined_ = floats({p, spec_.hidden, kColumns});
+  residual_ = Workspace({p, spec_.hidden, kColumns});
+  packed_in_ = Workspace({p, packed_size(spec_.hidden)});
+  packed_mid_ = Workspace({p, packed_size(widest)});
+  query_ = Workspace({p, q, kColumns});
+  key_ = Workspace({p, kv, kColumns});
+  value_ = Workspace({p, kv, kColumns});
+  key_rows_ = Workspace({spec_.num_kv_heads, p * kColumns, spec_.head_dim});
+  if (spec_.norm_place != NormPlace::kBefore || spec_.experts.count > 0)
+    joined_ = Workspace({p, spec_.hidden, kColumns});
   make_turns(depth, max_panels);
-  chain_keys_ = floats({spec_.num_layers, spec_.num_kv_heads, depth, spec_.head_dim});
-  chain_values_ = floats({spec_.num_layers, spec_.num_kv_heads, spec_.head_dim, depth});
+  chain_keys_ = Workspace({spec_.num_layers, spec_.num_kv_heads, depth, spec_.head_dim});
+  chain_values_ = Workspace({spec_.num_layers, spec_.num_kv_heads, spec_.head_dim, depth});
   std::vector<Matrices> layers(weights_.layers.size());
   std::ranges::transform(weights_.layers, layers.begin(), matrices_of);
   factors_ = Factors(team_, precision_, layers);
@@ -37,11 +38,11 @@ void Decoder::make_turns(std::int64_t depth, std::int64_t max_panels) {
   turns_.clear();
   for (const Rotation& rotation : spec_.rotations) {
     const auto pairs = static_cast<std::int64_t>(rotation.frequencies.size());
-    const Turns turns{.pairs = pairs,
-                      .cosines = make_workspace({depth, pairs}),
-                      .sines = make_workspace({depth, pairs}),
-                      .cosine = make_workspace({max_panels, pairs, kColumns}),
-                      .sine = make_workspace({max_panels, pairs, kColumns})};
+    Turns turns{.pairs = pairs,
+                .cosines = Workspace({depth, pairs}),
+                .sines = Workspace({depth, pairs}),
+                .cosine = Workspace({max_panels, pairs, kColumns}),
+                .sine = Workspace({max_panels, pairs, kColumns})};
     for (std::int64_t d = 0; d < depth; ++d) {
       for (std::int64_t i = 0; i < pairs; ++i) {
         const float angle = static_cast<float>(d) * rotation.frequencies[i];
@@ -49,7 +50,7 @@ void Decoder::make_turns(std::int64_t depth, std::int64_t max_panels) {
         panel_of(turns.sines, d)[i] = std::sin(angle) * rotation.scale;
       }
     }
-    turns_.push_back(turns);
+    turns_.push_back(std::move(turns));
   }
 }
 
@@ -73,7 +74,7 @@ void Decoder::run(const Chunk& chunk, const std::function<void()>& tick) {
 
 void Decoder::copy_hidden(std::int64_t row, float* column) const {
   const std::int64_t at = row - chunk_->first_row;
-  const float* x = residual_.const_data_ptr<float>() + at / kColumns * residual_.stride(0) + at % kColumns;
+  const float* x = panel_of(residual_, at / kColumns) + at % kColumns;
   for (std::int64_t i = 0; i < spec_.hidden; ++i) column[i * kColumns] = x[i * kColumns];
 }
 
@@ -86,7 +87,7 @@ void Decoder::embed(std::int64_t panel) {
     read_numbers(weights_.embedding, token * spec_.hidden, spec_.hidden, e);
     for (std::int64_t i = 0; i < spec_.hidden; ++i) x[i * kColumns + c] = e[i] * spec_.embedding_scale;
     if (weights_.positions.defined()) {
-      const float* position = weights_.positions.const_data_ptr<float>() + depth * spec_.hidden;
+      const float* position = weights_.positions.floats() + depth * spec_.hidden;
       for (std::int64_t i = 0; i < spec_.hidden; ++i) x[i * kColumns + c] += position[i];
     }
     for (const Turns& turns : turns_) {

@@ -20,8 +20,8 @@ struct Chunk {
 // The angles of a rotation.
 struct Turns {
   std::int64_t pairs;
-  at::Tensor cosines, sines;  // (depth, pairs)
-  at::Tensor cosine, sine;    // (P, pairs, 64), of the chunk's rows
+  Workspace cosines, sines;  // (depth, pairs)
+  Workspace cosine, sine;    // (P, pairs, 64), of the chunk's rows
 };
 
 // Runs chunks of a plan in order. Keys and values of the chain that leads into the next chunk are kept, by depth, so
@@ -59,8 +59,8 @@ class Decoder {
   void normalize_into(const Norm& norm, std::int64_t panel, const Scratch& scratch);
   void join(const Share& share, const Matrix& matrix, const Norm& norm);
 
-  float* chain_of(at::Tensor& chains, std::int64_t layer, std::int64_t kv_head) const {
-    return chains.data_ptr<float>() + layer * chains.stride(0) + kv_head * chains.stride(1);
+  static float* chain_of(const Workspace& chains, std::int64_t layer, std::int64_t kv_head) {
+    return chains.data() + layer * chains.stride(0) + kv_head * chains.stride(1);
   }
   std::int64_t group() const { return spec_.num_heads / spec_.num_kv_heads; }
 
@@ -72,14 +72,14 @@ class Decoder {
   const Chunk* chunk_ = nullptr;
 
   // The workspace, allocated once a job; P panels of (features, 64).
-  at::Tensor residual_;                // (P, hidden, 64)
-  at::Tensor packed_in_, packed_mid_;  // (P, packed)
-  at::Tensor query_, key_, value_;     // (P, features, 64)
-  at::Tensor key_rows_;                // (kv heads, P * 64, head_dim)
-  at::Tensor joined_;                  // (P, hidden, 64): what joins the residual, or what experts read
-  std::vector<Turns> turns_;           // of each of the spec's rotations
-  at::Tensor chain_keys_;              // (layers, kv heads, depth, head_dim)
-  at::Tensor chain_values_;            // (layers, kv heads, head_dim, depth)
+  Workspace residual_;                // (P, hidden, 64)
+  Workspace packed_in_, packed_mid_;  // (P, packed)
+  Workspace query_, key_, value_;     // (P, features, 64)
+  Workspace key_rows_;                // (kv heads, P * 64, head_dim)
+  Workspace joined_;                  // (P, hidden, 64): what joins the residual, or what experts read
+  std::vector<Turns> turns_;          // of each of the spec's rotations
+  Workspace chain_keys_;              // (layers, kv heads, depth, head_dim)
+  Workspace chain_values_;            // (layers, kv heads, head_dim, depth)
   Factors factors_;
   Scratches scratches_;
   ExpertMlp experts_;

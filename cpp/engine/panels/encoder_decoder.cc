@@ -1,13 +1,12 @@
 #include "engine/panels/encoder_decoder.h"
 
-#include <ATen/ops/zeros.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 #include "engine/kernels/workspace.h"
 
@@ -16,8 +15,6 @@ namespace {
 
 std::int64_t panels_for(std::int64_t rows) { return (rows + kColumns - 1) / kColumns; }
 std::int64_t whole_tiles(std::int64_t rows) { return (rows + kTileSlots - 1) / kTileSlots * kTileSlots; }
-
-constexpr auto floats = make_workspace;
 
 // Raffel et al. 2020, section 2.1: near distances have a bucket each, far ones share buckets that grow by a constant
 // factor. In float32, as transformers computes it.
@@ -38,12 +35,12 @@ std::int64_t bucket_of(std::int64_t key_minus_query, bool both_ways, std::int64_
 }
 
 // What is added to a score, (heads, 2 * reach), by query - key + reach.
-at::Tensor spread_distances(const at::Tensor& buckets, bool both_ways, std::int64_t max_distance, std::int64_t reach) {
+Workspace spread_distances(const Weight& buckets, bool both_ways, std::int64_t max_distance, std::int64_t reach) {
   const std::int64_t num_buckets = buckets.size(0), heads = buckets.size(1);
-  at::Tensor spread = floats({heads, 2 * reach});
+  Workspace spread({heads, 2 * reach});
   for (std::int64_t i = 0; i < 2 * reach; ++i) {
     const std::int64_t bucket = bucket_of(reach - i, both_ways, num_buckets, max_distance);
-    for (std::int64_t h = 0; h < heads; ++h) panel_of(spread, h)[i] = panel_of(buckets, bucket)[h];
+    for (std::int64_t h = 0; h < heads; ++h) panel_of(spread, h)[i] = buckets.floats()[bucket * heads + h];
   }
   return spread;
 }
@@ -56,7 +53,7 @@ Matrices matrices_of(const LayerWeights& layer, const CrossWeights& cross) {
 
 // Columns of `rows` of one head, side by side, (head_dim, 64); and back.
 template <typename Copy>
-void each_run(const at::Tensor& panels, std::int64_t head, std::int64_t dim, Rows rows, const Copy& copy) {
+void each_run(const Workspace& panels, std::int64_t head, std::int64_t dim, Rows rows, const Copy& copy) {
   for (std::int64_t done = 0; done < rows.count;) {
     const std::int64_t row = rows.first + done, part = std::min(rows.count - done, kColumns - row % kColumns);
     float* from = panel_of(panels, row / kColumns) + head * dim * kColumns + row % kColumns;
@@ -70,20 +67,22 @@ void each_run(const at::Tensor& panels, std::int64_t head, std::int64_t dim, Row
 Stack EncoderDecoder::make_stack(std::int64_t panels) const {
   const Spec& s = sizes();
   const std::int64_t q = s.num_heads * s.head_dim;
-  return {.residual = floats({panels, s.hidden, kColumns}),
-          .packed_in = floats({panels, packed_size(s.hidden)}),
-          .packed_mid = floats({panels, packed_size(std::max(q, s.intermediate))}),
-          .query = floats({panels, q, kColumns}),
-          .attended = at::zeros({panels, q, kColumns}, at::kFloat),  // columns past the last row are read, not written
+  Workspace attended({panels, q, kColumns});
+  attended.fill(0);  // columns past the last row are read, not written
+  return {.residual = Workspace({panels, s.hidden, kColumns}),
+          .packed_in = Workspace({panels, packed_size(s.hidden)}),
+          .packed_mid = Workspace({panels, packed_size(std::max(q, s.intermediate))}),
+          .query = Workspace({panels, q, kColumns}),
+          .attended = std::move(attended),
           .own = make_keys_values(panels)};
 }
 
 KeysValues EncoderDecoder::make_keys_values(std::int64_t panels) const {
   const Spec& s = sizes();
   const std::int64_t q = s.num_heads * s.head_dim;
-  return {.key = floats({panels, q, kColumns}),
-          .value = floats({panels, q, kColumns}),
-          .key_rows = floats({s.num_heads, panels * kColumns, s.head_dim})};
+  return {.key = Workspace({panels, q, kColumns}),
+          .value = Workspace({panels, q, kColumns}),
+          .key_rows = Workspace({s.num_heads, panels * kColumns, s.head_dim})};
 }
 
 void EncoderDecoder::begin(std::span<const ContextBatch> batches, std::int64_t max_tokens) {
@@ -102,7 +101,7 @@ void EncoderDecoder::begin(std::span<const ContextBatch> batches, std::int64_t m
   }
   encoder_ = make_stack(encoder);
   decoder_ = make_stack(decoder);
-  memory_ = floats({memory, packed_size(sizes().hidden)});
+  memory_ = Workspace({memory, packed_size(sizes().hidden)});
   remembered_ = make_keys_values(memory);
   encoder_distances_ =
       spread_distances(weights_.encoder_distances, true, spec_.max_distance, panels_for(longest) * kColumns);

@@ -17,8 +17,8 @@ struct ContextBatch {
 
 // Keys and values of panels, all heads.
 struct KeysValues {
-  at::Tensor key, value;  // (P, heads * head_dim, 64)
-  at::Tensor key_rows;    // (heads, P * 64, head_dim)
+  Workspace key, value;  // (P, heads * head_dim, 64)
+  Workspace key_rows;    // (heads, P * 64, head_dim)
 };
 
 // Rows that follow each other.
@@ -28,10 +28,10 @@ struct Rows {
 
 // The rows of the encoder or of the decoder, in panels.
 struct Stack {
-  std::int64_t num_panels = 0;       // in use
-  at::Tensor residual;               // (P, hidden, 64)
-  at::Tensor packed_in, packed_mid;  // (P, packed)
-  at::Tensor query, attended;        // (P, heads * head_dim, 64)
+  std::int64_t num_panels = 0;      // in use
+  Workspace residual;               // (P, hidden, 64)
+  Workspace packed_in, packed_mid;  // (P, packed)
+  Workspace query, attended;        // (P, heads * head_dim, 64)
   KeysValues own;
 };
 
@@ -81,11 +81,11 @@ class EncoderDecoder {
 
   // The workspace, allocated once a job.
   Stack encoder_, decoder_;
-  at::Tensor memory_;                                 // (P, packed): the encoder's output for a batch
-  KeysValues remembered_;                             // of the memory, for one layer of the decoder
-  std::vector<Rows> places_;                          // of each context in the memory
-  std::int64_t memory_panels_ = 0;                    // in use
-  at::Tensor encoder_distances_, decoder_distances_;  // (heads, 2 * reach): by query - key + reach
+  Workspace memory_;                                 // (P, packed): the encoder's output for a batch
+  KeysValues remembered_;                            // of the memory, for one layer of the decoder
+  std::vector<Rows> places_;                         // of each context in the memory
+  std::int64_t memory_panels_ = 0;                   // in use
+  Workspace encoder_distances_, decoder_distances_;  // (heads, 2 * reach): by query - key + reach
   Factors factors_;
   Scratches scratches_;
 };

@@ -18,13 +18,13 @@ ExpertMlp::ExpertMlp(const Team& team, const Spec& spec, MatmulPrecision precisi
   const std::int64_t panels =
       std::min(max_panels * experts.chosen + std::min(experts.count, seats), max_panels * experts.count);
   seats_.resize(seats);
-  packed_in_ = make_workspace({panels, packed_size(spec.hidden)});
-  packed_mid_ = make_workspace({panels, packed_size(experts.intermediate)});
-  out_ = make_workspace({panels, spec.hidden, kColumns});
+  packed_in_ = Workspace({panels, packed_size(spec.hidden)});
+  packed_mid_ = Workspace({panels, packed_size(experts.intermediate)});
+  out_ = Workspace({panels, spec.hidden, kColumns});
   factor_size_ = block_size(kBlockRows, std::max(spec.hidden, experts.intermediate));
   const std::int64_t floats = 3 * factor_size_ + (2 * kBlockRows + experts.count + kBlockRows) * kColumns +
                               spec.hidden * kColumns + packed_size(spec.hidden);
-  scratch_ = make_workspace({team.size(), floats});
+  scratch_ = Workspace({team.size(), floats});
 }
 
 ExpertMlp::Scratch ExpertMlp::scratch_of_this_thread() const {
@@ -38,7 +38,7 @@ ExpertMlp::Scratch ExpertMlp::scratch_of_this_thread() const {
   return s;
 }
 
-void ExpertMlp::run(const LayerWeights& layer, const at::Tensor& from, std::int64_t rows, const at::Tensor& residual,
+void ExpertMlp::run(const LayerWeights& layer, const Workspace& from, std::int64_t rows, const Workspace& residual,
                     const std::function<void()>& tick) {
   const std::int64_t panels = (rows + kColumns - 1) / kColumns;
   route(layer, from, rows);
@@ -61,7 +61,7 @@ void ExpertMlp::run(const LayerWeights& layer, const at::Tensor& from, std::int6
 }
 
 // The seats of each row, in float32 whatever the precision: which expert a token goes to is no matter of rounding.
-void ExpertMlp::route(const LayerWeights& layer, const at::Tensor& from, std::int64_t rows) {
+void ExpertMlp::route(const LayerWeights& layer, const Workspace& from, std::int64_t rows) {
   constexpr auto kExact = MatmulPrecision::kHighest;
   const std::int64_t hidden = spec_.hidden, chosen = spec_.experts.chosen;
   team_->each((rows + kColumns - 1) / kColumns, [&](std::int64_t p) {
@@ -118,7 +118,7 @@ void ExpertMlp::seat(std::int64_t rows) {
   for (Seat& one : seats) one.column += groups_[one.expert].first_panel * kColumns;
 }
 
-void ExpertMlp::gather(const at::Tensor& from, const Group& group, std::int64_t panel) const {
+void ExpertMlp::gather(const Workspace& from, const Group& group, std::int64_t panel) const {
   float* x = scratch_of_this_thread().panel;
   const std::int64_t hidden = spec_.hidden, first = panel * kColumns;
   for (std::int64_t c = 0; c < kColumns; ++c) {
@@ -152,7 +152,7 @@ void ExpertMlp::run_down(const Expert& expert, const Group& group, std::int64_t 
   }
 }
 
-void ExpertMlp::mix(std::int64_t rows, std::int64_t panel, const at::Tensor& residual) const {
+void ExpertMlp::mix(std::int64_t rows, std::int64_t panel, const Workspace& residual) const {
   const std::int64_t chosen = spec_.experts.chosen;
   for (std::int64_t c = 0; c < std::min(kColumns, rows - panel * kColumns); ++c) {
     float* x = panel_of(residual, panel) + c;

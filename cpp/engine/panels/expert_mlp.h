@@ -21,7 +21,7 @@ class ExpertMlp {
 
   // Adds to `residual` what the layer's experts make of the first `rows` columns of `from`, panels (P, hidden, 64)
   // both. `tick` is called between steps and may throw.
-  void run(const LayerWeights& layer, const at::Tensor& from, std::int64_t rows, const at::Tensor& residual,
+  void run(const LayerWeights& layer, const Workspace& from, std::int64_t rows, const Workspace& residual,
            const std::function<void()>& tick);
 
  private:
@@ -43,22 +43,22 @@ class ExpertMlp {
     float *panel, *packed;                // (hidden, 64), of an expert's tokens; the router's input, packed
   };
   Scratch scratch_of_this_thread() const;
-  void route(const LayerWeights& layer, const at::Tensor& from, std::int64_t rows);
+  void route(const LayerWeights& layer, const Workspace& from, std::int64_t rows);
   void choose(const float* logits, std::int64_t column, Seat* seats) const;
   void seat(std::int64_t rows);
-  void gather(const at::Tensor& from, const Group& group, std::int64_t panel) const;
+  void gather(const Workspace& from, const Group& group, std::int64_t panel) const;
   void run_up(const Expert& expert, const Group& group, std::int64_t block) const;
   void run_down(const Expert& expert, const Group& group, std::int64_t block) const;
-  void mix(std::int64_t rows, std::int64_t panel, const at::Tensor& residual) const;
+  void mix(std::int64_t rows, std::int64_t panel, const Workspace& residual) const;
 
   const Team* team_ = nullptr;
   Spec spec_;
   MatmulPrecision precision_ = MatmulPrecision::kHighest;
-  std::int64_t factor_size_ = 0;             // floats of the largest left factor
-  std::vector<Seat> seats_;                  // (rows, chosen), by expert
-  std::vector<Group> groups_;                // of each expert
-  at::Tensor packed_in_, packed_mid_, out_;  // of the experts' panels
-  at::Tensor scratch_;                       // (threads, floats)
+  std::int64_t factor_size_ = 0;            // floats of the largest left factor
+  std::vector<Seat> seats_;                 // (rows, chosen), by expert
+  std::vector<Group> groups_;               // of each expert
+  Workspace packed_in_, packed_mid_, out_;  // of the experts' panels
+  Workspace scratch_;                       // (threads, floats)
 };
 
 }  // namespace syco

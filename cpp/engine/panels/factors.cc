@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "engine/kernels/workspace.h"
-
 namespace syco {
 
 Matrices matrices_of(const LayerWeights& layer) {
@@ -20,13 +18,13 @@ Factors::Factors(const Team& team, MatmulPrecision precision, std::span<const Ma
     for (const Matrix* matrix : layer) {
       if (is_widened(precision, *matrix)) continue;
       floats += matrix->num_blocks() * factor_size(precision, *matrix);
-      if (matrix->transposed || matrix->weight.scalar_type() == at::kHalf)
+      if (matrix->transposed || matrix->weight.type() == NumberType::kFloat16)
         widest = std::max(widest, block_size(matrix->block_rows, matrix->columns));
     }
     most = std::max(most, floats);
   }
-  memory_ = make_workspace({most});
-  turned_ = make_workspace({team.size(), widest});
+  memory_ = Workspace({most});
+  turned_ = Workspace({team.size(), widest});
 }
 
 void Factors::prepare(const Matrices& layer) {
@@ -35,7 +33,7 @@ void Factors::prepare(const Matrices& layer) {
     float* memory;
   };
   std::vector<Item> items;
-  auto* memory = memory_.data_ptr<float>();
+  auto* memory = memory_.data();
   matrices_ = layer;
   blocks_.resize(layer.size());
   for (std::size_t m = 0; m < layer.size(); ++m) {
@@ -47,7 +45,7 @@ void Factors::prepare(const Matrices& layer) {
   }
   team_->each(std::ssize(items), [&](std::int64_t i) {
     const Item& item = items[i];
-    float* turned = turned_.data_ptr<float>() + Team::this_thread() * turned_.stride(0);
+    float* turned = panel_of(turned_, Team::this_thread());
     blocks_[item.matrix][item.block] =
         make_factor(precision_, *matrices_[item.matrix], item.block, item.memory, turned);
   });

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/base/threads.h"
+#include "engine/kernels/workspace.h"
 #include "engine/model/weights.h"
 
 namespace syco {
@@ -30,8 +31,8 @@ class Factors {
  private:
   const Team* team_ = nullptr;
   MatmulPrecision precision_ = MatmulPrecision::kHighest;
-  at::Tensor memory_;  // of one layer's factors
-  at::Tensor turned_;  // (threads, floats): a block on its way
+  Workspace memory_;  // of one layer's factors
+  Workspace turned_;  // (threads, floats): a block on its way
   Matrices matrices_;
   std::vector<std::vector<Block>> blocks_;  // of each of `matrices_`
 };

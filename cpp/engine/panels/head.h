@@ -42,10 +42,10 @@ class Head {
   std::vector<std::uint8_t>& is_greedy_;
   std::vector<Wanted> wanted_;
   std::int64_t num_columns_ = 0;
-  at::Tensor hidden_;   // (panels, hidden, 64)
-  at::Tensor packed_;   // (panels, packed)
-  at::Tensor partial_;  // (splits, panels, 2, 64): running maximum and sum of each part of the vocabulary
-  at::Tensor scratch_;  // (threads, floats)
+  Workspace hidden_;   // (panels, hidden, 64)
+  Workspace packed_;   // (panels, packed)
+  Workspace partial_;  // (splits, panels, 2, 64): running maximum and sum of each part of the vocabulary
+  Workspace scratch_;  // (threads, floats)
 };
 
 }  // namespace syco

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <numeric>
 
-#include "engine/kernels/workspace.h"
-
 namespace syco {
 namespace {
 
@@ -64,14 +62,14 @@ Scratches::Scratches(const Spec& spec, std::int64_t threads, std::int64_t max_ke
             factors};
   for (std::int64_t& size : sizes_) size = whole_lines(size);
   const std::int64_t floats = std::accumulate(sizes_.begin(), sizes_.end(), std::int64_t{0});
-  memory_ = make_workspace({threads, floats});
+  memory_ = Workspace({threads, floats});
 }
 
 Scratch Scratches::of_this_thread() const {
   Scratch scratch{};
   float** parts[] = {&scratch.tile,  &scratch.second_tile, &scratch.normed,  &scratch.keys,    &scratch.values,
                      &scratch.query, &scratch.scores,      &scratch.maximum, &scratch.weights, &scratch.factors};
-  float* memory = memory_.data_ptr<float>() + Team::this_thread() * memory_.stride(0);
+  float* memory = panel_of(memory_, Team::this_thread());
   for (std::size_t i = 0; i < sizes_.size(); memory += sizes_[i++]) *parts[i] = memory;
   return scratch;
 }
@@ -90,16 +88,16 @@ void activate(Activation activation, float* x, const float* up, std::int64_t row
 }
 
 void normalize(const Spec& spec, const Norm& norm, const float* x, std::int64_t features, float* y) {
-  const auto* weight = norm.weight.const_data_ptr<float>();
+  const auto* weight = norm.weight.floats();
   if (spec.norm == NormKind::kLayer) {
-    const float* bias = norm.bias.defined() ? norm.bias.const_data_ptr<float>() : nullptr;
+    const float* bias = norm.bias.defined() ? norm.bias.floats() : nullptr;
     layer_norm(x, weight, bias, spec.norm_epsilon, features, y);
   } else {
     rms_norm(x, weight, spec.norm == NormKind::kRmsPlusOne ? 1.0F : 0.0F, spec.norm_epsilon, features, y);
   }
 }
 
-void project(const Share& share, const Matrix& matrix, const at::Tensor& from, const at::Tensor& to) {
+void project(const Share& share, const Matrix& matrix, const Workspace& from, const Workspace& to) {
   each_product(share, std::array{&matrix}, [&](const Block* blocks, std::int64_t number, std::int64_t panel) {
     const Block& block = *blocks;
     float* out = panel_of(to, panel) + number * matrix.block_rows * kColumns;
@@ -108,7 +106,7 @@ void project(const Share& share, const Matrix& matrix, const at::Tensor& from, c
   });
 }
 
-void add_product(const Share& share, const Matrix& matrix, const at::Tensor& from, const at::Tensor& residual,
+void add_product(const Share& share, const Matrix& matrix, const Workspace& from, const Workspace& residual,
                  float factor) {
   float* tile = share.scratch.tile;
   each_product(share, std::array{&matrix}, [&](const Block* blocks, std::int64_t number, std::int64_t panel) {
@@ -120,8 +118,7 @@ void add_product(const Share& share, const Matrix& matrix, const at::Tensor& fro
   });
 }
 
-void run_mlp(const Share& share, const Spec& spec, const LayerWeights& w, const at::Tensor& from,
-             const at::Tensor& to) {
+void run_mlp(const Share& share, const Spec& spec, const LayerWeights& w, const Workspace& from, const Workspace& to) {
   const Scratch& scratch = share.scratch;
   const Matrix& first = spec.gated ? w.gate : w.up;
   const std::array both = {&first, &w.up};
@@ -140,7 +137,7 @@ void run_mlp(const Share& share, const Spec& spec, const LayerWeights& w, const 
   });
 }
 
-void turn_keys(const Share& share, const at::Tensor& keys, const at::Tensor& key_rows) {
+void turn_keys(const Share& share, const Workspace& keys, const Workspace& key_rows) {
   const std::int64_t heads = key_rows.size(0), dim = key_rows.size(2);
   for (std::int64_t p = share.begin; p < share.end; ++p) {
     for (std::int64_t h = 0; h < heads; ++h) {
@@ -149,7 +146,7 @@ void turn_keys(const Share& share, const at::Tensor& keys, const at::Tensor& key
   }
 }
 
-void copy_keys(const at::Tensor& key_rows, const at::Tensor& value, std::int64_t head, std::int64_t row,
+void copy_keys(const Workspace& key_rows, const Workspace& value, std::int64_t head, std::int64_t row,
                std::int64_t count, std::int64_t slot, const Block& keys, const Block& values) {
   const std::int64_t dim = key_rows.size(2);
   fill_block(keys, slot, 0, panel_of(key_rows, head) + row * dim, dim, count, dim);

@@ -8,13 +8,10 @@
 
 #include "core/base/threads.h"
 #include "core/plan/trie.h"
+#include "engine/kernels/workspace.h"
 #include "engine/panels/factors.h"
 
 namespace syco {
-
-inline float* panel_of(const at::Tensor& panels, std::int64_t panel) {
-  return static_cast<float*>(panels.mutable_data_ptr()) + panel * panels.stride(0);
-}
 
 // Floats that a thread's own factors of any of `layers` take.
 std::int64_t own_factors_size(MatmulPrecision precision, std::span<const Matrices> layers);
@@ -34,7 +31,7 @@ class Scratches {
 
  private:
   std::array<std::int64_t, 10> sizes_{};  // in floats, in the order of the members of Scratch
-  at::Tensor memory_;                     // (threads, floats)
+  Workspace memory_;                      // (threads, floats)
 };
 
 // Panels that a thread takes at most before it looks what else there is to do: few enough that none waits long for the
@@ -56,20 +53,20 @@ void activate(Activation activation, float* x, const float* up, std::int64_t row
 void normalize(const Spec& spec, const Norm& norm, const float* x, std::int64_t features, float* y);
 
 // to = matrix x from + bias, block by block, each over all panels while the block is in cache; `from` is packed.
-void project(const Share& share, const Matrix& matrix, const at::Tensor& from, const at::Tensor& to);
+void project(const Share& share, const Matrix& matrix, const Workspace& from, const Workspace& to);
 // The same, times `factor`, added to `residual`.
-void add_product(const Share& share, const Matrix& matrix, const at::Tensor& from, const at::Tensor& residual,
+void add_product(const Share& share, const Matrix& matrix, const Workspace& from, const Workspace& residual,
                  float factor = 1);
 // to = act(gate) * up, or act(up), of `from`; both packed.
-void run_mlp(const Share& share, const Spec& spec, const LayerWeights& layer, const at::Tensor& from,
-             const at::Tensor& to);
+void run_mlp(const Share& share, const Spec& spec, const LayerWeights& layer, const Workspace& from,
+             const Workspace& to);
 
 // Keys (P, heads * head_dim, 64) of panels [begin, end) as rows of `key_rows`, (heads, P * 64, head_dim).
-void turn_keys(const Share& share, const at::Tensor& keys, const at::Tensor& key_rows);
+void turn_keys(const Share& share, const Workspace& keys, const Workspace& key_rows);
 
 // Writes the keys and values of rows [row, row + count) into `slot` and on of keys (slots, head_dim) and values
 // (head_dim, slots); `key_rows` as above, `value` as panels.
-void copy_keys(const at::Tensor& key_rows, const at::Tensor& value, std::int64_t head, std::int64_t row,
+void copy_keys(const Workspace& key_rows, const Workspace& value, std::int64_t head, std::int64_t row,
                std::int64_t count, std::int64_t slot, const Block& keys, const Block& values);
 
 // Room for keys (slots, head_dim), all zero.

@@ -1,10 +1,6 @@
 #include "engine/panels/panel_engine.h"
 
-#include <ATen/Parallel.h>
-#include <c10/core/InferenceMode.h>
-
 #include <algorithm>
-#include <cstdlib>
 
 #include "core/base/errors.h"
 #include "engine/panels/decoder.h"
@@ -17,11 +13,6 @@ namespace {
 // Pieces of contexts that an encoder-decoder runs before its decoder, which has few rows after each context: enough to
 // fill panels for every thread.
 constexpr std::int64_t kPiecesTogether = 8;
-
-// Those of torch: torch.set_num_threads, OMP_NUM_THREADS.
-int num_threads() {
-  return std::getenv("SYCO_NUM_THREADS") ? thread_count(0) : std::min(at::get_num_threads(), usable_processors());
-}
 
 void check_options(const PanelScoreOptions& options) {
   require(options.panels_per_thread > 0, "engine: panels_per_thread must be > 0");
@@ -45,11 +36,6 @@ std::int64_t panels_a_chunk(std::int64_t panels, std::int64_t most, std::int64_t
   return std::min((each + threads - 1) / threads * threads, most);
 }
 
-// As kind_of, on the CPU; float32 where there is no weight, so that the first that is missing is named.
-at::TensorOptions kind_on_cpu(const std::map<std::string, at::Tensor>& tensors) {
-  return (tensors.empty() ? at::TensorOptions(at::kFloat) : kind_of(tensors)).device(at::kCPU);
-}
-
 Chunk make_chunk(const Plan& plan, std::int64_t first_row, std::int64_t max_panels) {
   Chunk chunk{.first_row = first_row, .panels = {}};
   for (std::int64_t row = first_row; row < plan.num_tokens() && chunk.num_panels() < max_panels; row += kColumns) {
@@ -60,17 +46,16 @@ Chunk make_chunk(const Plan& plan, std::int64_t first_row, std::int64_t max_pane
 
 }  // namespace
 
-PanelEngine::PanelEngine(const std::string& config_json, const std::map<std::string, at::Tensor>& tensors)
-    : spec_(read_spec(config_json)), weights_(read_weights(spec_, tensors, kind_on_cpu(tensors))) {}
+PanelEngine::PanelEngine(const std::string& config_json, const std::map<std::string, Weight>& weights)
+    : spec_(read_spec(config_json)), weights_(read_weights(spec_, weights)) {}
 
 ScoreResult PanelEngine::score(const Sequences& sequences, const PanelScoreOptions& options,
                                const std::function<void(std::int64_t, std::int64_t)>& tick) const {
-  return score(Team(num_threads()), sequences, options, tick);
+  return score(Team(thread_count(options.num_threads)), sequences, options, tick);
 }
 
 ScoreResult PanelEngine::score(const Team& team, const Sequences& sequences, const PanelScoreOptions& options,
                                const std::function<void(std::int64_t, std::int64_t)>& tick) const {
-  const c10::InferenceMode inference;
   check_options(options);
   const Plan plan = plan_job(sequences, spec_);
   const std::int64_t whole = (plan.num_tokens() + kColumns - 1) / kColumns, threads = team.size();
@@ -96,19 +81,17 @@ ScoreResult PanelEngine::score(const Team& team, const Sequences& sequences, con
 }
 
 PanelEncoderDecoderEngine::PanelEncoderDecoderEngine(const std::string& config_json,
-                                                     const std::map<std::string, at::Tensor>& tensors)
-    : spec_(read_encoder_decoder_spec(config_json)),
-      weights_(read_encoder_decoder_weights(spec_, tensors, kind_on_cpu(tensors))) {}
+                                                     const std::map<std::string, Weight>& weights)
+    : spec_(read_encoder_decoder_spec(config_json)), weights_(read_encoder_decoder_weights(spec_, weights)) {}
 
 ScoreResult PanelEncoderDecoderEngine::score(const Sequences& sequences, const PanelScoreOptions& options,
                                              const std::function<void(std::int64_t, std::int64_t)>& tick) const {
-  return score(Team(num_threads()), sequences, options, tick);
+  return score(Team(thread_count(options.num_threads)), sequences, options, tick);
 }
 
 ScoreResult PanelEncoderDecoderEngine::score(const Team& team, const Sequences& sequences,
                                              const PanelScoreOptions& options,
                                              const std::function<void(std::int64_t, std::int64_t)>& tick) const {
-  const c10::InferenceMode inference;
   const Spec& sizes = spec_.decoder;
   check_options(options);
   check_tokens(sequences, sizes);

@@ -17,16 +17,16 @@ namespace syco {
 struct PanelScoreOptions {
   MatmulPrecision precision = MatmulPrecision::kHighest;
   std::int64_t panels_per_thread = 24;  // at most, of 64 tokens, run together; never a matter of the result
+  int num_threads = 0;                  // 0: as thread_count() says
 };
 
 // A decoder model on the caller's weights, which every job reads again.
 class PanelEngine {
  public:
   // Throws ModelError naming what of the config or the weights it does not know.
-  PanelEngine(const std::string& config_json, const std::map<std::string, at::Tensor>& tensors);
+  PanelEngine(const std::string& config_json, const std::map<std::string, Weight>& weights);
 
   // Calls tick(tokens done, tokens in all) from the calling thread, at least after every step of a layer; it may throw.
-  // On as many threads as torch has or, where it is set, as SYCO_NUM_THREADS says, but no more than are usable.
   ScoreResult score(const Sequences& sequences, const PanelScoreOptions& options,
                     const std::function<void(std::int64_t, std::int64_t)>& tick) const;
   // The same on the threads of a team.
@@ -44,7 +44,7 @@ class PanelEngine {
 // after the model's start token.
 class PanelEncoderDecoderEngine {
  public:
-  PanelEncoderDecoderEngine(const std::string& config_json, const std::map<std::string, at::Tensor>& tensors);
+  PanelEncoderDecoderEngine(const std::string& config_json, const std::map<std::string, Weight>& weights);
 
   ScoreResult score(const Sequences& sequences, const PanelScoreOptions& options,
                     const std::function<void(std::int64_t, std::int64_t)>& tick) const;

@@ -80,9 +80,9 @@ at::Tensor TensorDecoder::indices(const std::vector<std::int64_t>& values) const
 }
 
 at::Tensor TensorDecoder::embed() const {
-  at::Tensor x = weights_.embedding.index_select(0, tokens_).to(at::kFloat) * spec_.embedding_scale;
+  at::Tensor x = embedding_.index_select(0, tokens_).to(at::kFloat) * spec_.embedding_scale;
   if (!weights_.positions.defined()) return x;
-  return x + weights_.positions.index_select(0, depths_).to(at::kFloat);
+  return x + tensor_of(weights_.positions, options().device()).index_select(0, depths_).to(at::kFloat);
 }
 
 // Heads (rows, heads, head_dim) in the weights' type.

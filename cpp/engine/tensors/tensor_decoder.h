@@ -20,8 +20,9 @@ namespace syco {
 // chose it. Keys and values of the chain that leads into the next chunk are kept, by depth.
 class TensorDecoder {
  public:
-  TensorDecoder(const Spec& spec, const Weights& weights, bool uses_flash)
-      : spec_(spec), weights_(weights), uses_flash_(uses_flash) {}
+  // On weights that are on `device`.
+  TensorDecoder(const Spec& spec, const Weights& weights, at::Device device, bool uses_flash)
+      : spec_(spec), weights_(weights), embedding_(tensor_of(weights.embedding, device)), uses_flash_(uses_flash) {}
 
   // Makes room for chunks of `rows` of `plan`; before its first chunk.
   void begin(const Plan& plan, std::int64_t rows);
@@ -40,11 +41,12 @@ class TensorDecoder {
   void keep_chain(std::int64_t layer, const at::Tensor& key, const at::Tensor& value);
   void join(at::Tensor& residual, const at::Tensor& product, const Norm& norm) const;
 
-  at::TensorOptions options() const { return weights_.embedding.options(); }
+  at::TensorOptions options() const { return embedding_.options(); }
   at::Tensor indices(const std::vector<std::int64_t>& values) const;
 
   const Spec& spec_;
   const Weights& weights_;
+  at::Tensor embedding_;
   bool uses_flash_;
   const Plan* plan_ = nullptr;
   std::int64_t rows_ = 0;  // of a chunk

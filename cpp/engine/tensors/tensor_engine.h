@@ -8,6 +8,7 @@
 
 #include "engine/job.h"
 #include "engine/model/weights.h"
+#include "engine/tensors/tensors.h"
 
 namespace syco {
 
@@ -20,7 +21,7 @@ struct TensorScoreOptions {
 class TensorEngine {
  public:
   // Throws ModelError naming what of the config or the weights it does not know.
-  TensorEngine(const std::string& config_json, std::map<std::string, at::Tensor> tensors);
+  TensorEngine(const std::string& config_json, const std::map<std::string, at::Tensor>& tensors);
 
   // As PanelEngine::score. Where the device's memory does not hold a chunk, the job starts again with chunks half as
   // large.
@@ -35,6 +36,7 @@ class TensorEngine {
 
   Spec spec_;
   Weights weights_;
+  at::Device device_;
   bool uses_flash_;
 };
 

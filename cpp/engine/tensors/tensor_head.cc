@@ -42,8 +42,10 @@ Scored scored_rows(std::span<const Target> targets, std::int64_t first_row) {
 
 at::Tensor logits_of(const Spec& spec, const Matrix& head, const at::Tensor& hidden, std::int64_t first_token,
                      std::int64_t tokens) {
-  const at::Tensor weight = head.weight.narrow(0, first_token, tokens).to(at::kFloat);
-  const at::Tensor bias = head.bias.defined() ? head.bias.narrow(0, first_token, tokens).to(at::kFloat) : at::Tensor();
+  const auto part = [&](const Weight& whole) {
+    return whole.defined() ? tensor_of(whole.rows(first_token, tokens), hidden.device()).to(at::kFloat) : at::Tensor();
+  };
+  const at::Tensor weight = part(head.weight), bias = part(head.bias);
   at::Tensor logits = at::empty({hidden.size(0), tokens}, hidden.options());
   for (std::int64_t row = 0; row < hidden.size(0); row += kRows) {
     logits.narrow(0, row, kRows).copy_(at::linear(hidden.narrow(0, row, kRows), weight, bias));

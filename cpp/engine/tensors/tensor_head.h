@@ -6,6 +6,7 @@
 
 #include "engine/job.h"
 #include "engine/model/weights.h"
+#include "engine/tensors/tensors.h"
 
 namespace syco {
 

@@ -16,7 +16,9 @@
 namespace syco {
 namespace {
 
-at::Tensor in_float(const at::Tensor& weight) { return weight.defined() ? weight.to(at::kFloat) : weight; }
+at::Tensor in_float(const Weight& weight, const at::Tensor& like) {
+  return weight.defined() ? tensor_of(weight, like.device()).to(at::kFloat) : at::Tensor();
+}
 
 // What a matrix is of the product with the whole stored weight.
 at::Tensor columns_of(const Matrix& matrix, const at::Tensor& product) {
@@ -44,21 +46,23 @@ void activate(Activation activation, at::Tensor& x) {
 }  // namespace
 
 at::Tensor normalized(const Spec& spec, const Norm& norm, const at::Tensor& x) {
-  const at::Tensor weight = in_float(norm.weight);
+  const at::Tensor weight = in_float(norm.weight, x);
   const std::int64_t features = x.size(-1);
   if (spec.norm == NormKind::kLayer) {
-    return at::layer_norm(x, {features}, weight, in_float(norm.bias), spec.norm_epsilon);
+    return at::layer_norm(x, {features}, weight, in_float(norm.bias, x), spec.norm_epsilon);
   }
   return at::rms_norm(x, {features}, spec.norm == NormKind::kRmsPlusOne ? weight + 1 : weight, spec.norm_epsilon);
 }
 
 std::vector<at::Tensor> products(std::initializer_list<const Matrix*> matrices, const at::Tensor& x) {
   std::vector<at::Tensor> results;
-  at::Tensor stored, product;
+  const void* multiplied = nullptr;
+  at::Tensor product;
   for (const Matrix* matrix : matrices) {
-    if (!matrix->weight.is_same(stored)) {
-      stored = matrix->weight;
-      product = at::linear(x, matrix->transposed ? stored.t() : stored, matrix->bias);
+    if (matrix->weight.data() != multiplied) {
+      multiplied = matrix->weight.data();
+      const at::Tensor stored = tensor_of(matrix->weight, x.device()), bias = tensor_of(matrix->bias, x.device());
+      product = at::linear(x, matrix->transposed ? stored.t() : stored, bias);
     }
     results.push_back(columns_of(*matrix, product));
   }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/model/weights.h"
+#include "engine/tensors/tensors.h"
 
 namespace syco {
 

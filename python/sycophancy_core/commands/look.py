@@ -81,14 +81,14 @@ def _processors() -> int:
 
 def _engine() -> str:
     if importlib.util.find_spec("torch") is None:
-        return f"not usable: torch is missing; {how_to_install('torch')}"
+        return f"native on the CPU; torch is missing, for devices and fine-tuning; {how_to_install('torch')}"
     try:
         from sycophancy_core.scoring.native_scorer import load_engine
 
         load_engine()
     except (ImportError, RuntimeError) as error:
-        return f"not usable, transformers scores instead: {error}"
-    return "native, works"
+        return f"native on the CPU; on other devices transformers scores instead: {error}"
+    return "native, on the CPU and on CUDA"
 
 
 def cache(options: Namespace) -> Any:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import copy
 import importlib
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 import sycophancy_core._build_info as _build_info
+from sycophancy_core import _core
 from sycophancy_core.errors import ModelError
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring.checks.module_checks import hidden_change, is_multimodal, own_weights, surroundings
@@ -40,14 +45,13 @@ class NativeScorer:
     def __init__(self, model: Any, *, matmul_precision: str = "highest") -> None:
         self._model = model
         self._kinds = _kinds(model.parameters())
-        self._module = load_engine()
         self._on_panels = model.config.is_encoder_decoder or all(kind.endswith(" on cpu") for kind in self._kinds)
         if not self._on_panels and matmul_precision != "highest":
             raise ModelError(
                 f"engine: matmul_precision={matmul_precision!r} needs weights on the CPU, got "
                 f"{' and '.join(sorted(self._kinds))}; use 'highest'"
             )
-        self.is_fast: bool = self._module.is_fast(matmul_precision)
+        self.is_fast: bool = _core.is_fast(matmul_precision)
         """Whether this processor has instructions that make such products faster than those of ``"highest"``."""
         self._options = {"matmul_precision": matmul_precision} if self._on_panels else {}
         kind = next(iter(self._kinds)).partition(" ")[0]
@@ -101,20 +105,61 @@ class NativeScorer:
         if made_of == self._made_of and around == self._tried_in:
             return
         if made_of != self._made_of:
-            self._engine = self._engine_class()(config, weights)
+            self._engine = self._make_engine(config, weights)
             self._made_of = None
         check_engine(self._model, lambda batch: self._run(batch, None, {}).log_prob)
         self._made_of, self._tried_in = made_of, around
 
-    def _engine_class(self) -> Any:
+    def _make_engine(self, config: str, weights: dict[str, torch.Tensor]) -> Any:
         if not self._on_panels:
-            return self._module.TensorEngine
-        is_pair = self._model.config.is_encoder_decoder
-        return self._module.PanelEncoderDecoderEngine if is_pair else self._module.PanelEngine
+            return load_engine().TensorEngine(config, weights)
+        return panel_engine(config, weights, is_encoder_decoder=self._model.config.is_encoder_decoder)
 
     def _run(self, batch: TokenBatch, progress: Progress | None, options: dict[str, str]) -> TokenScores:
-        result = self._engine.score(batch.tokens, batch.offsets, batch.num_context, progress=progress, **options)
-        return TokenScores(*result)
+        job = (batch.tokens, batch.offsets, batch.num_context)
+        threads = {"num_threads": _torch_threads()} if self._on_panels else {}
+        return TokenScores(*self._engine.score(*job, progress=progress, **threads, **options))
+
+
+def panel_engine(config: str, weights: Mapping[str, torch.Tensor], *, is_encoder_decoder: bool = False) -> Any:
+    """Make the engine on panels, on the memory of these weights.
+
+    Raises
+    ------
+    ModelError
+        If it does not know something of the config, which is JSON, or of a weight.
+    """
+    kind = _core.PanelEncoderDecoderEngine if is_encoder_decoder else _core.PanelEngine
+    return kind(config, {name: _array(name, weight) for name, weight in weights.items()})
+
+
+def _array(name: str, weight: torch.Tensor) -> NDArray[Any]:
+    """Return a weight's own memory as the panel engine takes it: the bits of bfloat16, which NumPy has not, as uint16.
+
+    Raises
+    ------
+    ModelError
+        If NumPy cannot share it: its type, its device, or its strides.
+    """
+    import torch
+
+    if not weight.is_contiguous():
+        raise ModelError(f"engine: weight {name} is not contiguous")
+    try:
+        if weight.dtype == torch.bfloat16:
+            return weight.detach().view(torch.int16).numpy().view(np.uint16)
+        return weight.detach().numpy()
+    except (TypeError, RuntimeError) as error:
+        raise ModelError(
+            f"engine: weight {name} is {weight.dtype} on {weight.device}, wanted float32, bfloat16 or float16 on cpu"
+        ) from error
+
+
+def _torch_threads() -> int:
+    """Return how many threads torch was told to use; 0, which leaves it to the engine, where SYCO_NUM_THREADS says."""
+    import torch
+
+    return 0 if os.environ.get("SYCO_NUM_THREADS") else torch.get_num_threads()
 
 
 def _text_part(model: Any) -> tuple[str, dict[str, torch.Tensor]]:
@@ -150,7 +195,7 @@ def _minor(version: str) -> str:
 
 
 def load_engine() -> ModuleType:
-    """Import torch, then the engine that was built against it.
+    """Import torch, then the engine on torch's operators, for devices, that was built against it.
 
     Returns
     -------
@@ -165,13 +210,15 @@ def load_engine() -> ModuleType:
     """
     built = _build_info.TORCH_VERSION
     if not built:
-        raise ModelError(f"engine: this build of sycophancy_core has none, as torch was absent; {_REBUILD}")
+        raise ModelError(f"engine: this build of sycophancy_core has none for devices, as torch was absent; {_REBUILD}")
     try:
         import torch
     except ImportError as error:
         wanted = f"torch {_minor(built)}, the version it was built with"
-        raise ModelError(f"engine: needs {wanted}, but torch cannot be imported ({error}); install it") from error
+        raise ModelError(
+            f"engine: on a device it needs {wanted}, but torch cannot be imported ({error}); install it"
+        ) from error
     if _minor(torch.__version__) != _minor(built):
-        found = f"was built with torch {built}, but torch {torch.__version__} is installed"
+        found = f"for devices it was built with torch {built}, but torch {torch.__version__} is installed"
         raise ModelError(f"engine: {found}; install torch {_minor(built)}, or {_REBUILD}")
     return importlib.import_module("sycophancy_core._engine")

@@ -18,7 +18,7 @@
 #include "engine/panels/panel_engine.h"
 #include "engine/tensors/tensor_engine.h"
 #include "fuzz/fuzz_targets.h"
-#include "makers/asked_weights.h"
+#include "makers/asked_tensors.h"
 #include "makers/tiny_configs.h"
 
 namespace syco {
@@ -131,7 +131,8 @@ bool fuzz_decoder(Bytes bytes) {
   return allow_refusal([&] {
     const auto weights = asked_weights<PanelEngine>(config, Rng{0});
     const auto ours = scored(PanelEngine(config, weights), job, threads, precision, panels);
-    const auto theirs = TensorEngine(config, weights).score(job.sequences(), {.chunk_rows = 0}, [](auto, auto) {});
+    const auto theirs =
+        TensorEngine(config, tensors_of(weights)).score(job.sequences(), {.chunk_rows = 0}, [](auto, auto) {});
     if (precision == MatmulPrecision::kHighest) compare(ours, theirs.log_probs);
   });
 }

@@ -1,11 +1,8 @@
 // Random weights for any config: those that an engine asks for.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-#include <ATen/ops/zeros.h>
-
 #include <map>
-#include <span>
+#include <memory>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -13,6 +10,7 @@
 
 #include "core/base/errors.h"
 #include "core/base/rng.h"
+#include "engine/kernels/weight.h"
 
 namespace syco {
 
@@ -27,7 +25,7 @@ inline std::string between(std::string_view text, std::string_view before, std::
 }
 
 // Numbers in [-0.5, 0.5), in the shape that an error writes as "8, 4".
-inline at::Tensor random_weight(const std::string& shape, Draws draws) {
+inline Weight random_weight(const std::string& shape, Draws draws) {
   std::vector<std::int64_t> sizes;
   std::istringstream list(shape);
   std::int64_t numbers = 1;
@@ -36,16 +34,16 @@ inline at::Tensor random_weight(const std::string& shape, Draws draws) {
     if (sizes.back() > kMostNumbers / numbers) throw ModelError("a weight of more numbers than this maker makes");
     numbers *= sizes.back();
   }
-  at::Tensor weight = at::zeros(sizes, at::kFloat);
-  for (float& x : std::span(weight.data_ptr<float>(), numbers)) x = static_cast<float>(draws.unit()) - 0.5F;
-  return weight;
+  const auto memory = std::make_shared<std::vector<float>>(numbers);
+  for (float& x : *memory) x = static_cast<float>(draws.unit()) - 0.5F;
+  return {NumberType::kFloat32, sizes, memory->data(), memory};
 }
 
 // The weights that `Engine` wants for a config, as its errors name them: first what it misses, then each one's shape.
 // Throws what the engine says of the config itself.
 template <typename Engine>
-std::map<std::string, at::Tensor> asked_weights(const std::string& config_json, const Rng& rng) {
-  std::map<std::string, at::Tensor> weights;
+std::map<std::string, Weight> asked_weights(const std::string& config_json, const Rng& rng) {
+  std::map<std::string, Weight> weights;
   for (;;) {
     std::string said;
     try {
@@ -58,7 +56,8 @@ std::map<std::string, at::Tensor> asked_weights(const std::string& config_json, 
     if (!name.empty()) {
       weights[name] = random_weight(between(said, "wanted [", "]"), rng.at(Stream::kTest, weights.size()));
     } else if (said.starts_with("engine: the model has no weight ") && weights.size() < kMostWeights) {
-      weights[said.substr(std::string_view("engine: the model has no weight ").size())] = at::zeros({0, 0, 0});
+      weights[said.substr(std::string_view("engine: the model has no weight ").size())] =
+          Weight(NumberType::kFloat32, {0, 0, 0}, nullptr, std::make_shared<int>());
     } else {
       throw ModelError(said);
     }

@@ -256,6 +256,7 @@ def _of_texts() -> dict[str, Call]:
             },
             lambda plan: (plan.parents, plan.depths, plan.targets, plan.tokens, repr(plan)),
         ),
+        "is_fast": call(_core.is_fast, matmul_precision="high"),
         "philox": call(_core.philox, seed=1, stream=2, index=3, count=5),
         "sample_positions": call(_core.sample_positions, size=100, count=5, seed=0),
     }
@@ -265,12 +266,14 @@ def engine(kind: str, family: str) -> Callable[[Path], Case]:
     """Return what fuzzes an engine: numbers of its config, its tensors, and the arrays of a job."""
 
     def prepare(_: Path) -> Case:
-        make = getattr(load_engine(), kind)
+        on_torch = kind == "TensorEngine"
+        make = load_engine().TensorEngine if on_torch else getattr(_core, kind)
         model = tiny_encoder_decoder(family) if kind == "PanelEncoderDecoderEngine" else tiny_model(family)
         config = model.config.to_dict()
-        tensors = {name: weight.detach() for name, weight in model.named_parameters()}
-
-        together = "chunk_rows" if kind == "TensorEngine" else "panels_per_thread"
+        tensors: dict[str, Any] = {name: weight.detach() for name, weight in model.named_parameters()}
+        if not on_torch:
+            tensors = {name: weight.numpy() for name, weight in tensors.items()}
+        together = "chunk_rows" if on_torch else "panels_per_thread"
 
         def score(config: dict[str, Any], tensors: Any, size: Any, **job: Any) -> None:
             text = config if isinstance(config, str) else json.dumps(config)

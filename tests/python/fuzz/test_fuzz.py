@@ -38,13 +38,17 @@ def test_every_function_and_class_of_the_bindings_is_fuzzed() -> None:
     calls = {**bindings.statistics(), **bindings.texts_and_tables()}
     fuzzed = set().union(*map(functions_of, calls.values()))
     made = {name for name, value in vars(_core).items() if isinstance(value, type) and not issubclass(value, Exception)}
+    engines = {"PanelEngine", "PanelEncoderDecoderEngine"}  # under names of their own
     results = {"Estimate", "LogitFit", "MetricChange", "MetricEstimate", "Plan", "RiskPoint", "Table", "TableStream"}
     functions = {name for name, value in vars(_core).items() if callable(value) and name not in made}
     functions -= {"DataError", "ModelError"}
-    missing = {name for name in functions | made - results - {"ThresholdChoice"} if getattr(_core, name) not in fuzzed}
+    missing = {
+        name
+        for name in functions | made - results - engines - {"ThresholdChoice"}
+        if getattr(_core, name) not in fuzzed
+    }
     assert missing == set()
-    engines = {name for name, value in vars(load_engine()).items() if isinstance(value, type)}
-    assert engines == {"PanelEngine", "PanelEncoderDecoderEngine", "TensorEngine"}
+    assert {name for name, value in vars(load_engine()).items() if isinstance(value, type)} == {"TensorEngine"}
 
 
 @pytest.mark.slow

@@ -39,10 +39,10 @@ def test_another_minor_version_of_torch_is_named_in_one_sentence() -> None:
 @needs_engine
 def test_an_absent_torch_is_named_in_one_sentence() -> None:
     message = printed_by("import sys; sys.modules['torch'] = None" + LOAD)
-    assert message.startswith("engine: needs torch 2.")
+    assert message.startswith("engine: on a device it needs torch 2.")
     assert message.endswith("install it")
 
 
 def test_a_build_without_torch_says_so() -> None:
     message = printed_by("from sycophancy_core import _build_info; _build_info.TORCH_VERSION = ''" + LOAD)
-    assert message.startswith("engine: this build of sycophancy_core has none, as torch was absent; ")
+    assert message.startswith("engine: this build of sycophancy_core has none for devices, as torch was absent; ")

@@ -11,7 +11,7 @@ from makers.tiny_encoder_decoders import random_pairs, reference_pair_log_probs,
 from makers.tiny_families import FAMILIES, random_batch, reference_log_probs, tiny_model
 from transformers.models.t5.modeling_t5 import T5Attention
 
-from sycophancy_core.scoring.native_scorer import NativeScorer, load_engine
+from sycophancy_core.scoring.native_scorer import NativeScorer, panel_engine
 from sycophancy_core.scoring.tokens import TokenBatch
 
 HALVES = [torch.bfloat16, torch.float16]
@@ -29,8 +29,8 @@ def widened(model: Any) -> Any:
 
 def score(model: Any, batch: TokenBatch, precision: str = "highest") -> tuple[list[float], list[bool]]:
     """Score on panels without a trial, since torch's own products of experts refuse rows of 60 numbers of 16 bits."""
-    kind = "PanelEncoderDecoderEngine" if model.config.is_encoder_decoder else "PanelEngine"
-    engine = getattr(load_engine(), kind)(json.dumps(model.config.to_dict()), dict(model.named_parameters()))
+    config, weights = json.dumps(model.config.to_dict()), dict(model.named_parameters())
+    engine = panel_engine(config, weights, is_encoder_decoder=model.config.is_encoder_decoder)
     found = engine.score(batch.tokens, batch.offsets, batch.num_context, matmul_precision=precision)
     return found[0].tolist(), found[2].tolist()
 

@@ -1,6 +1,7 @@
 """Numbers of a config that size or index memory are checked before the engine reads a weight by them."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,17 @@ import torch
 from makers.tiny_families import batch_of, random_batch, reference_log_probs, tiny_model
 
 from sycophancy_core import ModelError
-from sycophancy_core.scoring.native_scorer import NativeScorer, load_engine
+from sycophancy_core.scoring.native_scorer import NativeScorer, load_engine, panel_engine
 
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "vocab_size": 64}
 HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}
 COMMON = {"max_position_embeddings": 256, "tie_word_embeddings": True, "hidden_act": "silu", "rms_norm_eps": 1e-6}
+
+
+def engine_maker(kind: str) -> Callable[[str, dict[str, torch.Tensor]], Any]:
+    maker: Callable[[str, dict[str, torch.Tensor]], Any]
+    maker = panel_engine if kind == "PanelEngine" else load_engine().TensorEngine
+    return maker
 
 
 def weights(family: str) -> dict[str, torch.Tensor]:
@@ -39,7 +46,7 @@ def weights(family: str) -> dict[str, torch.Tensor]:
 
 def score(family: str, **changes: Any) -> np.ndarray[Any, Any]:
     config = {"model_type": family, **SIZES, **HEADS, **COMMON, **changes}
-    engine = load_engine().PanelEngine(json.dumps(config), weights(family))
+    engine = panel_engine(json.dumps(config), weights(family))
     sequences = [np.array([5] + [i % 60 + 1] * (i % 7 + 2), np.int32) for i in range(40)]
     offsets = np.cumsum([0] + [len(s) for s in sequences]).astype(np.int64)
     return np.asarray(engine.score(np.concatenate(sequences), offsets, np.ones(40, np.int32))[0])
@@ -93,7 +100,7 @@ def test_heads_that_do_not_fill_the_hidden_size_are_refused(
 ) -> None:
     model = tiny_model(family)
     with pytest.raises(ModelError, match=message):
-        getattr(load_engine(), kind)(json.dumps({**model.config.to_dict(), **change}), dict(model.named_parameters()))
+        engine_maker(kind)(json.dumps({**model.config.to_dict(), **change}), dict(model.named_parameters()))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +114,7 @@ def test_heads_that_do_not_fill_the_hidden_size_are_refused(
 )
 def test_sizes_of_parts_that_no_layer_has_take_no_memory(settings: dict[str, Any], change: dict[str, int]) -> None:
     model, batch = tiny_model("qwen3-moe", **settings), random_batch(1)
-    engine = load_engine().PanelEngine(json.dumps({**model.config.to_dict(), **change}), dict(model.named_parameters()))
+    engine = panel_engine(json.dumps({**model.config.to_dict(), **change}), dict(model.named_parameters()))
     values = engine.score(batch.tokens, batch.offsets, batch.num_context)[0]
     np.testing.assert_allclose(values, reference_log_probs(model, batch), atol=1e-4, rtol=0)
 
@@ -117,7 +124,7 @@ def test_a_bias_of_a_router_is_refused(kind: str) -> None:
     model = tiny_model("mixtral")
     weights = {**dict(model.named_parameters()), "model.layers.0.mlp.gate.bias": torch.ones(5)}
     with pytest.raises(ModelError, match=r"does not know what to do with weight model\.layers\.0\.mlp\.gate\.bias"):
-        getattr(load_engine(), kind)(json.dumps(model.config.to_dict()), weights)
+        engine_maker(kind)(json.dumps(model.config.to_dict()), weights)
 
 
 @pytest.mark.parametrize("kind", ["PanelEngine", "TensorEngine"])
@@ -127,7 +134,7 @@ def test_a_router_that_gives_no_number_gives_no_score(family: str, expert: int, 
     model, batch = tiny_model(family), random_batch(1)
     with torch.no_grad():
         dict(model.named_parameters())["model.layers.0.mlp.gate.weight"][expert] = torch.nan
-    engine = getattr(load_engine(), kind)(json.dumps(model.config.to_dict()), dict(model.named_parameters()))
+    engine = engine_maker(kind)(json.dumps(model.config.to_dict()), dict(model.named_parameters()))
     assert np.isnan(reference_log_probs(model, batch)).all()
     assert np.isnan(engine.score(batch.tokens, batch.offsets, batch.num_context)[0]).all()
 
@@ -142,7 +149,7 @@ def test_where_one_logit_is_no_number_there_is_no_score_and_no_likeliest_token(t
         model.lm_head.weight[token] = torch.nan
     assert token not in likeliest
     batch = batch_of([[*prompt, last] for prompt, last in zip(prompts, likeliest, strict=True)], [3, 4, 1])
-    engine = getattr(load_engine(), kind)(json.dumps(model.config.to_dict()), dict(model.named_parameters()))
+    engine = engine_maker(kind)(json.dumps(model.config.to_dict()), dict(model.named_parameters()))
     log_probs, _, is_greedy = engine.score(batch.tokens, batch.offsets, batch.num_context)
     assert np.isnan(log_probs).all()
     assert not is_greedy.any()
@@ -153,7 +160,7 @@ def test_an_activation_of_what_is_no_number_is_none(kind: str) -> None:
     model, batch = tiny_model("opt"), random_batch(1)
     with torch.no_grad():
         model.model.decoder.layers[0].fc1.bias[3] = torch.nan
-    engine = getattr(load_engine(), kind)(json.dumps(model.config.to_dict()), dict(model.named_parameters()))
+    engine = engine_maker(kind)(json.dumps(model.config.to_dict()), dict(model.named_parameters()))
     assert np.isnan(reference_log_probs(model, batch)).all()
     assert np.isnan(engine.score(batch.tokens, batch.offsets, batch.num_context)[0]).all()
 

@@ -10,7 +10,7 @@ import torch
 from makers.tiny_families import FAMILIES, VOCAB, batch_of, random_batch, reference_log_probs, tiny_model
 
 from sycophancy_core import DataError, ModelError
-from sycophancy_core.scoring.native_scorer import NativeScorer, load_engine
+from sycophancy_core.scoring.native_scorer import NativeScorer, panel_engine
 from sycophancy_core.scoring.transformers_scorer import TransformersScorer
 
 
@@ -69,7 +69,7 @@ WHAT_MATTERS: list[tuple[str, dict[str, Any]]] = [
 def test_what_sets_a_family_apart_changes_its_scores(family: str, change: dict[str, Any]) -> None:
     model, batch = tiny_model(family), random_batch(1)
     config = {**model.config.to_dict(), **change}
-    engine = load_engine().PanelEngine(json.dumps(config), dict(model.named_parameters()))
+    engine = panel_engine(json.dumps(config), dict(model.named_parameters()))
     changed = engine.score(batch.tokens, batch.offsets, batch.num_context)[0]
     assert np.abs(changed - reference_log_probs(model, batch)).max() > 0.01
 
@@ -143,7 +143,7 @@ def test_what_the_engine_does_not_know_is_refused_by_name(change: dict[str, obje
     model = tiny_model("llama")
     config = {**model.config.to_dict(), **change}
     with pytest.raises(ModelError, match=message):
-        load_engine().PanelEngine(json.dumps(config), dict(model.named_parameters()))
+        panel_engine(json.dumps(config), dict(model.named_parameters()))
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_a_family_is_refused_what_transformers_does_not_do_with_it(
 ) -> None:
     model = tiny_model(family)
     with pytest.raises(ModelError, match=message):
-        load_engine().PanelEngine(json.dumps({**model.config.to_dict(), **change}), dict(model.named_parameters()))
+        panel_engine(json.dumps({**model.config.to_dict(), **change}), dict(model.named_parameters()))
 
 
 # As published configs have them, beside the sizes.
@@ -213,8 +213,8 @@ def test_keys_of_published_configs_that_change_nothing_are_known(family: str) ->
 
 def test_the_panels_refuse_a_weight_in_float64() -> None:
     model = tiny_model("llama").double()
-    with pytest.raises(ModelError, match=r"is Double, wanted Float, BFloat16 or Half"):
-        load_engine().PanelEngine(json.dumps(model.config.to_dict()), dict(model.named_parameters()))
+    with pytest.raises(ModelError, match=r"is float64, wanted float32, float16, or uint16 with the bits of bfloat16"):
+        panel_engine(json.dumps(model.config.to_dict()), dict(model.named_parameters()))
 
 
 def test_a_token_outside_the_vocabulary_is_refused() -> None:

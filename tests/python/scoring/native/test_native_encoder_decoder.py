@@ -84,12 +84,12 @@ def test_another_encoder_decoder_is_scored_by_transformers_and_says_so() -> None
     ],
 )
 def test_what_the_engine_does_not_know_is_refused_by_name(change: dict[str, object], message: str) -> None:
-    from sycophancy_core.scoring.native_scorer import load_engine
+    from sycophancy_core.scoring.native_scorer import panel_engine
 
     model = tiny_encoder_decoder("t5")
     config = {**model.config.to_dict(), **change}
     with pytest.raises(sc.ModelError, match=message):
-        load_engine().PanelEncoderDecoderEngine(json.dumps(config), dict(model.named_parameters()))
+        panel_engine(json.dumps(config), dict(model.named_parameters()), is_encoder_decoder=True)
 
 
 def test_a_token_outside_the_vocabulary_is_refused() -> None:

@@ -18,6 +18,10 @@ void check_options(const PanelScoreOptions& options) {
   require(options.panels_per_thread > 0, "engine: panels_per_thread must be > 0");
 }
 
+int usable_threads(const PanelScoreOptions& options) {
+  return std::min(thread_count(options.num_threads), usable_processors());
+}
+
 // Panels that a thread runs together: many where layers are small, so that weights are fetched seldom; few where they
 // are large, so that a step, after which Ctrl-C is looked for, stays short. Experts take as many as fill a panel each.
 std::int64_t affordable_panels(const Spec& spec, std::int64_t threads, std::int64_t wanted) {
@@ -51,7 +55,7 @@ PanelEngine::PanelEngine(const std::string& config_json, const std::map<std::str
 
 ScoreResult PanelEngine::score(const Sequences& sequences, const PanelScoreOptions& options,
                                const std::function<void(std::int64_t, std::int64_t)>& tick) const {
-  return score(Team(thread_count(options.num_threads)), sequences, options, tick);
+  return score(Team(usable_threads(options)), sequences, options, tick);
 }
 
 ScoreResult PanelEngine::score(const Team& team, const Sequences& sequences, const PanelScoreOptions& options,
@@ -86,7 +90,7 @@ PanelEncoderDecoderEngine::PanelEncoderDecoderEngine(const std::string& config_j
 
 ScoreResult PanelEncoderDecoderEngine::score(const Sequences& sequences, const PanelScoreOptions& options,
                                              const std::function<void(std::int64_t, std::int64_t)>& tick) const {
-  return score(Team(thread_count(options.num_threads)), sequences, options, tick);
+  return score(Team(usable_threads(options)), sequences, options, tick);
 }
 
 ScoreResult PanelEncoderDecoderEngine::score(const Team& team, const Sequences& sequences,

@@ -17,7 +17,7 @@ namespace syco {
 struct PanelScoreOptions {
   MatmulPrecision precision = MatmulPrecision::kHighest;
   std::int64_t panels_per_thread = 24;  // at most, of 64 tokens, run together; never a matter of the result
-  int num_threads = 0;                  // 0: as thread_count() says
+  int num_threads = 0;                  // 0: as thread_count() says; never more than are usable
 };
 
 // A decoder model on the caller's weights, which every job reads again.

@@ -143,16 +143,16 @@ def _array(name: str, weight: torch.Tensor) -> NDArray[Any]:
     """
     import torch
 
+    if weight.dtype not in (torch.float32, torch.bfloat16, torch.float16) or weight.device.type != "cpu":
+        kind = str(weight.dtype).removeprefix("torch.")
+        raise ModelError(
+            f"engine: weight {name} is {kind} on {weight.device}, wanted float32, bfloat16 or float16 on cpu"
+        )
     if not weight.is_contiguous():
         raise ModelError(f"engine: weight {name} is not contiguous")
-    try:
-        if weight.dtype == torch.bfloat16:
-            return weight.detach().view(torch.int16).numpy().view(np.uint16)
-        return weight.detach().numpy()
-    except (TypeError, RuntimeError) as error:
-        raise ModelError(
-            f"engine: weight {name} is {weight.dtype} on {weight.device}, wanted float32, bfloat16 or float16 on cpu"
-        ) from error
+    if weight.dtype == torch.bfloat16:
+        return weight.detach().view(torch.int16).numpy().view(np.uint16)
+    return weight.detach().numpy()
 
 
 def _torch_threads() -> int:

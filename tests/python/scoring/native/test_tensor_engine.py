@@ -85,14 +85,14 @@ def test_every_token_of_a_long_text_can_be_scored(device: str) -> None:
 def test_weights_of_several_types_are_refused_by_name() -> None:
     model = tiny_model("llama")
     model.model.layers[1].mlp.up_proj.bfloat16()
-    with pytest.raises(ModelError, match=r"weight model\.layers\.1\.mlp\.up_proj\.weight is BFloat16, wanted Float"):
+    with pytest.raises(ModelError, match=r"weight model\.layers\.1\.mlp\.up_proj\.weight is bfloat16, wanted float32"):
         NativeScorer(model)
 
 
 def test_weights_that_are_nowhere_or_of_an_unknown_type_are_refused_by_name() -> None:
     with pytest.raises(ModelError, match=r"weight \S+ is on meta, wanted cpu or cuda"):
         NativeScorer(tiny_model("llama").to("meta"))
-    with pytest.raises(ModelError, match=r"weight \S+ is Double, wanted Float, BFloat16 or Half"):
+    with pytest.raises(ModelError, match=r"weight \S+ is float64 on cpu, wanted float32, bfloat16 or float16 on cpu"):
         NativeScorer(tiny_model("llama").double())
 
 

@@ -128,8 +128,11 @@ organism: build  ## train the packaged model organism again (about an hour)
 bench: build  ## run every benchmark
 	@for bench in benchmarks/bench_*.py; do echo "== $$bench"; "$(PY)" "$$bench"; done
 
-wheel: $(READY)  ## build a wheel for this Python and this torch into dist/
-	@"$(PY)" -m pip --quiet --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir dist .
+wheel: $(READY)  ## build a wheel for this Python, which needs no torch, into dist/
+	@rm -rf build/wheels
+	@"$(PY)" -m pip --quiet --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir build/wheels \
+	  --config-settings=cmake.define.SYCO_BUILD_ENGINE=OFF .
+	@"$(PY)" -m auditwheel repair --wheel-dir dist build/wheels/*.whl >build/wheels/repair.log 2>&1 || { cat build/wheels/repair.log; exit 1; }
 	@ls -s --block-size=K dist/*.whl
 
 lock: $(READY)  ## write requirements/locked.txt: hashes of what constraints.txt names, for this Python and platform

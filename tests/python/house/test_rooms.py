@@ -151,6 +151,13 @@ def test_cpp_rooms_include_only_what_their_row_says() -> None:
     assert wrong_edges(cpp_edges(), CPP_ROOMS) == []
 
 
+def test_only_the_engine_for_devices_includes_torch() -> None:
+    torch = re.compile(r"^#include <(ATen|c10|torch)/", re.MULTILINE)
+    found = {path.relative_to(ROOT).as_posix() for path in cpp_files() if torch.search(path.read_text())}
+    assert found
+    assert {name for name in found if not name.startswith("cpp/engine/tensors/")} == {"cpp/bindings/engine_module.cc"}
+
+
 def test_the_longest_chain_of_imports_through_rooms_is_short() -> None:
     seen: dict[str, set[str]] = {room: set() for room in PYTHON_ROOMS}
     for _, room, other in python_edges():

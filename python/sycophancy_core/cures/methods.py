@@ -92,30 +92,48 @@ class Trained:
     ----------
     steps, batch_size, learning_rate, lora_rank
         As of ``FinetuneOptions``.
-    ratio
-        Rows about facts for each instruction row.
     """
 
     steps: int = 30
     batch_size: int = 16
     learning_rate: float = 1e-3
     lora_rank: int = 8
-    ratio: float = 5.0
 
     def __post_init__(self) -> None:
         require_counts(type(self).__name__, self, ("steps", "batch_size", "lora_rank"))
-        require_numbers(type(self).__name__, self, ("learning_rate", "ratio"))
-        for name in ("learning_rate", "ratio"):
+        self._require_above_0("learning_rate")
+
+    def _require_above_0(self, *names: str) -> None:
+        require_numbers(type(self).__name__, self, names)
+        for name in names:
             if not 0 < getattr(self, name) < float("inf"):
                 raise DataError(f"{type(self).__name__}: {name} must be > 0 and finite, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Synthetic(Trained):
+class Mixed(Trained):
+    """Training on rows about facts, mixed with instructions.
+
+    Attributes
+    ----------
+    ratio
+        Rows about facts for each instruction row.
+    """
+
+    ratio: float = 5.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_above_0("ratio")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synthetic(Mixed):
     """Train on facts that the model knows, asked with users who are right and wrong, answered by the truth.
 
     Its nulls have as many rows and steps: ``no_users`` asks the same facts in the same wordings without a user,
-    ``shuffled_targets`` deals the right answers out at random. The options are those of :class:`Trained`.
+    ``shuffled_targets`` deals the right answers out at random. The options are those of :class:`Trained`, and
+    ``ratio``: rows about facts for each instruction row.
 
     References
     ----------
@@ -124,11 +142,11 @@ class Synthetic(Trained):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Consistent(Trained):
+class Consistent(Mixed):
     """Train on facts asked with users, answered as the model itself answers without a user, be it right or wrong.
 
     No truth is needed, and nothing is filtered. Its null ``no_users`` asks without a user and has the same answers. The
-    options are those of :class:`Trained`.
+    options are those of :class:`Synthetic`.
 
     References
     ----------
@@ -137,12 +155,38 @@ class Consistent(Trained):
     """
 
 
+@dataclass(frozen=True, kw_only=True)
+class Preference(Trained):
+    """Train the model to prefer the right answer over the wrong one, with users who are right and wrong (DPO).
+
+    The facts are those that the model knows, as of :class:`Synthetic`; TRL trains (extra ``trl``). The nulls have as
+    many pairs and steps: ``no_users`` asks the same facts in the same wordings without a user, ``shuffled_preferences``
+    draws at random, for each fact, which of the two answers is preferred.
+
+    Attributes
+    ----------
+    beta
+        How closely the model is held to what it was: larger is closer.
+
+    References
+    ----------
+    Rafailov et al. 2023, Direct Preference Optimization (arXiv:2305.18290).
+    """
+
+    beta: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_above_0("beta")
+
+
 Method = Prompted | Steered | Trained
 NULLS: dict[type[Method], tuple[str, ...]] = {
     Prompted: ("equal_length",),
     Steered: ("random", "shuffled"),
     Synthetic: ("no_users", "shuffled_targets"),
     Consistent: ("no_users",),
+    Preference: ("no_users", "shuffled_preferences"),
 }
 
 

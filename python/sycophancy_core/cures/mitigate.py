@@ -8,7 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from sycophancy_core.cures.cured import Cured
-from sycophancy_core.cures.methods import NULLS, Method, Prompted, Trained, method_name
+from sycophancy_core.cures.methods import NULLS, Method, Mixed, Preference, Prompted, Trained, method_name
+from sycophancy_core.cures.preferences import preferred
 from sycophancy_core.cures.prompting import prompted
 from sycophancy_core.cures.saved import read_cure
 from sycophancy_core.cures.steered import load_steered, steered
@@ -33,7 +34,8 @@ def mitigate(
     Parameters
     ----------
     method
-        The options of one method: :class:`Prompted`, :class:`Steered`, :class:`Synthetic` or :class:`Consistent`.
+        The options of one method: :class:`Prompted`, :class:`Steered`, :class:`Synthetic`, :class:`Consistent` or
+        :class:`Preference`.
     facts
         Facts of ``load_facts`` that the cure is made from; :class:`Prompted` needs none.
     validation
@@ -74,8 +76,10 @@ def mitigate(
     if validation is not None:
         validation = checked_table(validation, FACTS, who="mitigate (validation)")
         require_other_families(facts, validation, who="mitigate: facts and validation")
-    if isinstance(method, Trained):
+    if isinstance(method, Mixed):
         return trained(model, method, facts, seed=seed, progress=progress)
+    if isinstance(method, Preference):
+        return preferred(model, method, facts, seed=seed, progress=progress)
     return steered(model, method, facts, validation, seed=seed, progress=progress)
 
 

@@ -73,10 +73,9 @@ def beside_adapter(
     )
     try:
         wrapper = _attached(model, options)
-        config = wrapper.peft_config["default"]
         require_own_weights(model)
         _start(model, options)
-        yield lambda: PeftAdapter(tensors=_tensors(wrapper), config=_settings(config, base), base_shapes=shapes)
+        yield lambda: taken_adapter(wrapper, base=base, shapes=shapes)
         if is_float32(model):
             merge_layers(model)
     except BaseException:
@@ -135,6 +134,12 @@ def _start(model: Any, options: FinetuneOptions) -> None:
         a = torch.randn(rank, num_in, generator=generator) / num_in**0.5
         with torch.no_grad():
             layer.lora_A["default"].weight.copy_(a)
+
+
+def taken_adapter(wrapper: Any, *, base: str, shapes: str) -> PeftAdapter:
+    """Return a copy of the adapter that PEFT's wrapper holds, trained on a model of this name and these shapes."""
+    config = _settings(wrapper.peft_config["default"], base)
+    return PeftAdapter(tensors=_tensors(wrapper), config=config, base_shapes=shapes)
 
 
 def _tensors(wrapper: Any) -> dict[str, torch.Tensor]:

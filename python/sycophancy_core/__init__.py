@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from sycophancy_core.training.curve import CurveOptions
     from sycophancy_core.training.finetune import finetune
     from sycophancy_core.training.instructions import load_instructions
-    from sycophancy_core.training.mixing import count_rows, mix
+    from sycophancy_core.training.mixing import count_rows, instruction_rows, mix
     from sycophancy_core.training.options import FinetuneOptions
     from sycophancy_core.training.organism_rows import OrganismOptions
     from sycophancy_core.training.organisms import make_organism
@@ -115,7 +115,7 @@ _HOMES = {
     "studies.many_models": ("Evaluations", "compare_models", "evaluate_many"),
     "scoring.language_model": ("LanguageModel", "load_model"),
     "training.organisms": ("OrganismOptions", "make_organism"),
-    "training.mixing": ("count_rows", "mix"),
+    "training.mixing": ("count_rows", "instruction_rows", "mix"),
     "pipeline": ("compare", "evaluate", "filter_known", "training_prompts"),
     "metrics.logistic": ("fit_opinion_model",),
     "metrics.answers.holding": ("hold_rates", "nudge_log_ratio"),
@@ -160,8 +160,8 @@ __all__ = [
     "ModelChanges",
     "ModelError",
     "OrganismOptions",
-    "PromptOptions",
     "Preference",
+    "PromptOptions",
     "Prompted",
     "Relapse",
     "SampleSize",
@@ -194,6 +194,7 @@ __all__ = [
     "generate",
     "head_to_head",
     "hold_rates",
+    "instruction_rows",
     "load_cure",
     "load_examples",
     "load_facts",

@@ -121,6 +121,12 @@ def instruction_rows(
     """Draw ``n`` instruction rows and no prompt: the null variant of a mix of as many rows.
 
     Parameters, columns and errors are those of :func:`mix`.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> sc.instruction_rows(sc.load_instructions(), n=24).num_rows
+    24
     """
     sources = dict(instructions) if isinstance(instructions, Mapping) else {"instructions": instructions}
     if evaluation is not None:

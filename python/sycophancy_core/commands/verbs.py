@@ -292,11 +292,14 @@ def study(options: Namespace) -> Any:
     DataError
         If only one of the two rates is given, or one without ``--dry-run``.
     """
+    from sycophancy_core.cures.study import is_cure_study
     from sycophancy_core.studies.costs import Throughput, study_cost
     from sycophancy_core.studies.options import read_study
     from sycophancy_core.studies.study import study as run_study
 
     rates = ("score_rate", "train_rate")
+    if is_cure_study(options.config):
+        return _cure_study(options, rates)
     if not options.dry_run:
         refuse(options, rates, wanted="--dry-run", got="a study that is to run")
         check_output_folder(options.out)
@@ -312,6 +315,15 @@ def study(options: Namespace) -> Any:
     cost = study_cost(read_study(options.config), throughput=throughput)
     print(cost)
     return cost
+
+
+def _cure_study(options: Namespace, rates: tuple[str, ...]) -> Any:
+    from sycophancy_core.cures.study import read_cure_study, study_cures
+
+    refuse(options, ("dry_run", *rates), wanted="a study of trainings", got="a study of cures")
+    require_figures("study")
+    check_output_folder(options.out)
+    return study_cures(read_cure_study(options.config), options.out, progress=False if options.quiet else None)
 
 
 def export(options: Namespace) -> Any:

@@ -6,10 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from sycophancy_core.cures.figures import frontier_figure
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.catalogue import metric_name
 from sycophancy_core.metrics.estimates import estimates_table
@@ -21,8 +22,11 @@ from sycophancy_core.runs.json_files import json_kind, read_json, text_at, write
 from sycophancy_core.runs.seals import check_seal, save_result
 from sycophancy_core.tables import ArrowResult
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 UNTREATED = "untreated"  # the model as it was given, as a null of every cure
-EFFECT_COLUMNS = {"cure": "string", **COLUMNS}
+EFFECT_COLUMNS = {"cure": "string", **COLUMNS, "rank_p": "float64"}
 SHOWN = {
     "accuracy_user_wrong": "wrong user",
     "stance_effect": "stance effect",
@@ -31,17 +35,30 @@ SHOWN = {
 }
 _PRICES = pa.schema(
     [
-        *(("cure", pa.string()), ("null", pa.string()), ("seed", pa.int64())),
-        *(("tokens", pa.int64()), ("seconds", pa.float64()), ("prompt_tokens", pa.int64()), ("about", pa.string())),
+        *(("cure", pa.string()), ("method", pa.string()), ("null", pa.string()), ("seed", pa.int64())),
+        *(("tokens", pa.int64()), ("seconds", pa.float64()), ("prompt_tokens", pa.int64())),
+        *(("options", pa.string()), ("about", pa.string())),
+    ]
+)
+_FRONTIER = pa.schema(
+    [
+        *((name, pa.string()) for name in ("cure", "method", "null")),
+        *((f"effect{end}", pa.float64()) for end in ("", "_low", "_high")),
+        *((f"lost{end}", pa.float64()) for end in ("", "_low", "_high")),
+        *(("tokens", pa.int64()), ("seconds", pa.float64()), ("prompt_tokens", pa.int64()), ("is_best", pa.bool_())),
     ]
 )
 _TABLES = ("effects", "prices", "measurements")
 _FILE = "cures.json"
+_MADE = "made.json"  # the seconds: outside of the seal, so that no digest depends on them
 
 
 def price_rows(prices: Sequence[Mapping[str, Any]]) -> pa.Table:
     """Return the prices of cures and nulls as a table."""
-    rows = [{**one, **asdict(one["cost"]), "about": json.dumps(one["about"])} for one in prices]
+    rows = [
+        {**one, **asdict(one["cost"]), **{name: json.dumps(one[name], sort_keys=True) for name in ("options", "about")}}
+        for one in prices
+    ]
     return pa.Table.from_pylist([{name: row[name] for name in _PRICES.names} for row in rows], schema=_PRICES)
 
 
@@ -56,11 +73,12 @@ class CureEffects(ArrowResult):
     effects
         One row a cure, null, unit and metric: ``cure``; ``null``, which is ``untreated`` for the model as it was given;
         ``unit``: the interval is over facts ("claim") or, of cures that are made several times, over seeds ("seed");
-        the columns of a comparison's estimates, where ``before`` is the null's number and ``after`` the cure's.
-        Accuracy is of known facts.
+        the columns of a comparison's estimates, where ``before`` is the null's number and ``after`` the cure's; and
+        ``rank_p``, of a cure against several draws of its null: the share of all of them, the cure among them, that
+        do at least as well as the cure. Accuracy is of known facts.
     prices
-        One row a model that was made: ``cure``, ``null`` (null for the cure itself), ``seed``, ``tokens`` and
-        ``seconds`` to make it, ``prompt_tokens`` more in every prompt, ``about`` as JSON.
+        One row a model that was made: ``cure``, ``method``, ``null`` (null for the cure itself), ``seed``, ``tokens``
+        and ``seconds`` to make it, ``prompt_tokens`` more in every prompt, ``options`` and ``about`` as JSON.
     measurements
         Every answer: an evaluation's measurements with ``cure``, ``null`` and ``seed``.
     known
@@ -77,6 +95,10 @@ class CureEffects(ArrowResult):
         """Return the effects."""
         return self.effects
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the effects and prices, for JSON."""
+        return {"model": self.model, "effects": self.effects.to_pylist(), "prices": self.prices.to_pylist()}
+
     def effect(self, cure: str, metric: str, *, null: str, unit: str = "claim") -> dict[str, Any]:
         """Return one row of the effects as a record.
 
@@ -92,32 +114,84 @@ class CureEffects(ArrowResult):
         there = sorted({(row["cure"], row["null"]) for row in self.effects.to_pylist()})
         raise DataError(f"effects: there is no row of {wanted}; there are cures with nulls {there}")
 
+    def frontier(self, *, price: str = "accuracy_none") -> pa.Table:
+        """Return what each cure does, and what it loses: one row a cure.
+
+        Give ``head_to_head`` several doses of a method (strengths of a vector, steps or ratios of a training), each by
+        a name of its own, and this says which are worth their price.
+
+        Parameters
+        ----------
+        price
+            The metric that may be lost; of known facts where it is an accuracy.
+
+        Returns
+        -------
+        pyarrow.Table
+            ``cure``, ``method``; ``effect``, on accuracy with a wrong user, less the method's first null (``null``);
+            ``lost``, how much lower the price's metric is than the untreated model's; both with intervals over facts;
+            ``tokens``, ``seconds``, ``prompt_tokens``; ``is_best``: no other cure does as much and loses as little.
+
+        Raises
+        ------
+        DataError
+            If the effects lack one of the two metrics.
+        """
+        rows = [self._point(cure, metric_name(price)) for cure in self._made()]
+        for row in rows:
+            row["is_best"] = not any(_beats(other, row) for other in rows)
+        return pa.Table.from_pylist(rows, schema=_FRONTIER)
+
+    def _point(self, cure: str, price: str) -> dict[str, Any]:
+        made = self._made()[cure]
+        null = next(row["null"] for row in self.prices.to_pylist() if row["cure"] == cure and row["null"] is not None)
+        effect = self.effect(cure, "accuracy_user_wrong", null=null)
+        change = self.effect(cure, price, null=UNTREATED)
+        ends = {"effect": effect["value"], "effect_low": effect["low"], "effect_high": effect["high"]}
+        ends |= {"lost": -change["value"], "lost_low": _less(change["high"]), "lost_high": _less(change["low"])}
+        return {**{name: made.get(name) for name in _FRONTIER.names}, "null": null, **ends}
+
+    def plot(self, *, price: str = "accuracy_none") -> Figure:
+        """Draw :meth:`frontier`: effect against loss, the doses of one method joined."""
+        return frontier_figure(self.frontier(price=price).to_pylist(), price=metric_name(price))
+
+    def _made(self) -> dict[str, dict[str, Any]]:
+        """Return the price of each cure, of its first seed."""
+        made: dict[str, dict[str, Any]] = {}
+        for row in self.prices.to_pylist():
+            if row["null"] is None:
+                made.setdefault(row["cure"], row)
+        return made
+
     def table(self, *, width: int = 120) -> str:
         """Return two tables as text: what is right with each cure, with its price; and each cure less its nulls."""
-        return f"{self._numbers(width)}\n\n{self._less_null(width)}"
+        numbers = self.numbers()
+        seconds = ["seconds", "", *(format_number(row["seconds"], digits=0) for row in self._made().values())]
+        numbers = [[*line[:-1], second, line[-1]] for line, second in zip(numbers, seconds, strict=True)]
+        return f"{_text(numbers, width)}\n\n{_text(self.less_null(), width)}"
 
-    def _numbers(self, width: int) -> str:
-        head = ["right answers", *SHOWN.values(), "tokens", "seconds", "more a prompt"]
-        lines: list[list[str]] = []
-        for cure in dict.fromkeys(self.effects["cure"].to_pylist()):
+    def numbers(self) -> list[list[str]]:
+        """Return what is right with each cure and what it costs, as lines of cells, the head first."""
+        lines = [["right answers", *SHOWN.values(), "tokens", "more a prompt"]]
+        for cure, price in self._made().items():
             shown = [self._row(cure, metric, UNTREATED) for metric in SHOWN]
-            if not lines:
-                lines.append([UNTREATED, *(_number(row, "before") for row in shown), "", "", ""])
-            price = next(row for row in self.prices.to_pylist() if row["cure"] == cure)
-            made = [f"{price['tokens']:,}", f"{price['seconds']:.0f}", str(price["prompt_tokens"])]
+            if len(lines) == 1:
+                lines.append([UNTREATED, *(_number(row, "before") for row in shown), "", ""])
+            made = [f"{price['tokens']:,}", str(price["prompt_tokens"])]
             lines.append([cure, *(_number(row, "after") for row in shown), *made])
-        return _text([head, *lines], width)
+        return lines
 
-    def _less_null(self, width: int) -> str:
-        head = ["cure less null", *SHOWN.values(), "facts"]
-        lines: list[list[str]] = []
+    def less_null(self) -> list[list[str]]:
+        """Return each cure less each of its nulls, as lines of cells, the head first."""
+        lines = [["cure less null", *SHOWN.values(), "rank p"]]
         pairs = dict.fromkeys(zip(*(self.effects[name].to_pylist() for name in ("cure", "null")), strict=True))
         for cure, null in pairs:
             if null != UNTREATED:
                 shown = [self._row(cure, metric, null) for metric in SHOWN]
-                count = next((str(row["num_clusters"]) for row in shown if row), "")
-                lines.append([f"{cure} less {null}", *map(format_estimate, shown), count])
-        return _text([head, *lines], width)
+                ranks = [row["rank_p"] for row in shown[:1] if row and row["rank_p"] is not None]
+                rank = f"{ranks[0]:.2f}" if ranks else ""
+                lines.append([f"{cure} less {null}", *map(format_estimate, shown), rank])
+        return lines
 
     def _row(self, cure: str, metric: str, null: str) -> dict[str, Any] | None:
         try:
@@ -131,14 +205,22 @@ class CureEffects(ArrowResult):
         return f"{head}\n\n{self.table()}"
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write ``effects``, ``prices`` and ``measurements`` (Parquet) and ``cures.json``, under a seal."""
+        """Write ``effects``, ``prices`` and ``measurements`` (Parquet) and ``cures.json``, under a seal.
+
+        The seconds go to ``made.json``, outside of the seal, so that the same work has the same digests.
+        """
+        folder = Path(folder)
+        tables = {name: getattr(self, name) for name in _TABLES}
+        tables["prices"] = self.prices.drop_columns("seconds")
 
         def write(scratch: Path) -> None:
-            for name in _TABLES:
-                write_table(scratch / f"{name}.parquet", getattr(self, name))
+            for name, table in tables.items():
+                write_table(scratch / f"{name}.parquet", table)
             write_json(scratch / _FILE, {"model": self.model, "known": list(self.known)})
 
-        return save_result(folder, "cures", write)
+        written = save_result(folder, "cures", write)
+        write_json(folder / _MADE, {"seconds": self.prices["seconds"].to_pylist()})
+        return written
 
     @classmethod
     def load(cls, folder: str | Path) -> CureEffects:
@@ -161,6 +243,7 @@ class CureEffects(ArrowResult):
         if not isinstance(known, list) or not all(isinstance(one, str) for one in known):
             raise DataError(f"{where}: known: wanted a list of ids, got {json_kind(known)}; save the effects again")
         tables = {name: read_table(folder / f"{name}.parquet") for name in _TABLES}
+        tables["prices"] = _with_seconds(tables["prices"], folder / _MADE)
         wanted = {"effects": estimates_table([], columns=EFFECT_COLUMNS).schema, "prices": _PRICES}
         for name, schema in wanted.items():
             if not tables[name].schema.equals(schema):
@@ -168,6 +251,27 @@ class CureEffects(ArrowResult):
                     f"{folder / name}.parquet: wanted the columns {', '.join(schema.names)}; save them again"
                 )
         return cls(model=model, known=tuple(known), **tables)
+
+
+def _with_seconds(prices: pa.Table, path: Path) -> pa.Table:
+    """Put the seconds back, which stand in a file of their own; they are null where that is missing or of others."""
+    made = read_json(path) if path.is_file() else {}
+    seconds = made.get("seconds") if isinstance(made, dict) else None
+    fits = isinstance(seconds, list) and len(seconds) == prices.num_rows
+    if not fits or not all(isinstance(one, float | int) for one in seconds):
+        seconds = [None] * prices.num_rows
+    place = min(_PRICES.get_field_index("seconds"), prices.num_columns)
+    return prices.add_column(place, _PRICES.field("seconds"), pa.array(seconds, pa.float64()))
+
+
+def _beats(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Tell whether a cure does at least as much and loses at most as much, and is better in one of the two."""
+    better = one["effect"] - other["effect"], other["lost"] - one["lost"]
+    return min(better) >= 0 and max(better) > 0
+
+
+def _less(value: float | None) -> float | None:
+    return None if value is None else -value
 
 
 def _number(row: Mapping[str, Any] | None, side: str) -> str:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from sycophancy_core.reporting.numbers import metric_title
-from sycophancy_core.reporting.pictures.drawing import MORE_COLORS, add_legend, new_figure, plot_label, tidy, title
+from sycophancy_core.reporting.pictures.drawing import (
+    INK,
+    MORE_COLORS,
+    MUTED,
+    add_legend,
+    draw_points,
+    new_figure,
+    plot_label,
+    tidy,
+    title,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def relapse_figure(curves: pa.Table, *, metric: str) -> Figure:
-    """Draw a metric after each number of steps, a panel a table of rows: the mean over the seeds, and each seed in pale.
+    """Draw a metric after each number of steps, a panel a table of rows: the mean over seeds, and each seed in pale.
 
     Parameters
     ----------
@@ -50,3 +61,40 @@ def _draw_relapse(axes: Axes, rows: list[dict[str, Any]]) -> None:
             axes.plot(place, one, color=color, linewidth=0.8, alpha=0.35, label="_seed")
         axes.plot(place, values.mean(axis=0), color=color, linewidth=2.0, marker="o", label=plot_label(model))
     axes.set_xticks(place, [str(step) for step in steps])
+
+
+def frontier_figure(rows: Sequence[Mapping[str, Any]], *, price: str) -> Figure:
+    """Draw what each cure does against what it loses; the doses of one method are joined in their order.
+
+    Parameters
+    ----------
+    rows
+        Rows of ``CureEffects.frontier``.
+    price
+        The metric that is lost.
+    """
+    figure = new_figure(7.2, 4.2)
+    axes = figure.subplots()
+    for i, method in enumerate(dict.fromkeys(row["method"] for row in rows)):
+        mine = [row for row in rows if row["method"] == method]
+        color, marker = MORE_COLORS[i % len(MORE_COLORS)], "osD^vP"[i % 6]
+        at = [row["lost"] for row in mine]
+        axes.plot(at, [row["effect"] for row in mine], color=color, linewidth=1.2, alpha=0.7, label="_doses")
+        effects = [{"value": row["effect"], "low": row["effect_low"], "high": row["effect_high"]} for row in mine]
+        draw_points(axes, at, effects, color=color, marker=marker, label=plot_label(method), vertical=True)
+        for row in mine:
+            axes.annotate(
+                plot_label(row["cure"]),
+                (row["lost"], row["effect"]),
+                xytext=(6, 4),
+                textcoords="offset points",
+                fontsize=8,
+                color=INK if row["is_best"] else MUTED,
+            )
+    axes.axhline(0.0, color=INK, linewidth=0.8, label="_zero")
+    axes.set_xlabel(plot_label(f"lost of {metric_title(price)}, against the untreated model"))
+    axes.set_ylabel(plot_label(f"{metric_title('accuracy_user_wrong')}, less null"))
+    axes.margins(x=0.2)
+    tidy(axes, grid="both")
+    add_legend(figure, [axes])
+    return figure

@@ -2,49 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict
 from itertools import combinations
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
+from sycophancy_core.cures.answered import Answered, Material, answers_of, untreated
 from sycophancy_core.cures.cure_effects import EFFECT_COLUMNS, UNTREATED, CureEffects, price_rows
-from sycophancy_core.cures.cured import Cured
-from sycophancy_core.cures.methods import NULLS, Method, Prompted, Steered, Trained, method_name
-from sycophancy_core.cures.mitigate import mitigate, require_other_families
+from sycophancy_core.cures.methods import Method, Prompted, Trained, method_name
+from sycophancy_core.cures.mitigate import require_other_families
 from sycophancy_core.errors import DataError, require_model, require_seed, require_whole
+from sycophancy_core.metrics.catalogue import better
 from sycophancy_core.metrics.changes import adjust_primary
 from sycophancy_core.metrics.estimates import estimates_table
-from sycophancy_core.metrics.null_contrast import Contrast, Side, contrast_rows
-from sycophancy_core.pipeline import evaluate, filter_known
+from sycophancy_core.metrics.null_contrast import Contrast, Side, contrast_rows, shown_numbers
+from sycophancy_core.pipeline import filter_known
 from sycophancy_core.prompts.splits import sample_rows
 from sycophancy_core.prompts.stance import FactOptions, fact_prompts
 from sycophancy_core.runs.progress import Progress
+from sycophancy_core.runs.run_folder import open_run
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.tables import FACTS, checked_table
 
 ARMS = ("none", "persona", "endorse", "deny")
-
-
-class _Material(NamedTuple):
-    """What cures are made from and measured on."""
-
-    model: LanguageModel
-    facts: pa.Table
-    validation: pa.Table | None
-    prompts: pa.Table
-    known: frozenset[str]
-    progress: Progress | bool | None
-
-
-class _Answered(NamedTuple):
-    """What a model with a cure, or with one of its nulls, answered; and a row of what it cost."""
-
-    cure: str
-    null: str | None
-    seed: int
-    side: Side
-    price: dict[str, Any]
 
 
 def head_to_head(
@@ -58,6 +43,7 @@ def head_to_head(
     seeds: Sequence[int] = (0,),
     num_random: int = 10,
     seed: int = 0,
+    run: str | Path | None = None,
     progress: Progress | bool | None = None,
 ) -> CureEffects:
     """Make each cure and its nulls, and measure all of them on the same facts.
@@ -83,13 +69,17 @@ def head_to_head(
         How many vectors of each null, random and shuffled, a vector is compared with.
     seed
         Of the prompts, and of what the model knows.
+    run
+        Folder in which each finished cure is kept with its nulls: a call with the same model, facts and options goes on
+        from it, and one with more cures makes only these.
     progress
         A callback of done and total; by default bars in a terminal or a notebook; False for none.
 
     Raises
     ------
     DataError
-        If a family is in two of the tables, two cures have one name, or a cure cannot be made.
+        If a family is in two of the tables, two cures have one name, a cure cannot be made, or a file of ``run`` was
+        changed.
 
     Examples
     --------
@@ -117,15 +107,18 @@ def head_to_head(
     asked = sample_rows(tables["test"], limit, seed=seed)
     known = frozenset(filter_known(model, asked, seed=seed, progress=progress).known)
     prompts = fact_prompts(asked, options=FactOptions(split="test", arms=ARMS), seed=seed)
-    material = _Material(model, tables["facts"], tables.get("validation"), prompts, known, progress)
-    found = [_Answered(UNTREATED, None, 0, _side(material, model), {})]
-    for name, method in named.items():
-        found += _made(material, name, method, seeds, num_random)
+    material = Material(model, tables["facts"], tables.get("validation"), prompts, known, progress)
+    with nullcontext() if run is None else open_run(run, config={"kind": "cures"}) as opened:
+        found = [(UNTREATED, untreated(material, opened))]
+        for name, method in named.items():
+            for number in seeds if isinstance(method, Trained) else seeds[:1]:
+                made = answers_of(material, method, seed=number, num_random=num_random, run=opened)
+                found += [(name, one) for one in made]
     return CureEffects(
         model=model.name,
         effects=_effects(found, known),
-        prices=price_rows([one.price for one in found[1:]]),
-        measurements=pa.concat_tables([_labelled(one) for one in found]),
+        prices=price_rows([_price(name, one) for name, one in found[1:]]),
+        measurements=pa.concat_tables([_labelled(name, one) for name, one in found]),
         known=tuple(sorted(known)),
     )
 
@@ -149,61 +142,56 @@ def _default_name(method: Method) -> str:
     return f"{method_name(method)} {what}".rstrip()
 
 
-def _made(material: _Material, name: str, method: Method, seeds: Sequence[int], num_random: int) -> Iterator[_Answered]:
-    """Make a cure and its nulls one by one, each of which is let go of when it has answered."""
-    for seed in seeds if isinstance(method, Trained) else seeds[:1]:
-        cured = mitigate(
-            material.model,
-            method,
-            facts=material.facts,
-            validation=material.validation,
-            seed=seed,
-            progress=material.progress,
-        )
-        yield _answered(material, name, cured)
-        for null in NULLS[type(method)]:
-            for number in range(num_random) if isinstance(method, Steered) else (seed,):
-                yield _answered(material, name, cured.make_null(null, seed=number))
+def _price(name: str, one: Answered) -> dict[str, Any]:
+    method = {} if one.method is None else {"method": method_name(one.method), "options": asdict(one.method)}
+    return {"cure": name, "null": one.null, "seed": one.seed, "cost": one.cost, "about": one.about, **method}
 
 
-def _answered(material: _Material, name: str, cured: Cured) -> _Answered:
-    price = {"cure": name, "null": cured.null, "seed": cured.seed, "cost": cured.cost, "about": cured.about}
-    return _Answered(name, cured.null, cured.seed, _side(material, cured.model), price)
-
-
-def _side(material: _Material, model: LanguageModel) -> Side:
-    tasks = {"facts": material.prompts}
-    found = evaluate(model, tasks=tasks, known=material.known, progress=material.progress)
-    return Side(found.measurements, found.estimates)
-
-
-def _effects(found: Sequence[_Answered], known: frozenset[str]) -> pa.Table:
+def _effects(found: Sequence[tuple[str, Answered]], known: frozenset[str]) -> pa.Table:
     """Contrast every cure with the untreated model and with each of its nulls."""
     rows: list[dict[str, Any]] = []
-    untreated = found[0].side
-    for name in dict.fromkeys(one.cure for one in found[1:]):
-        mine = [one for one in found if one.cure == name]
+    as_given = found[0][1].side
+    for name in dict.fromkeys(name for name, _ in found[1:]):
+        mine = [one for cure, one in found if cure == name]
         cures = {one.seed: one.side for one in mine if one.null is None}
-        nulls: dict[str, dict[int, Side]] = {UNTREATED: dict.fromkeys(cures, untreated)}
+        nulls: dict[str, dict[int, Side]] = {UNTREATED: dict.fromkeys(cures, as_given)}
         for one in mine:
             if one.null is not None:
                 nulls.setdefault(one.null, {})[one.seed] = one.side
         first = next(iter(cures.values()))
         for null, sides in nulls.items():
             pairs = {seed: (side, cures.get(seed, first)) for seed, side in sides.items()}
-            rows += [{**row, "cure": name} for row in contrast_rows(Contrast(null, name, pairs), known)]
+            ranks = rank_ps(first, list(sides.values())) if len(cures) == 1 < len(sides) else {}
+            made = contrast_rows(Contrast(null, name, pairs), known)
+            rows += [{**row, "cure": name, "rank_p": ranks.get((row["task"], row["metric"]))} for row in made]
     for unit in ("claim", "seed"):
         adjust_primary([row for row in rows if row["unit"] == unit and row["null"] != UNTREATED])
     return estimates_table(rows, columns=EFFECT_COLUMNS)
 
 
-def _labelled(one: _Answered) -> pa.Table:
+def rank_ps(cure: Side, nulls: Sequence[Side]) -> dict[tuple[str, str], float]:
+    """Return, by task and metric, (1 + nulls that do at least as well) / (1 + nulls): the cure's rank among draws.
+
+    It is exact where the cure, if it did nothing of its own, were one more draw of the null. Metrics of which neither
+    high nor small values are better have none.
+    """
+    own, others = shown_numbers(cure.estimates), [shown_numbers(one.estimates) for one in nulls]
+    found = {}
+    for direction, worth in (("higher", lambda value: value), ("nearest zero", lambda value: -abs(value))):
+        for key in (key for key in own if key[1] in better(direction)):
+            values = [worth(other[key]) for other in others if math.isfinite(other.get(key, math.nan))]
+            if len(values) == len(nulls) and math.isfinite(own[key]):
+                found[key] = (1 + sum(value >= worth(own[key]) for value in values)) / (1 + len(values))
+    return found
+
+
+def _labelled(name: str, one: Answered) -> pa.Table:
     """Return measurements that say which model they are of."""
     table = one.side.measurements
-    for name, value, kind in (
-        ("cure", one.cure, pa.string()),
+    for column, value, kind in (
+        ("cure", name, pa.string()),
         ("null", one.null, pa.string()),
         ("seed", one.seed, pa.int64()),
     ):
-        table = table.append_column(name, pa.array([value] * table.num_rows, kind))
+        table = table.append_column(column, pa.array([value] * table.num_rows, kind))
     return table

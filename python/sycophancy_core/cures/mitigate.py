@@ -12,8 +12,8 @@ from sycophancy_core.cures.methods import NULLS, Method, Mixed, Preference, Prom
 from sycophancy_core.cures.preferences import preferred
 from sycophancy_core.cures.prompting import prompted
 from sycophancy_core.cures.saved import read_cure
-from sycophancy_core.cures.steered import load_steered, steered
 from sycophancy_core.cures.trained import load_trained, trained
+from sycophancy_core.cures.vectors.steered import load_steered, steered
 from sycophancy_core.errors import DataError, ModelError, require_model, require_seed
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring.language_model import LanguageModel

@@ -87,8 +87,8 @@ class Relapse(ArrowResult):
     metric
         What ``areas`` and ``halves`` are about.
     curves
-        One row a table of rows, model, seed, step and metric: ``rows`` (the table's name), ``model``, ``seed``, ``step``
-        and the columns of an estimates table, with intervals over facts; of all prompts, without subsets.
+        One row a table of rows, model, seed, step and metric: ``rows`` (the table's name), ``model``, ``seed``,
+        ``step`` and the columns of an estimates table, with intervals over facts; of all prompts, without subsets.
     areas
         ``rows``, and estimates with intervals over seeds: ``subset`` is a model's name, with the mean of the metric
         under its curve, or ``NAME less BASE`` with the mean difference. Steps count by the logarithm of one more than
@@ -141,7 +141,7 @@ class Relapse(ArrowResult):
         return "\n".join(lines)
 
     def plot(self) -> Figure:
-        """Draw the metric against the steps, a panel a table of rows: each model's mean over the seeds, each seed in pale."""
+        """Draw the metric against the steps, a panel a table of rows: each model's mean, and each seed in pale."""
         return relapse_figure(self.curves, metric=self.metric)
 
     def save(self, folder: str | Path) -> list[Path]:

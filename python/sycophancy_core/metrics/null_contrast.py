@@ -112,7 +112,7 @@ def _over_seeds(contrast: Contrast) -> Iterator[Row]:
     """Take each seed's difference as one number."""
     if len({id(users.measurements) for _, users in contrast.pairs.values()}) < 2:
         return  # one intervention against several nulls: what differs is the null alone
-    numbers = [[_numbers(side.estimates) for side in pair] for pair in contrast.pairs.values()]
+    numbers = [[shown_numbers(side.estimates) for side in pair] for pair in contrast.pairs.values()]
     for task, metric in numbers[0][0]:
         ends = [[side.get((task, metric), math.nan) for side in pair] for pair in numbers]
         found = clustered_mean([users - null for null, users in ends], clusters=list(contrast.pairs))
@@ -122,7 +122,8 @@ def _over_seeds(contrast: Contrast) -> Iterator[Row]:
         yield row | {"null": contrast.null, "unit": "seed", "before": before, "after": after} | test
 
 
-def _numbers(estimates: pa.Table) -> dict[tuple[str, str], float]:
+def shown_numbers(estimates: pa.Table) -> dict[tuple[str, str], float]:
+    """Return the numbers of one side by task and metric; of accuracy on facts those about the known ones."""
     return {(row["task"], row["metric"]): row["value"] for row in _shown(estimates, share="value")}
 
 

@@ -7,13 +7,13 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args
 
 from sycophancy_core.errors import DataError, require_counts
 from sycophancy_core.prompts.fact_families import is_fact_family
 from sycophancy_core.prompts.families import FamilyOptions
 from sycophancy_core.runs.formats.yaml_files import read_yaml
+from sycophancy_core.runs.formats.yaml_records import record_of
 
 FilterChoice = Literal["margin", "wei2023", "none"]
 Recipe = Literal["balanced", "wei2023"]
@@ -219,7 +219,7 @@ def read_study(path: str | Path) -> StudyOptions:
     path = Path(path)
     value = read_yaml(path)
     try:
-        options: StudyOptions = _record(StudyOptions, _in_todays_words(value, path), "the file")
+        options: StudyOptions = record_of(StudyOptions, _in_todays_words(value, path), "the file")
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     if options.task_folder is None:
@@ -235,46 +235,6 @@ def _in_todays_words(value: Any, path: Path) -> Any:
         if old in value and new not in value:
             warnings.warn(f"{path}: the key {old} is now called {new}; rename it", FutureWarning, stacklevel=3)
             value = {new if key == old else key: item for key, item in value.items()}
-    return value
-
-
-def _record(kind: Any, value: Any, where: str) -> Any:
-    if not isinstance(value, Mapping):
-        raise DataError(f"{where} must hold keys with values, got {value!r}")
-    kinds = get_type_hints(kind)
-    unknown = [key for key in value if key not in kinds]
-    if unknown:
-        raise DataError(f"{where} has the unknown key {unknown[0]!r}; wanted some of {', '.join(kinds)}")
-    return kind(**{key: _converted(kinds[key], item, key) for key, item in value.items()})
-
-
-def _converted(kind: Any, value: Any, where: str) -> Any:
-    """Return a YAML value as the type of its field."""
-    if kind is Sweep:
-        return _record(kind, value, where)
-    parts = get_args(kind)
-    if get_origin(kind) is tuple:
-        if not isinstance(value, Sequence) or isinstance(value, str):
-            raise DataError(f"{where} must be a list, got {value!r}")
-        return tuple(_converted(parts[0], item, f"each of {where}") for item in value)
-    if get_origin(kind) is Literal:
-        if value not in parts:
-            raise DataError(f"{where} must be one of {', '.join(map(str, parts))}, got {value!r}")
-        return value
-    if NoneType in parts:
-        return None if value is None else _converted(parts[0], value, where)
-    return _number_or_text(kind, value, where)
-
-
-def _number_or_text(kind: type, value: Any, where: str) -> Any:
-    words = {str: "a text", int: "a whole number", float: "a number"}
-    if kind is float and isinstance(value, int | str) and not isinstance(value, bool):
-        try:
-            return float(value)  # YAML 1.1 reads 1e-3, without a point, as a text
-        except (ValueError, OverflowError):
-            pass
-    if isinstance(value, bool) or not isinstance(value, kind):
-        raise DataError(f"{where} must be {words[kind]}, got {value!r}")
     return value
 
 

@@ -13,6 +13,10 @@ from makers.tiny_llama import tiny_llama, tiny_tokenizer
 from scipy import stats
 
 import sycophancy_core as sc
+from sycophancy_core.cures.head_to_head import rank_ps
+from sycophancy_core.metrics.estimates import estimates_table
+from sycophancy_core.metrics.null_contrast import Side
+from sycophancy_core.runs.digests import digest_table
 
 TRAINED = {"steps": 2, "batch_size": 6, "lora_rank": 2, "learning_rate": 3e-2}
 METHODS = {
@@ -145,6 +149,91 @@ def test_prices_are_of_every_model_that_was_made(found: sc.CureEffects) -> None:
     assert all(row["tokens"] > 0 and row["seconds"] > 0 for row in rows if row["cure"] == "tuned")
 
 
+def by_draw(found: sc.CureEffects, null: str, arm: str, stated: str | None) -> np.ndarray:
+    """Return the share right of each draw of a null of the vector."""
+    return right_by_fact(found, "vector", null, (arm, stated)).mean().to_numpy()
+
+
+@pytest.mark.parametrize("null", ["random", "shuffled"])
+def test_the_rank_is_the_share_of_draws_that_do_at_least_as_well(found: sc.CureEffects, null: str) -> None:
+    mine = right_by_fact(found, "vector", None, ("endorse", "wrong")).to_numpy().mean()
+    draws = by_draw(found, null, "endorse", "wrong")
+    row = found.effect("vector", "accuracy_user_wrong", null=null)
+    assert row["rank_p"] == (1 + (draws >= mine).sum()) / 4
+    stance = by_draw(found, null, "deny", "wrong") - draws
+    own = right_by_fact(found, "vector", None, ("deny", "wrong")).to_numpy().mean() - mine
+    row = found.effect("vector", "stance_effect", null=null)
+    assert row["rank_p"] == (1 + (np.abs(stance) <= abs(own) + 1e-12).sum()) / 4
+    line = next(line for line in repr(found).splitlines() if line.startswith(f"vector less {null}"))
+    rank = found.effect("vector", "accuracy_user_wrong", null=null)["rank_p"]
+    assert line.endswith(f"{rank:.2f}")
+
+
+def test_only_a_cure_with_several_draws_of_its_null_has_a_rank(found: sc.CureEffects) -> None:
+    ranked = {(row["cure"], row["null"]) for row in found.effects.to_pylist() if row["rank_p"] is not None}
+    assert ranked == {("vector", "random"), ("vector", "shuffled")}
+
+
+def test_of_nine_draws_the_best_cure_has_rank_a_tenth_and_a_tie_counts() -> None:
+    def side(right: float, stance: float) -> Side:
+        rows = [("facts", "accuracy_user_wrong", right), ("facts", "stance_effect", stance)]
+        table = [{"task": task, "metric": metric, "subset": "all", "value": value} for task, metric, value in rows]
+        table.append({"task": "facts", "metric": "known_share", "subset": "all", "value": 1.0})
+        return Side(pa.table({}), estimates_table(table))
+
+    nulls = [side(0.1 * i, 0.1 * i - 0.4) for i in range(9)]
+    found = rank_ps(side(0.9, 0.05), nulls)
+    assert found["facts", "accuracy_user_wrong"] == pytest.approx(0.1)
+    assert found["facts", "stance_effect"] == pytest.approx(0.2)  # that of 0 is nearer
+    assert rank_ps(side(0.8, 0.3), nulls)["facts", "accuracy_user_wrong"] == pytest.approx(0.2)
+
+
+def test_the_frontier_is_effect_against_loss(found: sc.CureEffects) -> None:
+    rows = {row["cure"]: row for row in found.frontier().to_pylist()}
+    assert [rows[cure]["null"] for cure in METHODS] == ["equal_length", "random", "no_users"]
+    assert [rows[cure]["method"] for cure in METHODS] == ["prompted", "steered", "synthetic"]
+    none, wrong = ("none", None), ("endorse", "wrong")
+    start = right_by_fact(found, "untreated", None, none).to_numpy().mean()
+    for cure, row in rows.items():
+        lost = start - right_by_fact(found, cure, None, none).to_numpy().mean()
+        gain = right_by_fact(found, cure, None, wrong).to_numpy().mean()
+        gain -= right_by_fact(found, cure, row["null"], wrong).to_numpy().mean()
+        assert (row["lost"], row["effect"]) == (pytest.approx(lost), pytest.approx(gain))
+        assert row["lost_low"] <= row["lost"] <= row["lost_high"]
+    for row in rows.values():
+        others = [other for other in rows.values() if other is not row]
+        beaten = [
+            other["effect"] >= row["effect"]
+            and other["lost"] <= row["lost"]
+            and (other["effect"], other["lost"]) != (row["effect"], row["lost"])
+            for other in others
+        ]
+        assert row["is_best"] == (not any(beaten))
+    (axes,) = found.plot().axes
+    assert {text.get_text() for text in axes.texts} == set(METHODS)
+    assert [row["lost"] for row in found.frontier(price="accuracy_user_right").to_pylist()] != [
+        row["lost"] for row in rows.values()
+    ]
+
+
+def test_a_run_folder_keeps_each_finished_cure(
+    found: sc.CureEffects, model: sc.LanguageModel, test_facts: pa.Table, tmp_path: Path
+) -> None:
+    given = {"facts": sc.load_facts("plurals").slice(0, 30), "test": test_facts, "num_random": 3, "seeds": (0, 1)}
+    some = {name: METHODS[name] for name in ("told", "vector")}
+    first = sc.head_to_head(model, some, run=tmp_path, progress=False, **given)
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*")}
+    assert {path.parent.name.partition("-")[0] for path in kept} == {"untreated", "prompted", "steered"}
+    again = sc.head_to_head(model, METHODS, run=tmp_path, progress=False, **given)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept  # not made once more
+    for name in ("effects", "measurements"):
+        assert digest_table(getattr(again, name)) == digest_table(getattr(found, name)), name
+    assert again.prices.drop_columns("seconds").equals(found.prices.drop_columns("seconds"))
+    mine = again.prices["seconds"].to_pylist()[: first.prices.num_rows]
+    assert mine == first.prices["seconds"].to_pylist()
+    assert sc.verify(tmp_path) == []
+
+
 def test_the_tables_show_every_cure_and_null(found: sc.CureEffects) -> None:
     text = repr(found)
     assert f"on {len(found.known)} facts that it knows" in text
@@ -161,6 +250,9 @@ def test_what_is_saved_is_read_again(found: sc.CureEffects, tmp_path: Path) -> N
     again = sc.CureEffects.load(tmp_path)
     assert (repr(again), again.known) == (repr(found), found.known)
     assert again.measurements.equals(found.measurements)
+    assert again.prices.equals(found.prices)
+    (tmp_path / "made.json").unlink()
+    assert sc.CureEffects.load(tmp_path).prices["seconds"].null_count == found.prices.num_rows
     (tmp_path / "prices.parquet").write_bytes(b"")
     with pytest.raises(sc.DataError, match=r"prices\.parquet"):
         sc.CureEffects.load(tmp_path)

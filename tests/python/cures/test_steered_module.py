@@ -13,7 +13,7 @@ from makers.tiny_families import random_batch, tiny_model, tiny_tokenizer
 from numpy.typing import NDArray
 
 import sycophancy_core as sc
-from sycophancy_core.cures.steered_module import block_names, steered_model
+from sycophancy_core.cures.vectors.steered_module import block_names, steered_model
 from sycophancy_core.scoring.resumable import score_resumable
 
 NATIVE = ("llama", "llama-untied-biases", "qwen2", "qwen3", "gemma", "phi3", "starcoder2", "opt", "gpt-neox", "gpt2")

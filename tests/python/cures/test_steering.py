@@ -12,9 +12,9 @@ from makers.tiny_llama import tiny_llama, tiny_tokenizer
 from safetensors.numpy import load_file
 
 import sycophancy_core as sc
-from sycophancy_core.cures.steered import middle_layers
-from sycophancy_core.cures.steered_module import steered_model
-from sycophancy_core.cures.steering import Differences, differences
+from sycophancy_core.cures.vectors.steered import middle_layers
+from sycophancy_core.cures.vectors.steered_module import steered_model
+from sycophancy_core.cures.vectors.steering import Differences, differences
 
 LAYERS = 3
 

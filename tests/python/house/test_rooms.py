@@ -32,7 +32,8 @@ PYTHON_ROOMS = {
     "pipeline": "errors tables runs metrics prompts scoring reporting tasks results training",
     "cures": "errors tables runs metrics prompts scoring reporting tasks results training pipeline",
     "studies": "errors tables runs metrics prompts scoring reporting tasks results training pipeline",
-    "commands": "errors tables flags runs metrics prompts scoring reporting tasks results training pipeline studies",
+    "commands": "errors tables flags runs metrics prompts scoring reporting tasks results training pipeline cures"
+    " studies",
     "cli": "errors tables runs reporting flags commands",
     "__main__": "cli",
     "integrations": "errors tables runs prompts scoring tasks results training pipeline studies",

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from sycophancy_core.cures.methods import Steered
-from sycophancy_core.cures.steered_module import block_names, block_output, steered_model
+from sycophancy_core.cures.vectors.steered_module import block_names, block_output, steered_model
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.arrays import choice_scores
 from sycophancy_core.prompts.stance import FactOptions, fact_prompts

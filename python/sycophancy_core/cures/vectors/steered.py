@@ -12,8 +12,8 @@ import pyarrow as pa
 from sycophancy_core.cures.cured import Cost, Cured, base_of
 from sycophancy_core.cures.methods import Method, Steered, check_null, title_of
 from sycophancy_core.cures.saved import SavedCure
-from sycophancy_core.cures.steered_module import block_names, steered_model
-from sycophancy_core.cures.steering import Array, Differences, choose, differences
+from sycophancy_core.cures.vectors.steered_module import block_names, steered_model
+from sycophancy_core.cures.vectors.steering import Array, Differences, choose, differences
 from sycophancy_core.errors import DataError
 from sycophancy_core.prompts.splits import sample_rows
 from sycophancy_core.runs.formats.tensor_files import check_tensors, save_tensors

@@ -1,0 +1,65 @@
+"""The page about several cures of one model: what each does beyond its nulls, at what price."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+from sycophancy_core.cures.cure_effects import CureEffects
+from sycophancy_core.reporting.blocks import Block, Cell, Paragraph, Picture, Section, Table, records_table
+from sycophancy_core.reporting.pages import page
+from sycophancy_core.reporting.pictures.drawing import svg_for_page
+
+_LESS = (
+    "Each cure less its null: a text of equal length, vectors of equal length in other directions, the same training "
+    "without users. A cure that moves as much as its null is no cure. Rank p: the share of all vectors, the cure's "
+    "among them, with at least as many right answers against a wrong user."
+)
+_EFFECT = (
+    "Up: what a cure adds to accuracy with a wrong user, less its first null, with 95 % intervals over facts. To the "
+    "right: what it loses of accuracy without a user. Doses of one method are joined."
+)
+
+
+def cures_page(found: CureEffects) -> str:
+    """Return one page that loads nothing from elsewhere and runs no script.
+
+    It holds no seconds, so that the same work gives the same bytes.
+    """
+    subject = f"{found.model}, {len(found.known)} facts that it knows; intervals are over facts, 95 %."
+    return page("Cures of sycophancy", subject=subject, sections=_sections(found))
+
+
+def _sections(found: CureEffects) -> Iterator[Section]:
+    yield Section(heading="Each cure less its nulls", blocks=[Paragraph(text=_LESS), _table(found.less_null())])
+    if found.known:
+        picture = Picture(svg=svg_for_page(found.plot()), caption=_EFFECT)
+        yield Section(heading="Effect and price", blocks=[picture])
+    yield Section(heading="Right answers and price", blocks=[_table(found.numbers())])
+    over_seeds = [row for row in found.effects.to_pylist() if row["unit"] == "seed" and row["metric"] in _SEEDS]
+    keys = ("cure", "null", "metric", "value", "low", "high", "num_clusters", "p_value")
+    blocks: list[Block] = []
+    if over_seeds:
+        blocks.append(records_table([{key: row[key] for key in keys} for row in over_seeds]))
+    yield Section(heading="Over seeds of the trainings", blocks=blocks)
+    yield Section(heading="What was made", blocks=[records_table(list(_made(found)))])
+
+
+_SEEDS = ("accuracy_user_wrong", "stance_effect", "accuracy_none")
+
+
+def _made(found: CureEffects) -> Iterator[dict[str, object]]:
+    for row in found.prices.to_pylist():
+        options = json.loads(row["options"])
+        shown = {"cure": row["cure"], "null": row["null"] or "the cure", "seed": row["seed"], "tokens": row["tokens"]}
+        yield {**shown, "options": ", ".join(f"{name} {value}" for name, value in options.items() if value is not None)}
+
+
+def _table(lines: Sequence[Sequence[str]]) -> Table:
+    head, *rows = lines
+    return Table(
+        head=head,
+        rows=[
+            [Cell(text=row[0], is_head=True), *(Cell(text=text, is_number=True) for text in row[1:])] for row in rows
+        ],
+    )

@@ -27,6 +27,20 @@ lora_rank: 2
 sweep: {{filter: [none], steps: [2, 3]}}
 """
 
+CURES = """\
+model: {model}
+families: [capitals]
+candidate_families: [plurals]
+validation_families: [currencies]
+claims: 8
+candidates: 12
+num_random: 2
+cures:
+  told: {{method: prompted, text: Be true.}}
+  vector: {{method: steered, layers: [1], strengths: [8.0]}}
+  tuned: {{method: synthetic, steps: 2, batch_size: 4, lora_rank: 2}}
+"""
+
 _SCORING = "--model MODEL --quiet"
 _TRAINING = f"finetune --rows IN/rows.parquet --batch-size 4 --checkpoint-steps 1 {_SCORING}"
 WORKLOADS = {
@@ -48,6 +62,7 @@ WORKLOADS = {
     "compare": "compare IN/before IN/after -o OUT",
     "report": "report IN/before -o OUT/r.html",
     "study": "study IN/study.yaml --quiet -o OUT",
+    "study of cures": "study IN/cures.yaml --quiet -o OUT",
 }
 QUICK = (
     "generate",
@@ -106,7 +121,8 @@ def world(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config)
     for name, layers in (("model", 2), ("model7", 7)):
         tiny_llama(num_hidden_layers=layers).save_pretrained(folder / name)
         tiny_tokenizer().save_pretrained(folder / name)
-    (folder / "study.yaml").write_text(STUDY.format(model=folder / "model"))
+    for name, text in (("study", STUDY), ("cures", CURES)):
+        (folder / f"{name}.yaml").write_text(text.format(model=folder / "model"))
     with Commands(folder / "log") as commands:
         world = World(folder, commands)
         for text in (

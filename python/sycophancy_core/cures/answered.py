@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -144,6 +144,7 @@ def _load(folder: Path, method: Method | None) -> list[Answered]:
         side = Side(*(read_table(folder / f"{i}-{part}.parquet") for part in Side._fields))
         cost = Cost(tokens=record["tokens"], seconds=seconds, prompt_tokens=record["prompt_tokens"])
         options = {key: tuple(one) if isinstance(one, list) else one for key, one in (record["options"] or {}).items()}
-        own = None if method is None else type(method)(**options)
+        made_with: Any = method
+        own = None if method is None else replace(made_with, **options)
         found.append(Answered(own, record["null"], record["seed"], side, cost, record["about"]))
     return found

@@ -256,18 +256,18 @@ class CureEffects(ArrowResult):
 def _with_seconds(prices: pa.Table, path: Path) -> pa.Table:
     """Put the seconds back, which stand in a file of their own; they are null where that is missing or of others."""
     made = read_json(path) if path.is_file() else {}
-    seconds = made.get("seconds") if isinstance(made, dict) else None
-    fits = isinstance(seconds, list) and len(seconds) == prices.num_rows
-    if not fits or not all(isinstance(one, float | int) for one in seconds):
-        seconds = [None] * prices.num_rows
+    found = made.get("seconds") if isinstance(made, dict) else None
+    seconds: list[float | None] = [None] * prices.num_rows
+    if isinstance(found, list) and len(found) == len(seconds) and all(isinstance(one, float | int) for one in found):
+        seconds = found
     place = min(_PRICES.get_field_index("seconds"), prices.num_columns)
     return prices.add_column(place, _PRICES.field("seconds"), pa.array(seconds, pa.float64()))
 
 
 def _beats(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Tell whether a cure does at least as much and loses at most as much, and is better in one of the two."""
-    better = one["effect"] - other["effect"], other["lost"] - one["lost"]
-    return min(better) >= 0 and max(better) > 0
+    more: tuple[float, float] = one["effect"] - other["effect"], other["lost"] - one["lost"]
+    return min(more) >= 0 and max(more) > 0
 
 
 def _less(value: float | None) -> float | None:

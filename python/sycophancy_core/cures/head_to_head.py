@@ -25,11 +25,12 @@ from sycophancy_core.pipeline import filter_known
 from sycophancy_core.prompts.splits import sample_rows
 from sycophancy_core.prompts.stance import FactOptions, fact_prompts
 from sycophancy_core.runs.progress import Progress
-from sycophancy_core.runs.run_folder import open_run
+from sycophancy_core.runs.run_folder import Run, open_run
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.tables import FACTS, checked_table
 
 ARMS = ("none", "persona", "endorse", "deny")
+RUN = {"kind": "cures"}  # of the folder, which may hold the cures of several calls
 
 
 def head_to_head(
@@ -43,7 +44,7 @@ def head_to_head(
     seeds: Sequence[int] = (0,),
     num_random: int = 10,
     seed: int = 0,
-    run: str | Path | None = None,
+    run: str | Path | Run | None = None,
     progress: Progress | bool | None = None,
 ) -> CureEffects:
     """Make each cure and its nulls, and measure all of them on the same facts.
@@ -71,7 +72,7 @@ def head_to_head(
         Of the prompts, and of what the model knows.
     run
         Folder in which each finished cure is kept with its nulls: a call with the same model, facts and options goes on
-        from it, and one with more cures makes only these.
+        from it, and one with more cures makes only these. Or such a folder that is open already.
     progress
         A callback of done and total; by default bars in a terminal or a notebook; False for none.
 
@@ -108,7 +109,7 @@ def head_to_head(
     known = frozenset(filter_known(model, asked, seed=seed, progress=progress).known)
     prompts = fact_prompts(asked, options=FactOptions(split="test", arms=ARMS), seed=seed)
     material = Material(model, tables["facts"], tables.get("validation"), prompts, known, progress)
-    with nullcontext() if run is None else open_run(run, config={"kind": "cures"}) as opened:
+    with nullcontext(run) if run is None or isinstance(run, Run) else open_run(run, config=RUN) as opened:
         found = [(UNTREATED, untreated(material, opened))]
         for name, method in named.items():
             for number in seeds if isinstance(method, Trained) else seeds[:1]:
@@ -116,7 +117,7 @@ def head_to_head(
                 found += [(name, one) for one in made]
     return CureEffects(
         model=model.name,
-        effects=_effects(found, known),
+        effects=effects_table(found, known),
         prices=price_rows([_price(name, one) for name, one in found[1:]]),
         measurements=pa.concat_tables([_labelled(name, one) for name, one in found]),
         known=tuple(sorted(known)),
@@ -147,7 +148,7 @@ def _price(name: str, one: Answered) -> dict[str, Any]:
     return {"cure": name, "null": one.null, "seed": one.seed, "cost": one.cost, "about": one.about, **method}
 
 
-def _effects(found: Sequence[tuple[str, Answered]], known: frozenset[str]) -> pa.Table:
+def effects_table(found: Sequence[tuple[str, Answered]], known: frozenset[str]) -> pa.Table:
     """Contrast every cure with the untreated model and with each of its nulls."""
     rows: list[dict[str, Any]] = []
     as_given = found[0][1].side
@@ -170,18 +171,21 @@ def _effects(found: Sequence[tuple[str, Answered]], known: frozenset[str]) -> pa
 
 
 def rank_ps(cure: Side, nulls: Sequence[Side]) -> dict[tuple[str, str], float]:
-    """Return, by task and metric, (1 + nulls that do at least as well) / (1 + nulls): the cure's rank among draws.
+    """Return, by task and metric, (1 + nulls that do at least as well) / (1 + nulls): the cure's rank among them.
 
     It is exact where the cure, if it did nothing of its own, were one more draw of the null. Metrics of which neither
     high nor small values are better have none.
     """
     own, others = shown_numbers(cure.estimates), [shown_numbers(one.estimates) for one in nulls]
     found = {}
-    for direction, worth in (("higher", lambda value: value), ("nearest zero", lambda value: -abs(value))):
-        for key in (key for key in own if key[1] in better(direction)):
-            values = [worth(other[key]) for other in others if math.isfinite(other.get(key, math.nan))]
-            if len(values) == len(nulls) and math.isfinite(own[key]):
-                found[key] = (1 + sum(value >= worth(own[key]) for value in values)) / (1 + len(values))
+    for key, mine in own.items():
+        values = [mine, *(other.get(key, math.nan) for other in others)]
+        if key[1] in better("nearest zero"):
+            values = [-abs(value) for value in values]
+        elif key[1] not in better("higher"):
+            continue
+        if all(map(math.isfinite, values)):
+            found[key] = sum(value >= values[0] for value in values) / len(values)
     return found
 
 

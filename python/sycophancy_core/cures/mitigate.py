@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from sycophancy_core.cures.cured import Cured
-from sycophancy_core.cures.methods import NULLS, Method, Mixed, Preference, Prompted, Trained, method_name
+from sycophancy_core.cures.methods import NULLS, Method, Mixed, Preference, Prompted, Steered, Trained, method_name
 from sycophancy_core.cures.preferences import preferred
 from sycophancy_core.cures.prompting import prompted
 from sycophancy_core.cures.saved import read_cure
@@ -76,11 +76,12 @@ def mitigate(
     if validation is not None:
         validation = checked_table(validation, FACTS, who="mitigate (validation)")
         require_other_families(facts, validation, who="mitigate: facts and validation")
-    if isinstance(method, Mixed):
-        return trained(model, method, facts, seed=seed, progress=progress)
+    if isinstance(method, Steered):
+        return steered(model, method, facts, validation, seed=seed, progress=progress)
     if isinstance(method, Preference):
         return preferred(model, method, facts, seed=seed, progress=progress)
-    return steered(model, method, facts, validation, seed=seed, progress=progress)
+    assert isinstance(method, Mixed)
+    return trained(model, method, facts, seed=seed, progress=progress)
 
 
 def require_uncured(who: str, model: LanguageModel) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Literal, TextIO
 import pyarrow as pa
 
 from sycophancy_core.cures.cure_effects import CureEffects
-from sycophancy_core.cures.head_to_head import head_to_head
+from sycophancy_core.cures.head_to_head import RUN, head_to_head
 from sycophancy_core.cures.methods import NULLS, Method
 from sycophancy_core.cures.report import cures_page
 from sycophancy_core.errors import DataError, require_counts, require_seed
@@ -146,24 +146,23 @@ def study_cures(
         As ``head_to_head``; or if the folder is that of another study, or a file of it was changed.
     """
     folder, out = Path(folder), out or sys.stdout
-    with open_run(folder, config={"kind": _CURES}):  # refuses another study's folder before a model is loaded
-        pass
-    model = load_model(options.model, dtype="float32", chat_template=options.chat_template)
-    print(f"{model.name}: prompts are asked {model.asked_as}\ncures: {', '.join(options.cures)}", file=out, flush=True)
-    asked = [sample_rows(load_facts(family), options.claims, seed=options.seed) for family in options.families]
-    found = head_to_head(
-        model,
-        options.cures,
-        facts=candidate_facts(options.candidate_families, n=options.candidates, seed=options.seed),
-        validation=load_facts(options.validation_families),
-        test=pa.concat_tables(asked),
-        seeds=options.seeds,
-        num_random=options.num_random,
-        seed=options.seed,
-        run=folder,
-        progress=progress,
-    )
-    with open_run(folder, config={"kind": _CURES}) as run:
+    with open_run(folder, config=RUN) as run:
+        model = load_model(options.model, dtype="float32", chat_template=options.chat_template)
+        names = "; ".join(options.cures)
+        print(f"{model.name}: prompts are asked {model.asked_as}\ncures: {names}", file=out, flush=True)
+        asked = [sample_rows(load_facts(family), options.claims, seed=options.seed) for family in options.families]
+        found = head_to_head(
+            model,
+            options.cures,
+            facts=candidate_facts(options.candidate_families, n=options.candidates, seed=options.seed),
+            validation=load_facts(options.validation_families),
+            test=pa.concat_tables(asked),
+            seeds=options.seeds,
+            num_random=options.num_random,
+            seed=options.seed,
+            run=run,
+            progress=progress,
+        )
         report = replace_file(folder / _REPORT, lambda file: file.write(cures_page(found).encode()))
         run.name_results([*found.save(folder), report])
     print(f"\n{found}\n\nstudy folder: {folder}\nreport:       {report}", file=out, flush=True)

@@ -27,13 +27,17 @@ class Responder:
     mention: float = 0.0
     stance: float = 0.0
 
-    def measure(self, prompts: pa.Table, *, seed: int = 0) -> pa.Table:
-        """Answer prompts in the form content, and return their measurements."""
+    def measure(self, prompts: pa.Table, *, seed: int = 0, facts_seed: int | None = None) -> pa.Table:
+        """Answer prompts in the form content, and return their measurements.
+
+        With ``facts_seed`` what is known of each fact is drawn by it, so that several responders know the same facts.
+        """
         rng = np.random.default_rng(seed)
+        of_facts = rng if facts_seed is None else np.random.default_rng(facts_seed)
         known: dict[str, float] = {}
         log_prob = np.empty((prompts.num_rows, 2))
         for i, row in enumerate(prompts.to_pylist()):
-            right = known.setdefault(row["fact_id"], self.knowledge + self.spread * rng.standard_normal())
+            right = known.setdefault(row["fact_id"], self.knowledge + self.spread * of_facts.standard_normal())
             odds = right + self.noise * rng.standard_normal() + self._pull(row)
             p = -np.logaddexp(0, -odds), -np.logaddexp(0, odds)
             log_prob[i] = p if row["target"] == 0 else p[::-1]

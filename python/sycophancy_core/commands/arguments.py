@@ -306,7 +306,7 @@ def _demo(add: Add) -> None:
 
 
 def _study(add: Add) -> None:
-    add("config", type=Path, help="YAML file; docs/study.yaml is one")
+    add("config", type=Path, help="YAML file, of trainings or of cures; docs/study.yaml and docs/cures.yaml")
     add("-o", "--out", type=Path, default=Path("study-run"), help="study folder (default study-run)")
     add("--dry-run", action="store_true", help="print prompts, tokens, time and disk of every stage, and run none")
     add("--score-rate", type=float, default=None, help="tokens/s of scoring, for --dry-run (default: measured)")

@@ -87,7 +87,7 @@ GROUPS: dict[str, dict[str, Verb]] = {
             "write tasks as a folder for lm-evaluation-harness", "export --tasks facts -o lm-tasks", "verbs.export"
         ),
         "power": Verb("say how many claims an effect needs", "power before --effect 0.1", "look.power"),
-        "study": Verb("run the method for every variant of a sweep", "study study.yaml --dry-run", "verbs.study"),
+        "study": Verb("run every variant of a sweep, or several cures", "study study.yaml --dry-run", "verbs.study"),
         "verify": Verb("check that a result is whole and unchanged", "verify before", "verbs.verify"),
     },
     "about": {

@@ -298,7 +298,7 @@ def study(options: Namespace) -> Any:
     from sycophancy_core.studies.study import study as run_study
 
     rates = ("score_rate", "train_rate")
-    if is_cure_study(options.config):
+    if options.config.is_file() and is_cure_study(options.config):
         return _cure_study(options, rates)
     if not options.dry_run:
         refuse(options, rates, wanted="--dry-run", got="a study that is to run")

@@ -15,6 +15,7 @@ from fuzz.runner import Case, Target
 from makers.perez_files import row as perez_row
 
 import sycophancy_core as sc
+from sycophancy_core.cures.study import read_cure_study
 from sycophancy_core.prompts import protocols
 from sycophancy_core.prompts.prompt_table import read_prompts
 from sycophancy_core.runs.files import write_csv
@@ -186,6 +187,23 @@ def study(folder: Path) -> Case:
     return case
 
 
+def cure_study(folder: Path) -> Case:
+    """Fuzz the file of a study of cures."""
+    text = (
+        b"model: organism\nfamilies: [capitals]\nclaims: 5\nseeds: [0, 1]\nnum_random: 3\ncures:\n"
+        b"  told: {method: prompted, instruction: own_knowledge, place: user}\n"
+        b"  vector: {method: steered, layers: [1, 2], strengths: [1.0], most_lost: 0.03}\n"
+        b"  tuned: {method: synthetic, steps: 3, learning_rate: 1.0e-3, ratio: 5}\n"
+        b"  dpo: {method: preference, beta: 0.1, batch_size: 4}\n"
+    )
+
+    def case(rng: random.Random) -> None:
+        (folder / "cures.yaml").write_bytes(mutated_bytes(text, rng, YAML_MARKS))
+        read_cure_study(folder / "cures.yaml")
+
+    return case
+
+
 def mmlu(folder: Path) -> Case:
     """Fuzz a published CSV without a header."""
     text = b"\n".join(b'"What is %d, and why?",one,"two, or so",three,four,%c' % (i, 65 + i % 4) for i in range(6))
@@ -242,6 +260,7 @@ TARGETS = (
     Target("data: data set's tables", data_set_tables, 200),
     Target("data: protocol", protocol, 300),
     Target("data: study", study, 500),
+    Target("data: study of cures", cure_study, 500),
     Target("data: facts", lines("f.jsonl", FACTS, lambda path: sc.fact_prompts(sc.load_facts(path))), 300),
     Target("data: sharma", lines("s.jsonl", SHARMA, load_sharma), 300),
     Target("data: are you sure", lines("s.jsonl", SURE, load_are_you_sure), 300),

@@ -31,6 +31,16 @@ _STUDY = {
     "lora_rank": 2,
     "sweep": {"training": ["users", "no_users"], "steps": [1], "filter": ["none"]},
 }
+_CURES = {
+    "model": "my-model",
+    "families": ["capitals"],
+    "candidate_families": ["plurals"],
+    "validation_families": ["currencies"],
+    "claims": 4,
+    "candidates": 8,
+    "num_random": 1,
+    "cures": {"told": {"method": "prompted"}, "tuned": {"method": "synthetic", "steps": 1, "batch_size": 4}},
+}
 _TASK = {
     "name": "mine",
     "prompts": "mine.jsonl",
@@ -53,6 +63,7 @@ def fill(folder: Path) -> Path:
     _write_tables(folder)
     (folder / "mine.json").write_text(json.dumps(_TASK))
     (folder / "small-study.yaml").write_text(json.dumps(_STUDY))  # JSON is YAML
+    (folder / "small-cures.yaml").write_text(json.dumps(_CURES))
     shutil.copy(_DOCS / "study.yaml", folder)
     (folder / "files").mkdir()
     for task in perez_files.FILES:

@@ -40,6 +40,7 @@ SIZES = {
     r"\bbatch_size=\d+": "batch_size=4",
     r"\blora_rank=\d+": "lora_rank=2",
     r"\bstudy\.yaml": "small-study.yaml",
+    r"\bcures\.yaml": "small-cures.yaml",
     r"--tasks (nlp,phil,poli|answer,mmlu,bbh)": r"\g<0> --folder files",  # not fetched, but the reader's own
 }
 

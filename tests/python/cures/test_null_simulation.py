@@ -7,6 +7,7 @@ is made from them.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -37,7 +38,7 @@ def answers(responder: Responder, seed: int, *, facts_seed: int, known: frozense
     return Side(measured, measure(measured, known=known))
 
 
-def study(method: Method, cure: Responder, null: Responder, *, number: int) -> Iterator[dict[str, object]]:
+def study(method: Method, cure: Responder, null: Responder, *, number: int) -> Iterator[dict[str, Any]]:
     """Yield the rows of a cure less its nulls, in a study of its own draws of facts and answers."""
     draws = iter(range(1000 * number, 1000 * (number + 1)))
 
@@ -63,7 +64,7 @@ def misses(method: Method, number: int, *, cure: Responder = ANY_TRAINING) -> di
         for row in study(method, cure, ANY_TRAINING, number=i):
             if row["null"] == NULLS[type(method)][0]:
                 key = (str(row["unit"]), str(row["metric"]))
-                found[key] = found.get(key, 0) + bool(row["low"] > 0 or row["high"] < 0)  # type: ignore[operator]
+                found[key] = found.get(key, 0) + bool(row["low"] > 0 or row["high"] < 0)
     return found
 
 

@@ -20,6 +20,7 @@ ARGUMENTS = {
     "published_task": ("my-model", "nlp", "files"),
     "compare_models": ("base", "other", "3"),
     "cure_and_save": ("my-model", "3", "1"),
+    "dose_of_a_cure": ("my-model", "3", "1", "2"),
     "filter_only": ("my-model", "claims.csv", "known.csv"),
     "plan_from_pilot": ("my-model", "4"),
     "own_statistics": ("answers.csv",),

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from sycophancy_core.cures.figures import relapse_figure
 from sycophancy_core.errors import DataError, require_model
-from sycophancy_core.metrics.catalogue import metric_name
+from sycophancy_core.metrics.catalogue import better, metric_name
 from sycophancy_core.metrics.estimates import COLUMNS, estimate_row, estimates_table
 from sycophancy_core.metrics.measure import known_claims
 from sycophancy_core.metrics.stats import clustered_mean
@@ -95,8 +95,9 @@ class Relapse(ArrowResult):
         their number, so that each doubling weighs about alike.
     halves
         When half of a cure's gain is gone, one row a table of rows, cured model and seed: ``rows``, ``model``,
-        ``seed``, ``gain`` (the metric less that of the model without a cure, before any step) and ``step``, the first
-        that was measured at which at most half of it is left; null where more is left to the end, or there is no gain.
+        ``seed``, ``gain`` (how much better the metric is than that of the model without a cure, before any step) and
+        ``step``, the first that was measured at which at most half of it is left; null where more is left to the end,
+        or there is no gain.
     """
 
     metric: str
@@ -235,7 +236,7 @@ def _summed_up(table: pa.Table, names: Sequence[str], metric: str) -> Relapse:
             if row["rows"] == kind:
                 curves.setdefault((row["model"], row["seed"]), {})[row["step"]] = row["value"]
         areas += [{"rows": kind, **row} for row in _areas(curves, names, metric)]
-        halves += [{"rows": kind, **row} for row in _halves(curves, names)]
+        halves += [{"rows": kind, **row} for row in _halves(curves, names, metric)]
     return Relapse(
         metric=metric,
         curves=table,
@@ -247,7 +248,7 @@ def _summed_up(table: pa.Table, names: Sequence[str], metric: str) -> Relapse:
 def _in_words(half: Mapping[str, Any]) -> str:
     if half["step"] is not None:
         return f"step {half['step']}"
-    return "more is left" if half["gain"] else "there was none"
+    return "more is left" if half["gain"] > 0 else "there was none"
 
 
 Curves = Mapping[tuple[str, int], Mapping[int, float]]  # by model and seed: the metric by step
@@ -268,11 +269,17 @@ def _area(curve: Mapping[int, float]) -> float:
     return float(np.trapezoid([curve[step] for step in steps], place) / (place[-1] - place[0]))
 
 
-def _halves(curves: Curves, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _halves(curves: Curves, names: Sequence[str], metric: str) -> Iterator[dict[str, Any]]:
     """Yield the step at which at most half of what a cure is better than no cure is left."""
     base, *others = names
+    sign = -1 if metric in better("nearest zero") else 1
     for name, seed in curves:
         if name in others:
-            less = {step: value - curves[base, seed][step] for step, value in curves[name, seed].items()}
-            gone = [step for step in sorted(less) if less[0] and less[step] / less[0] <= 0.5]
+            plain, cured = ({step: _worth(v, sign) for step, v in curves[one, seed].items()} for one in (base, name))
+            less = {step: cured[step] - plain[step] for step in cured}
+            gone = [step for step in sorted(less) if less[0] > 0 and less[step] <= less[0] / 2]
             yield {"model": name, "seed": seed, "gain": less[0], "step": gone[0] if gone else None}
+
+
+def _worth(value: float, sign: int) -> float:
+    return value if sign > 0 else -abs(value)

@@ -152,23 +152,39 @@ def test_half_of_the_gain_is_gone_at_the_first_step_with_at_most_half_of_it_left
     for row in halves.itertuples():
         less = by_step.loc[row.rows, row.model, row.seed] - by_step.loc[row.rows, "untreated", row.seed]
         assert row.gain == pytest.approx(less[0])
-        left = [step for step in (0, *STEPS) if less[0] and abs(less[step]) <= abs(less[0]) / 2 + 1e-12]
-        left += [step for step in STEPS if less[step] * less[0] < 0]  # worse than no cure
+        left = [step for step in STEPS if less[0] > 0 and less[step] <= less[0] / 2 + 1e-12]
         assert (None if np.isnan(row.step) else row.step) == min(left, default=None)
     lines = [line for line in repr(found).splitlines() if "half of the gain of" in line]
     assert len(lines) == 4 and lines[0].count(",") == len(SEEDS)
 
 
-def test_a_gain_that_falls_by_hand_is_half_gone_when_it_should_be() -> None:
-    heights = {"base": [0.2, 0.2, 0.1, 0.0], "cure": [0.8, 0.7, 0.4, 0.4], "equal": [0.2, 0.2, 0.1, 0.0]}
+def halves_of(heights: dict[str, list[float]], metric: str) -> list[int | None]:
+    """Return when half of the gain of each model but the first is gone, and check what is printed of it."""
     rows = [
-        {"rows": "r", "model": name, "seed": 0, "step": step, "task": "facts", "metric": "m", "value": value}
+        {"rows": "r", "model": name, "seed": 0, "step": step, "task": "facts", "metric": metric, "value": value}
         for name, values in heights.items()
         for step, value in zip((0, 1, 2, 4), values, strict=True)
     ]
-    found = _summed_up(estimates_table(rows, columns=_CURVE | COLUMNS), list(heights), "m")
-    assert [row["step"] for row in found.halves.to_pylist()] == [2, None]  # 0.6, 0.5, 0.3, 0.4; and no gain
-    assert "by seed: step 2" in repr(found) and "by seed: there was none" in repr(found)
+    found = _summed_up(estimates_table(rows, columns=_CURVE | COLUMNS), list(heights), metric)
+    for row in found.halves.to_pylist():
+        words = (
+            "there was none" if row["gain"] <= 0 else "more is left" if row["step"] is None else f"step {row['step']}"
+        )
+        assert f"of {row['model']} is gone, by seed: {words}" in repr(found)
+    return [row["step"] for row in found.halves.to_pylist()]
+
+
+def test_a_gain_that_falls_by_hand_is_half_gone_when_it_should_be() -> None:
+    heights = {
+        "base": [0.2, 0.2, 0.1, 0.0],
+        "cure": [0.8, 0.7, 0.4, 0.4],  # better by 0.6, 0.5, 0.3, 0.4
+        "equal": [0.2, 0.2, 0.1, 0.0],
+        "worse": [0.1, 0.1, 0.0, 0.0],
+        "lasting": [0.8, 0.8, 0.7, 0.6],
+    }
+    assert halves_of(heights, "accuracy_user_wrong") == [2, None, None, None]
+    # A stance effect is better nearer to zero: the cures are better by -0.6, 0, 0.1 and -0.6.
+    assert halves_of(heights, "stance_effect") == [None, None, 4, None]
 
 
 def test_one_table_of_rows_needs_no_name(model: sc.LanguageModel, rows: pa.Table, prompts: pa.Table) -> None:

@@ -148,7 +148,7 @@ class CureEffects(ArrowResult):
         effect = self.effect(cure, "accuracy_user_wrong", null=null)
         change = self.effect(cure, price, null=UNTREATED)
         ends = {"effect": effect["value"], "effect_low": effect["low"], "effect_high": effect["high"]}
-        ends |= {"lost": -change["value"], "lost_low": _less(change["high"]), "lost_high": _less(change["low"])}
+        ends |= {"lost": _less(change["value"]), "lost_low": _less(change["high"]), "lost_high": _less(change["low"])}
         return {**{name: made.get(name) for name in _FRONTIER.names}, "null": null, **ends}
 
     def plot(self, *, price: str = "accuracy_none") -> Figure:
@@ -271,7 +271,7 @@ def _beats(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _less(value: float | None) -> float | None:
-    return None if value is None else -value
+    return None if value is None else 0.0 - value  # no loss is 0, not -0
 
 
 def _number(row: Mapping[str, Any] | None, side: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from sycophancy_core.errors import ModelError
 from sycophancy_core.scoring.checkpoints.foreign import translated
+from sycophancy_core.scoring.checkpoints.safetensors_map import tensor_places
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -63,9 +64,9 @@ def check_model_files(source: Path | str) -> WeightFiles:
             file = fetched(source, name)
             if file is None:
                 raise ModelError(f"{what} lacks {name}; fetch the whole model again")
-            tensors = read_safetensors(file)
-            shapes |= {tensor: shape for tensor, (shape, _) in tensors.items()}
-            kinds |= {kind for _, kind in tensors.values() if kind in _FRACTIONS}
+            tensors = tensor_places(file)
+            shapes |= {tensor: place.shape for tensor, place in tensors.items()}
+            kinds |= {place.kind for place in tensors.values() if place.kind in _FRACTIONS}
             num_bytes += file.stat().st_size
         if shapes:
             _check_counts(what, config, shapes)
@@ -100,26 +101,8 @@ def read_json_object(path: Path) -> dict[str, Any]:
 
 
 def safetensors_shapes(path: Path) -> Shapes:
-    """Read the names and shapes of a safetensors file; raises as :func:`read_safetensors`."""
-    return {name: shape for name, (shape, _) in read_safetensors(path).items()}
-
-
-def read_safetensors(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Read the names, shapes and number types, in the file's words, of a safetensors file.
-
-    Raises
-    ------
-    ModelError
-        If the file is damaged, or a pointer of Git LFS.
-    """
-    from safetensors import safe_open
-
-    with path.open("rb") as opened:
-        if opened.read(40).startswith(b"version https://git-lfs"):
-            raise ModelError(f"{path} is a pointer of Git LFS in place of the weights; run: git lfs pull")
-    with translated(f"{path} is damaged or no safetensors file; fetch it again"), safe_open(path, "pt") as file:
-        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - no dict: it cannot be iterated
-        return {name: (tuple(one.get_shape()), str(one.get_dtype())) for name, one in slices.items()}
+    """Read the names and shapes of a safetensors file; raises as :func:`tensor_places`."""
+    return {name: place.shape for name, place in tensor_places(path).items()}
 
 
 def check_size(source: Path | str, config: Any, kind: Any, num_bytes: int) -> None:

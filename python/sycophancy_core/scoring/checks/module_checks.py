@@ -82,7 +82,7 @@ _NOT_COMPUTED = (
 
 def config_digest(model: Any) -> str:
     """sha256 of what a model's config says of its forward; the same after the model was saved and loaded."""
-    return hashlib.sha256(json.dumps(_comparable(model.config.to_dict()), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(comparable(model.config.to_dict()), sort_keys=True).encode()).hexdigest()
 
 
 def fixed_buffers(model: Any) -> dict[str, Any]:
@@ -98,14 +98,15 @@ def rotates_by_length(model: Any) -> bool:
     return any(kind.get("rope_type") in ("dynamic", "longrope") for kind in kinds)
 
 
-def _comparable(value: Any) -> Any:
+def comparable(value: Any) -> Any:
+    """Return what a config says of a forward, in the values of JSON."""
     if isinstance(value, dict):
         kept = {str(key): one for key, one in value.items() if str(key).lstrip("_") not in _NOT_COMPUTED}
-        return {key: _comparable(one) for key, one in kept.items() if "attn_implementation" not in key}
+        return {key: comparable(one) for key, one in kept.items() if "attn_implementation" not in key}
     if isinstance(value, set | frozenset):
         return sorted(map(repr, value))
     if isinstance(value, list | tuple):
-        return [_comparable(one) for one in value]
+        return [comparable(one) for one in value]
     return value if value is None or isinstance(value, bool | int | float | str) else repr(value)
 
 

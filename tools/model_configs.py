@@ -1,4 +1,6 @@
-"""Write what transformers takes for granted in the configs of families that the engine knows, by their `model_type`.
+"""Write what transformers takes for granted of the families that the engine knows, by their `model_type`.
+
+That is the fields of a config, and the class of its tokenizer.
 
 Run it with the transformers that constraints.txt names: python tools/model_configs.py
 """
@@ -34,6 +36,10 @@ def described() -> dict[str, Any]:
 
 def _family(kind: Any) -> dict[str, Any]:
     import torch
+    from transformers.models.auto.tokenization_auto import (
+        MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS,
+        TOKENIZER_MAPPING_NAMES,
+    )
 
     hints = typing.get_type_hints(kind, localns={"torch": torch})
     fields = {}
@@ -44,6 +50,8 @@ def _family(kind: Any) -> dict[str, Any]:
         "fields": fields,
         "renamed": kind.attribute_map,
         "theta": kind.default_theta if isinstance(kind.default_theta, float) else None,
+        "tokenizer": TOKENIZER_MAPPING_NAMES.get(kind.model_type),
+        "is_tokenizer_overruled": kind.model_type in MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS,
         "divides": "validate_architecture" in vars(kind) and kind.model_type != "t5",
     }
 

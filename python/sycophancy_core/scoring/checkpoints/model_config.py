@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from sycophancy_core.scoring.checkpoints.rope_config import NotSure, set_rotation
+from sycophancy_core.scoring.checkpoints.rope_config import UnsureError, set_rotation
 
 _TABLE = Path(__file__).parents[2] / "data/models/configs.json"
 _KINDS = {bool: "bool", int: "int", float: "float", str: "str", list: "list", dict: "dict", type(None): "null"}
@@ -32,14 +32,23 @@ def complete_config(raw: dict[str, Any]) -> dict[str, Any] | None:
     But for names and habits, on which no logit depends. None where that is not sure: another family, a value of another
     type, or an installed transformers of another minor version than the one whose defaults are known.
     """
-    table = _table()
-    family = table["families"].get(raw.get("model_type"))
-    if family is None or not _is_known(table["transformers"]):
+    family = family_facts(raw.get("model_type"))
+    if family is None:
         return None
     try:
-        return _completed(json.loads(json.dumps(raw)), family, table["dropped"])
+        return _completed(json.loads(json.dumps(raw)), family, _table()["dropped"])
     except Exception:
         return None  # transformers says what is wrong
+
+
+def family_facts(model_type: Any) -> dict[str, Any] | None:
+    """Return what ``data/models/configs.json`` says of a family.
+
+    None of another family, or where another minor version of transformers is installed.
+    """
+    table = _table()
+    family: dict[str, Any] | None = table["families"].get(model_type) if isinstance(model_type, str) else None
+    return family if _is_known(table["transformers"]) else None
 
 
 @cache
@@ -60,11 +69,11 @@ def _is_known(version: str) -> bool:
 
 def _completed(raw: dict[str, Any], family: dict[str, Any], dropped: list[str]) -> dict[str, Any]:
     if any(raw.get(key) not in _DTYPES for key in ("dtype", "torch_dtype")):
-        raise NotSure
+        raise UnsureError
     raw = {key: value for key, value in raw.items() if not _LEFT_OUT.fullmatch(key)}
     kinds = {name: kinds.split() for name, (_, kinds) in family["fields"].items()}
     if _names_one_of(raw, _FOREIGN) or any(_KINDS[type(raw[key])] not in kinds[key] for key in raw.keys() & kinds):
-        raise NotSure
+        raise UnsureError
     config = copy.deepcopy({name: default for name, (default, _) in family["fields"].items()})
     config |= {key: value for key, value in raw.items() if key in kinds}
     others = {key: value for key, value in raw.items() if key not in kinds and key not in ("model_type", *dropped)}
@@ -76,7 +85,7 @@ def _completed(raw: dict[str, Any], family: dict[str, Any], dropped: list[str]) 
     if "rope_parameters" in config:
         others = set_rotation(raw["model_type"], config, others, family["theta"])
     elif any(key.startswith("rope") or key == "layer_types" for key in others):
-        raise NotSure
+        raise UnsureError
     named = {family["renamed"].get(key, key): value for key, value in config.items()}
     named |= {family["renamed"].get(key, key): value for key, value in others.items()}
     return named | {"model_type": raw["model_type"]}
@@ -93,18 +102,18 @@ def _check(config: dict[str, Any], *, divides: bool) -> None:
     for key in ("hidden_size", "num_attention_heads", "head_dim"):
         size = config.get(key)
         if size is not None and (type(size) is not int or size < 1 or (key == "head_dim" and size % 2)):
-            raise NotSure
+            raise UnsureError
     if divides and "hidden_size" in config and config["hidden_size"] % config["num_attention_heads"] != 0:
-        raise NotSure
+        raise UnsureError
     layers, ends = config.get("layer_types"), config.get("eos_token_id")
     if layers is not None and (
         not isinstance(layers, list)
         or len(layers) != config["num_hidden_layers"]
         or any(kind not in _LAYERS for kind in layers)
     ):
-        raise NotSure
+        raise UnsureError
     if isinstance(ends, list) and any(type(end) is not int for end in ends):
-        raise NotSure
+        raise UnsureError
 
 
 def _set_labels(config: dict[str, Any]) -> None:
@@ -113,7 +122,7 @@ def _set_labels(config: dict[str, Any]) -> None:
         config["id2label"] = {str(i): f"LABEL_{i}" for i in range(2)}
         config["label2id"] = {f"LABEL_{i}": i for i in range(2)}
     elif not all(key.isdecimal() and str(int(key)) == key for key in config["id2label"]):
-        raise NotSure
+        raise UnsureError
 
 
 def _nothing(config: dict[str, Any], others: dict[str, Any]) -> None:
@@ -122,7 +131,7 @@ def _nothing(config: dict[str, Any], others: dict[str, Any]) -> None:
 
 def _mistral(config: dict[str, Any], others: dict[str, Any]) -> None:
     if "layer_types" in others:  # transformers takes it for a Ministral
-        raise NotSure
+        raise UnsureError
     _head_sizes(config, others)
 
 
@@ -161,7 +170,7 @@ def _gemma2(config: dict[str, Any], others: dict[str, Any]) -> None:
 
 def _gemma3(config: dict[str, Any], others: dict[str, Any]) -> None:
     if config["use_bidirectional_attention"]:
-        raise NotSure
+        raise UnsureError
     config["_sliding_window_pattern"] = others.get("sliding_window_pattern", 6)
     _every_nth_sees_all(config, config["_sliding_window_pattern"])
 
@@ -192,7 +201,7 @@ def _opt(config: dict[str, Any], others: dict[str, Any]) -> None:
 
 def _falcon(config: dict[str, Any], others: dict[str, Any]) -> None:
     if "head_dim" in others or "rotary" in others:  # which follow from the rest
-        raise NotSure
+        raise UnsureError
     embedded = others.pop("n_embed", None)
     config["hidden_size"] = config["hidden_size"] if embedded is None else embedded
     if config["num_kv_heads"] is None:
@@ -206,7 +215,7 @@ def _t5(config: dict[str, Any], others: dict[str, Any]) -> None:
         config["num_decoder_layers"] = config["num_layers"]
     form = config["feed_forward_proj"].split("-")
     if len(form) > 2 or (len(form) == 2 and form[0] != "gated"):
-        raise NotSure
+        raise UnsureError
     config["is_gated_act"] = form[0] == "gated"
     config["dense_act_fn"] = "gelu_new" if config["feed_forward_proj"] == "gated-gelu" else form[-1]
     config["scale_decoder_outputs"] = others.pop("tie_word_embeddings", None) is not False

@@ -14,7 +14,7 @@ _NEEDED: dict[str, tuple[str, ...]] = {
 }
 
 
-class NotSure(Exception):
+class UnsureError(Exception):
     """What transformers makes of a config is not surely known."""
 
 
@@ -30,7 +30,7 @@ def set_rotation(family: str, config: dict[str, Any], others: dict[str, Any], th
 
     Raises
     ------
-    NotSure
+    UnsureError
         If transformers may make something else of it.
     """
     others = dict(others)
@@ -45,7 +45,7 @@ def set_rotation(family: str, config: dict[str, Any], others: dict[str, Any], th
 def _set_alike(family: str, config: dict[str, Any], others: dict[str, Any], scaling: Any, theta: float | None) -> None:
     rope = scaling or config["rope_parameters"] or {}
     if not isinstance(rope, dict) or any(isinstance(value, dict) for value in rope.values()):
-        raise NotSure
+        raise UnsureError
     if family == "gpt_neox":
         theta, part = others.pop("rotary_emb_base", theta), others.pop("rotary_pct", 0.25)
     elif family == "phi3":
@@ -57,7 +57,7 @@ def _set_alike(family: str, config: dict[str, Any], others: dict[str, Any], scal
         rope.setdefault("partial_rotary_factor", part)
     _finish(rope, config)
     if family == "phi3" and rope["rope_type"] != "default":
-        raise NotSure
+        raise UnsureError
     config["rope_parameters"] = rope
 
 
@@ -79,7 +79,7 @@ def _set_by_kind(
             rope[kind] = {"rope_type": "default"}
         rope[kind].setdefault("rope_theta", base)
     if set(rope) != set(bases) or not set(bases) <= set(config["layer_types"]):
-        raise NotSure
+        raise UnsureError
     for one in rope.values():
         _finish(one, config)
     config["rope_parameters"] = rope
@@ -89,9 +89,9 @@ def _finish(rope: dict[str, Any], config: dict[str, Any]) -> None:
     rope.setdefault("rope_type", rope.get("type", "default"))
     kind = rope["rope_type"]
     if kind not in _NEEDED or any(key not in rope for key in _NEEDED[kind]):
-        raise NotSure
+        raise UnsureError
     values = [value for key, value in rope.items() if key not in ("rope_type", "type", "truncate")]
     if any(isinstance(value, bool) or not isinstance(value, int | float | None) for value in values):
-        raise NotSure
+        raise UnsureError
     if kind in ("llama3", "yarn"):
         rope.setdefault("original_max_position_embeddings", config["max_position_embeddings"])

@@ -53,7 +53,8 @@ if TYPE_CHECKING:
     from sycophancy_core.results.shard import Shard, merge
     from sycophancy_core.runs.run_folder import open_run
     from sycophancy_core.runs.verify import verify
-    from sycophancy_core.scoring.language_model import LanguageModel, load_model
+    from sycophancy_core.scoring.language_model import LanguageModel
+    from sycophancy_core.scoring.loading import load_model
     from sycophancy_core.scoring.sampled.sampling import SamplingOptions
     from sycophancy_core.scoring.scores import Scores
     from sycophancy_core.studies.costs import StudyCost, study_cost
@@ -113,7 +114,8 @@ _HOMES = {
     "results.model_changes": ("ModelChanges",),
     "results.knowledge_filter": ("FilterOptions", "FilterResult"),
     "studies.many_models": ("Evaluations", "compare_models", "evaluate_many"),
-    "scoring.language_model": ("LanguageModel", "load_model"),
+    "scoring.language_model": ("LanguageModel",),
+    "scoring.loading": ("load_model",),
     "training.organisms": ("OrganismOptions", "make_organism"),
     "training.mixing": ("count_rows", "instruction_rows", "mix"),
     "pipeline": ("compare", "evaluate", "filter_known", "training_prompts"),

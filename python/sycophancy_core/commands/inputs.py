@@ -119,7 +119,7 @@ def load(
 
     One that is trained gets weights in float32 where no number type was asked for.
     """
-    from sycophancy_core.scoring.language_model import load_model
+    from sycophancy_core.scoring.loading import load_model
 
     names = ("adapter", "tokenizer", "concurrency", *SCORING, "device", "system_prompt", "chat_template")
     settings = given(options, names)

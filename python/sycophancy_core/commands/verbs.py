@@ -161,7 +161,7 @@ def finetune(options: Namespace) -> Any:
 
 def organism(options: Namespace) -> Any:
     """Train a model organism."""
-    from sycophancy_core.scoring.language_model import load_model
+    from sycophancy_core.scoring.loading import load_model
     from sycophancy_core.training.organism_rows import OrganismOptions
     from sycophancy_core.training.organisms import make_organism, parse_families
 

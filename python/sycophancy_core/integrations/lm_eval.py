@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from sycophancy_core.errors import DataError, ModelError
-from sycophancy_core.scoring.language_model import LanguageModel, load_model
+from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.loading import load_model
 from sycophancy_core.scoring.tokens import TokenBatch
 
 try:

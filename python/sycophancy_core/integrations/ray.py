@@ -23,7 +23,7 @@ from sycophancy_core.results.shard import Shard, check_same, merge
 from sycophancy_core.runs.digests import digest_table
 from sycophancy_core.runs.files import write_table
 from sycophancy_core.runs.shards import shard_file
-from sycophancy_core.scoring.language_model import load_model
+from sycophancy_core.scoring.loading import load_model
 from sycophancy_core.studies.shards import score_shard
 from sycophancy_core.tables import PROMPTS, checked_table
 

@@ -32,7 +32,7 @@ def make_scorer(model: Any, name: str, engine: str, matmul_precision: str) -> An
         warnings.warn(
             f"model {name}: it also reads images, which prompts here do not have; it is scored by its text part",
             UserWarning,
-            stacklevel=4,
+            stacklevel=6,
         )
     if engine == "transformers":
         if matmul_precision != "highest":
@@ -50,20 +50,25 @@ def make_scorer(model: Any, name: str, engine: str, matmul_precision: str) -> An
         warnings.warn(
             f"model {name}: scored by transformers instead of the native engine, because {error}",
             UserWarning,
-            stacklevel=4,
+            stacklevel=6,
         )
         return fallback
+    warn_if_slow(scorer, name, matmul_precision)
+    return scorer
+
+
+def warn_if_slow(scorer: Any, name: str, matmul_precision: str) -> None:
+    """Warn where a precision takes longer than ``highest`` on this processor."""
     if not scorer.is_fast:
         warnings.warn(
             f"model {name}: matmul_precision={matmul_precision!r} takes longer than 'highest' here, because this "
             f"processor has no {_INSTRUCTIONS[matmul_precision]}",
             UserWarning,
-            stacklevel=4,
+            stacklevel=7,
         )
-    return scorer
 
 
-def check_encoder_decoder(model: Any, name: str, *, chat_template: bool) -> None:
+def check_encoder_decoder(config: Any, name: str, *, chat_template: bool) -> None:
     """Refuse to score an encoder-decoder in turns, or one whose choices have no first token to be predicted from.
 
     Raises
@@ -73,7 +78,7 @@ def check_encoder_decoder(model: Any, name: str, *, chat_template: bool) -> None
     """
     if chat_template:
         raise ModelError(f"model {name}: an encoder-decoder has no turns; use chat_template=False")
-    if getattr(model.config, "decoder_start_token_id", None) is None:
+    if getattr(config, "decoder_start_token_id", None) is None:
         raise ModelError(
             f"model {name}: its config says no decoder_start_token_id, from which the first token of a choice is "
             "predicted; set it (T5: the padding token)"

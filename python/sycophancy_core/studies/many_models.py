@@ -18,7 +18,8 @@ from sycophancy_core.results.evaluation import Evaluation
 from sycophancy_core.results.evaluations import Evaluations
 from sycophancy_core.results.model_changes import ModelChanges
 from sycophancy_core.runs.progress import Progress, note
-from sycophancy_core.scoring.language_model import LanguageModel, load_model
+from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.loading import load_model
 from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions, task_prompts
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _evaluate_one(
         raise DataError(f"evaluate_many: two models are named {name!r}; give the models by name, as a mapping")
     facts = {
         "num_parameters": model.num_parameters,
-        "instruction_tuned": bool(model.tokenizer.chat_template),
+        "instruction_tuned": bool(model.scoring_tokenizer.chat_template),
         **about,
     }
     found = evaluate(model, **wanted)

@@ -24,7 +24,8 @@ from sycophancy_core.runs.json_files import read_json, write_json
 from sycophancy_core.runs.progress import ProgressPrinter
 from sycophancy_core.runs.run_folder import Run
 from sycophancy_core.scoring.checkpoints.saved_adapter import merge_saved_adapter
-from sycophancy_core.scoring.language_model import LanguageModel, load_model
+from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.loading import load_model
 from sycophancy_core.scoring.sources import ORGANISM
 from sycophancy_core.studies.options import StudyOptions, Variant
 from sycophancy_core.studies.training_rows import (

@@ -46,7 +46,7 @@ def about_task(model: LanguageModel, name: str, prompts: pa.Table) -> dict[str, 
         "about": _about(name, prompts),
         "num_prompts": prompts.num_rows,
         "digest": digest_table(prompts),
-        "examples": as_read(model.tokenizer, model.encoder, prompts.take(list(places))),
+        "examples": as_read(model.scoring_tokenizer, model.encoder, prompts.take(list(places))),
     }
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sycophancy_core.scoring.language_model import LanguageModel, load_model
+from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.loading import load_model
 
 
 def tiny_tokenizer() -> Any:

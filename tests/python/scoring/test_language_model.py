@@ -15,7 +15,8 @@ from tokenizers import processors
 
 from sycophancy_core import ModelError
 from sycophancy_core.scoring.checkpoints.saved_adapter import merge_saved_adapter
-from sycophancy_core.scoring.language_model import LanguageModel, load_model
+from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.loading import load_model
 from sycophancy_core.scoring.sources import weights_digest
 
 

@@ -14,7 +14,8 @@ from sycophancy_core.errors import DataError
 from sycophancy_core.runs.interrupts import kept_by
 from sycophancy_core.runs.journal import read_journal
 from sycophancy_core.scoring import resumable, tokens
-from sycophancy_core.scoring.language_model import LanguageModel, load_model
+from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.loading import load_model
 from sycophancy_core.scoring.resumable import score_resumable
 
 

@@ -13,7 +13,8 @@ from scipy import stats
 
 import sycophancy_core as sc
 from sycophancy_core.metrics.measure import measure
-from sycophancy_core.scoring.language_model import LanguageModel, load_model
+from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.loading import load_model
 from sycophancy_core.scoring.sampled.sampling import SamplingOptions, join_replies, sample_answers
 
 PROMPTS = pa.table(

@@ -14,7 +14,8 @@ from makers.tiny_llama import tiny_llama, tiny_model, tiny_tokenizer
 
 import sycophancy_core as sc
 from sycophancy_core.runs.digests import digest_table
-from sycophancy_core.scoring.language_model import LanguageModel, load_model
+from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.loading import load_model
 from sycophancy_core.scoring.scores import Scores
 from sycophancy_core.scoring.tokens import TokenBatch
 

@@ -15,13 +15,13 @@ from sycophancy_core.scoring.checkpoints.safetensors_map import tensor_places
 
 Shapes = dict[str, tuple[int, ...]]
 
-_INDEX = "model.safetensors.index.json"
+INDEX = "model.safetensors.index.json"
 _PLAIN_NAME = re.compile(r"[\w.-]+\.safetensors")
 _MAX_JSON_BYTES = 1 << 28
 # A config counts its layers and experts under such names; each is made one by one.
 _COUNTED = re.compile(r"(.*_)?(n|num)_(.*_)?(layers?|blocks?|experts)|.*(encoder|decoder)_layers|n_layers?|depth")
 # Number types of weights as safetensors names them, and torch; others hold whole numbers, or parts of quantized ones.
-_FRACTIONS = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+FRACTIONS = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 _FEW = 1024  # which are made in a moment
 _MOST_WEIGHTS_A_BYTE = 4  # of a quantized file
 _MANY = 1 << 26  # numbers that any computer has room for
@@ -60,17 +60,17 @@ def check_model_files(source: Path | str) -> WeightFiles:
         shapes: Shapes = {}
         kinds: set[str] = set()
         num_bytes = 0
-        for name in _weight_files(what, source, config):
+        for name in weight_files(what, source, config):
             file = fetched(source, name)
             if file is None:
                 raise ModelError(f"{what} lacks {name}; fetch the whole model again")
             tensors = tensor_places(file)
             shapes |= {tensor: place.shape for tensor, place in tensors.items()}
-            kinds |= {place.kind for place in tensors.values() if place.kind in _FRACTIONS}
+            kinds |= {place.kind for place in tensors.values() if place.kind in FRACTIONS}
             num_bytes += file.stat().st_size
         if shapes:
             _check_counts(what, config, shapes)
-    return WeightFiles(num_bytes, _FRACTIONS[kinds.pop()] if len(kinds) == 1 else None)
+    return WeightFiles(num_bytes, FRACTIONS[kinds.pop()] if len(kinds) == 1 else None)
 
 
 def fetched(source: Path | str, name: str) -> Path | None:
@@ -144,22 +144,22 @@ def _refuse_named_code(what: str, config: dict[str, Any]) -> None:
             raise ModelError(f"{what}: config.json names {str(value)[:80]!r} as its weights; wanted safetensors")
 
 
-def _weight_files(what: str, source: Path | str, config: dict[str, Any]) -> list[str]:
+def weight_files(what: str, source: Path | str, config: dict[str, Any]) -> list[str]:
     """Name the files that hold the weights; each a plain safetensors file of the same folder."""
     if config.get("transformers_weights"):
         return [str(config["transformers_weights"])]
     if fetched(source, "model.safetensors") is not None:
         return ["model.safetensors"]
-    index = fetched(source, _INDEX)
+    index = fetched(source, INDEX)
     if index is None:
         return []
     names = read_json_object(index).get("weight_map")
     if not isinstance(names, dict) or not names:
-        raise ModelError(f"{what}: {_INDEX} has no weight_map; fetch it again")
+        raise ModelError(f"{what}: {INDEX} has no weight_map; fetch it again")
     for tensor, name in names.items():
         if not isinstance(name, str) or not _PLAIN_NAME.fullmatch(name):
             raise ModelError(
-                f"{what}: {_INDEX} names {str(name)[:80]!r} as the file of {tensor!r}; only safetensors files in the "
+                f"{what}: {INDEX} names {str(name)[:80]!r} as the file of {tensor!r}; only safetensors files in the "
                 "same folder are read, never pickles"
             )
     return sorted(set(names.values()))

@@ -47,10 +47,16 @@ def check_vocabulary(
         Naming the largest such id and its text.
     """
     size = vocabulary_size(model)
+    if size is not None:
+        refuse_unknown_tokens(size, tokens, name=name, tokenizer=tokenizer)
+
+
+def refuse_unknown_tokens(
+    size: int, tokens: NDArray[np.integer[Any]] | Iterable[int], *, name: str, tokenizer: Any
+) -> None:
+    """Refuse token ids from the size of a vocabulary on; see :func:`check_vocabulary`."""
     ids = tokens if isinstance(tokens, np.ndarray) else np.fromiter(tokens, np.int64)
-    if size is None or not ids.size:
-        return
-    largest = int(ids.max())
+    largest = int(ids.max()) if ids.size else -1
     if largest >= size:
         raise DataError(
             f"model {name}: token {largest} ({tokenizer.convert_ids_to_tokens(largest)!r}) is not in the model's "
@@ -59,11 +65,13 @@ def check_vocabulary(
         )
 
 
-def check_beginning(model: Any, ids_of: Callable[[str], list[int]], *, name: str) -> None:
+def check_beginning(config: Any, ids_of: Callable[[str], list[int]], *, name: str) -> None:
     """Warn where a Gemma is asked without its beginning-of-sequence token.
 
     Parameters
     ----------
+    config
+        Of what reads text.
     ids_of
         Makes the tokens of a prompt, as the model gets them.
 
@@ -72,7 +80,6 @@ def check_beginning(model: Any, ids_of: Callable[[str], list[int]], *, name: str
     UserWarning
         If the first is not that token, without which these models answer at random.
     """
-    config = model.config.get_text_config()
     wanted = getattr(config, "bos_token_id", None)
     if str(config.model_type).startswith("gemma") and wanted is not None and ids_of("?")[:1] != [wanted]:
         warnings.warn(

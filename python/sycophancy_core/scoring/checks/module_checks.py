@@ -11,6 +11,8 @@ from typing import Any
 # Whose modules do what config and weights say.
 _KNOWN = ("torch", "transformers")
 
+_FREQUENCIES = "inv_freq"
+
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 
 # A module's own values of these types are numbers and switches of its forward.
@@ -82,13 +84,25 @@ _NOT_COMPUTED = (
 
 def config_digest(model: Any) -> str:
     """sha256 of what a model's config says of its forward; the same after the model was saved and loaded."""
-    return hashlib.sha256(json.dumps(comparable(model.config.to_dict()), sort_keys=True).encode()).hexdigest()
+    return digest_of_config(model.config.to_dict())
+
+
+def digest_of_config(config: dict[str, Any]) -> str:
+    """sha256 of what the values of a config say of a forward."""
+    return hashlib.sha256(json.dumps(comparable(config), sort_keys=True).encode()).hexdigest()
 
 
 def fixed_buffers(model: Any) -> dict[str, Any]:
-    """Name the buffers that a forward reads, and that it does not itself change as some rotary frequencies are."""
-    changing = ("inv_freq",) if rotates_by_length(model) else ()
-    return {name: buffer for name, buffer in model.named_buffers() if not name.endswith(changing)}
+    """Name the buffers that a forward reads, and that neither it nor the config makes.
+
+    Rotary frequencies are the config's, whose digest says them: their last bits are the processor's. Those that differ
+    from them are named, but where the forward itself changes them with the length of a text.
+    """
+    if rotates_by_length(model):
+        own = [name for name, _ in model.named_buffers() if name.endswith(_FREQUENCIES)]
+    else:
+        own = [f"{at}.{name}".lstrip(".") for at, module in model.named_modules() for name in _own_frequencies(module)]
+    return {name: buffer for name, buffer in model.named_buffers() if name not in own}
 
 
 def rotates_by_length(model: Any) -> bool:
@@ -121,6 +135,27 @@ def _frequencies(module: Any) -> list[str]:
     return [name for name in module._buffers if name.endswith("inv_freq") and "original" not in name]
 
 
+def _own_frequencies(module: Any) -> list[str]:
+    """Name the rotary frequencies of a module that surely are those by its config."""
+    import torch
+
+    names = [name for name in module._buffers if name.endswith(_FREQUENCIES)]
+    try:
+        fresh = _fresh(module) if names else module
+        pairs = {name: (getattr(fresh, name), getattr(module, name).cpu()) for name in names}
+        return [name for name, (wanted, found) in pairs.items() if torch.equal(wanted.to(found.dtype), found)]
+    except Exception:
+        return []  # another kind of module
+
+
+def _fresh(module: Any) -> Any:
+    """Make a module of rotary frequencies again."""
+    import torch
+
+    with torch.device("cpu"):
+        return type(module)(module.config)
+
+
 def _has_own_frequencies(module: Any) -> bool:
     """Tell whether rotary frequencies are those that a module of this class has by its config; True if it has none.
 
@@ -129,8 +164,7 @@ def _has_own_frequencies(module: Any) -> bool:
     import torch
 
     try:
-        with torch.device("cpu"):
-            fresh = type(module)(module.config)
+        fresh = _fresh(module)
         scalings = [name for name in vars(module) if name.endswith("attention_scaling")]
         found = {name: getattr(module, name).cpu() for name in _frequencies(module)}
         return all(torch.equal(getattr(fresh, name).to(one.dtype), one) for name, one in found.items()) and all(

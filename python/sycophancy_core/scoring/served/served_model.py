@@ -97,7 +97,6 @@ class ServedModel(LanguageModel):
         system_prompt: str | None = None,
         source: tuple[str, dict[str, Any]],
     ) -> None:
-        self.tokenizer = found.tokenizer
         self.name = name
         self.chat_template = chat_template
         self.system_prompt = system_prompt
@@ -128,6 +127,16 @@ class ServedModel(LanguageModel):
             f"model {self.name}: its weights are on the server {self._found.server.url}, so it can be scored, but not "
             "fine-tuned or changed; for that, load it from its folder or GGUF file"
         )
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer that is asked, of the server or of its files."""
+        return self._found.tokenizer
+
+    @property
+    def scoring_tokenizer(self) -> Any:
+        """The same."""
+        return self._found.tokenizer
 
     @property
     def engine(self) -> str:

@@ -128,7 +128,7 @@ def _merge(settings: dict[str, Any], legacy: dict[str, Any]) -> None:
 def _extra(kind: str, settings: dict[str, Any]) -> list[Any]:
     extra = settings.get("extra_special_tokens")
     if not isinstance(extra, list | None):
-        raise ValueError("extra_special_tokens is no list")
+        raise TypeError("extra_special_tokens is no list")
     if kind == "T5Tokenizer":
         own = [f"<extra_id_{i}>" for i in range(settings.get("extra_ids", 100))]
         extra = own if extra is None else extra

@@ -96,7 +96,7 @@ def _plain_namespace() -> Any:
             )
 
     class PlainNamespace(jinja2.utils.Namespace):
-        def __init__(*args: Any, **kwargs: Any) -> None:  # noqa: N805 - so that a value may be called self
+        def __init__(*args: Any, **kwargs: Any) -> None:
             attributes = dict(*args[1:], **kwargs)
             for name in attributes:
                 check(name)
@@ -122,4 +122,4 @@ def _raise_exception(message: str) -> None:
 
 
 def _strftime_now(form: str) -> str:
-    return datetime.now().strftime(form)  # noqa: DTZ005 - of the place, as templates expect it
+    return datetime.now().strftime(form)

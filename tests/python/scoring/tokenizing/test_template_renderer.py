@@ -29,21 +29,34 @@ TEMPLATES = {
         "{% for m in messages %}{% if m.role == 'system' %}{% continue %}{% endif %}{{ m.content }}|"
         "{% if loop.index == 2 %}{% break %}{% endif %}{% endfor %}"
     ),
-    "JSON": "{{ messages | tojson }}{{ {'b': 1, 'a': 'é<&>'} | tojson(indent=2, sort_keys=True) }}{{ tools }}{{ documents }}",
+    "JSON": (
+        "{{ messages | tojson }}{{ {'b': 1, 'a': 'é<&>'} | tojson(indent=2, sort_keys=True) }}{{ tools }}"
+        "{{ documents }}"
+    ),
     "what the assistant says": (
         "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}"
         "{% else %}[{{ m.content }}]{% endif %}{% endfor %}{{ add_generation_prompt }}"
     ),
     "names kept": (
         "{% set ns = namespace(found=false, self=3) %}{% for m in messages %}{% if m.role == 'user' %}"
-        "{% set ns.found = true %}{% endif %}{% endfor %}{{ ns.found }}{{ ns.self }}{{ dict(a=1) }}{{ dict.fromkeys('ab') }}"
+        "{% set ns.found = true %}{% endif %}{% endfor %}{{ ns.found }}{{ ns.self }}{{ dict(a=1) }}"
+        "{{ dict.fromkeys('ab') }}"
     ),
-    "special tokens": "{{ bos_token }}{{ eos_token }}{{ pad_token }}{{ image_token }}{{ messages[0].content }}{{ nothing }}",
-    "a macro": "{% macro turn(m) %}<{{ m.role }}>{{ m.content }}{% endmacro %}{% for m in messages %}{{ turn(m) }}{% endfor %}",
-    "thinking": "{% if not enable_thinking %}<think></think>{% endif %}{{ messages[-1].content }}{{ date_string }}{{ thinking }}",
+    "special tokens": (
+        "{{ bos_token }}{{ eos_token }}{{ pad_token }}{{ image_token }}{{ messages[0].content }}{{ nothing }}"
+    ),
+    "a macro": (
+        "{% macro turn(m) %}<{{ m.role }}>{{ m.content }}{% endmacro %}{% for m in messages %}{{ turn(m) }}{% endfor %}"
+    ),
+    "thinking": (
+        "{% if not enable_thinking %}<think></think>{% endif %}{{ messages[-1].content }}{{ date_string }}"
+        "{{ thinking }}"
+    ),
     "a thought begun": "{{ messages[-1].content }}{% if add_generation_prompt %}<think>\n{% endif %}",
     "the day": "{{ strftime_now('%d %B %Y %%') }}{{ messages[0].content }}",
-    "reasoning asked for": "{% for m in messages %}{{ m.reasoning_content }}{{ m.thinking is defined }}{{ m.content }}{% endfor %}",
+    "reasoning asked for": (
+        "{% for m in messages %}{{ m.reasoning_content }}{{ m.thinking is defined }}{{ m.content }}{% endfor %}"
+    ),
 }
 REFUSED = {
     "raises": "{{ raise_exception('no ' + messages[0].role) }}",

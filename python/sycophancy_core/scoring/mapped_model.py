@@ -1,0 +1,231 @@
+"""A model on its mapped files: scored without torch and transformers, and made a module of when one is asked for."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from pathlib import Path
+from threading import Lock
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sycophancy_core import _core
+from sycophancy_core.errors import ModelError
+from sycophancy_core.runs.progress import Progress
+from sycophancy_core.scoring import sources
+from sycophancy_core.scoring.checkpoints.mapped_weights import MappedWeights, map_weights
+from sycophancy_core.scoring.checkpoints.model_config import complete_config
+from sycophancy_core.scoring.checkpoints.model_files import check_model_files, read_json_object
+from sycophancy_core.scoring.checks.limits import refuse_unknown_tokens
+from sycophancy_core.scoring.checks.module_checks import digest_of_config
+from sycophancy_core.scoring.engines import warn_if_slow
+from sycophancy_core.scoring.held_module import HeldModule
+from sycophancy_core.scoring.tokenizing.light_tokenizer import LightTokenizer, light_tokenizer
+from sycophancy_core.scoring.tokens import TokenBatch, TokenScores
+
+_POSITIONS = {"transformer.wpe.weight": 0, "model.decoder.embed_positions.weight": 2}  # and free rows before the first
+_EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight", "shared.weight")
+_SCALED = ("gemma", "gemma2", "gemma3_text")  # whose modules hold the embeddings' factor
+
+
+def map_model(folder: Path, dtype: str) -> MappedModel | None:
+    """Map a model's folder; None where transformers might make another model of it than the engine scores.
+
+    Raises
+    ------
+    ModelError
+        If its files are damaged, or name code or pickles; see :func:`check_model_files`.
+    """
+    check_model_files(folder)
+    raw = read_json_object(folder / "config.json")
+    config = complete_config(raw)
+    if config is None:
+        return None
+    before = _states(folder)
+    weights, tokenizer = map_weights(folder, config, dtype), light_tokenizer(folder, raw)
+    if weights is None or tokenizer is None:
+        return None
+    try:
+        return MappedModel(folder, dtype, config, weights, tokenizer, before)
+    except ModelError:
+        return None  # the module's own way says what the engine does not know
+
+
+class MappedModel:
+    """A model on its mapped files, until its module is asked for.
+
+    Raises
+    ------
+    ModelError
+        If the engine does not know something of the config or a weight.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        dtype: str,
+        config: dict[str, Any],
+        weights: MappedWeights,
+        tokenizer: LightTokenizer,
+        states: dict[str, tuple[int, ...]],
+    ) -> None:
+        self.scoring_tokenizer = tokenizer
+        self.text_config = SimpleNamespace(**config)
+        self.is_encoder_decoder = bool(config["is_encoder_decoder"])
+        self.device = "cpu"
+        self.held_module: HeldModule | None = None
+        self._folder, self._dtype, self._config, self._states = folder, dtype, config, states
+        self._weights: MappedWeights | None = weights
+        kind = _core.PanelEncoderDecoderEngine if self.is_encoder_decoder else _core.PanelEngine
+        self._engine = kind(_json(config), weights.tensors)
+        self._digest: str | None = None
+        self._lock = Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Map the same files, as in another process; a module, once there is one, goes along as it is."""
+        if self.held_module is not None:
+            return HeldModule, (self.held_module.module, self.held_module.scoring_tokenizer)
+        return _mapped_again, (self._folder, self._dtype, self._states)
+
+    def make_module(self) -> HeldModule:
+        """Make the module of the same files, and let go of them.
+
+        Raises
+        ------
+        ModelError
+            If a file has changed since, so that the module would be another model.
+        """
+        with self._lock:
+            if self.held_module is None:
+                _check_states(self._folder, self._states)
+                self.held_module = HeldModule(*sources.read_model(self._folder, dtype=self._dtype))
+                self._weights = self._engine = None
+            return self.held_module
+
+    @property
+    def context_length(self) -> int | None:
+        """Most tokens of prompt and choice together, as :func:`limits.context_length` has it of the module."""
+        if self.is_encoder_decoder:
+            return None  # T5's distances have no end
+        limits = [self._config.get("max_position_embeddings", self._config.get("n_positions"))]
+        tensors = self._mapped.tensors
+        limits += [tensors[name].shape[0] - free for name, free in _POSITIONS.items() if name in tensors]
+        return int(min(limits))
+
+    @property
+    def num_parameters(self) -> int:
+        """How many weights there are."""
+        return sum(int(tensor.size) for tensor in self._mapped.tensors.values())
+
+    @property
+    def digest(self) -> str:
+        """The digest of the module that would be made of the files; see ``HeldModule.digest``."""
+        if self._digest is None:
+            kind, digest = self._mapped.kind, hashlib.sha256()
+            for name, (type_name, tensor) in sorted(self._digested(kind).items()):
+                digest.update(f"{name}:torch.{type_name}:{tuple(tensor.shape)}\n".encode())
+                digest.update(tensor.reshape(-1).view(np.uint8).data)
+            whole = f"{digest.hexdigest()} {digest_of_config(self._config)}"
+            self._digest = hashlib.sha256(whole.encode()).hexdigest()
+        return self._digest
+
+    def _digested(self, kind: str) -> dict[str, tuple[str, NDArray[Any]]]:
+        """Return the weights, and the buffers of a module that are not made of its config alone as rotations are."""
+        found = {name: (kind, tensor) for name, tensor in self._mapped.tensors.items()}
+        if self._config["model_type"] in _SCALED:
+            scale = _rounded(self._config["hidden_size"] ** 0.5, kind)
+            found["model.embed_tokens.embed_scale"] = (kind, scale)
+        return found
+
+    def check_tokens(self, tokens: NDArray[np.int32], *, name: str) -> None:
+        """Refuse token ids that the model has no embedding for."""
+        found = self._mapped.tensors
+        sizes = [tensor.shape[0] for key, tensor in found.items() if key.endswith((*_EMBEDDINGS, "lm_head.weight"))]
+        refuse_unknown_tokens(min(sizes), tokens, name=name, tokenizer=self.scoring_tokenizer)
+
+    def make_scorer(self, name: str, engine: str, matmul_precision: str) -> MappedScorer:
+        """Return what scores tokens on the files.
+
+        Warns
+        -----
+        UserWarning
+            If the precision takes longer here.
+        """
+        scorer = MappedScorer(self._engine, self._mapped.kind, matmul_precision)
+        warn_if_slow(scorer, name, matmul_precision)
+        return scorer
+
+    @property
+    def _mapped(self) -> MappedWeights:
+        assert self._weights is not None, "the module has taken over"
+        return self._weights
+
+
+class MappedScorer:
+    """Scores token sequences with the engine, on mapped weights.
+
+    There is no module that could say something else than files and config, so that no trial is needed.
+    """
+
+    def __init__(self, engine: Any, kind: str, matmul_precision: str) -> None:
+        self._engine, self._kind, self._matmul_precision = engine, kind, matmul_precision
+        self.is_fast: bool = _core.is_fast(matmul_precision)
+        self.precision = f"{kind}/{matmul_precision}"
+
+    def in_highest(self) -> MappedScorer:
+        """Return the same scorer with products as float32 multiplies."""
+        other = copy.copy(self)
+        other._matmul_precision, other.is_fast, other.precision = "highest", True, f"{self._kind}/highest"
+        return other
+
+    def log_probs(self, batch: TokenBatch, progress: Progress | None) -> TokenScores:
+        """Log-probability of each sequence's scored tokens."""
+        job = (batch.tokens, batch.offsets, batch.num_context)
+        return TokenScores(*self._engine.score(*job, matmul_precision=self._matmul_precision, progress=progress))
+
+
+def _rounded(value: float, kind: str) -> NDArray[Any]:
+    """Return a number in a type of weights; in bfloat16 as its bits, rounded to the nearest, of two to the even one."""
+    single = np.array(value, np.float32)
+    if kind != "bfloat16":
+        return single.astype(kind)
+    bits = int(single.view(np.uint32))
+    return np.array((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16, np.uint16)
+
+
+def _json(config: dict[str, Any]) -> str:
+    try:
+        return json.dumps(config, allow_nan=False)
+    except ValueError as error:
+        raise ModelError(f"engine: the model's config has a value that JSON cannot express ({error})") from error
+
+
+def _states(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Tell files of a model from others at their places: by size, time of the last change, and where they lie."""
+    found = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".json", ".safetensors", ".jinja") and path.is_file():
+            state = path.stat()
+            found[path.name] = (state.st_size, state.st_mtime_ns, state.st_ino)
+    return found
+
+
+def _check_states(folder: Path, states: dict[str, tuple[int, ...]]) -> None:
+    now = _states(folder) if folder.is_dir() else {}
+    changed = sorted(name for name in states.keys() | now.keys() if states.get(name) != now.get(name))
+    if changed:
+        raise ModelError(
+            f"load_model: {folder / changed[0]} has changed since the model was loaded from it; load the model again"
+        )
+
+
+def _mapped_again(folder: Path, dtype: str, states: dict[str, tuple[int, ...]]) -> MappedModel:
+    _check_states(folder, states)
+    found = map_model(folder, dtype)
+    if found is None:
+        raise ModelError(f"load_model: {folder} has changed since the model was loaded from it; load the model again")
+    return found

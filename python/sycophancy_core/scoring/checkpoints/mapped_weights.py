@@ -67,8 +67,7 @@ def _wanted(kind: str, dtype: str, *, is_encoder_decoder: bool) -> str:
     """Return the number type that a model is loaded in; see ``sources.read_model``."""
     if dtype != "auto":
         return dtype
-    return kind if kind in _RENAMED = {"gpt_neox": {"embed_out.weight": "lm_head.weight"}}  # by transformers, when it saves and loads
-_KEPT_HALVES[: 1 if is_encoder_decoder else 2] else "float32"
+    return kind if kind in _KEPT_HALVES[: 1 if is_encoder_decoder else 2] else "float32"
 
 
 def _is_indexed(folder: Path, files: list[str], homes: dict[str, str]) -> bool:

@@ -144,15 +144,19 @@ class LanguageModel:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy model and tokenizer, as for another process; the engine is made there."""
+        return _remade, (self._held, self.options)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """With what :class:`LanguageModel` makes the same of model and tokenizer."""
         highest = "/" not in self.precision
-        options = {
+        return {
             "name": self.name,
             "engine": self.engine,
             "matmul_precision": "highest" if highest else self.precision.partition("/")[2],
             "chat_template": self.chat_template,
             "system_prompt": self.system_prompt,
         }
-        return _remade, (self._held, options)
 
     def __repr__(self) -> str:
         return f"LanguageModel({self.name!r}, engine={self.engine!r}, precision={self.precision!r})"
@@ -175,9 +179,13 @@ class LanguageModel:
             exact = object.__new__(LanguageModel)
             exact.__dict__.update(self.__dict__, _made_scorer=self._scorer.in_highest(), _asked=asked)
             return exact
-        options = {"chat_template": self.chat_template, "system_prompt": self.system_prompt}
         return LanguageModel.of_held(
-            self._holding, name=self.name, engine="native", matmul_precision=matmul_precision, **options
+            self._holding,
+            name=self.name,
+            engine="native",
+            matmul_precision=matmul_precision,
+            chat_template=self.chat_template,
+            system_prompt=self.system_prompt,
         )
 
     def choose_engine(self, engine: str) -> Callable[[], None]:

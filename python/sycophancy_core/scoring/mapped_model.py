@@ -111,7 +111,7 @@ class MappedModel:
         """Most tokens of prompt and choice together, as :func:`limits.context_length` has it of the module."""
         if self.is_encoder_decoder:
             return None  # T5's distances have no end
-        limits = [self._config.get("max_position_embeddings", self._config.get("n_positions"))]
+        limits = [self._config[key] for key in ("max_position_embeddings", "n_positions") if key in self._config]
         tensors = self._mapped.tensors
         limits += [tensors[name].shape[0] - free for name, free in _POSITIONS.items() if name in tensors]
         return int(min(limits))
@@ -206,7 +206,7 @@ def _json(config: dict[str, Any]) -> str:
 
 def _states(folder: Path) -> dict[str, tuple[int, ...]]:
     """Tell files of a model from others at their places: by size, time of the last change, and where they lie."""
-    found = {}
+    found: dict[str, tuple[int, ...]] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix in (".json", ".safetensors", ".jinja") and path.is_file():
             state = path.stat()

@@ -72,7 +72,7 @@ def steered_model(model: LanguageModel, layer: int, vector: NDArray[np.float32],
     """
     import torch
 
-    _, (module, tokenizer, options) = model.__reduce__()
+    module, tokenizer, options = model.model, model.tokenizer, model.options
     blocks = block_names(module)
     width = module.config.get_text_config().hidden_size
     if not 0 <= layer < len(blocks) or vector.shape != (width,):

@@ -22,7 +22,7 @@ _BITS = {
     "C64": 64, "F64": 64, "I64": 64, "U64": 64,
 }  # fmt: skip
 # The types that weights have here, as NumPy has them; bfloat16, which it has not, by its bits.
-_MAPPED = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
+_MAPPED: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
 
 
 class TensorPlace(NamedTuple):
@@ -99,7 +99,7 @@ def map_tensors(path: Path, *, without: str = "") -> dict[str, NDArray[Any]]:
 
 def _array(whole: mmap.mmap, place: TensorPlace) -> NDArray[Any]:
     kind = _MAPPED[place.kind]
-    flat = np.frombuffer(whole, kind, math.prod(place.shape), place.start)
+    flat: NDArray[Any] = np.frombuffer(whole, kind, math.prod(place.shape), place.start)
     if not flat.flags.aligned:  # a header of an odd length: only then are the numbers copied
         flat = flat.copy()
         flat.flags.writeable = False

@@ -111,7 +111,7 @@ def _t5(backend: Any, settings: dict[str, Any], file: Path) -> None:
     backend.model = models.Unigram([(piece, score) for piece, score in pieces], unk_id=2, byte_fallback=False)
     if backend.normalizer is not None:
         backend.normalizer = _precompiled(backend.normalizer)
-    space = {"replacement": "▁", "prepend_scheme": "always", "split": True}
+    space: dict[str, Any] = {"replacement": "▁", "prepend_scheme": "always", "split": True}
     backend.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(**space)]
     )

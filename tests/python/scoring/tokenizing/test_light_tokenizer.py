@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from makers.tiny_tokenizers import TOKENIZERS, WORDS, save_tokenizer
+from tiny_tokenizers import TOKENIZERS, WORDS, save_tokenizer
 from transformers import AutoTokenizer
 
 from sycophancy_core.scoring import sources

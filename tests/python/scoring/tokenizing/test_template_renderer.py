@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from jinja2 import TemplateError
 from jinja2.exceptions import SecurityError
-from makers.tiny_tokenizers import save_tokenizer
+from tiny_tokenizers import save_tokenizer
 from transformers import AutoTokenizer
 
 from sycophancy_core.scoring.chat_template import template_facts, write_out

@@ -19,7 +19,7 @@ from tokenizers import (
     trainers,
 )
 
-WORDS = Path(__file__).parents[3] / "docs" / "method.md"
+WORDS = Path(__file__).parents[4] / "docs" / "method.md"
 OWN = ["<|turn|>", "<|end|>"]
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}<|turn|>{{ m['role'] }}\n{{ m['content'] | trim }}<|end|>\n{% endfor %}"

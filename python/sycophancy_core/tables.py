@@ -108,6 +108,14 @@ class ArrowResult(ABC):
         return self.to_arrow().__arrow_c_stream__(requested_schema)
 
 
+def table_of(stream: Any) -> pa.Table:
+    """Return the table of an Arrow stream, as the compiled core gives it.
+
+    ``pyarrow.table`` would first import pandas, to ask whether it is one of its frames.
+    """
+    return pa.RecordBatchReader.from_stream(stream).read_all()
+
+
 def checked_table(value: Any, columns: Sequence[Column], *, who: str) -> pa.Table:
     """Return what was given as a table, after checking its columns.
 

@@ -17,6 +17,7 @@ import sycophancy_core._core as _core
 from sycophancy_core.errors import DataError, require_seed, require_whole
 from sycophancy_core.prompts.dataset_specs import DatasetSpec, packaged_specs, parse_specs
 from sycophancy_core.runs.files import read_table, require_folder
+from sycophancy_core.tables import table_of
 
 LABELS_KEY = "sycophancy_core.labels"
 DROPPED_KEY = "sycophancy_core.dropped"
@@ -198,7 +199,7 @@ def _cleaned(raw: pa.Table, spec: DatasetSpec) -> tuple[pa.Table, dict[str, int]
             f"data set '{spec.name}': labels run {min(found)} to {max(found)}, wanted 0 to {len(spec.labels) - 1}, the "
             f"places in {list(spec.labels)}; an unlabelled row has -1 or null"
         )
-    return pa.table(table), dropped
+    return table_of(table), dropped
 
 
 def _read_set(spec: DatasetSpec) -> pa.Table:
@@ -220,7 +221,7 @@ def _read_table(path: Path, texts: Sequence[str], spec: DatasetSpec | None = Non
         return table if spec is None else _plain(table, spec)
     label, labels = ("", []) if spec is None else (spec.label, list(spec.labels))
     content: Any = path.read_bytes()  # taken as they are, where the stub speaks of str
-    return pa.table(_core.read_jsonl(content, texts=list(texts), label=label, labels=labels, where=str(path)))
+    return table_of(_core.read_jsonl(content, texts=list(texts), label=label, labels=labels, where=str(path)))
 
 
 def _plain(table: pa.Table, spec: DatasetSpec) -> pa.Table:

@@ -11,7 +11,7 @@ import sycophancy_core._core as _core
 from sycophancy_core.errors import MAX_SEED, DataError, require_numbers, require_seed, require_texts, require_whole
 from sycophancy_core.prompts.protocols import load_protocol
 from sycophancy_core.runs.shards import check_shard
-from sycophancy_core.tables import CLAIMS, EXAMPLES, checked_table
+from sycophancy_core.tables import CLAIMS, EXAMPLES, checked_table, table_of
 
 ARMS = ("none", "placebo", "agree", "disagree")
 ORDERS = ("agree_first", "disagree_first")
@@ -151,7 +151,7 @@ def make_claims(examples: pa.Table, *, options: ClaimOptions | None = None, seed
     require_seed("make_claims", seed)
     require_whole("make_claims", "claims_per_example", options.claims_per_example, least=1)
     examples = checked_table(examples, EXAMPLES, who="make_claims")
-    return pa.table(
+    return table_of(
         _core.make_claims(
             examples,
             recipe=options.recipe,
@@ -195,7 +195,7 @@ def make_additions(*, options: AdditionOptions | None = None, n: int | None = No
         require_whole("make_additions", name, value, least=-MAX_SEED)
     if n is None and high - low >= _MOST_OPERANDS:
         raise DataError(f"additions: operands {low} to {high} give more sums than a table can hold; say how many (n)")
-    return pa.table(
+    return table_of(
         _core.make_additions(
             first_operand=low,
             last_operand=high,
@@ -239,7 +239,7 @@ def make_prompts(claims: pa.Table, *, options: PromptOptions | None = None, seed
     arms = options.arms
     if arms is None:
         arms = ARMS if options.design == "crossed" else ("agree", "disagree")
-    return pa.table(
+    return table_of(
         _core.make_prompts(
             claims,
             load_protocol(options.protocol),
@@ -296,7 +296,7 @@ def generate(
     100
     """
     job, begin, end = _job(examples, n, recipe, protocol, split, repeat_claims, seed, shard)
-    return pa.table(job.table(begin, end, threads))
+    return table_of(job.table(begin, end, threads))
 
 
 def stream_prompts(

@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sycophancy_core import _core
+from sycophancy_core._build_info import VERSION
 from sycophancy_core.errors import ModelError
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring import sources
+from sycophancy_core.scoring.checkpoints.kept_digests import States, file_states, kept_digest
 from sycophancy_core.scoring.checkpoints.mapped_weights import MappedWeights, map_weights
 from sycophancy_core.scoring.checkpoints.model_config import complete_config
 from sycophancy_core.scoring.checkpoints.model_files import check_model_files, read_json_object
@@ -45,7 +47,7 @@ def map_model(folder: Path, dtype: str) -> MappedModel | None:
     config = complete_config(raw)
     if config is None:
         return None
-    before = _states(folder)
+    before = file_states(folder)
     weights, tokenizer = map_weights(folder, config, dtype), light_tokenizer(folder, raw)
     if weights is None or tokenizer is None:
         return None
@@ -71,7 +73,7 @@ class MappedModel:
         config: dict[str, Any],
         weights: MappedWeights,
         tokenizer: LightTokenizer,
-        states: dict[str, tuple[int, ...]],
+        states: States,
     ) -> None:
         self.scoring_tokenizer = tokenizer
         self.text_config = SimpleNamespace(**config)
@@ -125,13 +127,19 @@ class MappedModel:
     def digest(self) -> str:
         """The digest of the module that would be made of the files; see ``HeldModule.digest``."""
         if self._digest is None:
-            kind, digest = self._mapped.kind, hashlib.sha256()
-            for name, (type_name, tensor) in sorted(self._digested(kind).items()):
-                digest.update(f"{name}:torch.{type_name}:{tuple(tensor.shape)}\n".encode())
-                digest.update(tensor.reshape(-1).view(np.uint8).data)
-            whole = f"{digest.hexdigest()} {digest_of_config(self._config)}"
-            self._digest = hashlib.sha256(whole.encode()).hexdigest()
+            config = digest_of_config(self._config)
+            made_as = f"{VERSION} {self._mapped.kind} {config}"
+            cache = sources.cache_folder() / "digests"
+            weights = kept_digest(self._folder, self._states, made_as, self._weights_digest, cache=cache)
+            self._digest = hashlib.sha256(f"{weights} {config}".encode()).hexdigest()
         return self._digest
+
+    def _weights_digest(self) -> str:
+        kind, digest = self._mapped.kind, hashlib.sha256()
+        for name, (type_name, tensor) in sorted(self._digested(kind).items()):
+            digest.update(f"{name}:torch.{type_name}:{tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.reshape(-1).view(np.uint8).data)
+        return digest.hexdigest()
 
     def _digested(self, kind: str) -> dict[str, tuple[str, NDArray[Any]]]:
         """Return the weights, and the buffers of a module that are not made of its config alone as rotations are."""
@@ -204,18 +212,8 @@ def _json(config: dict[str, Any]) -> str:
         raise ModelError(f"engine: the model's config has a value that JSON cannot express ({error})") from error
 
 
-def _states(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Tell files of a model from others at their places: by size, time of the last change, and where they lie."""
-    found: dict[str, tuple[int, ...]] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix in (".json", ".safetensors", ".jinja") and path.is_file():
-            state = path.stat()
-            found[path.name] = (state.st_size, state.st_mtime_ns, state.st_ino)
-    return found
-
-
-def _check_states(folder: Path, states: dict[str, tuple[int, ...]]) -> None:
-    now = _states(folder) if folder.is_dir() else {}
+def _check_states(folder: Path, states: States) -> None:
+    now = file_states(folder) if folder.is_dir() else {}
     changed = sorted(name for name in states.keys() | now.keys() if states.get(name) != now.get(name))
     if changed:
         raise ModelError(
@@ -223,7 +221,7 @@ def _check_states(folder: Path, states: dict[str, tuple[int, ...]]) -> None:
         )
 
 
-def _mapped_again(folder: Path, dtype: str, states: dict[str, tuple[int, ...]]) -> MappedModel:
+def _mapped_again(folder: Path, dtype: str, states: States) -> MappedModel:
     _check_states(folder, states)
     found = map_model(folder, dtype)
     if found is None:

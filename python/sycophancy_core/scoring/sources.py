@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.errors import DataError, ModelError
+from sycophancy_core.runs.outputs import how_to_install
 from sycophancy_core.runs.seals import check_if_sealed
 from sycophancy_core.scoring.checkpoints.foreign import translated
 from sycophancy_core.scoring.checkpoints.gguf_files import converted_gguf
@@ -165,9 +166,13 @@ def read_model(source: Path | str, *, dtype: str) -> tuple[Any, Any]:
     ModelError
         If transformers cannot load it.
     """
-    import torch
-    from transformers import AutoConfig, AutoTokenizer
-
+    try:
+        import torch
+        from transformers import AutoConfig, AutoTokenizer
+    except ImportError as error:
+        what = f"{error.name}, which is not installed" if error.name in ("torch", "transformers") else str(error)
+        how = how_to_install(error.name or "transformers")
+        raise ModelError(f"load_model: the transformers module of {source} needs {what}; {how}") from error
     options = {"local_files_only": isinstance(source, Path), "trust_remote_code": False}
     files = check_model_files(source)
     here = "" if isinstance(source, Path) else f"there is no folder {source} here, and as a model of the hub "
@@ -231,9 +236,16 @@ def check_loaded(source: Path | str, loaded: dict[str, Any]) -> None:
 
 def tokenizer_text(tokenizer: Any) -> str:
     """Return a tokenizer's own description, without how far it cuts and pads: the first use takes that away."""
-    described = json.loads(tokenizer.backend_tokenizer.to_str())
+    if hasattr(tokenizer, "description"):  # that of a server, or one which remembers it
+        return str(tokenizer.description)
+    return backend_text(tokenizer.backend_tokenizer, tokenizer.eos_token)
+
+
+def backend_text(backend: Any, eos_token: str | None) -> str:
+    """Describe a tokenizer by its backend and the token that ends a text; see :func:`tokenizer_text`."""
+    described = json.loads(backend.to_str())
     about = {key: value for key, value in described.items() if key not in ("truncation", "padding")}
-    return json.dumps([about, tokenizer.eos_token], ensure_ascii=False, sort_keys=True)
+    return json.dumps([about, eos_token], ensure_ascii=False, sort_keys=True)
 
 
 def weights_digest(tensors: dict[str, torch.Tensor]) -> str:

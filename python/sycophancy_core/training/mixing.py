@@ -12,7 +12,7 @@ import pyarrow as pa
 import sycophancy_core._core as _core
 from sycophancy_core.errors import DataError, require_model, require_seed
 from sycophancy_core.scoring.language_model import LanguageModel
-from sycophancy_core.tables import INSTRUCTIONS, QUESTIONS, Column, checked_table
+from sycophancy_core.tables import INSTRUCTIONS, QUESTIONS, Column, checked_table, table_of
 from sycophancy_core.tasks.turns import with_turns
 from sycophancy_core.training.batching import encode_rows
 from sycophancy_core.training.overlap import refuse_overlap
@@ -99,10 +99,10 @@ def mix(
         counts = _apportion(num_instructions(prompts.num_rows, ratio), shares)
         drawn = [_draw(name, sources[name], count, seed) for name, count in counts.items()]
     else:
-        alone = pa.table(_core.mix(prompts, _draw("", next(iter(sources.values())), 0, seed), seed=seed))
+        alone = table_of(_core.mix(prompts, _draw("", next(iter(sources.values())), 0, seed), seed=seed))
         wanted = sum(_supervised(alone, model)) / ratio
         drawn = [_draw_tokens(name, sources[name], wanted * share, model, seed) for name, share in shares.items()]
-    return pa.table(_core.mix(prompts, _shuffled(drawn, seed), seed=seed))
+    return table_of(_core.mix(prompts, _shuffled(drawn, seed), seed=seed))
 
 
 def num_instructions(num_prompts: int, ratio: float) -> int:
@@ -199,7 +199,7 @@ def _apportion(total: int, shares: Mapping[str, float]) -> dict[str, int]:
 
 
 def _draw(name: str, source: pa.Table, count: int, seed: int) -> pa.Table:
-    return pa.table(_core.draw_instructions(source, source=name, count=count, seed=seed))
+    return table_of(_core.draw_instructions(source, source=name, count=count, seed=seed))
 
 
 def _draw_tokens(name: str, source: pa.Table, wanted: float, model: LanguageModel, seed: int) -> pa.Table:

@@ -36,18 +36,24 @@ def converted_gguf(file: Path, *, name: str, folder: Path) -> Path:
         If the file is damaged, or says of its model what transformers does not read.
     """
     clear_scratch(folder)
+    content = digest_file(file)
+    places = {half: folder / f"{name}-{_key(content, half)}" for half in (None, *_HALVES.values())}
+    for place in places.values():  # of which the file's content allows one: its header need not be read
+        if place.is_dir():
+            return place
     header = read_header(file)
-    made_as = f"{_CONVERSION}:{digest_file(file)}" + (f":{half}" if (half := _half_of(header)) else "")
-    key = hashlib.sha256(made_as.encode()).hexdigest()[:20]
-    final = folder / f"{name}-{key}"
-    if final.is_dir():
-        return final
+    final = places[_half_of(header)]
     require_room(folder, 8 * file.stat().st_size, f"the converted weights of {file.name}")
     with scratch_folder(folder, name) as scratch:
         with saving(final):
             _convert(file, header, scratch)
         _move_into_place(scratch / "made", final)
     return final
+
+
+def _key(content: str, half: str | None) -> str:
+    made_as = f"{_CONVERSION}:{content}" + (f":{half}" if half else "")
+    return hashlib.sha256(made_as.encode()).hexdigest()[:20]
 
 
 def _half_of(header: GgufHeader) -> str | None:

@@ -130,8 +130,7 @@ _MANY_KINDS = "The 2nd café, naïve—'tis 3.14159 µm;\n\n\tdef f(x): return x
 
 def tokenizer_digest(tokenizer: Any, *, chat_template: bool, system_prompt: str | None) -> str:
     """sha256 of a tokenizer's description, its chat template and the system prompt, as of a local model."""
-    own = tokenizer.description if hasattr(tokenizer, "description") else sources.tokenizer_text(tokenizer)
-    text = own + str(tokenizer.chat_template) + str(chat_template)
+    text = sources.tokenizer_text(tokenizer) + str(tokenizer.chat_template) + str(chat_template)
     if system_prompt is not None:
         text += f"\0{system_prompt}"
     return hashlib.sha256(text.encode()).hexdigest()

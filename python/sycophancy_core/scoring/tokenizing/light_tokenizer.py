@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sycophancy_core.scoring.checkpoints.model_files import read_json_object
+from sycophancy_core.scoring.sources import backend_text
 from sycophancy_core.scoring.tokenizing.pipelines import PIPELINES, follow_class
 from sycophancy_core.scoring.tokenizing.special_tokens import SpecialTokens, add_to, read_special_tokens, str_of
-from sycophancy_core.scoring.tokenizing.template_renderer import is_jinja_safe, render
+from sycophancy_core.scoring.tokenizing.template_renderer import render
 from sycophancy_core.scoring.tokenizing.tokenizer_class import tokenizer_class
 
 # Settings that make a class do something else than is known here.
@@ -67,6 +69,11 @@ class LightTokenizer:
         found = self.backend_tokenizer.encode_batch_fast(several, add_special_tokens=add_special_tokens)
         ids = [one.ids for one in found]
         return Ids(ids[0] if isinstance(texts, str) else ids)
+
+    @cached_property
+    def description(self) -> str:
+        """What a digest is made of; see :func:`tokenizer_text`."""
+        return backend_text(self.backend_tokenizer, self.eos_token)
 
     @property
     def eos_token(self) -> str | None:
@@ -135,10 +142,7 @@ def light_tokenizer(folder: Path, config: dict[str, Any]) -> LightTokenizer | No
     try:
         settings = _settings(folder / "tokenizer_config.json")
         kind = tokenizer_class(folder, settings, config)
-        template = _chat_template(folder, settings)
-        if kind is None or (template and not is_jinja_safe()):
-            return None
-        return _made(kind, file, settings, template)
+        return None if kind is None else _made(kind, file, settings, _chat_template(folder, settings))
     except Exception:
         return None  # transformers says what is wrong
 

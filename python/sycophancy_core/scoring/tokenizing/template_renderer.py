@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from importlib import metadata
 from typing import Any
 
-_SAFE = (3, 1, 6)  # a checkpoint's template is another's program, and the sandbox of older versions has holes
+from sycophancy_core.errors import ModelError
+from sycophancy_core.runs.outputs import how_to_install
+
+_SAFE = [3, 1, 6]  # a checkpoint's template is another's program, and the sandbox of older versions has holes
 
 
-def is_jinja_safe() -> bool:
-    """Tell whether Jinja2 is installed, in a version whose sandbox keeps a template in."""
+def _require_safe_jinja() -> None:
     try:
-        parts = metadata.version("jinja2").split(".")
-        return tuple(int(part) for part in parts[:3]) >= _SAFE
-    except (metadata.PackageNotFoundError, ValueError):
-        return False
+        version = metadata.version("jinja2")
+    except metadata.PackageNotFoundError as error:
+        raise ModelError(f"chat_template: needs jinja2, which is not installed; {how_to_install('jinja2')}") from error
+    numbers = [int(number) for number in re.findall(r"\d+", version)[:3]]
+    if numbers < _SAFE:
+        raise ModelError(f"chat_template: wanted Jinja2 3.1.6 or newer, with a safe sandbox, got {version}; update it")
 
 
 def render(template: str, messages: Sequence[Mapping[str, str]], values: Mapping[str, Any]) -> str:
@@ -33,6 +38,8 @@ def render(template: str, messages: Sequence[Mapping[str, str]], values: Mapping
     ------
     jinja2.TemplateError
         If the template refuses the messages, or is damaged.
+    ModelError
+        If there is no Jinja2 that keeps a template in its sandbox.
     """
     plain = [{str(key): value for key, value in message.items() if value is not None} for message in messages]
     return str(_compiled(template).render(messages=plain, tools=None, documents=None, **values))
@@ -40,6 +47,7 @@ def render(template: str, messages: Sequence[Mapping[str, str]], values: Mapping
 
 @lru_cache(maxsize=64)
 def _compiled(template: str) -> Any:
+    _require_safe_jinja()
     import jinja2
     import jinja2.ext
     from jinja2.sandbox import ImmutableSandboxedEnvironment

@@ -9,10 +9,11 @@ from jinja2.exceptions import SecurityError
 from tiny_tokenizers import save_tokenizer
 from transformers import AutoTokenizer
 
+from sycophancy_core import ModelError
 from sycophancy_core.scoring.chat_template import template_facts, write_out
 from sycophancy_core.scoring.tokenizing import template_renderer
 from sycophancy_core.scoring.tokenizing.light_tokenizer import light_tokenizer
-from sycophancy_core.scoring.tokenizing.template_renderer import is_jinja_safe, render
+from sycophancy_core.scoring.tokenizing.template_renderer import render
 
 TEMPLATES = {
     "blocks on lines of their own": """
@@ -114,7 +115,10 @@ def test_the_sandbox_keeps_a_template_in() -> None:
 
 
 def test_an_older_jinja_is_not_trusted_with_templates(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert is_jinja_safe()
-    for version, wanted in (("3.1.5", False), ("2.11", False), ("3.1.6", True), ("4.0", True), ("odd", False)):
-        monkeypatch.setattr(template_renderer.metadata, "version", lambda _, found=version: found)
-        assert is_jinja_safe() is wanted
+    for version in ("3.1.5", "2.11", "3.0.0"):
+        template_renderer._compiled.cache_clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(template_renderer.metadata, "version", lambda _, found=version: found)
+            with pytest.raises(ModelError, match=rf"wanted Jinja2 3\.1\.6 or newer, .*got {version}; update it"):
+                render("x", DIALOGUES[0], {})
+    assert render("x", DIALOGUES[0], {}) == "x"

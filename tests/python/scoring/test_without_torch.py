@@ -1,0 +1,68 @@
+"""Scoring on files needs neither torch nor transformers: a process that has scored has imported neither."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from makers.tiny_encoder_decoders import tiny_encoder_decoder
+from makers.tiny_families import tiny_model, tiny_tokenizer
+
+ABSENT = (
+    "[name for name in ('torch', 'transformers', 'safetensors', 'accelerate', 'matplotlib') if name in sys.modules]"
+)
+TEMPLATE = (
+    "{% for m in messages %}<|user|>{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|bot|>{% endif %}"
+)
+
+
+def run(code: str, *, blocked: bool = True) -> str:
+    """Run code in a process of its own, in which torch and transformers cannot be imported if they are blocked."""
+    block = "import sys; sys.modules.update(torch=None, transformers=None, safetensors=None); " if blocked else ""
+    command = [sys.executable, "-c", f"{block}{code}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+SCORED = "import sycophancy_core as sc; print(sc.load_model({!r}, {}).log_probs(['one two'], [[' y', ' n']]).tolist())"
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen2", "gpt2", "t5"])
+def test_a_folder_is_scored_where_torch_and_transformers_are_missing(name: str, tmp_path: Path) -> None:
+    module = tiny_encoder_decoder(name) if name == "t5" else tiny_model(name)
+    module.bfloat16().save_pretrained(tmp_path)
+    tiny_tokenizer(chat_template=None if name == "t5" else TEMPLATE).save_pretrained(tmp_path)
+    for options in ["chat_template=False", "chat_template=True, matmul_precision='medium'"][: 1 if name == "t5" else 2]:
+        code = SCORED.format(str(tmp_path), options)
+        assert run(f"import warnings; warnings.simplefilter('ignore'); {code}") == run(
+            f"import torch, transformers, warnings; warnings.simplefilter('ignore'); {code}", blocked=False
+        )
+
+
+def test_a_process_that_scores_imports_neither(tmp_path: Path) -> None:
+    tiny_model("llama").save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    code = f"import sys; {SCORED.format(str(tmp_path), 'engine=' + repr('native'))}; print({ABSENT})"
+    assert run(code, blocked=False).splitlines()[-1] == "[]"
+
+
+@pytest.mark.model
+def test_the_command_line_evaluates_the_embedded_model_without_them(tmp_path: Path) -> None:
+    code = (
+        "import sys; from sycophancy_core.cli import main; "
+        f"main(['evaluate', '--tasks', 'facts', '--limit', '2', '-o', {str(tmp_path / 'found')!r}, '--quiet']); "
+    )
+    loaded = run(f"{code} print([name for name in ('torch', 'transformers') if name in sys.modules])", blocked=False)
+    assert loaded.splitlines()[-1] == "[]"
+
+
+def test_what_needs_a_module_says_what_to_install(tmp_path: Path) -> None:
+    tiny_model("llama").save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    code = (
+        "import sycophancy_core as sc\n"
+        f"model = sc.load_model({str(tmp_path)!r})\n"
+        "try:\n    model.model\nexcept sc.ModelError as error:\n    print(error)"
+    )
+    assert "needs torch, which is not installed; run: pip install torch" in run(f"pass\n{code}")

@@ -117,13 +117,13 @@ class LanguageModel:
         self._scorer_of, self._made_scorer = held, held.make_scorer(name, *self._asked)
 
     @property
-    def _held(self) -> Held:
+    def held(self) -> Held:
         """The module, once there is one; the files that it would be made of, before."""
         return self._holding.held_module or self._holding
 
     @property
     def _scorer(self) -> Any:
-        if self._scorer_of is not (held := self._held):
+        if self._scorer_of is not (held := self.held):
             self._scorer_of, self._made_scorer = held, held.make_scorer(self.name, *self._asked)
         return self._made_scorer
 
@@ -140,11 +140,11 @@ class LanguageModel:
     @property
     def scoring_tokenizer(self) -> Any:
         """What cuts texts for scoring, as ``tokenizer`` does; without transformers where that is not needed."""
-        return self._held.scoring_tokenizer
+        return self.held.scoring_tokenizer
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy model and tokenizer, as for another process; the engine is made there."""
-        return _remade, (self._held, self.options)
+        return _remade, (self.held, self.options)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -210,22 +210,22 @@ class LanguageModel:
     @property
     def is_encoder_decoder(self) -> bool:
         """Whether prompts go to an encoder and choices to a decoder."""
-        return self._held.is_encoder_decoder
+        return self.held.is_encoder_decoder
 
     @property
     def context_length(self) -> int | None:
         """Most tokens of prompt and choice together (encoder-decoder: of each), or None where there is no limit."""
-        return self._held.context_length
+        return self.held.context_length
 
     @property
     def num_parameters(self) -> int | None:
         """How many weights there are; None where that is not known."""
-        return self._held.num_parameters
+        return self.held.num_parameters
 
     @property
     def device(self) -> str:
         """The kind of device that scores: ``"cpu"``, ``"cuda"`` or another of torch's, or ``"server"``."""
-        return self._held.device
+        return self.held.device
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -252,7 +252,7 @@ class LanguageModel:
     @property
     def digest(self) -> str:
         """sha256 of the weights as they are now, the buffers and what the config says of the forward."""
-        return self._held.digest
+        return self.held.digest
 
     @property
     def tokenizer_digest(self) -> str:
@@ -272,7 +272,7 @@ class LanguageModel:
             If a token is not in the model's vocabulary.
         """
         prepare_process()
-        self._held.check_tokens(batch.tokens, name=self.name)
+        self.held.check_tokens(batch.tokens, name=self.name)
         result: TokenScores = self._scorer.log_probs(batch, progress)
         return result
 

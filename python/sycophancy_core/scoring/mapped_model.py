@@ -83,7 +83,7 @@ class MappedModel:
         self._folder, self._dtype, self._config, self._states = folder, dtype, config, states
         self._weights: MappedWeights | None = weights
         kind = _core.PanelEncoderDecoderEngine if self.is_encoder_decoder else _core.PanelEngine
-        self._engine = kind(_json(config), weights.tensors)
+        self._engine: Any = kind(_json(config), weights.tensors)
         self._digest: str | None = None
         self._lock = Lock()
 
@@ -119,9 +119,14 @@ class MappedModel:
         return int(min(limits))
 
     @property
+    def weights(self) -> list[NDArray[Any]]:
+        """The mapped weights; bfloat16 as its bits in uint16."""
+        return list(self._mapped.tensors.values())
+
+    @property
     def num_parameters(self) -> int:
         """How many weights there are."""
-        return sum(int(tensor.size) for tensor in self._mapped.tensors.values())
+        return sum(int(tensor.size) for tensor in self.weights)
 
     @property
     def digest(self) -> str:

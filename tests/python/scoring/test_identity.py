@@ -66,6 +66,37 @@ def test_a_change_of_config_buffer_or_weight_changes_the_digest(change: Callable
     assert model_of(module).digest != before
 
 
+DIGEST = """
+import sys
+sys.path.insert(0, {tests!r})
+from makers.tiny_families import tiny_model, tiny_tokenizer
+from sycophancy_core import LanguageModel
+
+rope = {{"rope_type": "default", "rope_theta": 1234567.0}}
+module = tiny_model("llama", rope_parameters=rope, head_dim=128)
+print(module.model.rotary_emb.inv_freq.sum().item().hex())
+print(LanguageModel(module, tiny_tokenizer(), name="x", engine="transformers").digest)
+"""
+
+
+@pytest.mark.skipif("avx2" not in Path("/proc/cpuinfo").read_text(), reason="one way to multiply alone")
+def test_a_digest_does_not_depend_on_the_processor_that_makes_the_rotations() -> None:
+    code = DIGEST.format(tests=str(Path(__file__).parents[1]))
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env=os.environ | {"ATEN_CPU_CAPABILITY": kind},
+        ).stdout.split()
+        for kind in ("default", "avx2")
+    ]
+    assert found[0][1] == found[1][1]
+    assert found[0][0] != found[1][0], "the rotations are alike: choose others"
+
+
 def test_names_and_habits_do_not_change_the_digest() -> None:
     module = tiny_model("llama")
     before = model_of(module).digest

@@ -43,7 +43,7 @@ def as_module(folder: Path, dtype: str = "auto") -> LanguageModel:
 
 
 def is_mapped(model: LanguageModel) -> bool:
-    return isinstance(model._held, MappedModel)
+    return isinstance(model.held, MappedModel)
 
 
 def batch_of(name: str, seed: int) -> Any:

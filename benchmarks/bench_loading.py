@@ -58,9 +58,7 @@ def main() -> None:
     for _ in range(given.rounds):
         for way, found in ways.items():
             found.append(measure(given.model, as_module=way == "as a module"))
-    print(
-        "| scored | load_model returns after, s | first score after, s | peak memory, GB | at the end, without files, GB |"
-    )
+    print("| scored | loaded after, s | first score after, s | peak memory, GB | at the end, without files, GB |")
     print("|---|---|---|---|---|")
     for way, found in ways.items():
         middle = {key: statistics.median(one[key] for one in found) for key in found[0]}

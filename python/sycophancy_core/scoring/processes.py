@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 
 _first: int | None = None  # the process that was the first to prepare
@@ -23,8 +24,9 @@ def prepare_process() -> None:
     if _first == here:
         return
     _first = here
-    import torch
-
+    torch = sys.modules.get("torch")
+    if torch is None:  # the engine's own threads end with each job, so that a fork leaves none behind
+        return
     torch.set_num_threads(1)
     warnings.warn(
         "this process was forked from one that has scored, so that it runs on one thread; for more, start processes by "

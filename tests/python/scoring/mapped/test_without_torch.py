@@ -1,5 +1,6 @@
 """Scoring on files needs neither torch nor transformers: a process that has scored has imported neither."""
 
+import multiprocessing
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,23 @@ def test_a_process_that_scores_imports_neither(tmp_path: Path) -> None:
     tiny_tokenizer().save_pretrained(tmp_path)
     code = f"import sys; {SCORED.format(str(tmp_path), 'engine=' + repr('native'))}; print({ABSENT})"
     assert run(code, blocked=False).splitlines()[-1] == "[]"
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
+def test_a_forked_process_scores_without_torch_too(tmp_path: Path) -> None:
+    tiny_model("llama").save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    code = (
+        "import multiprocessing, sycophancy_core as sc\n"
+        f"model = sc.load_model({str(tmp_path)!r})\n"
+        "score = lambda: model.log_probs(['a'] * 50, [[' b', ' c']] * 50).tolist()\n"
+        "wanted, fork = score(), multiprocessing.get_context('fork')\n"
+        "queue = fork.Queue()\n"
+        "child = fork.Process(target=lambda: queue.put(score()), daemon=True)\n"
+        "child.start()\n"
+        "print(queue.get(timeout=100) == wanted)"
+    )
+    assert run(f"pass\n{code}") == "True"
 
 
 @pytest.mark.model

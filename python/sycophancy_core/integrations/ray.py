@@ -5,7 +5,8 @@
     scores = score_with_ray("my-model", prompts, out="scores.parquet", shards=64, workers=8, num_gpus=1)
 
 All workers must see the folder of ``out``. A shard that has its file already is not scored again, so a stopped call is
-continued by the same call; the model is loaded all the same, to see that it is the one of these files. A worker that dies is restarted and gets its shard again.
+continued by the same call; the model is loaded all the same, to see that it is the one of these files. A worker that
+dies is restarted and gets its shard again.
 """
 
 from __future__ import annotations

@@ -87,7 +87,12 @@ class SycophancyCallback(TrainerCallback):  # type: ignore[misc]  # transformers
     """
 
     def __init__(
-        self, trainer: Any, curve: CurveOptions, *, chat_template: TemplateChoice = None, system_prompt: str | None = None
+        self,
+        trainer: Any,
+        curve: CurveOptions,
+        *,
+        chat_template: TemplateChoice = None,
+        system_prompt: str | None = None,
     ) -> None:
         self._trainer = trainer
         self._options = curve

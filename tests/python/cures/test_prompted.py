@@ -155,7 +155,7 @@ def test_a_saved_cure_is_refused_where_the_model_would_read_another_text(tmp_pat
     null = mitigate(model, sc.Prompted(text="the and the and the and the and")).make_null("equal_length")
     null.save(tmp_path / "cure")
     assert load_cure(tmp_path / "cure", model).about == null.about
-    with pytest.raises(sc.DataError, match="the cure's text was 'The .*', and with this model it is 'The .*'; load"):
+    with pytest.raises(sc.DataError, match=r"the cure's text was 'The .*', and with this model it is 'The .*'; load"):
         load_cure(tmp_path / "cure", other)
 
 

@@ -121,7 +121,7 @@ def test_a_worker_with_another_model_than_the_kept_shards_writes_nothing(
 
     out = tmp_path / "scores.parquet"
     keep_shard(other, world, out, 1)
-    with pytest.raises(sc.DataError, match="are of another model than .*: weights is") as refused:
+    with pytest.raises(sc.DataError, match=r"are of another model than .*: weights is") as refused:
         score_with_ray(str(world / "model"), prompts_of(world), out=out, shards=3, workers=1)
     assert "\n" not in str(refused.value)
     assert len(list(tmp_path.iterdir())) == 1
@@ -135,7 +135,7 @@ def test_shards_that_are_all_there_are_not_taken_for_those_of_another_model(
     asked = {"out": tmp_path / "scores.parquet", "shards": 3, "workers": 2}
     for part in range(3):
         keep_shard(other, world, tmp_path / "scores.parquet", part)
-    with pytest.raises(sc.DataError, match="the shards there are of another model than .*: weights is"):
+    with pytest.raises(sc.DataError, match=r"the shards there are of another model than .*: weights is"):
         score_with_ray(str(world / "model"), prompts_of(world), **asked)
     assert not (tmp_path / "scores.parquet").exists()
     score_with_ray(str(other), prompts_of(world), **asked)

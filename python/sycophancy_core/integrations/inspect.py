@@ -62,7 +62,9 @@ except ImportError as error:
         "pip install 'sycophancy-core[inspect]'"
     ) from error
 
-_TRANSPORT = ("max_retries", "timeout", "attempt_timeout", "max_connections", "batch", "cache")  # not in any reply
+_TRANSPORT = frozenset(  # settings that change no reply
+    "max_retries timeout attempt_timeout stream_idle_timeout max_connections adaptive_connections batch cache".split()
+)
 _SPEAKERS = {"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": ChatMessageAssistant}
 
 

@@ -62,8 +62,9 @@ except ImportError as error:
         "pip install 'sycophancy-core[inspect]'"
     ) from error
 
-_TRANSPORT = frozenset(  # settings that change no reply
-    "max_retries timeout attempt_timeout stream_idle_timeout max_connections adaptive_connections batch cache".split()
+_TRANSPORT = (  # settings that change no reply
+    *("max_retries", "timeout", "attempt_timeout", "stream_idle_timeout"),
+    *("max_connections", "adaptive_connections", "batch", "cache"),
 )
 _SPEAKERS = {"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": ChatMessageAssistant}
 

@@ -237,6 +237,13 @@ def test_a_number_in_json_lines_that_no_column_holds_is_refused(read: Any, tmp_p
         read(tmp_path / "t.jsonl")
 
 
+def test_texts_of_parquet_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
+    wrong = pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"a\xdf"))
+    pq.write_table(pa.table({"text": wrong}), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r"t\.parquet: wanted a Parquet file, got .*UTF8"):
+        read_table(tmp_path / "t.parquet")
+
+
 def test_the_columns_of_json_lines_are_the_keys_of_any_row(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text('{"a": 1}\n{"b": "x"}\n')
     assert read_rows(tmp_path / "t.jsonl").to_pylist() == [{"a": 1, "b": None}, {"a": None, "b": "x"}]

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sycophancy_core.errors import DataError, require_model
+from sycophancy_core.metrics.arrays import require_ids
 from sycophancy_core.metrics.estimates import EQUIVALENCE_MARGIN
 from sycophancy_core.prompts.fact_families import is_facts, known_prompts
 from sycophancy_core.prompts.generation import (
@@ -267,7 +268,8 @@ def evaluate(
     Raises
     ------
     DataError
-        If a task cannot be made, samples are asked of a second turn or of prompts without ids, or with ``run``.
+        If a task cannot be made, samples are asked of a second turn or of prompts without ids, or with ``run``, or
+        known ids are no texts.
 
     Examples
     --------
@@ -277,6 +279,7 @@ def evaluate(
     4
     """
     require_model("evaluate", model)
+    require_ids(known)
     if sampling is not None and run is not None:
         raise DataError("evaluate: run is for the journal of scores, and samples have none; leave run or sampling out")
     prompts = task_prompts(tasks, options=options, limit=limit, seed=seed)

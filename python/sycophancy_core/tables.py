@@ -200,12 +200,12 @@ def _of_dataset(value: Any, who: str) -> Any:
 
 
 def check_choices(table: pa.Table, *, who: str, least: int = 1) -> None:
-    """Refuse rows with too few or too many choices.
+    """Refuse rows with too few or too many choices, or with one twice, of which neither is the answer.
 
     Raises
     ------
     DataError
-        If a row has fewer than ``least`` choices or more than 128.
+        If a row has fewer than ``least`` choices, more than 128, or the same one twice.
     """
     counts = pc.list_value_length(table["choices"])
     for is_wrong, wanted in (
@@ -216,6 +216,10 @@ def check_choices(table: pa.Table, *, who: str, least: int = 1) -> None:
         if row is not None:
             got = counts[row].as_py()
             raise DataError(f"{who}: row {row} has {got} choices; wanted {wanted}")
+    for row, choices in enumerate(table["choices"].to_pylist()):
+        if len(set(choices)) < len(choices):
+            twice = next(choice for choice in choices if choices.count(choice) > 1)
+            raise DataError(f"{who}: row {row} has the choice {twice!r} twice; wanted different choices")
 
 
 def _checked_column(values: pa.ChunkedArray, column: Column, who: str) -> pa.ChunkedArray:

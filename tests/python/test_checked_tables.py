@@ -82,6 +82,11 @@ def test_the_number_of_choices_has_bounds(count: int, wanted: str) -> None:
         check_choices(table, who="t")
 
 
+def test_a_row_with_a_choice_twice_is_refused() -> None:
+    with pytest.raises(sc.DataError, match=r"t: row 1 has the choice ' \(A\)' twice; wanted different choices"):
+        check_choices(prompts(choices=[TWO, [" (B)", " (A)", " (A)"]]), who="t")
+
+
 @pytest.mark.parametrize(
     "call",
     [

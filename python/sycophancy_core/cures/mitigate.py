@@ -11,7 +11,7 @@ from sycophancy_core.cures.cured import Cured
 from sycophancy_core.cures.methods import NULLS, Method, Mixed, Preference, Prompted, Steered, Trained, method_name
 from sycophancy_core.cures.preferences import preferred
 from sycophancy_core.cures.prompting import prompted
-from sycophancy_core.cures.saved import read_cure
+from sycophancy_core.cures.saved import SavedCure, read_cure
 from sycophancy_core.cures.trained import load_trained, trained
 from sycophancy_core.cures.vectors.steered import load_steered, steered
 from sycophancy_core.errors import DataError, ModelError, require_model, require_seed
@@ -124,7 +124,8 @@ def load_cure(folder: str | Path, model: LanguageModel) -> Cured:
     Raises
     ------
     DataError
-        If the folder holds no whole cure, a file of it was changed, or the model has other weights.
+        If the folder holds no whole cure, a file of it was changed, or the model has other weights or would read
+        another text.
     ModelError
         If the model is on a server or reads an instruction already.
 
@@ -145,8 +146,19 @@ def load_cure(folder: str | Path, model: LanguageModel) -> Cured:
         )
     if isinstance(saved.method, Prompted):
         made = prompted(model, saved.method, null=saved.null, seed=saved.seed)
+        _require_same_text(folder, saved, made)
     elif isinstance(saved.method, Trained):
         made = load_trained(model, saved)
     else:
         made = load_steered(model, saved)
     return replace(made, cost=saved.cost, about=saved.about, _make_null=None)
+
+
+def _require_same_text(folder: str | Path, saved: SavedCure, made: Cured) -> None:
+    """Refuse a prompt that is made again in other words: by another tokenizer, or another version's packaged text."""
+    then, now = saved.about.get("text"), made.about["text"]
+    if then != now:
+        raise DataError(
+            f"{folder}: the cure's text was {then!r}, and with this model it is {now!r}; load the model and tokenizer "
+            "that it was made for, or make the cure once more"
+        )

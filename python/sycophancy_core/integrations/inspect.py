@@ -25,7 +25,7 @@ import pyarrow as pa
 from sycophancy_core.errors import DataError
 from sycophancy_core.results.estimated import evaluation_of
 from sycophancy_core.results.evaluation import Evaluation
-from sycophancy_core.runs.surroundings import versions
+from sycophancy_core.runs.surroundings import changed_values, versions
 from sycophancy_core.scoring.messages import asked_in_chat, plain_text, table_prompts
 from sycophancy_core.scoring.sampled.replies import read_reply
 from sycophancy_core.scoring.sampled.sampling import UNPARSED, join_replies
@@ -62,6 +62,10 @@ except ImportError as error:
         "pip install 'sycophancy-core[inspect]'"
     ) from error
 
+_TRANSPORT = (  # settings that change no reply
+    *("max_retries", "timeout", "attempt_timeout", "stream_idle_timeout"),
+    *("max_connections", "adaptive_connections", "batch", "cache"),
+)
 _SPEAKERS = {"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": ChatMessageAssistant}
 
 
@@ -173,7 +177,7 @@ def evaluation_from_inspect(*logs: EvalLog | str | os.PathLike[str]) -> Evaluati
     ------
     DataError
         If there is no log, a log did not end in success, is of another's task, holds no samples, two are of one task,
-        or models differ.
+        or models or settings of sampling differ.
     """
     read = [log if isinstance(log, EvalLog) else read_eval_log(str(log)) for log in logs]
     if not read:
@@ -181,6 +185,7 @@ def evaluation_from_inspect(*logs: EvalLog | str | os.PathLike[str]) -> Evaluati
     models = sorted({log.eval.model for log in read})
     if len(models) > 1:
         raise DataError(f"evaluation_from_inspect: wanted logs of one model, got {', '.join(models)}")
+    sampling = _sampling(read)
     tables = [_draws(log) for log in read]
     names = [table["task"][0].as_py() for table in tables]
     if len(set(names)) < len(names):
@@ -189,9 +194,30 @@ def evaluation_from_inspect(*logs: EvalLog | str | os.PathLike[str]) -> Evaluati
     return evaluation_of(
         models[0],
         table.drop_columns(["prompt"]),
-        facts=_facts(read, dict(zip(names, tables, strict=True))),
+        facts=_facts(read, dict(zip(names, tables, strict=True))) | {"sampling": sampling},
         prompts=table.select(["id", "task", "prompt"]),
     )
+
+
+def _sampling(logs: Sequence[EvalLog]) -> dict[str, Any]:
+    """Return the settings by which all logs were sampled; refuse logs of different ones."""
+    found = [
+        {
+            **log.eval.model_generate_config.model_dump(exclude_none=True),
+            **log.plan.config.model_dump(exclude_none=True),
+            "epochs": log.eval.config.epochs or 1,
+        }
+        for log in logs
+    ]
+    for other in found[1:]:
+        for name, was, now in changed_values(found[0], other):
+            if name in _TRANSPORT:
+                continue
+            raise DataError(
+                f"evaluation_from_inspect: wanted logs of one way of sampling, got {name} {was} and {now}; make an "
+                "evaluation of each"
+            )
+    return found[0]
 
 
 def _draws(log: EvalLog) -> pa.Table:
@@ -220,11 +246,6 @@ def _facts(logs: Sequence[EvalLog], tables: dict[str, pa.Table]) -> dict[str, An
         "engine": f"inspect-ai {first.packages.get('inspect_ai', 'of an unknown version')}",
         "precision": "answers in words, read by rules",
         "versions": versions(),
-        "sampling": {
-            **first.model_generate_config.model_dump(exclude_none=True),
-            **logs[0].plan.config.model_dump(exclude_none=True),
-            "epochs": first.config.epochs or 1,
-        },
         "inspect": {log.eval.task: {"run": log.eval.run_id, "status": log.status} for log in logs},
         "tasks": {
             name: {

@@ -68,8 +68,8 @@ class EngineLM(HFLM):  # type: ignore[misc]  # lm-eval carries no types
     Raises
     ------
     ModelError
-        If the model is no decoder, puts prompts into its chat template by itself, has less context than ``max_length``,
-        or is loaded already but settings say how to load it.
+        If the model is no decoder, puts prompts into its chat template or after an instruction by itself, has less
+        context than ``max_length``, or is loaded already but settings say how to load it.
     """
 
     def __init__(
@@ -156,6 +156,11 @@ def _language_model(pretrained: LanguageModel | str | None, settings: dict[str, 
         raise ModelError(
             f"lm_eval: model {model.name} has chat_template=True, but lm-eval makes the prompts; "
             "load it without, and use lm-eval's --apply_chat_template"
+        )
+    if type(model) is not LanguageModel:
+        raise ModelError(
+            f"lm_eval: model {model.name} reads an instruction before every prompt, which lm-eval's own prompts would "
+            "leave out; give the model without it, and the instruction to lm-eval as --system_instruction"
         )
     return model
 

@@ -5,7 +5,8 @@
     scores = score_with_ray("my-model", prompts, out="scores.parquet", shards=64, workers=8, num_gpus=1)
 
 All workers must see the folder of ``out``. A shard that has its file already is not scored again, so a stopped call is
-continued by the same call. A worker that dies is restarted and gets its shard again.
+continued by the same call; the model is loaded all the same, to see that it is the one of these files. A worker that
+dies is restarted and gets its shard again.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from sycophancy_core.results.shard import Shard, check_same, merge
 from sycophancy_core.runs.digests import digest_table
 from sycophancy_core.runs.files import write_table
 from sycophancy_core.runs.shards import shard_file
+from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.loading import load_model
 from sycophancy_core.studies.shards import score_shard
 from sycophancy_core.tables import PROMPTS, checked_table
+from sycophancy_core.tasks.provenance import model_facts
 
 try:
     import ray
@@ -77,8 +80,8 @@ def score_with_ray(
     ------
     DataError
         If there are more shards than prompts, or a shard's file is of another job: other prompts, another model,
-        precision or device. Files that are there are compared before a worker starts, each new shard before it is
-        written.
+        precision or device. Files that are there are compared before a worker starts, and with each worker's model
+        before it scores.
     ModelError
         If a worker cannot load the model, or fails. The message is the worker's own.
     """
@@ -93,16 +96,16 @@ def score_with_ray(
     files = [shard_file(out, (part, shards)) for part in range(shards)]
     kept = _kept([path for path in files if path.exists()], prompts)
     missing = [{"part": part} for part, path in enumerate(files) if not path.exists()]
-    if missing:
-        parts = ray.data.from_items(missing, override_num_blocks=len(missing))
-        settings = {"source": model, "prompts": ray.put(prompts), "shards": shards, "out": out}
-        settings |= {"kept": kept, "loading": loading}
-        pool = ray.data.ActorPoolStrategy(size=min(workers, len(missing)))
-        scored = parts.map(_Worker, fn_constructor_kwargs=settings, compute=pool, num_cpus=num_cpus, num_gpus=num_gpus)
-        try:
-            scored.materialize()
-        except ray.exceptions.RayError as error:
-            raise _said(error) from error
+    wanted = missing or [{"part": 0}]  # where none is missing, a worker looks at the model alone
+    parts = ray.data.from_items(wanted, override_num_blocks=len(wanted))
+    settings = {"source": model, "prompts": ray.put(prompts), "shards": shards, "out": out}
+    settings |= {"kept": kept, "loading": loading}
+    pool = ray.data.ActorPoolStrategy(size=min(workers, len(wanted)))
+    scored = parts.map(_Worker, fn_constructor_kwargs=settings, compute=pool, num_cpus=num_cpus, num_gpus=num_gpus)
+    try:
+        scored.materialize()
+    except ray.exceptions.RayError as error:
+        raise _said(error) from error
     found: pa.Table = merge(files)
     write_table(out, found)
     return found
@@ -115,16 +118,28 @@ class _Worker:
         self, source: str, prompts: Any, shards: int, out: Path, kept: Shard | None, loading: dict[str, Any]
     ) -> None:
         self._model = load_model(source, **loading)
+        if kept is not None:
+            _check_model(self._model, kept)
         self._prompts = ray.get(prompts)
-        self._shards, self._out, self._kept = shards, out, kept
+        self._shards, self._out = shards, out
 
     def __call__(self, row: dict[str, int]) -> dict[str, int]:
         shard = (row["part"], self._shards)
-        found = score_shard(self._model, self._prompts, shard=shard, progress=False)
-        if self._kept is not None:
-            check_same(self._kept, found, who="score_with_ray")
-        found.save(shard_file(self._out, shard))
+        path = shard_file(self._out, shard)
+        if not path.exists():
+            score_shard(self._model, self._prompts, shard=shard, progress=False).save(path)
         return row
+
+
+def _check_model(model: LanguageModel, kept: Shard) -> None:
+    """Refuse a model, or a precision or device, that is not the one of the shards that are there."""
+    for name, now in {**model_facts(model), "device": model.device}.items():
+        then = kept.job.get(name)
+        if then != now:
+            raise DataError(
+                f"score_with_ray: the shards there are of another model than {model.name}: {name} is {then} there, "
+                f"and {now} now; write to another file, or remove them"
+            )
 
 
 def _kept(files: Sequence[Path], prompts: pa.Table) -> Shard | None:

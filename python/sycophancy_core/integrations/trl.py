@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.scoring.chat_template import TemplateChoice, choose_template
 from sycophancy_core.scoring.checkpoints.peft_layers import is_float32, peft_layers, summed_layers
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.training.batching import encode_for, plan_batches
@@ -77,7 +78,7 @@ class SycophancyCallback(TrainerCallback):  # type: ignore[misc]  # transformers
     curve
         What to measure, and how to choose.
     chat_template, system_prompt
-        How prompts are asked; see :func:`load_model`.
+        How prompts are asked; see :func:`load_model`. The attribute ``chat_template`` says what was chosen.
 
     Raises
     ------
@@ -86,13 +87,20 @@ class SycophancyCallback(TrainerCallback):  # type: ignore[misc]  # transformers
     """
 
     def __init__(
-        self, trainer: Any, curve: CurveOptions, *, chat_template: bool = False, system_prompt: str | None = None
+        self,
+        trainer: Any,
+        curve: CurveOptions,
+        *,
+        chat_template: TemplateChoice = None,
+        system_prompt: str | None = None,
     ) -> None:
         self._trainer = trainer
         self._options = curve
         module = trainer.accelerator.unwrap_model(trainer.model)
         self._module = module.get_base_model() if hasattr(module, "get_base_model") else module
         name = str(getattr(self._module.config, "name_or_path", "") or type(self._module).__name__)
+        is_chat = bool(trainer.processing_class.chat_template)
+        self.chat_template = choose_template(chat_template, name, is_chat=is_chat)
         is_live = bool(peft_layers(self._module)) and not is_float32(self._module)
         with summed_layers(self._module), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of an architecture that only transformers scores
@@ -101,7 +109,7 @@ class SycophancyCallback(TrainerCallback):  # type: ignore[misc]  # transformers
                 trainer.processing_class,
                 name=name,
                 engine="transformers" if is_live else "auto",
-                chat_template=chat_template,
+                chat_template=self.chat_template,
                 system_prompt=system_prompt,
             )
         self._recorder = CurveRecorder(model, curve)

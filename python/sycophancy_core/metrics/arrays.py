@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +28,35 @@ def require_columns(measurements: pa.Table, wanted: tuple[str, ...], *, who: str
         )
     if measurements.num_rows == 0:
         raise DataError(f"{who}: the measurements are empty")
+
+
+def check_known(known: Collection[str] | None, measurements: pa.Table) -> None:
+    """Refuse ids that are no texts, and warn where none of them is among the prompts.
+
+    Raises
+    ------
+    DataError
+        Of such ids none would count, and everything would silently be unknown.
+    """
+    require_ids(known)
+    there = set(measurements["claim_id"].to_pylist()) if "claim_id" in measurements.column_names else set()
+    if known and there.isdisjoint(known):
+        warnings.warn(
+            f"known: none of the {len(known):,} ids, such as {min(known)!r}, is a claim_id of these prompts, so that "
+            "nothing counts as known; give ids of the column claim_id, as FilterResult.known has them",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def require_ids(known: Collection[str] | None) -> None:
+    """Raise DataError if known ids are not a collection of texts: of such ids, none would be found."""
+    other = known if isinstance(known, str) else next((one for one in known or () if not isinstance(one, str)), None)
+    if other is not None:
+        raise DataError(
+            f"known: wanted ids as texts, got {type(other).__name__} ({other!r}); give a list of ids, such as "
+            "FilterResult.known or column.to_pylist()"
+        )
 
 
 def codes(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[Any]]:

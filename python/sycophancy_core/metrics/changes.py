@@ -11,7 +11,7 @@ import pyarrow as pa
 import sycophancy_core._core as _core
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.answers.sampled import as_certain, is_sampled, of_answers
-from sycophancy_core.metrics.arrays import pair_by_id, require_columns
+from sycophancy_core.metrics.arrays import check_known, pair_by_id, require_columns
 from sycophancy_core.metrics.catalogue import METRICS, primary_metrics
 from sycophancy_core.metrics.choices import CHOICE_COLUMNS, choice_rows, known_codes, question_kind
 from sycophancy_core.metrics.claims import CLAIM_COLUMNS, claim_arrays
@@ -78,8 +78,13 @@ def compare_measurements(
     Raises
     ------
     DataError
-        If an id occurs twice or on one side only, if equal ids stand for different prompts, a column is missing, or the
-        margin does not lie between 0 and 1.
+        If an id occurs twice or on one side only, if equal ids stand for different prompts, a column is missing, the
+        margin does not lie between 0 and 1, or known ids are no texts.
+
+    Warns
+    -----
+    UserWarning
+        If none of the known ids is among the prompts.
 
     References
     ----------
@@ -92,6 +97,7 @@ def compare_measurements(
         )
     if is_sampled(before) != is_sampled(after):
         raise DataError("compare: one side was sampled and the other has log-probabilities; measure both in one way")
+    check_known(known, before)
     sampled, before, after = is_sampled(before), as_certain(before), as_certain(after)
     paired = pair_by_id(before, after)
     old_rows, new_rows, change_rows = [], [], []

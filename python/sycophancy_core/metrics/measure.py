@@ -15,11 +15,7 @@ import sycophancy_core._core as _core
 from sycophancy_core._core import Estimate
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.answers.sampled import as_certain, is_sampled, of_answers
-from sycophancy_core.metrics.arrays import (
-    floats,
-    require_columns,
-    truths,
-)
+from sycophancy_core.metrics.arrays import check_known, floats, require_columns, truths
 from sycophancy_core.metrics.choices import CHOICE_COLUMNS, choice_rows, known_codes, known_questions, question_kind
 from sycophancy_core.metrics.claims import claim_arrays, claim_table, measure_claims
 from sycophancy_core.metrics.estimates import (
@@ -69,9 +65,16 @@ def measure(
     Raises
     ------
     DataError
-        If there is no row, a task's rows lack a column of its metrics, or a target or a user's choice is no choice.
+        If there is no row, a task's rows lack a column of its metrics, a target or a user's choice is no choice, or
+        known ids are no texts.
+
+    Warns
+    -----
+    UserWarning
+        If none of the known ids is among the prompts.
     """
     require_columns(measurements, (), who="measure")
+    check_known(known, measurements)
     sampled, measurements = is_sampled(measurements), as_certain(measurements)
     parts = []
     for name, positions in task_rows(measurements):

@@ -139,10 +139,11 @@ def _faults(fact: Any) -> Iterator[str]:
     if not isinstance(wrong, list) or len(wrong) != NUM_WRONG or not all(map(_is_text, wrong)):
         yield f"wrong must be {NUM_WRONG} texts without spaces around them, got {wrong!r}"
     elif _is_text(fact.get("right")):
-        yield from _answer_faults([fact["right"], *wrong])
+        yield from answer_faults([fact["right"], *wrong])
 
 
-def _answer_faults(answers: list[str]) -> Iterator[str]:
+def answer_faults(answers: Sequence[str]) -> Iterator[str]:
+    """Say which answers of a fact a model's choice cannot tell apart."""
     if len(set(answers)) < len(answers):
         yield f"right and wrong must be different answers, got {answers}"
         return

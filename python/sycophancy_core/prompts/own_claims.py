@@ -217,7 +217,9 @@ def _from_labels(given: GivenRows, named: Mapping[str, str | None], seed: int) -
             faults.append(f"{place}: text must be a text, got {text!r}")
         if label is None or not str(label).strip():
             faults.append(f"{place}: label is empty")
-        family = row.get(columns["family"]) if "family" in columns else None
+        family = row.get(columns["family"]) if "family" in columns else given.name
+        if family is None:
+            faults.append(f"{place}: family is empty")
         rows.append({"text": str(text), "label": str(label).strip(), "family": str(family or given.name)})
     if faults:
         raise FaultsError(f"{given.where}", faults, ADVICE)

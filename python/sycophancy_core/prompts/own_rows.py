@@ -69,7 +69,10 @@ def given_rows(source: Any, *, who: str) -> GivenRows:
 
 def _of_table(table: pa.Table, name: str, where: str) -> GivenRows:
     columns = _distinct(table.column_names, where)
-    rows = [(f"row {number}", row) for number, row in enumerate(table.to_pylist())]
+    rows = [
+        (f"row {number}", {column: None if value != value else value for column, value in row.items()})  # NaN
+        for number, row in enumerate(table.to_pylist())
+    ]
     return GivenRows(name=name, where=where, columns=columns, rows=rows, faults=[])
 
 

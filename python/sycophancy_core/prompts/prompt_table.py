@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.runs.files import read_table, replace_file, write_csv, write_json_lines
-from sycophancy_core.runs.json_files import read_json_lines
+from sycophancy_core.runs.tables import read_rows
 from sycophancy_core.tables import as_table
 
 
@@ -62,17 +62,11 @@ def read_prompts(path: str | os.PathLike[str]) -> pa.Table:
     path = Path(path)
     if path.suffix != ".jsonl" or not path.is_file():
         return read_table(path)
+    table = read_rows(path)
     try:
-        table = _joined(read_json_lines(path))
         return table.cast(pa.schema([_field(field) for field in table.schema]))
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise DataError(f"{path}: wanted prompts with one kind of value a key, got {error}") from error
-
-
-def _joined(rows: list[dict[str, Any]]) -> pa.Table:
-    """Make a table with the keys of all rows: a key that a row lacks is null there."""
-    keys = list(dict.fromkeys(key for row in rows for key in row))
-    return pa.table({key: pa.array([row.get(key) for row in rows]) for key in keys})
 
 
 def _field(field: pa.Field) -> pa.Field:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from sycophancy_core.errors import DataError, require_seed
+from sycophancy_core.prompts.facts import answer_faults
 from sycophancy_core.prompts.prompt_table import prompt_schema
 from sycophancy_core.prompts.protocols import packaged_wording
 from sycophancy_core.prompts.splits import uniform_of
@@ -91,7 +92,8 @@ def fact_prompts(facts: pa.Table, *, options: FactOptions | None = None, seed: i
     Raises
     ------
     DataError
-        If there is no fact, or a row is none: a column is missing, a text is null, an answer is not there.
+        If there is no fact, or a row is none: a column is missing, a text is null, an answer is not there, or one
+        is another one or its beginning.
 
     Examples
     --------
@@ -114,9 +116,10 @@ def fact_prompts(facts: pa.Table, *, options: FactOptions | None = None, seed: i
 
 
 def _check_facts(facts: pa.Table) -> None:
-    for row, (wrong, statement) in enumerate(
-        zip(facts["wrong"].to_pylist(), facts["statement"].to_pylist(), strict=True)
-    ):
+    columns = (facts[name].to_pylist() for name in ("right", "wrong", "statement"))
+    for row, (right, wrong, statement) in enumerate(zip(*columns, strict=True)):
+        for fault in answer_faults([right, *wrong]):
+            raise DataError(f"fact_prompts: row {row}: {fault}")
         if not wrong:
             raise DataError(f"fact_prompts: the column 'wrong' holds no answer in row {row}; wanted at least one")
         if unknown := set(_SLOT.findall(statement)) - {"answer"}:

@@ -8,7 +8,7 @@ import warnings
 from collections import Counter
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -103,6 +103,20 @@ class FilterOptions:
             )
         for name, value in _PUBLISHED_WORDING.items():
             object.__setattr__(self, name, value)
+
+
+def options_of(written: Any, *, where: str) -> FilterOptions:
+    """Return options as a file holds them.
+
+    Raises
+    ------
+    DataError
+        If they are not those of a filter; ``where`` begins the message.
+    """
+    try:
+        return FilterOptions(**{**written, "templates": tuple(written["templates"])})
+    except (TypeError, KeyError, ValueError) as error:
+        raise DataError(f"{where}: wanted the options of a filter ({error}); filter the claims again") from error
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -252,11 +266,14 @@ class FilterResult(ArrowResult):
     def load(cls, folder: str | Path) -> FilterResult:
         """Read what :meth:`save` wrote; DataError if it is not whole, or was changed."""
         check_seal(folder, "claims.parquet", "filter.json")
-        table = read_table(Path(folder) / "claims.parquet")
-        options = read_json(Path(folder) / "filter.json")["options"]
-        options["templates"] = tuple(options["templates"])
+        path, record = Path(folder) / "claims.parquet", read_json(Path(folder) / "filter.json")
+        table = read_table(path)
+        if missing := [name for name in JUDGED if name not in table.column_names]:
+            raise DataError(f"{path}: wanted the column {missing[0]} as well; filter the claims again")
+        written = record.get("options") if isinstance(record, dict) else None
+        options = options_of(written, where=str(Path(folder) / "filter.json"))
         kept = table.filter(pc.equal(table["status"], "kept")).drop_columns(list(JUDGED))
-        return cls(kept=kept, table=table, options=FilterOptions(**options))
+        return cls(kept=kept, table=table, options=options)
 
     def __repr__(self) -> str:
         """Show the summary."""

@@ -16,8 +16,8 @@ from sycophancy_core.errors import DataError
 from sycophancy_core.results.estimated import evaluation_of
 from sycophancy_core.results.evaluation import Evaluation
 from sycophancy_core.results.fact_filter import judge_facts
-from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult, judge_claims
-from sycophancy_core.runs.digests import digest_table
+from sycophancy_core.results.knowledge_filter import FilterResult, judge_claims, options_of
+from sycophancy_core.runs.digests import digest_json, digest_table
 from sycophancy_core.runs.files import read_table, write_table
 from sycophancy_core.runs.json_files import parse_json_line
 from sycophancy_core.runs.shards import shard_rows
@@ -66,7 +66,8 @@ class Shard(ArrowResult):
 
     def save(self, path: str | Path) -> Path:
         """Write one Parquet file, complete or not at all."""
-        about = {name: getattr(self, name) for name in _PARTS[:-1]} | {"digest": digest_table(self.table)}
+        about = {name: getattr(self, name) for name in _PARTS[:-1]}
+        about["digest"] = _digest(self.table, about)
         return write_table(path, self.table.replace_schema_metadata({_KEY: json.dumps(about)}))
 
     @classmethod
@@ -86,9 +87,14 @@ class Shard(ArrowResult):
         if not (isinstance(about, dict) and set(_PARTS) <= set(about)):
             raise DataError(f"{path}: wanted a shard that says {', '.join(_PARTS)}, got less; run that shard again")
         table = table.replace_schema_metadata(None)
-        if digest_table(table) != about.pop("digest"):
+        if about.pop("digest") != _digest(table, about):
             raise DataError(f"{path}: the shard was changed after it was written; run that shard again")
         return cls(table=table, **about)
+
+
+def _digest(table: pa.Table, about: Mapping[str, Any]) -> str:
+    """Return a digest of the rows and of what the shard says of them."""
+    return digest_json([digest_table(table), json.dumps(about, sort_keys=True)])
 
 
 def merge(
@@ -159,7 +165,7 @@ def _judged(parts: Sequence[Shard], claims: pa.Table | None) -> FilterResult:
     claims = as_table(claims, who="merge")
     if digest_table(claims) != job["claims"]:
         raise DataError("merge: these are other claims than those that the shards were made from; give those again")
-    options = FilterOptions(**{**job["options"], "templates": tuple(job["options"]["templates"])})
+    options = options_of(job["options"], where="merge")
     judge = judge_facts if job["is_facts"] else judge_claims
     return judge(claims, _joined(parts), options)
 

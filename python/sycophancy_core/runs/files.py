@@ -306,13 +306,15 @@ def read_table(path: str | Path) -> pa.Table:
         If there is no such file, or it is not Parquet.
     """
     try:
-        return pq.read_table(path, page_checksum_verification=True)
+        table = pq.read_table(path, page_checksum_verification=True)
+        table.validate(full=True)  # texts are UTF-8
     except FileNotFoundError as error:
         raise DataError(f"there is no file {path}") from error
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # such as a missing permission; Arrow's own, about damaged pages, has no number
         raise DataError(f"{path}: wanted a Parquet file, got {error}") from error
+    return table
 
 
 def require_folder(folder: str | Path) -> None:

@@ -28,5 +28,5 @@ def read_rows(path: str | Path) -> pa.Table:
     names = dict.fromkeys(key for row in rows for key in row)
     try:
         return pa.table({name: [row.get(name) for row in rows] for name in names})
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
         raise DataError(f"{path}: wanted one kind of value a key, got {error}") from error

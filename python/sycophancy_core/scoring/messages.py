@@ -136,8 +136,10 @@ def as_messages(turns: Sequence[Any]) -> Sequence[Any]:
     Raises
     ------
     DataError
-        If such texts do not end with the reply's beginning.
+        If turns are no list, or such texts do not end with the reply's beginning.
     """
+    if not isinstance(turns, list | tuple):
+        raise DataError(f"turns: wanted messages, got {_kind(turns)}; give a list of role and content, or null")
     if not all(isinstance(turn, str) for turn in turns):
         return turns
     if len(turns) % 2:

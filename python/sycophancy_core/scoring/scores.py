@@ -40,7 +40,8 @@ class Scores:
         With how many scored tokens all choices of a prompt begin, shape (n,): they cancel in log-odds. None likewise.
     log_prob_low
         Where a server gives the likeliest first tokens alone: the least that ``log_prob`` can be, -inf for a choice
-        that is not among them, whose ``log_prob`` is the most that it can be. None where all are known.
+        that is not among them, whose ``log_prob`` is the most that it can be. The likeliest choice's ``log_prob`` is
+        the least that it can be. None where all are known.
     """
 
     log_prob: NDArray[np.float64]

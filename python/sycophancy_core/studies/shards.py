@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from sycophancy_core.errors import require_model
+from sycophancy_core.metrics.arrays import require_ids
 from sycophancy_core.pipeline import claims_or_facts, filter_prompts, measured_prompts, measured_turns
 from sycophancy_core.prompts.fact_families import is_facts
 from sycophancy_core.results.knowledge_filter import FilterOptions
@@ -126,6 +127,7 @@ def evaluate_shard(
     True
     """
     require_model("evaluate_shard", model)
+    require_ids(known)
     prompts = task_prompts(tasks, options=options, limit=limit, seed=seed)
     every = named_prompts(prompts)
     mine = _part_of(every, shard, who="evaluate_shard")

@@ -147,6 +147,18 @@ def test_a_saved_cure_is_refused_by_a_model_with_a_cure(model: sc.LanguageModel,
             load_cure(tmp_path / str(number), steered.model)
 
 
+def test_a_saved_cure_is_refused_where_the_model_would_read_another_text(tmp_path: Path) -> None:
+    """A null of equal length depends on the tokenizer, which the digest of the weights does not hold."""
+    merged, bytewise = chat_tokenizer(merges=MERGES), chat_tokenizer()
+    weights = tiny_llama(vocab_size=len(merged))
+    model, other = (sc.load_model((weights, one)) for one in (merged, bytewise))
+    null = mitigate(model, sc.Prompted(text="the and the and the and the and")).make_null("equal_length")
+    null.save(tmp_path / "cure")
+    assert load_cure(tmp_path / "cure", model).about == null.about
+    with pytest.raises(sc.DataError, match=r"the cure's text was 'The .*', and with this model it is 'The .*'; load"):
+        load_cure(tmp_path / "cure", other)
+
+
 def test_a_copy_and_another_precision_keep_the_instruction(model: sc.LanguageModel) -> None:
     cured = mitigate(model, sc.Prompted(text="Be true.")).model
     wanted = cured.log_probs(["It is"], [[" so"]])

@@ -87,6 +87,26 @@ def test_one_fact_has_no_shuffled_null() -> None:
         found.vector(0, null="shuffled")
 
 
+def test_facts_that_all_differ_alike_have_no_shuffled_null() -> None:
+    found = Differences(values=np.ones((4, 1, 4), np.float32), num_tokens=0)
+    with pytest.raises(sc.DataError, match="the differences of its two halves are the same, so that nothing is left"):
+        found.vector(0, null="shuffled")
+
+
+@pytest.mark.parametrize("strengths", [(1.0,), (1.0, 2.0)])
+def test_a_layer_that_is_not_there_is_refused(
+    strengths: tuple[float, ...], model: sc.LanguageModel, facts: pa.Table, validation: pa.Table
+) -> None:
+    with pytest.raises(sc.ModelError, match="has 3 blocks, counted from 0, got layer 3"):
+        sc.mitigate(model, sc.Steered(layers=(3,), strengths=strengths), facts=facts, validation=validation)
+
+
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
+def test_a_vector_that_is_not_finite_is_refused(model: sc.LanguageModel, facts: pa.Table) -> None:
+    with pytest.raises(sc.ModelError, match="wanted a vector of finite numbers"):
+        sc.mitigate(model, sc.Steered(layers=(0,), strengths=(1e300,)), facts=facts, progress=False)
+
+
 def test_layer_and_strength_are_those_of_a_search_by_hand(
     model: sc.LanguageModel, facts: pa.Table, validation: pa.Table
 ) -> None:

@@ -220,6 +220,10 @@ def test_logs_that_are_not_ours_or_not_of_one_model_are_refused(log: EvalLog) ->
     other = log.model_copy(update={"eval": log.eval.model_copy(update={"model": "other"})})
     with pytest.raises(sc.DataError, match="wanted logs of one model, got mockllm/model, other"):
         evaluation_from_inspect(log, other)
+    config = log.plan.config.model_copy(update={"temperature": 0.5})
+    warmer = log.model_copy(update={"plan": log.plan.model_copy(update={"config": config})})
+    with pytest.raises(sc.DataError, match=r"wanted logs of one way of sampling, got temperature none and 0.5; make"):
+        evaluation_from_inspect(log, warmer)
 
 
 def test_the_entry_point_names_the_module_with_a_task_for_each_of_ours() -> None:

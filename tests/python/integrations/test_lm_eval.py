@@ -210,3 +210,6 @@ def test_a_model_that_lm_eval_cannot_ask_is_refused() -> None:
     chat = sc.load_model((tiny_llama(), tokenizer), engine="transformers", chat_template=True)
     with pytest.raises(sc.ModelError, match="lm-eval makes the prompts; load it without, and use lm-eval's --apply"):
         EngineLM(chat)
+    told = sc.mitigate(tiny_model(), sc.Prompted()).model
+    with pytest.raises(sc.ModelError, match="reads an instruction before every prompt, which lm-eval's own prompts"):
+        EngineLM(told)

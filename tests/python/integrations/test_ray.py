@@ -121,10 +121,25 @@ def test_a_worker_with_another_model_than_the_kept_shards_writes_nothing(
 
     out = tmp_path / "scores.parquet"
     keep_shard(other, world, out, 1)
-    with pytest.raises(sc.DataError, match=r"shard \d is of another job than shard 1: weights is") as refused:
+    with pytest.raises(sc.DataError, match=r"are of another model than .*: weights is") as refused:
         score_with_ray(str(world / "model"), prompts_of(world), out=out, shards=3, workers=1)
     assert "\n" not in str(refused.value)
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_shards_that_are_all_there_are_not_taken_for_those_of_another_model(
+    cluster: None, world: Path, other: Path, tmp_path: Path
+) -> None:
+    from sycophancy_core.integrations.ray import score_with_ray
+
+    asked = {"out": tmp_path / "scores.parquet", "shards": 3, "workers": 2}
+    for part in range(3):
+        keep_shard(other, world, tmp_path / "scores.parquet", part)
+    with pytest.raises(sc.DataError, match=r"the shards there are of another model than .*: weights is"):
+        score_with_ray(str(world / "model"), prompts_of(world), **asked)
+    assert not (tmp_path / "scores.parquet").exists()
+    score_with_ray(str(other), prompts_of(world), **asked)
+    assert (tmp_path / "scores.parquet").exists()
 
 
 def test_a_model_that_no_worker_can_load_is_refused_in_one_sentence(cluster: None, world: Path, tmp_path: Path) -> None:

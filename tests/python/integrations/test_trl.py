@@ -165,3 +165,18 @@ def test_the_best_step_is_kept_and_the_training_stops_early(
     now = sc.evaluate(model, tasks=tasks).estimates.to_pylist()
     effect = next(row["value"] for row in now if row["metric"] == "sycophancy_effect_margin")
     assert abs(effect) == pytest.approx(values[best], abs=1e-5)
+
+
+def test_a_tokenizer_with_a_chat_template_is_asked_in_it_or_said(
+    rows: pa.Table, tasks: dict[str, pa.Table], tmp_path: Path
+) -> None:
+    from sycophancy_core.integrations.trl import SycophancyCallback, training_dataset
+
+    model = tiny()
+    model.tokenizer.chat_template = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant:"
+    trained = trainer(model, training_dataset(model, rows, options=OPTIONS), tmp_path)
+    curve = sc.CurveOptions(tasks=tasks)
+    with pytest.warns(UserWarning, match="its tokenizer has a chat template, but prompts are asked as plain text"):
+        SycophancyCallback(trained, curve)
+    asked = [SycophancyCallback(trained, curve, chat_template=choice).chat_template for choice in (True, False, "auto")]
+    assert asked == [True, False, True]

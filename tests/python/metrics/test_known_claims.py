@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
+import pytest
 from makers.made_up_results import measurements
 
+from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.changes import compare_measurements
 from sycophancy_core.metrics.measure import known_claims, measure
 from sycophancy_core.pipeline import compare
@@ -41,3 +45,21 @@ def test_a_comparison_takes_for_known_in_a_task_what_was_known_in_that_task() ->
     changes = compare(side, side).estimates.to_pylist()
     counts = {row["task"]: row["n"] for row in changes if row["metric"] == "harm" and row["subset"] == "all"}
     assert counts == {"sums": 80, "reviews": 0}  # twenty claims, two arms, two orders; none is known of the reviews
+
+
+@pytest.mark.parametrize("known", [pa.array(["a"]), pa.chunked_array([["a"]]), [1], [b"a"], "a"])
+def test_known_ids_that_are_no_texts_are_refused(known: Any) -> None:
+    rows = measurements(num_claims=6)
+    for ask in (lambda: measure(rows, known=known), lambda: compare_measurements(rows, rows, known=known)):
+        with pytest.raises(DataError, match=r"known: wanted ids as texts, got .*; give a list of ids"):
+            ask()
+
+
+def test_known_ids_of_other_prompts_are_warned_of() -> None:
+    rows = measurements(num_claims=6)
+    with pytest.warns(UserWarning, match="none of the 2 ids, such as 'x', is a claim_id of these prompts"):
+        measure(rows, known=["y", "x"])
+    with pytest.warns(UserWarning, match="none of the 1 ids, such as 'y', is a claim_id of these prompts"):
+        compare_measurements(rows, rows, known={"y"})
+    measure(rows, known=[])  # nothing is known, and nothing is said
+    measure(rows, known=["x", rows["claim_id"][0].as_py()])

@@ -108,6 +108,19 @@ def test_every_fault_is_listed_with_its_line(tmp_path: Path) -> None:
     assert str(refused.value).startswith(f"{path}: 4 faults; mend these rows, or leave them out:\n  line 6")
 
 
+def test_a_number_that_is_none_is_an_empty_cell() -> None:
+    """NaN is how polars and Parquet files of pandas say that a cell is empty; as a text it would be one id for all."""
+    claims = {"text": ["a is b", "c is d"], "truth": [True, False], "about": [1.0, float("nan")]}
+    with pytest.raises(sc.DataError, match="row 1: about is empty"):
+        sc.read_claims(pa.table(claims))
+
+
+def test_a_labelled_text_without_a_family_is_a_fault_where_others_have_one() -> None:
+    texts = {"text": ["a", "b"], "label": ["x", "y"], "family": ["f", None]}
+    with pytest.raises(sc.DataError, match="row 1: family is empty"):
+        sc.read_claims(pa.table(texts), label="label")
+
+
 def test_of_many_faults_twenty_are_listed_and_the_others_counted() -> None:
     with pytest.raises(FaultsError) as refused:
         sc.read_claims(pd.DataFrame({"text": [f"claim {n}" for n in range(1234)], "truth": ["maybe"] * 1234}))

@@ -34,7 +34,7 @@ def test_written_prompts_are_read_again_in_either_form(tmp_path: Path) -> None:
             write_prompts(prompts, tmp_path / f"prompts.{suffix}")
             assert read_prompts(tmp_path / f"prompts.{suffix}").to_pylist() == prompts.to_pylist()
     (tmp_path / "odd.jsonl").write_text('{"id": "a"}\n{"id": 1}\n')
-    with pytest.raises(DataError, match=r"odd\.jsonl: wanted prompts with one kind of value a key"):
+    with pytest.raises(DataError, match=r"odd\.jsonl: wanted one kind of value a key"):
         read_prompts(tmp_path / "odd.jsonl")
     with pytest.raises(DataError, match=r"there is no file .*none\.jsonl"):
         read_prompts(tmp_path / "none.jsonl")

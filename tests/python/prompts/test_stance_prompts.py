@@ -4,6 +4,7 @@ import re
 from itertools import combinations
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 import sycophancy_core as sc
@@ -230,3 +231,18 @@ def test_no_facts_are_refused() -> None:
 def test_arms_are_those_of_the_options() -> None:
     assert {row["arm"] for row in rows(arms=("none", "deny"))} == {"none", "deny"}
     assert sc.FactOptions().arms == ARMS
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["Paris", "Rome"], "row 1: right and wrong must be different answers"),
+        (["Rome", "Rome"], "row 1: right and wrong must be different answers"),
+        (["Par", "Rome"], "row 1: the answer 'Par' begins the answer 'Paris', whose probability it would include"),
+    ],
+)
+def test_answers_that_cannot_be_told_apart_are_refused(wrong: list[str], message: str) -> None:
+    facts = TWENTY.slice(0, 2).to_pylist()
+    facts[1] |= {"right": "Paris", "wrong": wrong}
+    with pytest.raises(sc.DataError, match=message):
+        fact_prompts(pa.Table.from_pylist(facts, schema=TWENTY.schema))

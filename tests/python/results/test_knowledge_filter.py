@@ -15,6 +15,8 @@ from makers.simulated_answers import measurements
 from sycophancy_core.errors import DataError
 from sycophancy_core.results.filter_risk import choose_threshold, risk_coverage
 from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult, judge_claims
+from sycophancy_core.runs.files import write_table
+from sycophancy_core.runs.seals import seal_more
 
 
 def claims_of(table: pa.Table) -> pa.Table:
@@ -164,6 +166,37 @@ def test_the_record_says_what_was_asked(tmp_path: Path) -> None:
         written = json.loads((tmp_path / "filter.json").read_text())["options"]
         assert [written[name] for name in ("protocol", "split", "templates")] == wording
         assert FilterResult.load(tmp_path).options == options
+
+
+@pytest.mark.filterwarnings("ignore:filter_known")  # few claims
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({}, "wanted the options of a filter"),
+        ({"options": 3}, "wanted the options of a filter"),
+        ({"options": {"rule": "margin"}}, "wanted the options of a filter"),
+        ({"options": {"templates": ["a"], "r,ule": 1}}, "wanted the options of a filter"),
+        ({"options": {"templates": ["a"], "protocol": 7}}, "wanted the options of a filter"),
+        ({"options": {"templates": ["a"], "threshold": "x"}}, "wanted the options of a filter"),
+        ({"options": {"templates": ["a"], "threshold": -1.0}}, "threshold must be a number >= 0"),
+    ],
+)
+def test_a_record_of_another_hand_is_one_sentence(record: dict[str, Any], message: str, tmp_path: Path) -> None:
+    judged([2.0, 1.0]).save(tmp_path)
+    (tmp_path / "filter.json").write_text(json.dumps(record))
+    seal_more(tmp_path, [tmp_path / "filter.json"])
+    with pytest.raises(DataError, match=message):
+        FilterResult.load(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:filter_known")  # few claims
+def test_a_table_of_another_hand_is_one_sentence(tmp_path: Path) -> None:
+    found = judged([2.0, 1.0])
+    found.save(tmp_path)
+    write_table(tmp_path / "claims.parquet", found.table.drop_columns(["status"]))
+    seal_more(tmp_path, [tmp_path / "claims.parquet"])
+    with pytest.raises(DataError, match=r"claims\.parquet: wanted the column status as well"):
+        FilterResult.load(tmp_path)
 
 
 def test_a_threshold_belongs_to_the_rule_margin() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
@@ -16,6 +17,7 @@ import pytest
 from makers.damage import each_changed_bit
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.prompts.prompt_table import read_prompts
 from sycophancy_core.runs.digests import digest_file, digest_table
 from sycophancy_core.runs.files import clear_scratch, read_table, replace_file, scratch_folder, write_table
 from sycophancy_core.runs.json_files import read_json, read_sealed_json, write_json, write_sealed_json
@@ -226,6 +228,20 @@ def test_the_ending_of_a_name_says_the_form(tmp_path: Path) -> None:
     for name, got in (("t.txt", "'.txt'"), ("t", "a name without ending")):
         with pytest.raises(DataError, match=rf"wanted a file name that ends in \.parquet, \.jsonl, \.csv, got {got}"):
             write_table(tmp_path / name, table)
+
+
+@pytest.mark.parametrize("read", [read_rows, read_prompts])
+def test_a_number_in_json_lines_that_no_column_holds_is_refused(read: Any, tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text(f'{{"prompt": "x", "target": {10**20}}}\n')
+    with pytest.raises(DataError, match=r"t\.jsonl: wanted one kind of value a key, got .* too large"):
+        read(tmp_path / "t.jsonl")
+
+
+def test_texts_of_parquet_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
+    wrong = pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"a\xdf"))
+    pq.write_table(pa.table({"text": wrong}), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r"t\.parquet: wanted a Parquet file, got .*UTF8"):
+        read_table(tmp_path / "t.parquet")
 
 
 def test_the_columns_of_json_lines_are_the_keys_of_any_row(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from makers.tiny_families import tiny_model, tiny_tokenizer
 import sycophancy_core as sc
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.messages import plain_text, read_messages
+from sycophancy_core.tasks.turns import with_turns
 
 CHAT = (
     "{% for m in messages %}{{ '<|user|>' if m.role == 'user' else '<|bot|>' }}{{ m.content }}{% endfor %}"
@@ -125,3 +126,12 @@ def test_a_table_is_refused_by_the_id_of_its_row() -> None:
     ):
         with pytest.raises(sc.DataError, match=f"^score: {message}"):
             model(chat=False).score(pa.table(table))
+
+
+@pytest.mark.parametrize("turns", [[1.5], ["x"], [True]])
+def test_turns_that_are_no_list_are_refused(turns: list[Any]) -> None:
+    table = pa.table({"id": ["a"], "claim_id": ["a"], "prompt": ["x"], "choices": [[" (A)", " (B)"]], "turns": turns})
+    with pytest.raises(sc.DataError, match="turns: wanted messages, got "):
+        model(chat=True).score(table)
+    with pytest.raises(sc.DataError, match="turns: wanted messages, got "):
+        with_turns(table, "t")

@@ -27,6 +27,9 @@ CITIES = [" Paris", " Rome", " New York", " New"]
         ("Agree", 0),
         ("disagree, since it is false", 1),
         ("(A) Agree", 0),
+        ("(A) Agree.\n\nThe claim holds.", 0),
+        ("(B) Disagree, as (A) is wrong", 1),
+        ("Answer: A", 0),
     ],
 )
 def test_a_reply_that_begins_with_a_choice_names_it(reply: str, wanted: int) -> None:
@@ -49,6 +52,14 @@ def test_a_reply_that_begins_with_a_choice_names_it(reply: str, wanted: int) -> 
         "Agreement is hard",
         "<think>(A)",
         "I cannot say.",
+        "(A) Agree\n(B) Disagree",  # the list of the choices, said again
+        "(A) Agree.\n(B) Disagree.",
+        "(A)\n(B)",
+        "(A) Agree or (B) Disagree",
+        "A: (B)",
+        "(A) is wrong",
+        "(A) isn't right; (B) is",
+        "Agree is not what I would say",
     ],
 )
 def test_a_reply_that_does_not_is_unparsed(reply: str) -> None:
@@ -60,9 +71,28 @@ def test_texts_after_letters_count_only_where_the_prompt_lists_them() -> None:
     assert read_reply("Agree", LETTERS, prompt="Q\n (A) Disagree\n (B) Agree") == 1
 
 
+def test_of_several_lists_in_a_prompt_the_last_counts() -> None:
+    shots = "One?\n (A) Disagree\n (B) Agree\nAnswer: (B)\n\nTwo?\n (A) Agree\n (B) Disagree\nAnswer:"
+    assert read_reply("Agree", LETTERS, prompt=shots) == 0
+
+
+@pytest.mark.parametrize("reply", ["3.14", "3,000", "3/4", "3:30", "3-4", "3\u20134", "30", "3 is wrong"])
+def test_a_number_is_not_the_beginning_of_another_one(reply: str) -> None:
+    assert read_reply(reply, [" 3", " 5"]) is None
+
+
+@pytest.mark.parametrize("reply", ["3", "3.", "3, since 1 + 2 is 3", "3: it is", "3 is right"])
+def test_a_number_may_end_before_a_mark(reply: str) -> None:
+    assert read_reply(reply, [" 3", " 5"]) == 0
+
+
 @pytest.mark.parametrize(
     ("reply", "wanted"),
     [
+        ("Paris is not the capital; Rome is.", None),
+        ("Paris isn\u2019t", None),
+        ("Rome was never the capital", None),
+        ("Rome\nParis", None),
         ("Paris.", 0),
         ("paris is it", 0),
         ("New York", 2),

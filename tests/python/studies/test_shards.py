@@ -164,8 +164,20 @@ def test_a_shard_that_was_changed_is_refused(parts: list[Shard], tmp_path: Path)
     table = Shard.load(path).table
     text = pa.parquet.read_schema(path).metadata[b"sycophancy_core.shard"]
     changed = table.set_column(table.column_names.index("log_odds"), "log_odds", pa.array([0.0] * table.num_rows))
-    write_table(path, changed.replace_schema_metadata({b"sycophancy_core.shard": text}))
-    with pytest.raises(sc.DataError, match="was changed after it was written"):
+    about = json.loads(text)
+    for rows, said in (
+        (changed, about),
+        (table, {**about, "job": {**about["job"], "seed": 99}}),
+        (table, {**about, "own": {}}),
+        (table, {**about, "part": 7}),
+    ):
+        write_table(path, rows.replace_schema_metadata({b"sycophancy_core.shard": json.dumps(said)}))
+        with pytest.raises(sc.DataError, match="was changed after it was written"):
+            Shard.load(path)
+    write_table(path, table.replace_schema_metadata({b"sycophancy_core.shard": text}))
+    assert Shard.load(path).job == parts[0].job
+    write_table(path, table.replace_schema_metadata({b"sycophancy_core.shard": b"{}"}))
+    with pytest.raises(sc.DataError, match="wanted a shard that says"):
         Shard.load(path)
     write_table(path, table)
     with pytest.raises(sc.DataError, match="wanted a shard of score, filter or evaluate"):

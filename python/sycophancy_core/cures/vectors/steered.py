@@ -14,7 +14,7 @@ from sycophancy_core.cures.methods import Method, Steered, check_null, title_of
 from sycophancy_core.cures.saved import SavedCure
 from sycophancy_core.cures.vectors.steered_module import block_names, steered_model
 from sycophancy_core.cures.vectors.steering import Array, Differences, choose, differences
-from sycophancy_core.errors import DataError
+from sycophancy_core.errors import DataError, ModelError
 from sycophancy_core.prompts.splits import sample_rows
 from sycophancy_core.runs.formats.tensor_files import check_tensors, save_tensors
 from sycophancy_core.runs.progress import Progress, shown_progress
@@ -35,7 +35,13 @@ def steered(
 ) -> Cured:
     """Make the vector from facts, choose layer and strength on other facts, and add it."""
     started = time.perf_counter()
-    layers = middle_layers(len(block_names(model.model))) if method.layers is None else method.layers
+    count = len(block_names(model.model))
+    layers = middle_layers(count) if method.layers is None else method.layers
+    if max(layers) >= count:
+        raise ModelError(
+            f"Steered: model {model.name} has {count} blocks, counted from 0, got layer {max(layers)}; take a layer "
+            f"below {count}"
+        )
     with shown_progress(progress, "steering vector", "prompts") as show:
         found = differences(model, sample_rows(facts, method.num_facts, seed=seed), seed=seed, progress=show)
     num_tokens, tried = found.num_tokens, []

@@ -68,7 +68,7 @@ def steered_model(model: LanguageModel, layer: int, vector: NDArray[np.float32],
     Raises
     ------
     ModelError
-        If there is no such block, or the vector has another width.
+        If there is no such block, or the vector has another width or is not finite.
     """
     import torch
 
@@ -81,6 +81,11 @@ def steered_model(model: LanguageModel, layer: int, vector: NDArray[np.float32],
             f"of shape {vector.shape}"
         )
     addition = torch.from_numpy(vector).to(module.device, module.dtype)
+    if not bool(addition.isfinite().all()):
+        raise ModelError(
+            f"steering: wanted a vector of finite numbers in {module.dtype}, got one that is not; take a smaller "
+            "strength"
+        )
     matrix = _last_matrix(module, blocks[layer])
     if matrix is not None and _bias_is_exact(module, blocks[layer], matrix):
         return LanguageModel(_with_bias(module, matrix, addition), tokenizer, **{**options, "name": name})

@@ -63,7 +63,7 @@ class Differences:
         Raises
         ------
         DataError
-            If there is one fact, which has no halves.
+            If there is one fact, which has no halves, or the halves are alike.
         """
         own = self.values[:, layer]
         mean: Array = own.mean(axis=0)
@@ -80,6 +80,11 @@ class Differences:
                 )
             drawn = random.permutation(len(own))
             other = own[drawn[:half]].sum(axis=0) - own[drawn[half : 2 * half]].sum(axis=0)
+            if not other.any():
+                raise DataError(
+                    f"null shuffled: of {len(own)} facts the differences of its two halves are the same, so that "
+                    "nothing is left; make the vector from more facts"
+                )
         scaled: Array = (other * np.linalg.norm(mean) / np.linalg.norm(other)).astype(np.float32)
         return scaled
 

@@ -121,23 +121,39 @@ def intervals(choices: Sequence[str], top: Sequence[tuple[str, float]]) -> list[
     A choice is said by a token that begins it: "A", " A" and "(A" say " (A)"; "Dis" says "Disagree"; "(" says nothing.
     Words are compared without case, single letters with it, since "a" is a word of its own. Where no such token is
     among the likeliest, its log-probability is not known, but is at most that of the least likely of them, and at most
-    what all of them leave.
+    what all of them leave. A token that begins several choices ("C" of " C" and " Ca") may say any of them, and widens
+    the intervals of all of these.
     """
     keys = [_key(choice) for choice in choices]
     if len(set(keys)) < len(keys) or not all(keys):
         raise DataError(f"score: a chat endpoint cannot tell the choices {list(choices)!r} apart by their first token")
-    mass = dict.fromkeys(range(len(keys)), 0.0)
+    mass, shared = ([0.0] * len(keys) for _ in range(2))
     for token, value in top:
         said = _key(token)
         begun = [place for place, key in enumerate(keys) if said and _begins(key, said)]
-        if len(begun) == 1:
-            mass[begun[0]] += math.exp(value)
+        for place in begun:
+            (mass if len(begun) == 1 else shared)[place] += math.exp(value)
     left = 1.0 - sum(math.exp(value) for _, value in top)
     bound = min(min(value for _, value in top), math.log(left) if left > 0 else math.inf)
     return [
-        Interval(math.log(mass[place]), math.log(mass[place])) if mass[place] > 0 else Interval(-math.inf, bound)
-        for place in mass
+        Interval(math.log(own) if own > 0 else -math.inf, math.log(own + more) if own + more > 0 else bound)
+        for own, more in zip(mass, shared, strict=True)
     ]
+
+
+def choice_values(row: Sequence[Interval]) -> tuple[list[float], str | None]:
+    """Return one log-probability a choice: the least of the likeliest choice, the most of all others; or why none.
+
+    So the answer is never in doubt, and log-odds are the nearest to 0 that they can be.
+    """
+    best = max(range(len(row)), key=lambda place: row[place].low)
+    unknown = [math.nan] * len(row)
+    if row[best].low == -math.inf:
+        return unknown, "no choice among the likeliest first tokens"
+    values = [one.low if place == best else one.high for place, one in enumerate(row)]
+    if max(values) > values[best]:
+        return unknown, "a likely first token begins several choices"
+    return values, None
 
 
 def _key(text: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring.messages import Prompt, Turn
 from sycophancy_core.scoring.scores import Scores
-from sycophancy_core.scoring.served.chat import ChatEncoder, Interval, encoded, intervals
+from sycophancy_core.scoring.served.chat import ChatEncoder, Interval, choice_values, encoded, intervals
 from sycophancy_core.scoring.served.served_model import ServedModel
 from sycophancy_core.scoring.tokens import TokenBatch
 
@@ -73,8 +72,7 @@ class ServedChat(ServedModel):
 
         rows = self._found.server.for_all(prompts, score, show)
         self.check_same_model()
-        entries = self._found.dialect.facts["entries"]
-        return _scores(rows, batch, self.precision, entries, time.perf_counter() - started)
+        return _scores(rows, batch, self.precision, time.perf_counter() - started)
 
     def replies(
         self,
@@ -113,18 +111,16 @@ def _seed(seed: int, messages: Sequence[Turn], draw: int) -> int:
     return int.from_bytes(digest[:4], "little") >> 1
 
 
-def _scores(
-    rows: Sequence[Sequence[Interval]], batch: TokenBatch, precision: str, entries: int, seconds: float
-) -> Scores:
-    low, high = (np.full((len(rows), max(map(len, rows))), np.nan) for _ in range(2))
+def _scores(rows: Sequence[Sequence[Interval]], batch: TokenBatch, precision: str, seconds: float) -> Scores:
+    low, values = (np.full((len(rows), max(map(len, rows))), np.nan) for _ in range(2))
     unscored: list[str | None] = []
     for place, row in enumerate(rows):
-        is_known = any(math.isfinite(one.low) for one in row)
-        unscored.append(None if is_known else f"no choice among the {entries} likeliest first tokens")
-        if is_known:
-            low[place, : len(row)], high[place, : len(row)] = zip(*row, strict=True)
+        values[place, : len(row)], why = choice_values(row)
+        unscored.append(why)
+        if why is None:
+            low[place, : len(row)] = [one.low for one in row]
     return Scores(
-        log_prob=high,
+        log_prob=values,
         log_prob_low=low,
         unscored=unscored,
         precision=precision,

@@ -23,7 +23,7 @@ from sycophancy_core.runs.formats.yaml_files import read_yaml
 from sycophancy_core.runs.formats.yaml_records import record_of
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.runs.run_folder import open_run
-from sycophancy_core.scoring.language_model import load_model
+from sycophancy_core.scoring.loading import load_model
 
 _CURES = "cures"  # the key that tells such a file from that of another study
 _REPORT = "report.html"

@@ -26,6 +26,7 @@ from sycophancy_core.scoring.checks.limits import refuse_unknown_tokens
 from sycophancy_core.scoring.checks.module_checks import digest_of_config
 from sycophancy_core.scoring.engines import warn_if_slow
 from sycophancy_core.scoring.held_module import HeldModule
+from sycophancy_core.scoring.processes import engine_threads
 from sycophancy_core.scoring.tokenizing.light_tokenizer import LightTokenizer, light_tokenizer
 from sycophancy_core.scoring.tokens import TokenBatch, TokenScores
 
@@ -198,7 +199,8 @@ class MappedScorer:
     def log_probs(self, batch: TokenBatch, progress: Progress | None) -> TokenScores:
         """Log-probability of each sequence's scored tokens."""
         job = (batch.tokens, batch.offsets, batch.num_context)
-        return TokenScores(*self._engine.score(*job, matmul_precision=self._matmul_precision, progress=progress))
+        options = {"matmul_precision": self._matmul_precision, "num_threads": engine_threads()}
+        return TokenScores(*self._engine.score(*job, progress=progress, **options))
 
 
 def _rounded(value: float, kind: str) -> NDArray[Any]:

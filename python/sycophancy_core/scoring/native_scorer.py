@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import importlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from sycophancy_core.errors import ModelError
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring.checks.module_checks import hidden_change, is_multimodal, own_weights, surroundings
 from sycophancy_core.scoring.checks.trials import check_engine
+from sycophancy_core.scoring.processes import engine_threads
 from sycophancy_core.scoring.tokens import TokenBatch, TokenScores
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class NativeScorer:
 
     def _run(self, batch: TokenBatch, progress: Progress | None, options: dict[str, str]) -> TokenScores:
         job = (batch.tokens, batch.offsets, batch.num_context)
-        threads = {"num_threads": _torch_threads()} if self._on_panels else {}
+        threads = {"num_threads": engine_threads()} if self._on_panels else {}
         return TokenScores(*self._engine.score(*job, progress=progress, **threads, **options))
 
 
@@ -153,13 +153,6 @@ def _array(name: str, weight: torch.Tensor) -> NDArray[Any]:
     if weight.dtype == torch.bfloat16:
         return weight.detach().view(torch.int16).numpy().view(np.uint16)
     return weight.detach().numpy()
-
-
-def _torch_threads() -> int:
-    """Return how many threads torch was told to use; 0, which leaves it to the engine, where SYCO_NUM_THREADS says."""
-    import torch
-
-    return 0 if os.environ.get("SYCO_NUM_THREADS") else torch.get_num_threads()
 
 
 def _text_part(model: Any) -> tuple[str, dict[str, torch.Tensor]]:

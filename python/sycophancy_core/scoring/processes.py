@@ -34,3 +34,12 @@ def prepare_process() -> None:
         UserWarning,
         stacklevel=3,
     )
+
+
+def engine_threads() -> int:
+    """Return how many threads the engine on panels is to have: torch's, where torch is there; else 0, for its own rule.
+
+    ``SYCO_NUM_THREADS``, where it is set, is part of that rule.
+    """
+    torch = sys.modules.get("torch")
+    return 0 if torch is None or os.environ.get("SYCO_NUM_THREADS") else int(torch.get_num_threads())

@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.errors import DataError, ModelError
-from sycophancy_core.runs.outputs import how_to_install
 from sycophancy_core.runs.seals import check_if_sealed
-from sycophancy_core.scoring.checkpoints.foreign import translated
+from sycophancy_core.scoring.checkpoints.foreign import transformers_needed, translated
 from sycophancy_core.scoring.checkpoints.gguf_files import converted_gguf
 from sycophancy_core.scoring.checkpoints.model_files import check_model_files, check_size
 
@@ -166,13 +165,9 @@ def read_model(source: Path | str, *, dtype: str) -> tuple[Any, Any]:
     ModelError
         If transformers cannot load it.
     """
-    try:
+    with transformers_needed(f"the transformers module of {source}"):
         import torch
         from transformers import AutoConfig, AutoTokenizer
-    except ImportError as error:
-        what = f"{error.name}, which is not installed" if error.name in ("torch", "transformers") else str(error)
-        how = how_to_install(error.name or "transformers")
-        raise ModelError(f"load_model: the transformers module of {source} needs {what}; {how}") from error
     options = {"local_files_only": isinstance(source, Path), "trust_remote_code": False}
     files = check_model_files(source)
     here = "" if isinstance(source, Path) else f"there is no folder {source} here, and as a model of the hub "

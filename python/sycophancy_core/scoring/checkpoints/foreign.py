@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sycophancy_core.errors import DataError, ModelError
+from sycophancy_core.runs.outputs import how_to_install
 
 
 @contextmanager
@@ -22,6 +23,17 @@ def translated(what: str) -> Iterator[None]:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         raise ModelError(f"{what}: {first_line(error)}") from error
+
+
+@contextmanager
+def transformers_needed(what: str) -> Iterator[None]:
+    """Turn the failure of an import of torch or transformers into a ModelError that says what needs it."""
+    try:
+        yield
+    except ImportError as error:
+        missing = f"{error.name}, which is not installed" if error.name in ("torch", "transformers") else str(error)
+        how = how_to_install(error.name or "transformers")
+        raise ModelError(f"load_model: {what} needs {missing}; {how}") from error
 
 
 def first_line(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from sycophancy_core.runs.digests import digest_file
 from sycophancy_core.runs.files import clear_scratch, saving, scratch_folder
 from sycophancy_core.runs.outputs import require_room
-from sycophancy_core.scoring.checkpoints.foreign import translated
+from sycophancy_core.scoring.checkpoints.foreign import transformers_needed, translated
 from sycophancy_core.scoring.checkpoints.gguf_fields import check_tensors, honour
 from sycophancy_core.scoring.checkpoints.gguf_header import GgufHeader, read_header
 
@@ -73,8 +73,9 @@ def _in_its_type(model: Any, half: str | None) -> Any:
 
 def _convert(file: Path, header: GgufHeader, scratch: Path) -> None:
     """Convert a file where nothing lies next to it that a reader would take for a part of it."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    with transformers_needed(f"the first reading of {file.name}"):
+        import torch
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     from sycophancy_core.scoring.sources import check_loaded, quiet_transformers
 

@@ -84,3 +84,15 @@ def test_what_needs_a_module_says_what_to_install(tmp_path: Path) -> None:
         "try:\n    model.model\nexcept sc.ModelError as error:\n    print(error)"
     )
     assert "needs torch, which is not installed; run: pip install torch" in run(f"pass\n{code}")
+
+
+@pytest.mark.model
+def test_the_first_reading_of_a_gguf_file_says_what_it_needs(tmp_path: Path) -> None:
+    code = (
+        f"import os; os.environ['SYCO_CACHE'] = {str(tmp_path)!r}\n"
+        "import sycophancy_core as sc\n"
+        "try:\n    sc.load_model()\nexcept sc.ModelError as error:\n    print(error)"
+    )
+    said = run(f"pass\n{code}")
+    assert "load_model: the first reading of " in said
+    assert "needs torch, which is not installed; run: pip install torch" in said

@@ -181,21 +181,23 @@ class CureEffects(ArrowResult):
             lines.append([cure, *(_number(row, "after") for row in shown), *made])
         return lines
 
-    def less_null(self) -> list[list[str]]:
-        """Return each cure less each of its nulls, as lines of cells, the head first."""
+    def less_null(self, *, unit: str = "claim") -> list[list[str]]:
+        """Return each cure less each of its nulls, as lines of cells, the head first; by ``unit`` as of the effects."""
         lines = [["cure less null", *SHOWN.values(), "rank p"]]
-        pairs = dict.fromkeys(zip(*(self.effects[name].to_pylist() for name in ("cure", "null")), strict=True))
-        for cure, null in pairs:
+        for cure, null in dict.fromkeys((row["cure"], row["null"]) for row in self._of(unit)):
             if null != UNTREATED:
-                shown = [self._row(cure, metric, null) for metric in SHOWN]
+                shown = [self._row(cure, metric, null, unit) for metric in SHOWN]
                 ranks = [row["rank_p"] for row in shown[:1] if row and row["rank_p"] is not None]
                 rank = f"{ranks[0]:.2f}" if ranks else ""
                 lines.append([f"{cure} less {null}", *map(format_estimate, shown), rank])
         return lines
 
-    def _row(self, cure: str, metric: str, null: str) -> dict[str, Any] | None:
+    def _of(self, unit: str) -> list[dict[str, Any]]:
+        return [row for row in self.effects.to_pylist() if row["unit"] == unit]
+
+    def _row(self, cure: str, metric: str, null: str, unit: str = "claim") -> dict[str, Any] | None:
         try:
-            return self.effect(cure, metric, null=null)
+            return self.effect(cure, metric, null=null, unit=unit)
         except DataError:  # where every fact is known, or none
             return None
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 
 from sycophancy_core.cures.cure_effects import CureEffects
-from sycophancy_core.reporting.blocks import Block, Cell, Paragraph, Picture, Section, Table, records_table
+from sycophancy_core.reporting.blocks import Cell, Paragraph, Picture, Section, Table, records_table
 from sycophancy_core.reporting.pages import page
 from sycophancy_core.reporting.pictures.drawing import svg_for_page
 
@@ -18,6 +18,10 @@ _LESS = (
 _EFFECT = (
     "Up: what a cure adds to accuracy with a wrong user, less its first null, with 95 % intervals over facts. To the "
     "right: what it loses of accuracy without a user. Doses of one method are joined."
+)
+_SEEDS = (
+    "Trainings were made once a seed. An interval over facts says what other facts would give; one over seeds says "
+    "what other seeds would, and needs several."
 )
 
 
@@ -36,23 +40,22 @@ def _sections(found: CureEffects) -> Iterator[Section]:
         picture = Picture(svg=svg_for_page(found.plot()), caption=_EFFECT)
         yield Section(heading="Effect and price", blocks=[picture])
     yield Section(heading="Right answers and price", blocks=[_table(found.numbers())])
-    over_seeds = [row for row in found.effects.to_pylist() if row["unit"] == "seed" and row["metric"] in _SEEDS]
-    keys = ("cure", "null", "metric", "value", "low", "high", "num_clusters", "p_value")
-    blocks: list[Block] = []
-    if over_seeds:
-        blocks.append(records_table([{key: row[key] for key in keys} for row in over_seeds]))
-    yield Section(heading="Over seeds of the trainings", blocks=blocks)
+    over_seeds = [line[:-1] for line in found.less_null(unit="seed")]  # of seeds there is no rank
+    if len(over_seeds) > 1:
+        yield Section(heading="The same over seeds", blocks=[Paragraph(text=_SEEDS), _table(over_seeds)])
     yield Section(heading="What was made", blocks=[records_table(list(_made(found)))])
-
-
-_SEEDS = ("accuracy_user_wrong", "stance_effect", "accuracy_none")
 
 
 def _made(found: CureEffects) -> Iterator[dict[str, object]]:
     for row in found.prices.to_pylist():
         options = json.loads(row["options"])
-        shown = {"cure": row["cure"], "null": row["null"] or "the cure", "seed": row["seed"], "tokens": row["tokens"]}
-        yield {**shown, "options": ", ".join(f"{name} {value}" for name, value in options.items() if value is not None)}
+        shown = {"cure": row["cure"], "null": row["null"] or "the cure", "seed": row["seed"]}
+        made = ", ".join(f"{name} {_in_words(value)}" for name, value in options.items() if value is not None)
+        yield {**shown, "tokens": f"{row['tokens']:,}", "options": made}
+
+
+def _in_words(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _table(lines: Sequence[Sequence[str]]) -> Table:

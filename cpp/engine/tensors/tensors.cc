@@ -53,7 +53,7 @@ std::map<std::string, Weight> weights_of(const std::map<std::string, at::Tensor>
     } else if (!tensor.is_contiguous()) {
       wrong << "is not contiguous";
     }
-    if (!wrong.str().empty()) throw ModelError("engine: weight " + name + " " + wrong.str());
+    if (!type || !wrong.str().empty()) throw ModelError("engine: weight " + name + " " + wrong.str());
     weights.emplace(name,
                     Weight(*type, tensor.sizes().vec(), tensor.const_data_ptr(), std::make_shared<at::Tensor>(tensor)));
   }

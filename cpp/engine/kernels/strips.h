@@ -1,7 +1,7 @@
 // The product of a float32 block of a weight with a panel, in vectors that GCC and Clang know on every processor.
 //
-// The panel lies in strips: all features of its first columns, then of the next. With AVX-512 a strip is as wide as the
-// panel, which then lies as it is; elsewhere it has 16 columns, and what it has of some hundred features fits the
+// The panel is laid in strips: all features of its first columns, then of the next. With AVX-512 a strip is as wide as the
+// panel, which then is as it was; elsewhere it has 16 columns, and what it has of some hundred features fits the
 // innermost cache, where a part of whole rows would not.
 #pragma once
 

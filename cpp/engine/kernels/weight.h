@@ -12,7 +12,7 @@ enum class NumberType : std::uint8_t { kFloat32, kBFloat16, kFloat16 };
 
 std::string to_string(NumberType type);
 
-// Row by row, without gaps. It may lie on a device, of which a Weight knows nothing: who reads it has made sure.
+// Row by row, without gaps. It may be on a device, of which a Weight knows nothing: who reads it has made sure.
 class Weight {
  public:
   Weight() = default;

@@ -66,7 +66,8 @@ def test_a_section_without_blocks_is_left_out() -> None:
 
 def test_markup_stands_in_the_templates_alone() -> None:
     tags = (
-        "<p",
+        "<p>",
+        "<p ",
         "<div",
         "<table",
         "<td",

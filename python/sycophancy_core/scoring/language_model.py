@@ -97,6 +97,7 @@ class LanguageModel:
         system_prompt: str | None,
     ) -> None:
         prepare_process()
+        self._holding, held = held, held.held_module or held
         tokenizer = held.scoring_tokenizer
         if not getattr(tokenizer, "is_fast", False):
             raise ModelError(f"model {name}: wanted a fast tokenizer (tokenizer.json), got {type(tokenizer).__name__}")
@@ -106,7 +107,6 @@ class LanguageModel:
             raise ModelError(f"model {name}: a system prompt needs chat_template=True, since plain text has no turns")
         if held.is_encoder_decoder:
             check_encoder_decoder(held.text_config, name, chat_template=chat_template)
-        self._holding = held
         self.name = name
         self.chat_template = chat_template
         self.system_prompt = system_prompt

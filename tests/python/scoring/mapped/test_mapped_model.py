@@ -200,6 +200,17 @@ def test_a_module_is_made_when_it_is_asked_for_and_takes_over(tmp_path: Path) ->
     np.testing.assert_array_equal(other.log_probs(["a b"], [[" c", " d"]]), before)
 
 
+def test_another_precision_is_there_before_and_after_the_module_took_over(tmp_path: Path) -> None:
+    model = load_model(save(tmp_path, "llama"), chat_template=False)
+    before = model.with_precision("high")
+    assert is_mapped(before)
+    assert model.model is before.model
+    after = model.with_precision("high")
+    batch = batch_of("llama", 1)
+    wanted = before.score_tokens(batch).log_prob
+    np.testing.assert_array_equal(after.score_tokens(batch).log_prob, wanted)
+
+
 def test_fine_tuning_a_model_on_files_trains_its_module(tmp_path: Path) -> None:
     model = load_model(save(tmp_path, "llama"))
     before = model.log_probs(["x"], [[" y", " z"]])

@@ -21,7 +21,7 @@ from sycophancy_core.scoring.checkpoints.foreign import translated
 from sycophancy_core.scoring.checks.limits import check_beginning
 from sycophancy_core.scoring.encoding import Encoder
 from sycophancy_core.scoring.engines import check_encoder_decoder
-from sycophancy_core.scoring.held_module import Held, HeldModule
+from sycophancy_core.scoring.held.held_module import Held, HeldModule
 from sycophancy_core.scoring.messages import Prompt, require_list
 from sycophancy_core.scoring.precision import PrecisionCheck, check_precision
 from sycophancy_core.scoring.processes import prepare_process

@@ -10,9 +10,9 @@ from sycophancy_core.errors import ModelError
 from sycophancy_core.scoring import sources
 from sycophancy_core.scoring.chat_template import TemplateChoice, choose_template
 from sycophancy_core.scoring.checkpoints.saved_adapter import add_saved_adapters
-from sycophancy_core.scoring.held_module import Held, HeldModule
+from sycophancy_core.scoring.held.held_module import Held, HeldModule
+from sycophancy_core.scoring.held.mapped_model import map_model
 from sycophancy_core.scoring.language_model import ENGINES, PRECISIONS, LanguageModel, check_choice
-from sycophancy_core.scoring.mapped_model import map_model
 from sycophancy_core.scoring.served.address import is_address
 
 _DTYPES = ("auto", "float32", "bfloat16", "float16")

@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 
 from sycophancy_core import FinetuneOptions, LanguageModel, ModelError, finetune, load_model
 from sycophancy_core.scoring import sources
-from sycophancy_core.scoring.held_module import HeldModule
-from sycophancy_core.scoring.mapped_model import MappedModel, map_model
+from sycophancy_core.scoring.held.held_module import HeldModule
+from sycophancy_core.scoring.held.mapped_model import MappedModel, map_model
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*without its beginning-of-sequence token:UserWarning"),

@@ -25,7 +25,7 @@ from sycophancy_core.scoring.checkpoints.model_files import check_model_files, r
 from sycophancy_core.scoring.checks.limits import refuse_unknown_tokens
 from sycophancy_core.scoring.checks.module_checks import digest_of_config
 from sycophancy_core.scoring.engines import warn_if_slow
-from sycophancy_core.scoring.held_module import HeldModule
+from sycophancy_core.scoring.held.held_module import HeldModule
 from sycophancy_core.scoring.processes import engine_threads
 from sycophancy_core.scoring.tokenizing.light_tokenizer import LightTokenizer, light_tokenizer
 from sycophancy_core.scoring.tokens import TokenBatch, TokenScores

@@ -12,7 +12,7 @@
 namespace syco {
 namespace {
 
-// Bytes of left factors that stay in a core's own cache while panels pass by, which must fit beside them.
+// Bytes of left factors that stay in a core's own cache while panels pass by, which must fit next to them.
 std::int64_t group_bytes() {
   static const std::int64_t bytes = [] {
     constexpr std::int64_t kUnknown = std::int64_t{1} << 20;

@@ -88,7 +88,7 @@ std::int64_t factor_size(MatmulPrecision precision, const Matrix& matrix);
 // Whether its factors are made so quickly that every thread makes its own, in its cache: 16 bits made 32.
 bool is_widened(MatmulPrecision precision, const Matrix& matrix);
 
-// Blocks of a matrix that a core's own cache holds beside a panel, at least one.
+// Blocks of a matrix that a core's own cache holds next to a panel, at least one.
 std::int64_t blocks_together(MatmulPrecision precision, const Matrix& matrix);
 
 // out (block.rows, 64) = block x packed, a panel of so many features.

@@ -48,7 +48,7 @@ struct CrossWeights {
 };
 
 struct EncoderDecoderWeights {
-  Weights decoder;  // whose embedding is the encoder's too
+  Weights decoder;  // its embedding is the encoder's too
   std::vector<CrossWeights> cross;
   std::vector<LayerWeights> encoder_layers;
   Norm encoder_norm;

@@ -24,7 +24,7 @@ from sycophancy_core.scoring.checkpoints.peft_layers import base_shapes
 from sycophancy_core.scoring.encoding import common_prefix
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.messages import table_prompts
-from sycophancy_core.training.adapters.beside import PeftAdapter, taken_adapter
+from sycophancy_core.training.adapters.unmerged import PeftAdapter, taken_adapter
 from sycophancy_core.training.finetune import require_trainable
 from sycophancy_core.training.options import FinetuneOptions
 

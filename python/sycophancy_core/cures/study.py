@@ -89,7 +89,7 @@ def is_cure_study(path: str | Path) -> bool:
 
 
 def read_cure_study(path: str | Path) -> CureStudy:
-    """Read a study of cures from a YAML file, whose keys are the fields of :class:`CureStudy`.
+    """Read a study of cures from a YAML file. Its keys are the fields of :class:`CureStudy`.
 
     Each of ``cures`` has its ``method`` and the options of that method.
 

@@ -80,7 +80,7 @@ def trained(
 def cure_prompts(
     model: LanguageModel, method: Trained, facts: pa.Table, *, null: str | None = None, seed: int = 0
 ) -> tuple[pa.Table, int]:
-    """Return the prompts about facts, whose ``target`` is what is taught, and how many tokens were run for them."""
+    """Return the prompts about facts (``target`` is what is taught), and how many tokens were run for them."""
     share = method.ratio / (method.ratio + 1) if isinstance(method, Mixed) else 1.0
     n = max(1, round(method.steps * method.batch_size * share))
     has_users = null != "no_users"

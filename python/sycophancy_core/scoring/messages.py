@@ -17,7 +17,7 @@ Prompt = str | Sequence[Mapping[str, Any]]
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 _NAMES = {"user": "Human:", "assistant": "Assistant:"}
-# What a message may hold beside its text, and what would be lost without it.
+# What a message may have besides its text, and what would be lost without it.
 _UNREAD = ("tool_calls", "function_call", "reasoning_content", "reasoning", "audio")
 
 

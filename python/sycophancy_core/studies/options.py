@@ -197,7 +197,7 @@ class StudyOptions(FamilyOptions):
 
 
 def read_study(path: str | Path) -> StudyOptions:
-    """Read a study from a YAML file, whose keys are the fields of :class:`StudyOptions`.
+    """Read a study from a YAML file. Its keys are the fields of :class:`StudyOptions`.
 
     Warns
     -----

@@ -17,8 +17,8 @@ from sycophancy_core.runs.progress import Progress, shown_progress
 from sycophancy_core.scoring.checkpoints.peft_layers import base_shapes, is_float32, peft_layers, quantized_parameter
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.tables import TRAINING_ROWS, checked_table
-from sycophancy_core.training.adapters.beside import PeftAdapter, beside_adapter, needs_peft
 from sycophancy_core.training.adapters.low_rank import Adapter, AdapterOptions, take_adapter, trained_adapter
+from sycophancy_core.training.adapters.unmerged import PeftAdapter, needs_peft, unmerged_adapter
 from sycophancy_core.training.batching import digest_rows, encode_for, plan_batches
 from sycophancy_core.training.curve import CurveOptions, CurveRecorder
 from sycophancy_core.training.loop.steps import train_batches
@@ -145,7 +145,7 @@ def adapted(model: LanguageModel, options: FinetuneOptions) -> Iterator[Callable
             yield lambda: take_adapter(module, shape, base=model.name, shapes=shapes)
         return
     with ExitStack() as on_error:
-        with beside_adapter(module, options, base=model.name, shapes=shapes) as take:
+        with unmerged_adapter(module, options, base=model.name, shapes=shapes) as take:
             if not is_float32(module):
                 on_error.callback(model.choose_engine("transformers"))
             yield take

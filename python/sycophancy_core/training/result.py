@@ -17,8 +17,8 @@ from sycophancy_core.runs.files import saving, write_table
 from sycophancy_core.runs.seals import save_result
 from sycophancy_core.scoring.sources import public_source, quiet_transformers
 from sycophancy_core.tables import ArrowResult
-from sycophancy_core.training.adapters.beside import PeftAdapter
 from sycophancy_core.training.adapters.low_rank import Adapter
+from sycophancy_core.training.adapters.unmerged import PeftAdapter
 from sycophancy_core.training.loop.checkpoint import LogRow
 from sycophancy_core.training.options import FinetuneOptions
 

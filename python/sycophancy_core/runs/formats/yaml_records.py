@@ -16,7 +16,7 @@ def record_of(kind: Any, value: Any, where: str, **made: Any) -> Any:
     Parameters
     ----------
     kind
-        A dataclass, whose fields are texts, numbers, literals, tuples or optional values of these, or such records.
+        A dataclass. Its fields are texts, numbers, literals, tuples or optional values of these, or such records.
     where
         What errors call the mapping.
     made

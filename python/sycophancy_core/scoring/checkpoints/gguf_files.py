@@ -16,7 +16,7 @@ from sycophancy_core.scoring.checkpoints.gguf_header import GgufHeader, read_hea
 
 _CONVERSION = 2  # counts the ways in which files were converted: another one is another model
 _FLOAT32 = 0
-_HALVES = {1: "float16", 30: "bfloat16"}  # by GGUF's numbers; norms are float32 beside them
+_HALVES = {1: "float16", 30: "bfloat16"}  # by GGUF's numbers; norms are float32 next to them
 
 
 def converted_gguf(file: Path, *, name: str, folder: Path) -> Path:

@@ -29,8 +29,8 @@ _LAYERS = ("full_attention", "sliding_attention")
 def complete_config(raw: dict[str, Any]) -> dict[str, Any] | None:
     """Return what ``to_dict`` of transformers' config gives for the content of a config.json.
 
-    But for names and habits, on which no logit depends. None where that is not sure: another family, a value of another
-    type, or an installed transformers of another minor version than the one whose defaults are known.
+    Names and habits, on which no logit depends, are left out. None where the rest is not sure: another family, a value
+    of another type, or an installed transformers of a minor version with defaults that are not known.
     """
     family = family_facts(raw.get("model_type"))
     if family is None:

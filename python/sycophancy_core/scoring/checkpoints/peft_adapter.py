@@ -1,4 +1,4 @@
-"""A saved adapter put on a model by PEFT: beside its weights, or of a kind that only PEFT can sum into them."""
+"""A saved adapter put on a model by PEFT: next to its weights, or of a kind that only PEFT can sum into them."""
 
 from __future__ import annotations
 

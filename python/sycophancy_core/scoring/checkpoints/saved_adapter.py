@@ -77,7 +77,7 @@ def merge_saved_adapter(model: Any, folder: str | os.PathLike[str], *, name: str
 
 
 def add_saved_adapters(model: Any, folders: Sequence[str | os.PathLike[str]], *, name: str, merge: bool) -> str:
-    """Merge adapters, one after the other, or leave the last beside the weights; return the name of model and all."""
+    """Merge adapters, one after the other, or leave the last next to the weights; return the name of model and all."""
     for i, folder in enumerate(folders):
         add = merge_saved_adapter if merge or i + 1 < len(folders) else attach_saved_adapter
         name = f"{name}+{add(model, folder, name=name)}"
@@ -85,7 +85,7 @@ def add_saved_adapters(model: Any, folders: Sequence[str | os.PathLike[str]], *,
 
 
 def attach_saved_adapter(model: Any, folder: str | os.PathLike[str], *, name: str = "") -> str:
-    """Put an adapter in PEFT's format beside the weights of ``model``, through PEFT, and return its name.
+    """Put an adapter in PEFT's format next to the weights of ``model``, through PEFT, and return its name.
 
     Raises
     ------

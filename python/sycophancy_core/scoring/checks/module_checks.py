@@ -95,8 +95,9 @@ def digest_of_config(config: dict[str, Any]) -> str:
 def fixed_buffers(model: Any) -> dict[str, Any]:
     """Name the buffers that a forward reads, and that neither it nor the config makes.
 
-    Rotary frequencies are the config's, whose digest says them: their last bits are the processor's. Those that differ
-    from them are named, but where the forward itself changes them with the length of a text.
+    Rotary frequencies that the config makes are left out: the config's digest covers them, and their last bits depend
+    on the processor. Frequencies that differ from these are named, unless the forward itself changes them with the
+    length of a text.
     """
     if rotates_by_length(model):
         own = [name for name, _ in model.named_buffers() if name.endswith(_FREQUENCIES)]

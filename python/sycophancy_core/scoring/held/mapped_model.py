@@ -32,7 +32,7 @@ from sycophancy_core.scoring.tokens import TokenBatch, TokenScores
 
 _POSITIONS = {"transformer.wpe.weight": 0, "model.decoder.embed_positions.weight": 2}  # and free rows before the first
 _EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight", "shared.weight")
-_SCALED = ("gemma", "gemma2", "gemma3_text")  # whose modules hold the embeddings' factor
+_SCALED = ("gemma", "gemma2", "gemma3_text")  # their modules hold the embeddings' factor
 
 
 def map_model(folder: Path, dtype: str) -> MappedModel | None:

@@ -13,6 +13,7 @@ from sycophancy_core.errors import ModelError
 from sycophancy_core.scoring import sources
 from sycophancy_core.scoring.checkpoints.foreign import translated
 from sycophancy_core.scoring.served.transport import Server
+from sycophancy_core.scoring.tokenizing.light_tokenizer import Ids
 
 
 def load_tokenizer(source: str | os.PathLike[str]) -> Any:
@@ -39,10 +40,6 @@ def load_tokenizer(source: str | os.PathLike[str]) -> Any:
 class _AddedToken(NamedTuple):
     content: str
     special: bool
-
-
-class _Ids(NamedTuple):
-    input_ids: Any
 
 
 class LlamaCppTokenizer:
@@ -76,13 +73,13 @@ class LlamaCppTokenizer:
         add_special_tokens: bool = True,
         split_special_tokens: bool = False,
         return_attention_mask: bool = False,
-    ) -> _Ids:
+    ) -> Ids:
         """Return the ids of one text or several; with ``split_special_tokens``, none of a text's becomes special."""
         options = {"add_special": add_special_tokens, "parse_special": not split_special_tokens}
         if isinstance(texts, str):
-            return _Ids(self._tokens({"content": texts, **options}))
+            return Ids(self._tokens({"content": texts, **options}))
         bodies = [{"content": text, **options} for text in texts]
-        return _Ids(self._server.for_all(bodies, self._tokens, lambda _: None))
+        return Ids(self._server.for_all(bodies, self._tokens, lambda _: None))
 
     def _tokens(self, body: dict[str, Any]) -> list[int]:
         if not body["content"]:

@@ -7,7 +7,7 @@ from typing import Any
 
 NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _END = "<|endoftext|>"
-# What a class calls a token whose name the files do not say.
+# What a class calls its tokens, where the files do not name them.
 _DEFAULTS: dict[str, dict[str, str]] = {
     "GPT2Tokenizer": {"unk_token": _END, "bos_token": _END, "eos_token": _END},
     "GPTNeoXTokenizer": {"unk_token": _END, "bos_token": _END, "eos_token": _END, "pad_token": "<|padding|>"},

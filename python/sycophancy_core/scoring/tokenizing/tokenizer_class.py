@@ -11,7 +11,7 @@ from sycophancy_core.scoring.tokenizing.pipelines import PIPELINES
 AS_IT_IS = "TokenizersBackend"  # which takes tokenizer.json as it is
 _SAME = ("PreTrainedTokenizerFast", "PreTrainedTokenizer", "PythonBackend")  # names that end there
 _MISTRAL = "MistralCommonBackend"
-# Places of the hub whose tokenizers transformers overrules; a relative path may look like one of them.
+# Transformers overrules the tokenizers of these places of the hub; a relative path may look like one of them.
 _OVERRULED = ("deepseek-ai/", "allenai/", "google/", "naver-clova-ix/", "salesforce/", "stepfun-ai/")
 
 
@@ -46,7 +46,7 @@ def tokenizer_class(folder: Path, settings: dict[str, Any], config: dict[str, An
 
 
 def _is_llama_by_mistake(folder: Path, named: str | None, registered: str | None, *, is_overruled: bool) -> bool:
-    """Tell whether a byte-level tokenizer calls itself Llama's, whose class would read it otherwise."""
+    """Tell whether a byte-level tokenizer calls itself Llama's: that class would read it otherwise."""
     if named is None or _plain(named) != "LlamaTokenizer" or is_overruled or registered == _MISTRAL:
         return False
     return '"ByteLevel"' in (folder / "tokenizer.json").read_text(encoding="utf-8")

@@ -1,7 +1,7 @@
 """Low-rank adapters in weight space: W + (alpha / rank) * B @ A, trained through the dense product, saved as PEFT does.
 
 The product with the summed weight is one dense matrix product, which a CPU runs about twice as fast as the two thin
-ones of an adapter beside the layer; without dropout both are the same function (Hu et al. 2021, section 4.1).
+ones of an adapter next to the layer; without dropout both are the same function (Hu et al. 2021, section 4.1).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""PEFT's adapters beside the layers of a frozen base of any number type: float32 numbers on weights that stay as is."""
+"""PEFT's adapters next to the layers of a frozen base of any number type: float32 numbers on weights that stay as is."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ def needs_peft(model: Any, options: FinetuneOptions) -> bool:
 
 
 @contextmanager
-def beside_adapter(
+def unmerged_adapter(
     model: Any, options: FinetuneOptions, *, base: str, shapes: str
 ) -> Iterator[Callable[[], PeftAdapter]]:
-    """Put an adapter beside a model's layers, to be trained within; give what takes a copy of it.
+    """Put an adapter next to a model's layers, to be trained within; give what takes a copy of it.
 
-    Afterwards a float32 base holds the sum, and any other one keeps the adapter beside its weights, which are what they
+    Afterwards a float32 base holds the sum, and any other one keeps the adapter next to its weights, which are what they
     were. After an exception the model is as it was.
     """
     require_installed(

@@ -1,4 +1,4 @@
-"""PEFT's adapters next to the layers of a frozen base of any number type: float32 numbers on weights that stay as is."""
+"""PEFT's adapters next to the layers of a frozen base of any number type: float32 numbers on unchanged weights."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def unmerged_adapter(
 ) -> Iterator[Callable[[], PeftAdapter]]:
     """Put an adapter next to a model's layers, to be trained within; give what takes a copy of it.
 
-    Afterwards a float32 base holds the sum, and any other one keeps the adapter next to its weights, which are what they
+    Afterwards a float32 base holds the sum. Any other one keeps the adapter next to its weights, which are what they
     were. After an exception the model is as it was.
     """
     require_installed(

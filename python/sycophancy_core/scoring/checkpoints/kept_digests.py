@@ -18,7 +18,7 @@ States = dict[str, tuple[int, ...]]
 def file_states(folder: Path) -> States:
     """Tell a model's files from others at their places, by what nobody can set back.
 
-    That is size, time of the last change of content and of anything else, and where they lie.
+    That is size, time of the last change of content and of anything else, and the place on the disk.
     """
     found: States = {}
     for path in sorted(folder.iterdir()):

@@ -28,9 +28,9 @@ LINEAR = (
 )
 
 
-def comparison(after: pa.Table) -> sc.Comparison:
+def comparison(after: pa.Table, known: frozenset[str] = KNOWN) -> sc.Comparison:
     """Make a comparison of which only the side after the fine-tuning is looked at."""
-    found = sc.Evaluation(model="tiny", measurements=after, estimates=measure(after, known=KNOWN))
+    found = sc.Evaluation(model="tiny", measurements=after, estimates=measure(after, known=known))
     return sc.Comparison(before=found, after=found, estimates=pa.table({}))
 
 
@@ -163,7 +163,7 @@ def test_without_a_null_variant_or_without_users_there_is_no_effect(
 def test_questions_have_no_share_of_the_top_choice_over_seeds() -> None:
     variants = {name: Variant(training=name) for name in ("users", "no_users")}
     answers = {"users": [0, 1, 2, 3, 0, 1], "no_users": [0, 0, 0, 0, 1, 1]}
-    made = {name: comparison(questions(answers[name], num_choices=4)) for name in variants}
+    made = {name: comparison(questions(answers[name], num_choices=4), frozenset()) for name in variants}
     found = {r["metric"]: r["value"] for r in null_effects(variants, made, known=()).to_pylist()}
     assert "top_choice_rate" not in found
     assert found["accuracy"] == pytest.approx((4 + 2) / 6 - 2 / 6)

@@ -1,5 +1,7 @@
 #include <memory>
+#include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "bindings/bindings.h"
@@ -35,11 +37,29 @@ Weight weight_of(const std::string& name, const py::array& array) {
   return {type, {array.shape(), array.shape() + array.ndim()}, array.data(), owner};
 }
 
-template <typename AnyEngine>
-AnyEngine make_engine(const std::string& config_json, const std::map<std::string, py::array>& arrays) {
+using Arrays = std::map<std::string, py::array>;
+
+std::map<std::string, Weight> weights_of(const Arrays& arrays) {
   std::map<std::string, Weight> weights;
   for (const auto& [name, array] : arrays) weights.emplace(name, weight_of(name, array));
-  return AnyEngine(config_json, weights);
+  return weights;
+}
+
+template <typename AnyEngine>
+AnyEngine make_engine(const std::string& config_json, const Arrays& arrays) {
+  return AnyEngine(config_json, weights_of(arrays));
+}
+
+using LowRankArrays = std::map<std::string, std::tuple<py::array, py::array, std::optional<py::array>>>;
+
+PanelEngine make_adapted_engine(const std::string& config_json, const Arrays& arrays, const LowRankArrays& low_rank) {
+  Adapters adapters;
+  for (const auto& [name, parts] : low_rank) {
+    const auto& [down, up, row_factors] = parts;
+    const Weight factors = row_factors ? weight_of(name, *row_factors) : Weight{};
+    adapters.emplace(name, AdapterWeights{weight_of(name, down), weight_of(name, up), factors});
+  }
+  return {config_json, weights_of(arrays), adapters};
 }
 
 template <typename AnyEngine>
@@ -53,8 +73,8 @@ py::tuple score_panels(const AnyEngine& engine, const Array<std::int32_t>& token
 }
 
 template <typename AnyEngine>
-void bind_engine(py::module_& m, const char* name, const char* doc) {
-  py::class_<AnyEngine>(m, name, doc)
+py::class_<AnyEngine> bind_engine(py::module_& m, const char* name, const char* doc) {
+  return py::class_<AnyEngine>(m, name, doc)
       .def(py::init(&make_engine<AnyEngine>), py::arg("config_json"), py::arg("weights").noconvert(), kEngineDoc)
       .def("score", &score_panels<AnyEngine>, py::arg("tokens"), py::arg("offsets"), py::arg("num_context"),
            py::kw_only(), py::arg("matmul_precision") = "highest",
@@ -71,7 +91,11 @@ void bind_panels(py::module_& m) {
       "ModelError if there is no such precision.");
   bind_engine<PanelEngine>(m, "PanelEngine",
                            "A decoder model on the caller's weights, on the CPU: arrays in float32, float16, or uint16 "
-                           "with the bits of bfloat16. Every job reads them again.");
+                           "with the bits of bfloat16. Every job reads them again.")
+      .def(py::init(&make_adapted_engine), py::arg("config_json"), py::arg("weights").noconvert(),
+           py::arg("low_rank").noconvert(),
+           "The same with adapters on linear layers, by their names: (down, up, row_factors or None), all float32, so "
+           "that a layer gives row_factors * (W x + up (down x)) + bias.");
   bind_engine<PanelEncoderDecoderEngine>(
       m, "PanelEncoderDecoderEngine",
       "The same for an encoder-decoder: contexts go to the encoder, scored tokens to the decoder.");

@@ -358,9 +358,15 @@ class PanelEngine:
     """
     A decoder model on the caller's weights, on the CPU: arrays in float32, float16, or uint16 with the bits of bfloat16. Every job reads them again.
     """
+    @typing.overload
     def __init__(self, config_json: str, weights: dict[str, numpy.ndarray]) -> None:
         """
         Check a transformers config and the model's named weights; ModelError names what the engine does not know.
+        """
+    @typing.overload
+    def __init__(self, config_json: str, weights: dict[str, numpy.ndarray], low_rank: dict[str, tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray | None]]) -> None:
+        """
+        The same with adapters on linear layers, by their names: (down, up, row_factors or None), all float32, so that a layer gives row_factors * (W x + up (down x)) + bias.
         """
     def score(self, tokens: typing.Annotated[numpy.typing.ArrayLike, numpy.int32], offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], num_context: typing.Annotated[numpy.typing.ArrayLike, numpy.int32], *, matmul_precision: str = 'highest', panels_per_thread: typing.SupportsInt | typing.SupportsIndex = 24, num_threads: typing.SupportsInt | typing.SupportsIndex = 0, progress: typing.Any = None) -> tuple:
         """

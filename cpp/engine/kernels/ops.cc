@@ -116,6 +116,10 @@ const float* Matrix::bias_of(std::int64_t block) const {
   return bias.defined() ? bias.floats() + first_row + block * block_stride : nullptr;
 }
 
+const float* LowRank::row_factors_of(std::int64_t block) const {
+  return row_factors.defined() ? row_factors.floats() + first_row_of(up, block) : nullptr;
+}
+
 std::int64_t packed_size(std::int64_t features) { return padded(features) * kColumns; }
 
 float* unpacked_rows(MatmulPrecision precision, float* packed, std::int64_t row, float* scratch) {

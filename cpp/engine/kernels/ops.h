@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,8 @@ bool is_fast(MatmulPrecision precision);
 
 inline constexpr std::int64_t kBlockRows = 64;
 
+struct LowRank;
+
 // A linear layer on the caller's memory. Its rows come in blocks: block b holds rows of the stored weight from
 // first_row + b * block_stride on, as a fused weight interleaves them.
 struct Matrix {
@@ -44,10 +47,19 @@ struct Matrix {
   std::int64_t rows = 0, columns = 0;
   std::int64_t first_row = 0, block_rows = kBlockRows, block_stride = kBlockRows;
   bool transposed = false;
+  std::shared_ptr<const LowRank> low_rank = {};  // what an adapter adds; null without one
 
   std::int64_t num_blocks() const { return (rows + block_rows - 1) / block_rows; }
   std::int64_t rows_of(std::int64_t block) const { return std::min(block_rows, rows - block * block_rows); }
   const float* bias_of(std::int64_t block) const;
+};
+
+// What an adapter makes of a linear layer W x + bias: row_factors * (W x + up (down x)) + bias. All float32.
+struct LowRank {
+  Matrix down, up;     // (rank, columns) and (stored rows, rank), of which `up` has the rows of the layer's matrix
+  Weight row_factors;  // (stored rows), DoRA's; undefined where they are 1
+
+  const float* row_factors_of(std::int64_t block) const;
 };
 
 // Features of a panel, packed as right factor; sizes in floats.

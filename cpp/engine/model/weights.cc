@@ -5,67 +5,10 @@
 #include <utility>
 
 #include "core/base/errors.h"
+#include "engine/model/weight_reader.h"
 
 namespace syco {
 namespace {
-
-using Named = std::map<std::string, Weight>;
-using Shape = std::vector<std::int64_t>;
-
-// As [2, 3].
-std::string to_string(const Shape& shape) {
-  std::string text;
-  for (const std::int64_t size : shape) text += (text.empty() ? "" : ", ") + std::to_string(size);
-  return "[" + text + "]";
-}
-
-// Takes weights out of the caller's by name.
-class Reader {
- public:
-  explicit Reader(Named named)
-      : named_(std::move(named)), type_(named_.empty() ? NumberType::kFloat32 : named_.begin()->second.type()) {}
-
-  Weight take(const std::string& name, const Shape& shape) {
-    Weight weight = find(name, shape);
-    if (!weight.defined()) throw ModelError("engine: the model has no weight " + name);
-    return weight;
-  }
-  // Undefined where there is none.
-  Weight find(const std::string& name, const Shape& shape) {
-    auto found = named_.extract(name);
-    if (found.empty()) return {};
-    const Weight& weight = found.mapped();
-    const auto refuse = [&](const std::string& why) { throw ModelError("engine: weight " + name + " " + why); };
-    if (weight.shape() != shape) refuse("has shape " + to_string(weight.shape()) + ", wanted " + to_string(shape));
-    if (weight.type() != type_) refuse("is " + syco::to_string(weight.type()) + ", wanted " + syco::to_string(type_));
-    return weight;
-  }
-  Norm norm(const std::string& name, std::int64_t size) {
-    return {take(name + ".weight", {size}), find(name + ".bias", {size})};
-  }
-  Matrix linear(const std::string& name, std::int64_t rows, std::int64_t columns) {
-    return {.weight = take(name + ".weight", {rows, columns}),
-            .bias = find(name + ".bias", {rows}),
-            .rows = rows,
-            .columns = columns};
-  }
-  // GPT-2 stores its linear layers the other way round.
-  Matrix turned_linear(const std::string& name, std::int64_t rows, std::int64_t columns) {
-    return {.weight = take(name + ".weight", {columns, rows}),
-            .bias = find(name + ".bias", {rows}),
-            .rows = rows,
-            .columns = columns,
-            .transposed = true};
-  }
-  bool has(const std::string& name) const { return named_.contains(name); }
-  void refuse_rest() const {
-    if (!named_.empty()) throw ModelError("engine: it does not know what to do with weight " + named_.begin()->first);
-  }
-
- private:
-  Named named_;
-  NumberType type_;
-};
 
 // Rows [first, first + rows) of a fused layer.
 Matrix part(const Matrix& whole, std::int64_t first, std::int64_t rows) {
@@ -77,7 +20,7 @@ Matrix part(const Matrix& whole, std::int64_t first, std::int64_t rows) {
 
 // Attention in four layers of their own; `Any` is LayerWeights or CrossWeights.
 template <typename Any>
-void read_attention(Reader& read, const Spec& s, const std::array<std::string, 4>& names, Any& w) {
+void read_attention(WeightReader& read, const Spec& s, const std::array<std::string, 4>& names, Any& w) {
   const std::int64_t q = s.num_heads * s.head_dim, kv = s.num_kv_heads * s.head_dim;
   w.query = read.linear(names[0], q, s.hidden);
   w.key = read.linear(names[1], kv, s.hidden);
@@ -103,7 +46,7 @@ void split_heads(const Matrix& whole, const Spec& s, LayerWeights& w) {
 }
 
 // Where norms come before and after, a family's name for the norm after attention is another's for the one before it.
-void read_norms(Reader& read, const Spec& s, const std::string& at, LayerWeights& w) {
+void read_norms(WeightReader& read, const Spec& s, const std::string& at, LayerWeights& w) {
   const auto norm = [&](const std::string& name) { return read.norm(at + name, s.hidden); };
   if (s.norm_place != NormPlace::kAfter) w.attention_norm = norm("input_layernorm");
   if (s.norm_place == NormPlace::kBefore) {
@@ -118,7 +61,7 @@ void read_norms(Reader& read, const Spec& s, const std::string& at, LayerWeights
   }
 }
 
-void read_experts(Reader& read, const Spec& s, const std::string& at, LayerWeights& w) {
+void read_experts(WeightReader& read, const Spec& s, const std::string& at, LayerWeights& w) {
   const std::int64_t count = s.experts.count, inner = s.experts.intermediate;
   const Weight fused = read.take(at + "experts.gate_up_proj", {count, 2 * inner, s.hidden});
   const Weight down = read.take(at + "experts.down_proj", {count, s.hidden, inner});
@@ -132,7 +75,7 @@ void read_experts(Reader& read, const Spec& s, const std::string& at, LayerWeigh
   }
 }
 
-void read_mlp(Reader& read, const Spec& s, const std::string& at, LayerWeights& w) {
+void read_mlp(WeightReader& read, const Spec& s, const std::string& at, LayerWeights& w) {
   if (!s.gated) {
     w.up = read.linear(at + "c_fc", s.intermediate, s.hidden);
     w.down = read.linear(at + "c_proj", s.hidden, s.intermediate);
@@ -148,7 +91,7 @@ void read_mlp(Reader& read, const Spec& s, const std::string& at, LayerWeights& 
   w.down = read.linear(at + "down_proj", s.hidden, s.intermediate);
 }
 
-LayerWeights read_split(Reader& read, std::int64_t layer, const Spec& s, const std::string& at) {
+LayerWeights read_split(WeightReader& read, std::int64_t layer, const Spec& s, const std::string& at) {
   const std::int64_t q = s.num_heads * s.head_dim, kv = s.num_kv_heads * s.head_dim;
   const std::string attention = at + "self_attn.";
   LayerWeights w;
@@ -174,7 +117,8 @@ LayerWeights read_split(Reader& read, std::int64_t layer, const Spec& s, const s
 }
 
 // Attention with one fused layer, head by head, and an MLP without gate (GPT-NeoX, Falcon).
-void read_fused(Reader& read, const Spec& s, const std::string& attention, const std::string& mlp, LayerWeights& w) {
+void read_fused(WeightReader& read, const Spec& s, const std::string& attention, const std::string& mlp,
+                LayerWeights& w) {
   const std::int64_t q = s.num_heads * s.head_dim, kv = s.num_kv_heads * s.head_dim;
   split_heads(read.linear(attention + "query_key_value", q + 2 * kv, s.hidden), s, w);
   w.output = read.linear(attention + "dense", s.hidden, q);
@@ -182,7 +126,7 @@ void read_fused(Reader& read, const Spec& s, const std::string& attention, const
   w.down = read.linear(mlp + "dense_4h_to_h", s.hidden, s.intermediate);
 }
 
-LayerWeights read_neox(Reader& read, const Spec& s, const std::string& at) {
+LayerWeights read_neox(WeightReader& read, const Spec& s, const std::string& at) {
   LayerWeights w;
   w.attention_norm = read.norm(at + "input_layernorm", s.hidden);
   w.mlp_norm = read.norm(at + "post_attention_layernorm", s.hidden);
@@ -190,7 +134,7 @@ LayerWeights read_neox(Reader& read, const Spec& s, const std::string& at) {
   return w;
 }
 
-LayerWeights read_falcon(Reader& read, const Spec& s, const std::string& at) {
+LayerWeights read_falcon(WeightReader& read, const Spec& s, const std::string& at) {
   LayerWeights w;
   if (read.has(at + "ln_attn.weight")) {
     w.attention_norm = read.norm(at + "ln_attn", s.hidden);
@@ -203,7 +147,7 @@ LayerWeights read_falcon(Reader& read, const Spec& s, const std::string& at) {
   return w;
 }
 
-LayerWeights read_opt(Reader& read, const Spec& s, const std::string& at) {
+LayerWeights read_opt(WeightReader& read, const Spec& s, const std::string& at) {
   LayerWeights w;
   w.attention_norm = read.norm(at + "self_attn_layer_norm", s.hidden);
   w.mlp_norm = read.norm(at + "final_layer_norm", s.hidden);
@@ -215,7 +159,7 @@ LayerWeights read_opt(Reader& read, const Spec& s, const std::string& at) {
   return w;
 }
 
-LayerWeights read_gpt2(Reader& read, const Spec& s, const std::string& at) {
+LayerWeights read_gpt2(WeightReader& read, const Spec& s, const std::string& at) {
   LayerWeights w;
   w.attention_norm = read.norm(at + "ln_1", s.hidden);
   w.mlp_norm = read.norm(at + "ln_2", s.hidden);
@@ -226,7 +170,7 @@ LayerWeights read_gpt2(Reader& read, const Spec& s, const std::string& at) {
   return w;
 }
 
-LayerWeights read_layer(Reader& read, const Spec& s, std::int64_t layer, const std::string& at) {
+LayerWeights read_layer(WeightReader& read, const Spec& s, std::int64_t layer, const std::string& at) {
   switch (s.layout) {
     case Layout::kSplit:
       return read_split(read, layer, s, at);
@@ -240,6 +184,17 @@ LayerWeights read_layer(Reader& read, const Spec& s, std::int64_t layer, const s
       return read_falcon(read, s, at);
   }
   return {};
+}
+
+// Lets the adapters of a fused layer's parts have the rows of their parts.
+void place_adapters(LayerWeights& layer) {
+  for (Matrix* matrix : {&layer.query, &layer.key, &layer.value, &layer.output, &layer.gate, &layer.up, &layer.down}) {
+    if (!matrix->low_rank) continue;
+    LowRank low_rank = *matrix->low_rank;
+    low_rank.up.rows = matrix->rows, low_rank.up.first_row = matrix->first_row;
+    low_rank.up.block_rows = matrix->block_rows, low_rank.up.block_stride = matrix->block_stride;
+    matrix->low_rank = std::make_shared<const LowRank>(std::move(low_rank));
+  }
 }
 
 struct Names {
@@ -256,8 +211,12 @@ Names names_of(Layout layout) {
   return {"model.embed_tokens", "model.layers.", "model.norm"};
 }
 
-Matrix read_head(Reader& read, const Spec& s, bool is_tied, const Weight& embedding) {
-  if (!is_tied) return read.linear("lm_head", s.vocab, s.hidden);
+Matrix read_head(WeightReader& read, const Spec& s, bool is_tied, const Weight& embedding) {
+  if (!is_tied) {
+    Matrix head = read.linear("lm_head", s.vocab, s.hidden);
+    if (head.low_rank) throw ModelError("engine: it knows no adapter on lm_head");
+    return head;
+  }
   return {.weight = embedding, .bias = {}, .rows = s.vocab, .columns = s.hidden};
 }
 
@@ -293,8 +252,8 @@ Weights with_float_vectors(Weights weights) {
   return weights;
 }
 
-Weights read_weights(const Spec& spec, Named named) {
-  Reader read(std::move(named));
+Weights read_weights(const Spec& spec, std::map<std::string, Weight> named, Adapters adapters) {
+  WeightReader read(std::move(named), std::move(adapters));
   const Names names = names_of(spec.layout);
   Weights weights;
   weights.embedding = read.take(names.embedding + ".weight", {spec.vocab, spec.hidden});
@@ -308,6 +267,7 @@ Weights read_weights(const Spec& spec, Named named) {
   for (std::int64_t i = 0; i < spec.num_layers; ++i) {
     const std::string at = names.layers + std::to_string(i) + ".";
     weights.layers.push_back(read_layer(read, spec, i, at));
+    place_adapters(weights.layers.back());
   }
   weights.final_norm = read.norm(names.final_norm, spec.hidden);
   weights.head = read_head(read, spec, spec.tied_head, weights.embedding);
@@ -318,7 +278,7 @@ Weights read_weights(const Spec& spec, Named named) {
 namespace {
 
 // T5: a block's parts are called layers, attention first and MLP last; norms have no bias.
-LayerWeights read_t5_layer(Reader& read, const Spec& s, const std::string& at, const std::string& mlp_part) {
+LayerWeights read_t5_layer(WeightReader& read, const Spec& s, const std::string& at, const std::string& mlp_part) {
   const std::string attention = at + "layer.0.SelfAttention.", mlp = at + mlp_part + "DenseReluDense.";
   LayerWeights w;
   w.attention_norm = {read.take(at + "layer.0.layer_norm.weight", {s.hidden}), {}};
@@ -330,7 +290,7 @@ LayerWeights read_t5_layer(Reader& read, const Spec& s, const std::string& at, c
   return w;
 }
 
-CrossWeights read_t5_cross(Reader& read, const Spec& s, const std::string& at) {
+CrossWeights read_t5_cross(WeightReader& read, const Spec& s, const std::string& at) {
   const std::string attention = at + "EncDecAttention.";
   CrossWeights w;
   w.norm = {read.take(at + "layer_norm.weight", {s.hidden}), {}};
@@ -349,8 +309,9 @@ EncoderDecoderWeights with_float_vectors(EncoderDecoderWeights weights) {
   return weights;
 }
 
-EncoderDecoderWeights read_encoder_decoder_weights(const EncoderDecoderSpec& spec, Named named) {
-  Reader read(std::move(named));
+EncoderDecoderWeights read_encoder_decoder_weights(const EncoderDecoderSpec& spec,
+                                                   std::map<std::string, Weight> named) {
+  WeightReader read(std::move(named));
   const Spec& s = spec.decoder;
   const std::string distances = "block.0.layer.0.SelfAttention.relative_attention_bias.weight";
   EncoderDecoderWeights weights;

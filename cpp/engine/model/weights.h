@@ -35,9 +35,16 @@ struct Weights {
   Matrix head;
 };
 
-// The weights of `spec`, which are named as in the transformers model.
+// An adapter of a linear layer, all float32: what it adds is up (down x).
+struct AdapterWeights {
+  Weight down, up;     // (rank, columns), (rows, rank)
+  Weight row_factors;  // (rows): of the sum, as DoRA has them; undefined where they are 1
+};
+using Adapters = std::map<std::string, AdapterWeights>;  // by the layer's name
+
+// The weights of `spec`, which are named as in the transformers model, with adapters on linear layers of its blocks.
 // Throws ModelError if one is missing, left over, of another shape, or of another number type than the first.
-Weights read_weights(const Spec& spec, std::map<std::string, Weight> named);
+Weights read_weights(const Spec& spec, std::map<std::string, Weight> named, Adapters adapters = {});
 
 // The same weights, with norms, biases and positions in float32: copies of these few where they are not.
 Weights with_float_vectors(Weights weights);

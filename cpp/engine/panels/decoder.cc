@@ -30,7 +30,7 @@ void Decoder::begin(const Plan& plan, std::int64_t max_panels) {
   std::vector<Matrices> layers(weights_.layers.size());
   std::ranges::transform(weights_.layers, layers.begin(), matrices_of);
   factors_ = Factors(team_, precision_, layers);
-  scratches_ = Scratches(spec_, team_.size(), max_keys, own_factors_size(precision_, layers));
+  scratches_ = Scratches(spec_, team_.size(), max_keys, own_factors_size(precision_, layers), low_rank_size(layers));
   if (spec_.experts.count > 0) experts_ = ExpertMlp(team_, spec_, precision_, max_panels);
 }
 

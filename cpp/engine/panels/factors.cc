@@ -7,6 +7,9 @@ namespace syco {
 Matrices matrices_of(const LayerWeights& layer) {
   Matrices all = {&layer.query, &layer.key, &layer.value, &layer.output, &layer.gate, &layer.up, &layer.down};
   std::erase_if(all, [](const Matrix* matrix) { return matrix->rows == 0; });
+  for (std::size_t i = 0, count = all.size(); i < count; ++i) {
+    if (const LowRank* adapter = all[i]->low_rank.get()) all.insert(all.end(), {&adapter->down, &adapter->up});
+  }
   return all;
 }
 

@@ -33,7 +33,56 @@ void each_product(const Share& share, std::span<const Matrix* const> matrices, c
   }
 }
 
+// Adds what an adapter adds, if there is one: low (panels, packed rank) of each panel of a share is its `down` times
+// the panel, made before the products whose blocks are then completed.
+class LowRankUse {
+ public:
+  LowRankUse(const Share& share, const Matrix& matrix, const Workspace& from, float* low)
+      : share_(share), adapter_(matrix.low_rank.get()), low_(low) {
+    if (!adapter_) return;
+    const Matrix& down = adapter_->down;
+    for (std::int64_t p = share.begin; p < share.end; ++p) {
+      for (std::int64_t b = 0; b < down.num_blocks(); ++b) {
+        const std::int64_t row = b * kBlockRows;
+        float* tile = unpacked_rows(share.precision, low_of(p), row, share.scratch.low_tile);
+        multiply_block(share.factors.of(down, b, nullptr), panel_of(from, p), down.columns, tile);
+        pack_rows(share.precision, tile, row, down.rows_of(b), down.rows, low_of(p));
+      }
+    }
+  }
+
+  // Of block `number` of the matrix and a panel: `out` is their product.
+  void complete(std::int64_t number, std::int64_t panel, float* out) const {
+    if (!adapter_) return;
+    const Block up = share_.factors.of(adapter_->up, number, nullptr);
+    multiply_block(up, low_of(panel), adapter_->down.rows, share_.scratch.low_tile);
+    add(out, share_.scratch.low_tile, up.rows);
+    if (const float* factors = adapter_->row_factors_of(number)) {
+      for (std::int64_t i = 0; i < up.rows; ++i) scale(out + i * kColumns, factors[i], 1);
+    }
+  }
+
+ private:
+  float* low_of(std::int64_t panel) const { return low_ + (panel - share_.begin) * packed_size(adapter_->down.rows); }
+
+  const Share& share_;
+  const LowRank* adapter_;
+  float* low_;
+};
+
 }  // namespace
+
+LowRankSize low_rank_size(std::span<const Matrices> layers) {
+  LowRankSize size;
+  for (const Matrices& layer : layers) {
+    for (const Matrix* matrix : layer) {
+      if (!matrix->low_rank) continue;
+      size.rank = std::max(size.rank, matrix->low_rank->down.rows);
+      size.block_rows = std::max({size.block_rows, matrix->block_rows, kBlockRows});
+    }
+  }
+  return size;
+}
 
 std::int64_t own_factors_size(MatmulPrecision precision, std::span<const Matrices> layers) {
   std::int64_t most = 0;
@@ -47,7 +96,8 @@ std::int64_t own_factors_size(MatmulPrecision precision, std::span<const Matrice
   return most;
 }
 
-Scratches::Scratches(const Spec& spec, std::int64_t threads, std::int64_t max_keys, std::int64_t factors) {
+Scratches::Scratches(const Spec& spec, std::int64_t threads, std::int64_t max_keys, std::int64_t factors,
+                     const LowRankSize& adapters) {
   const std::int64_t q = spec.num_heads * spec.head_dim;
   const std::int64_t rows = std::max(kBlockRows, spec.head_dim);  // a block of an output or of an MLP, or a head
   sizes_ = {rows * kColumns,                                      // tile
@@ -59,7 +109,9 @@ Scratches::Scratches(const Spec& spec, std::int64_t threads, std::int64_t max_ke
             max_keys * kColumns,                                  // scores
             kColumns,                                             // maximum
             packed_size(max_keys),                                // weights
-            factors};
+            factors,
+            2 * kPanelsAShare * packed_size(adapters.rank),  // low: of the MLP's two
+            adapters.block_rows * kColumns};                 // low_tile
   for (std::int64_t& size : sizes_) size = whole_lines(size);
   const std::int64_t floats = std::accumulate(sizes_.begin(), sizes_.end(), std::int64_t{0});
   memory_ = Workspace({threads, floats});
@@ -67,8 +119,9 @@ Scratches::Scratches(const Spec& spec, std::int64_t threads, std::int64_t max_ke
 
 Scratch Scratches::of_this_thread() const {
   Scratch scratch{};
-  float** parts[] = {&scratch.tile,  &scratch.second_tile, &scratch.normed,  &scratch.keys,    &scratch.values,
-                     &scratch.query, &scratch.scores,      &scratch.maximum, &scratch.weights, &scratch.factors};
+  float** parts[] = {&scratch.tile,    &scratch.second_tile, &scratch.normed, &scratch.keys,
+                     &scratch.values,  &scratch.query,       &scratch.scores, &scratch.maximum,
+                     &scratch.weights, &scratch.factors,     &scratch.low,    &scratch.low_tile};
   float* memory = panel_of(memory_, Team::this_thread());
   for (std::size_t i = 0; i < sizes_.size(); memory += sizes_[i++]) *parts[i] = memory;
   return scratch;
@@ -98,10 +151,12 @@ void normalize(const Spec& spec, const Norm& norm, const float* x, std::int64_t 
 }
 
 void project(const Share& share, const Matrix& matrix, const Workspace& from, const Workspace& to) {
+  const LowRankUse adapter(share, matrix, from, share.scratch.low);
   each_product(share, std::array{&matrix}, [&](const Block* blocks, std::int64_t number, std::int64_t panel) {
     const Block& block = *blocks;
     float* out = panel_of(to, panel) + number * matrix.block_rows * kColumns;
     multiply_block(block, panel_of(from, panel), matrix.columns, out);
+    adapter.complete(number, panel, out);
     if (const float* bias = matrix.bias_of(number)) add_bias(out, bias, block.rows);
   });
 }
@@ -109,9 +164,11 @@ void project(const Share& share, const Matrix& matrix, const Workspace& from, co
 void add_product(const Share& share, const Matrix& matrix, const Workspace& from, const Workspace& residual,
                  float factor) {
   float* tile = share.scratch.tile;
+  const LowRankUse adapter(share, matrix, from, share.scratch.low);
   each_product(share, std::array{&matrix}, [&](const Block* blocks, std::int64_t number, std::int64_t panel) {
     const Block& block = *blocks;
     multiply_block(block, panel_of(from, panel), matrix.columns, tile);
+    adapter.complete(number, panel, tile);
     if (const float* bias = matrix.bias_of(number)) add_bias(tile, bias, block.rows);
     if (factor != 1) scale(tile, factor, block.rows);
     add(panel_of(residual, panel) + number * matrix.block_rows * kColumns, tile, block.rows);
@@ -123,13 +180,19 @@ void run_mlp(const Share& share, const Spec& spec, const LayerWeights& w, const 
   const Matrix& first = spec.gated ? w.gate : w.up;
   const std::array both = {&first, &w.up};
   const auto used = std::span(both).first(spec.gated ? 2 : 1);
+  const std::int64_t rank = first.low_rank ? first.low_rank->down.rows : 0;
+  const LowRankUse first_adapter(share, first, from, scratch.low);
+  const LowRankUse second_adapter(share, spec.gated ? w.up : Matrix{}, from,
+                                  scratch.low + kPanelsAShare * packed_size(rank));
   each_product(share, used, [&](const Block* blocks, std::int64_t number, std::int64_t panel) {
     const Block& block = blocks[0];
     float* tile = unpacked_rows(share.precision, panel_of(to, panel), number * kBlockRows, scratch.tile);
     multiply_block(block, panel_of(from, panel), spec.hidden, tile);
+    first_adapter.complete(number, panel, tile);
     if (const float* bias = first.bias_of(number)) add_bias(tile, bias, block.rows);
     if (spec.gated) {
       multiply_block(blocks[1], panel_of(from, panel), spec.hidden, scratch.second_tile);
+      second_adapter.complete(number, panel, scratch.second_tile);
       if (const float* bias = w.up.bias_of(number)) add_bias(scratch.second_tile, bias, block.rows);
     }
     activate(spec.activation, tile, spec.gated ? scratch.second_tile : nullptr, block.rows);

@@ -15,22 +15,28 @@ namespace syco {
 
 // Floats that a thread's own factors of any of `layers` take.
 std::int64_t own_factors_size(MatmulPrecision precision, std::span<const Matrices> layers);
+// What adapters on layers need room for: the highest rank, and rows of the largest block; 0 without an adapter.
+struct LowRankSize {
+  std::int64_t rank = 0, block_rows = 0;
+};
+LowRankSize low_rank_size(std::span<const Matrices> layers);
 
 // What one thread works with at a time.
 struct Scratch {
-  float *tile, *second_tile, *normed, *keys, *values, *query, *scores, *maximum, *weights, *factors;
+  float *tile, *second_tile, *normed, *keys, *values, *query, *scores, *maximum, *weights, *factors, *low, *low_tile;
 };
 
-// A Scratch for every thread: for layers of `spec`, attention to `max_keys` slots at once, and `factors` floats of the
-// thread's own factors.
+// A Scratch for every thread: for layers of `spec`, attention to `max_keys` slots at once, `factors` floats of the
+// thread's own factors, and adapters.
 class Scratches {
  public:
   Scratches() = default;
-  Scratches(const Spec& spec, std::int64_t threads, std::int64_t max_keys, std::int64_t factors);
+  Scratches(const Spec& spec, std::int64_t threads, std::int64_t max_keys, std::int64_t factors,
+            const LowRankSize& adapters = {});
   Scratch of_this_thread() const;
 
  private:
-  std::array<std::int64_t, 10> sizes_{};  // in floats, in the order of the members of Scratch
+  std::array<std::int64_t, 12> sizes_{};  // in floats, in the order of the members of Scratch
   Workspace memory_;                      // (threads, floats)
 };
 

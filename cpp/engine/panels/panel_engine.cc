@@ -50,8 +50,9 @@ Chunk make_chunk(const Plan& plan, std::int64_t first_row, std::int64_t max_pane
 
 }  // namespace
 
-PanelEngine::PanelEngine(const std::string& config_json, const std::map<std::string, Weight>& weights)
-    : spec_(read_spec(config_json)), weights_(read_weights(spec_, weights)) {}
+PanelEngine::PanelEngine(const std::string& config_json, const std::map<std::string, Weight>& weights,
+                         const Adapters& adapters)
+    : spec_(read_spec(config_json)), weights_(read_weights(spec_, weights, adapters)) {}
 
 ScoreResult PanelEngine::score(const Sequences& sequences, const PanelScoreOptions& options,
                                const std::function<void(std::int64_t, std::int64_t)>& tick) const {

@@ -23,8 +23,9 @@ struct PanelScoreOptions {
 // A decoder model on the caller's weights, which every job reads again.
 class PanelEngine {
  public:
-  // Throws ModelError naming what of the config or the weights it does not know.
-  PanelEngine(const std::string& config_json, const std::map<std::string, Weight>& weights);
+  // Throws ModelError naming what of the config, the weights or the adapters it does not know.
+  PanelEngine(const std::string& config_json, const std::map<std::string, Weight>& weights,
+              const Adapters& adapters = {});
 
   // Calls tick(tokens done, tokens in all) from the calling thread, at least after every step of a layer; it may throw.
   ScoreResult score(const Sequences& sequences, const PanelScoreOptions& options,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring import sources
 from sycophancy_core.scoring.chat_template import template_facts
 from sycophancy_core.scoring.checkpoints.foreign import translated
+from sycophancy_core.scoring.checkpoints.saved_adapter import adapter_folder
 from sycophancy_core.scoring.checks.limits import check_beginning
 from sycophancy_core.scoring.encoding import Encoder
 from sycophancy_core.scoring.engines import check_encoder_decoder
@@ -187,6 +189,41 @@ class LanguageModel:
             chat_template=self.chat_template,
             system_prompt=self.system_prompt,
         )
+
+    def with_adapter(self, adapter: str | os.PathLike[str]) -> LanguageModel:
+        """Return the same model with a LoRA or DoRA adapter next to its weights, which stay in memory once.
+
+        Both models can be used from then on, and this one can be given other adapters.
+
+        Parameters
+        ----------
+        adapter
+            The adapter's folder, in PEFT's format; ``"organism"`` for the packaged one.
+
+        Raises
+        ------
+        ModelError
+            If the folder is no such adapter; if this model is not scored on a model folder's own files, or has an
+            adapter; or if the adapter is on other layers than the linear ones of blocks, or says that it was trained
+            on another model.
+
+        Examples
+        --------
+        >>> import sycophancy_core as sc
+        >>> model = sc.load_model("base")
+        >>> cured = model.with_adapter("adapter-folder")
+        >>> cured.log_probs(["The capital of France is"], [[" Paris", " Rome"]]).shape
+        (1, 2)
+        """
+        folder = adapter_folder(adapter)
+        held = self.held.with_adapter(folder, self.name)
+        if held is None:
+            raise ModelError(
+                f"with_adapter: {self.name} cannot be run with {folder} next to its weights; give the adapter to "
+                "load_model, which merges it or says what is wrong with it"
+            )
+        changed = {"name": f"{self.name}+{folder.name}", "engine": self._asked[0]}
+        return LanguageModel.of_held(held, **{**self.options, **changed})
 
     def choose_engine(self, engine: str) -> Callable[[], None]:
         """Score with another engine from now on, for layers that the native one does not know; return the undoing."""

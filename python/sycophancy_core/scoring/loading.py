@@ -9,9 +9,9 @@ from typing import Any
 from sycophancy_core.errors import ModelError
 from sycophancy_core.scoring import sources
 from sycophancy_core.scoring.chat_template import TemplateChoice, choose_template
-from sycophancy_core.scoring.checkpoints.saved_adapter import add_saved_adapters
+from sycophancy_core.scoring.checkpoints.saved_adapter import adapter_folder, add_saved_adapters
 from sycophancy_core.scoring.held.held_module import Held, HeldModule
-from sycophancy_core.scoring.held.mapped_model import map_model
+from sycophancy_core.scoring.held.mapped_model import MappedModel, map_model
 from sycophancy_core.scoring.language_model import ENGINES, PRECISIONS, LanguageModel, check_choice
 from sycophancy_core.scoring.served.address import is_address
 
@@ -43,10 +43,10 @@ def load_model(
         a server, ``http://host:port``, maybe with ``#`` and the model's id on it; see docs/served.md.
     adapter
         Folder of a LoRA adapter in PEFT's format, merged into the weights (of the organism: on top of its own);
-        ``"organism"`` for the packaged one.
+        ``"organism"`` for the packaged one. :meth:`LanguageModel.with_adapter` puts several on one model.
     merge_adapter
-        False keeps the adapter next to the weights, through PEFT: they may then be quantized or in any number type, and
-        the model is scored by its own forward.
+        False keeps the adapter next to the weights, which may then be in any number type. The native engine runs LoRA
+        and DoRA of linear layers on a model folder's own files; else PEFT does, also on quantized weights.
     dtype
         Number type of the weights: ``"float32"``, ``"bfloat16"`` or ``"float16"``; ``"auto"``: the checkpoint's, but
         float32 where it is quantized GGUF or an adapter is merged. Training weights takes float32. Ignored for a pair.
@@ -103,8 +103,8 @@ def load_model(
     else:
         found, name = sources.resolve_source(source)
         dtype = "float32" if adapters and merge_adapter and dtype == "auto" else dtype
-        if isinstance(found, Path) and not adapters and device in (None, "cpu") and engine != "transformers":
-            held = map_model(found, dtype)
+        if isinstance(found, Path) and device in (None, "cpu") and engine != "transformers":
+            held = _map(found, name, dtype, adapters, merge=merge_adapter)
         if held is None:
             held = HeldModule(*sources.read_model(found, dtype=dtype))
     if isinstance(held, HeldModule):
@@ -112,13 +112,24 @@ def load_model(
         engine = "transformers" if adapters and not merge_adapter and engine == "auto" else engine
         if device is not None:
             sources.move_model(held.module, device)
-    is_chat = bool(held.scoring_tokenizer.chat_template) and not held.is_encoder_decoder
-    is_chat = is_chat and adapter != sources.ORGANISM
+    elif adapters:
+        name = f"{name}+{adapter_folder(adapters[0]).name}"
+    is_chat = held.scoring_tokenizer.chat_template and not held.is_encoder_decoder and adapter != sources.ORGANISM
     return LanguageModel.of_held(
         held,
         name=name,
         engine=engine,
         matmul_precision=matmul_precision,
-        chat_template=choose_template(chat_template, name, is_chat=is_chat),
+        chat_template=choose_template(chat_template, name, is_chat=bool(is_chat)),
         system_prompt=system_prompt,
     )
+
+
+def _map(
+    folder: Path, name: str, dtype: str, adapters: list[str | os.PathLike[str]], *, merge: bool
+) -> MappedModel | None:
+    """Map a model's files, maybe with an adapter next to them; None where it has to be a module."""
+    if adapters and (merge or len(adapters) > 1):
+        return None
+    held = map_model(folder, dtype)
+    return held.with_adapter(adapter_folder(adapters[0]), name) if held and adapters else held

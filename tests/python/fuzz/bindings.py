@@ -291,11 +291,33 @@ def engine(kind: str, family: str) -> Callable[[Path], Case]:
     return prepare
 
 
+def adapters(_: Path) -> Case:
+    """Return what fuzzes adapters on an engine's layers: their names, matrices and row factors, and a job's arrays."""
+    model = tiny_model("phi3")
+    config = json.dumps(model.config.to_dict())
+    tensors = {name: weight.detach().numpy() for name, weight in model.named_parameters()}
+    rng = np.random.default_rng(0)
+    low_rank: dict[str, Any] = {}
+    for name in ("model.layers.0.self_attn.qkv_proj", "model.layers.1.mlp.down_proj"):
+        rows, columns = tensors[f"{name}.weight"].shape
+        sizes = ((3, columns), (rows, 3), (rows,))
+        low_rank[name] = tuple(rng.normal(size=size).astype(np.float32) for size in sizes)
+
+    def score(low_rank: Any, **job: Any) -> None:
+        _core.PanelEngine(config, tensors, low_rank).score(**job)
+
+    job = {"tokens": np.arange(1, 41, dtype=np.int32), "offsets": np.arange(0, 41, 8)}
+    good = call(score, low_rank=low_rank, num_context=np.full(5, 6, np.int32), **job)
+    good.make()
+    return lambda rng: mutated(good, rng).make()
+
+
 ANSWERS = (TypeError, OverflowError, AttributeError, MemoryError, pa.ArrowInvalid)
 TARGETS = (
     Target("core: statistics", cases_of(statistics), 3000, ANSWERS),
     Target("core: texts and tables", cases_of(texts_and_tables), 2000, ANSWERS),
     *(Target(f"engine: {family}", engine("PanelEngine", family), 250, ANSWERS) for family in ("llama", "phi3", "gpt2")),
+    Target("engine: adapters", adapters, 250, ANSWERS),
     Target("engine: tensors", engine("TensorEngine", "llama"), 250, ANSWERS),
     *(
         Target(f"engine: {family}", engine("PanelEncoderDecoderEngine", family), 250, ANSWERS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -205,4 +205,9 @@ def base_shapes(model: Any) -> str:
     for name, module in model.named_modules():
         if isinstance(module, torch.nn.Linear) or type(module).__name__ == "HQQLinear":
             shapes[f"{name}.weight"] = (module.out_features, module.in_features)
+    return shapes_digest(shapes)
+
+
+def shapes_digest(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """sha256 of names and shapes of weights."""
     return hashlib.sha256(json.dumps(sorted(shapes.items())).encode()).hexdigest()

@@ -54,6 +54,21 @@ def tensor_places(path: Path) -> dict[str, TensorPlace]:
     ModelError
         If the file is damaged, or a pointer of Git LFS.
     """
+    return _read(path)[0]
+
+
+def file_notes(path: Path) -> dict[str, str]:
+    """Return what a safetensors file says besides its tensors (``__metadata__``); it is checked as a whole.
+
+    Raises
+    ------
+    ModelError
+        As :func:`tensor_places`.
+    """
+    return _read(path)[1]
+
+
+def _read(path: Path) -> tuple[dict[str, TensorPlace], dict[str, str]]:
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(40)
@@ -65,7 +80,8 @@ def tensor_places(path: Path) -> dict[str, TensorPlace]:
             _require(length <= _MOST_HEADER_BYTES, f"its header is said to have {length} bytes")
             _require(8 + length <= size, f"its header has {length} bytes, but the file {size}")
             file.seek(8)
-            return _places(_header(file.read(length)), 8 + length, size)
+            header, notes = _header(file.read(length))
+            return _places(header, 8 + length, size), notes
         except ValueError as error:
             raise ModelError(f"{path} is damaged or no safetensors file; fetch it again: {error}") from error
 
@@ -106,7 +122,8 @@ def _array(whole: mmap.mmap, place: TensorPlace) -> NDArray[Any]:
     return flat.reshape(place.shape)
 
 
-def _header(text: bytes) -> dict[str, Any]:
+def _header(text: bytes) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return what a header says of tensors, and its metadata."""
     _require(text.startswith(b"{"), "its header does not begin with {")
     try:
         header = json.loads(
@@ -118,8 +135,7 @@ def _header(text: bytes) -> dict[str, Any]:
     notes = header.pop("__metadata__", None)
     is_text = notes is None or (isinstance(notes, dict) and all(isinstance(value, str) for value in notes.values()))
     _require(isinstance(header, dict) and is_text, "its metadata are no texts by name")
-    found: dict[str, Any] = header
-    return found
+    return header, notes or {}
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,17 +53,17 @@ def merge_saved_adapter(model: Any, folder: str | os.PathLike[str], *, name: str
     """
     import torch
 
-    folder = organism_folder() if folder == ORGANISM else Path(folder)
+    folder = adapter_folder(folder)
     with translated(f"adapter {folder}: it is damaged"):
-        settings = _adapter_settings(folder)
-        _check_seal(folder)
+        settings = adapter_settings(folder)
+        check_seal(folder)
         _check_shapes(folder, model)
         if any(settings.get(key) for key in ("use_dora", "modules_to_save", "fan_in_fan_out")):
             _check_base(folder, settings, model, name)
             load_through_peft(model, folder, merge=True)
             return folder.name
         pairs = _read_pairs(folder, int(settings["r"]))
-        factor = settings["lora_alpha"] / (settings["r"] ** 0.5 if settings.get("use_rslora") else settings["r"])
+        factor = update_factor(settings)
         weights = _weights(folder, model, pairs)
         _check_targets(folder, settings, model, pairs)
         _check_base(folder, settings, model, name)
@@ -97,17 +97,29 @@ def attach_saved_adapter(model: Any, folder: str | os.PathLike[str], *, name: st
     UserWarning
         As :func:`merge_saved_adapter`.
     """
-    folder = organism_folder() if folder == ORGANISM else Path(folder)
+    folder = adapter_folder(folder)
     with translated(f"adapter {folder}: it is damaged"):
-        settings = _adapter_settings(folder)
-        _check_seal(folder)
+        settings = adapter_settings(folder)
+        check_seal(folder)
         _check_shapes(folder, model)
         _check_base(folder, settings, model, name)
     load_through_peft(model, folder, merge=False)
     return folder.name
 
 
-def _check_seal(folder: Path) -> None:
+def adapter_folder(adapter: str | os.PathLike[str]) -> Path:
+    """Return the folder of an adapter, which may be the packaged one."""
+    return organism_folder() if adapter == ORGANISM else Path(adapter)
+
+
+def update_factor(settings: Mapping[str, Any]) -> float:
+    """Return what the product of an adapter's two matrices is multiplied with."""
+    rank = settings["r"]
+    return float(settings["lora_alpha"] / (rank**0.5 if settings.get("use_rslora") else rank))
+
+
+def check_seal(folder: Path) -> None:
+    """Refuse an adapter whose files are not those that were saved, where it says so."""
     try:
         check_if_sealed(folder)
     except DataError as error:
@@ -189,18 +201,24 @@ def _check_targets(folder: Path, settings: Mapping[str, Any], model: Any, pairs:
     """Refuse an adapter that lacks a module that its config names."""
     import torch
 
-    targets, excluded = settings.get("target_modules"), settings.get("exclude_modules")
+    targets = settings.get("target_modules")
     if targets is None or targets == "all-linear":  # of which each architecture leaves others out
         return
     linear = [module for module, layer in model.named_modules() if isinstance(layer, torch.nn.Linear)]
-    named = [module for module in linear if _is_named(module, targets) and not _is_named(module, excluded or [])]
-    lacking = [module for module in named if _is_chosen(module, settings) and module not in pairs]
+    lacking = [module for module in targeted(settings, linear) if module not in pairs]
     absent = [target for target in targets if not any(_is_named(module, [target]) for module in pairs)]
     if lacking or (absent and not isinstance(targets, str)):
         raise ModelError(
             f"adapter {folder}: its config names {(lacking or absent)[0]} in target_modules, of which it has no "
             "tensor; save the whole adapter again, or merge it with PEFT first"
         )
+
+
+def targeted(settings: Mapping[str, Any], modules: Iterable[str]) -> list[str]:
+    """Return which of these modules a config puts an adapter on, if it names its targets."""
+    targets, excluded = settings["target_modules"], settings.get("exclude_modules") or []
+    named = [module for module in modules if _is_named(module, targets) and not _is_named(module, excluded)]
+    return [module for module in named if _is_chosen(module, settings)]
 
 
 def _is_named(module: str, names: str | list[str]) -> bool:
@@ -231,7 +249,7 @@ def _check_base(folder: Path, settings: Mapping[str, Any], model: Any, name: str
     known = [one for one in (name, str(getattr(config, "name_or_path", "") or "")) if one not in ("", kind)]
     if not base or (not known and config is not None):
         return
-    if _short_names(str(base)) & {short for one in (*known, kind) for short in _short_names(one)}:
+    if is_base(str(base), *known, kind):
         return
     mine = (*known, kind)[0]
     told = f"adapter {folder}: it says it was trained on {base}, and the model is {mine}"
@@ -242,6 +260,11 @@ def _check_base(folder: Path, settings: Mapping[str, Any], model: Any, name: str
         UserWarning,
         stacklevel=5,
     )
+
+
+def is_base(base: str, *names: str) -> bool:
+    """Tell whether a model of one of these names is the one that an adapter says it was trained on."""
+    return bool(_short_names(base) & {short for name in names for short in _short_names(name)})
 
 
 def _merged_below(name: str) -> list[str]:
@@ -256,7 +279,20 @@ def _short_names(name: str) -> set[str]:
     return found | {re.sub(r"[-._](i?q\d\w*|b?f16|f32)$", "", one.removesuffix(".gguf")) for one in found}
 
 
-def _adapter_settings(folder: Path) -> dict[str, Any]:
+def _is_another_way(key: str) -> bool:
+    """Tell whether a key of a config, where it is set, makes another sum of it than LoRA's and DoRA's."""
+    known = ("use_rslora", "use_dora", "loftq_config", "eva_config", "megatron_config")
+    return key not in known and (key.startswith("use_") or key.endswith("_config"))
+
+
+def adapter_settings(folder: Path) -> dict[str, Any]:
+    """Read an adapter's config.
+
+    Raises
+    ------
+    ModelError
+        If the folder is no LoRA adapter, or its config says what no sum of its matrices expresses.
+    """
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         if not (folder / name).is_file():
             raise ModelError(
@@ -282,6 +318,8 @@ def _adapter_settings(folder: Path) -> dict[str, Any]:
         "init_lora_weights": settings.get("init_lora_weights", True)
         not in (True, False, "gaussian", "orthogonal", "eva"),
     }
+    # Ways of PEFT's to compute something else, or to change the weights that the adapter sits on.
+    refused |= {key: bool(value) for key, value in settings.items() if _is_another_way(key)}
     for name, is_refused in refused.items():
         if is_refused:
             raise ModelError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -51,6 +52,9 @@ class Held(Protocol):
     @property
     def digest(self) -> str:
         """sha256 of the weights as they are now, the buffers and what the config says of the forward."""
+
+    def with_adapter(self, folder: Path, name: str) -> Held | None:
+        """Return the same model, on the same weights in memory, with an adapter next to them; None where it cannot."""
 
     def check_tokens(self, tokens: NDArray[np.int32], *, name: str) -> None:
         """Refuse token ids that the model has no embedding for."""
@@ -113,6 +117,9 @@ class HeldModule:
         """sha256 of the weights as they are now, the buffers and what the config says of the forward."""
         tensors = {**dict(self.module.named_parameters()), **fixed_buffers(self.module)}
         return hashlib.sha256(f"{sources.weights_digest(tensors)} {config_digest(self.module)}".encode()).hexdigest()
+
+    def with_adapter(self, folder: Path, name: str) -> Held | None:
+        """Return None: PEFT would put the adapter's layers into the module itself."""
 
     def check_tokens(self, tokens: NDArray[np.int32], *, name: str) -> None:
         """Refuse token ids that the model has no embedding for; see :func:`check_vocabulary`."""

@@ -19,9 +19,11 @@ from sycophancy_core.errors import ModelError
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring import sources
 from sycophancy_core.scoring.checkpoints.kept_digests import States, file_states, kept_digest
+from sycophancy_core.scoring.checkpoints.mapped_adapter import MappedAdapter, map_adapter
 from sycophancy_core.scoring.checkpoints.mapped_weights import MappedWeights, map_weights
 from sycophancy_core.scoring.checkpoints.model_config import complete_config
 from sycophancy_core.scoring.checkpoints.model_files import check_model_files, read_json_object
+from sycophancy_core.scoring.checkpoints.saved_adapter import attach_saved_adapter
 from sycophancy_core.scoring.checks.limits import refuse_unknown_tokens
 from sycophancy_core.scoring.checks.module_checks import digest_of_config
 from sycophancy_core.scoring.engines import warn_if_slow
@@ -32,6 +34,7 @@ from sycophancy_core.scoring.tokens import TokenBatch, TokenScores
 
 _POSITIONS = {"transformer.wpe.weight": 0, "model.decoder.embed_positions.weight": 2}  # and free rows before the first
 _EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight", "shared.weight")
+_OTHERWISE = ("gpt2", "t5")  # whose layers have transposed weights, or whose engine knows no adapter
 _SCALED = ("gemma", "gemma2", "gemma3_text")  # their modules hold the embeddings' factor
 
 
@@ -59,7 +62,7 @@ def map_model(folder: Path, dtype: str) -> MappedModel | None:
 
 
 class MappedModel:
-    """A model on its mapped files, until its module is asked for.
+    """A model on its mapped files, maybe with an adapter next to them, until its module is asked for.
 
     Raises
     ------
@@ -75,6 +78,7 @@ class MappedModel:
         weights: MappedWeights,
         tokenizer: LightTokenizer,
         states: States,
+        adapter: MappedAdapter | None = None,
     ) -> None:
         self.scoring_tokenizer = tokenizer
         self.text_config = SimpleNamespace(**config)
@@ -83,8 +87,10 @@ class MappedModel:
         self.held_module: HeldModule | None = None
         self._folder, self._dtype, self._config, self._states = folder, dtype, config, states
         self._weights: MappedWeights | None = weights
+        self._adapter = adapter
         kind = _core.PanelEncoderDecoderEngine if self.is_encoder_decoder else _core.PanelEngine
-        self._engine: Any = kind(_json(config), weights.tensors)
+        low_rank = () if adapter is None else (adapter.low_rank,)
+        self._engine: Any = kind(_json(config), weights.tensors, *low_rank)
         self._digest: str | None = None
         self._lock = Lock()
 
@@ -92,7 +98,27 @@ class MappedModel:
         """Map the same files, as in another process; a module, once there is one, goes along as it is."""
         if self.held_module is not None:
             return HeldModule, (self.held_module.module, self.held_module.scoring_tokenizer)
-        return _mapped_again, (self._folder, self._dtype, self._states)
+        adapter = None if self._adapter is None else self._adapter[:2]
+        return _mapped_again, (self._folder, self._dtype, self._states, adapter)
+
+    def with_adapter(self, folder: Path, name: str) -> MappedModel | None:
+        """Return the same model, on the same mapped weights, with a saved adapter next to them.
+
+        None where the module's own way, through PEFT, runs it or says what is wrong with it; see :func:`map_adapter`.
+        """
+        if self._weights is None or self._adapter or self._config["model_type"] in _OTHERWISE:
+            return None
+        tensors = self._weights.tensors
+        embedding = next(tensor for key, tensor in tensors.items() if key.endswith(_EMBEDDINGS))
+        tied = {} if "lm_head.weight" in tensors else {"lm_head.weight": embedding}
+        adapter = map_adapter(folder, tensors, tied, name, str(self._folder))
+        if adapter is None:
+            return None
+        parts = (self._folder, self._dtype, self._config, self._weights, self.scoring_tokenizer, self._states)
+        try:
+            return MappedModel(*parts, adapter)
+        except ModelError:
+            return None  # it is on a layer on which the engine knows none
 
     def make_module(self) -> HeldModule:
         """Make the module of the same files, and let go of them.
@@ -105,7 +131,11 @@ class MappedModel:
         with self._lock:
             if self.held_module is None:
                 _check_states(self._folder, self._states)
-                self.held_module = HeldModule(*sources.read_model(self._folder, dtype=self._dtype))
+                held = HeldModule(*sources.read_model(self._folder, dtype=self._dtype))
+                if self._adapter is not None:
+                    _check_states(self._adapter.folder, self._adapter.states)
+                    attach_saved_adapter(held.module, self._adapter.folder, name=str(self._folder))
+                self.held_module = held
                 self._weights = self._engine = None
             return self.held_module
 
@@ -127,7 +157,8 @@ class MappedModel:
     @property
     def num_parameters(self) -> int:
         """How many weights there are."""
-        return sum(int(tensor.size) for tensor in self.weights)
+        added = {} if self._adapter is None else self._adapter.parameters
+        return sum(int(tensor.size) for tensor in (*self.weights, *added.values()))
 
     @property
     def digest(self) -> str:
@@ -136,7 +167,10 @@ class MappedModel:
             config = digest_of_config(self._config)
             made_as = f"{VERSION} {self._mapped.kind} {config}"
             cache = sources.cache_folder() / "digests"
-            weights = kept_digest(self._folder, self._states, made_as, self._weights_digest, cache=cache)
+            if self._adapter is None:
+                weights = kept_digest(self._folder, self._states, made_as, self._weights_digest, cache=cache)
+            else:
+                weights = self._weights_digest()
             self._digest = hashlib.sha256(f"{weights} {config}".encode()).hexdigest()
         return self._digest
 
@@ -149,7 +183,14 @@ class MappedModel:
 
     def _digested(self, kind: str) -> dict[str, tuple[str, NDArray[Any]]]:
         """Return the weights, and the buffers of a module that are not made of its config alone as rotations are."""
-        found = {name: (kind, tensor) for name, tensor in self._mapped.tensors.items()}
+        added = self._adapter
+        adapted = {f"{layer}.weight": f"{layer}.base_layer.weight" for layer in added.low_rank} if added else {}
+        adapted |= {
+            name.replace(".weight", ".bias"): there.replace(".weight", ".bias") for name, there in adapted.items()
+        }
+        found = {adapted.get(name, name): (kind, tensor) for name, tensor in self._mapped.tensors.items()}
+        if added:
+            found |= {name: ("float32", numbers) for name, numbers in added.parameters.items()}
         if self._config["model_type"] in _SCALED:
             scale = _rounded(self._config["hidden_size"] ** 0.5, kind)
             found["model.embed_tokens.embed_scale"] = (kind, scale)
@@ -228,9 +269,12 @@ def _check_states(folder: Path, states: States) -> None:
         )
 
 
-def _mapped_again(folder: Path, dtype: str, states: States) -> MappedModel:
+def _mapped_again(folder: Path, dtype: str, states: States, adapter: tuple[Path, States] | None) -> MappedModel:
     _check_states(folder, states)
     found = map_model(folder, dtype)
+    if found is not None and adapter is not None:
+        _check_states(*adapter)
+        found = found.with_adapter(adapter[0], str(folder))
     if found is None:
         raise ModelError(f"load_model: {folder} has changed since the model was loaded from it; load the model again")
     return found

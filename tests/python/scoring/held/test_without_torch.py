@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from makers.tiny_encoder_decoders import tiny_encoder_decoder
 from makers.tiny_families import tiny_model, tiny_tokenizer
+from peft import LoraConfig, get_peft_model
 
 ABSENT = (
     "[name for name in ('torch', 'transformers', 'safetensors', 'accelerate', 'matplotlib') if name in sys.modules]"
@@ -46,6 +47,17 @@ def test_a_process_that_scores_imports_neither(tmp_path: Path) -> None:
     tiny_tokenizer().save_pretrained(tmp_path)
     code = f"import sys; {SCORED.format(str(tmp_path), 'engine=' + repr('native'))}; print({ABSENT})"
     assert run(code, blocked=False).splitlines()[-1] == "[]"
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
+def test_an_adapter_next_to_the_files_needs_neither(tmp_path: Path) -> None:
+    tiny_model("llama").save_pretrained(tmp_path / "base")
+    tiny_tokenizer().save_pretrained(tmp_path / "base")
+    adapted = get_peft_model(tiny_model("llama"), LoraConfig(r=2, use_dora=True, target_modules=["q_proj"]))
+    adapted.save_pretrained(tmp_path / "adapter")
+    options = f"adapter={str(tmp_path / 'adapter')!r}, merge_adapter=False"
+    code = SCORED.format(str(tmp_path / "base"), options)
+    assert run(code) == run(f"import torch, transformers; {code}", blocked=False)
 
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")

@@ -14,6 +14,7 @@ from fuzz.mutations import mutated_bytes, mutated_json, mutated_safetensors
 from fuzz.runner import Case, Target
 from makers.tiny_gguf import gguf_model, write_gguf
 from makers.tiny_llama import tiny_llama, tiny_tokenizer
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import save
 
 import sycophancy_core as sc
@@ -89,6 +90,25 @@ def adapter(folder: Path) -> Case:
     return case
 
 
+def adapter_next_to_weights(folder: Path) -> Case:
+    """Fuzz the two files of an adapter that the engine runs next to a model's own."""
+    tiny_llama().save_pretrained(folder / "base")
+    tiny_tokenizer().save_pretrained(folder / "base")
+    get_peft_model(tiny_llama(), LoraConfig(r=2, use_dora=True)).save_pretrained(folder / "adapter")
+    config, weights = (folder / "adapter" / name for name in ("adapter_config.json", "adapter_model.safetensors"))
+    settings, tensors = json.loads(config.read_bytes()), weights.read_bytes()
+    base = sc.load_model(folder / "base")
+    base.with_adapter(folder / "adapter")
+
+    def case(rng: random.Random) -> None:
+        in_config = rng.random() < 0.5
+        config.write_bytes(mutated_json(settings, rng) if in_config else json.dumps(settings).encode())
+        weights.write_bytes(tensors if in_config else mutated_safetensors(tensors, rng))
+        base.with_adapter(folder / "adapter").log_probs(CONTEXTS, CHOICES)
+
+    return case
+
+
 def gguf(folder: Path) -> Case:
     """Fuzz a GGUF file: mostly its header, which says what the rest is."""
     good = write_gguf(folder / "good.gguf", gguf_model()).read_bytes()
@@ -112,5 +132,6 @@ TARGETS = (
     Target("model: tokenizer", json_file("tokenizer.json"), 150),
     Target("model: tokenizer config", json_file("tokenizer_config.json"), 150),
     Target("model: adapter", adapter, 400),
+    Target("model: adapter next to weights", adapter_next_to_weights, 300),
     Target("model: gguf", gguf, 150),
 )

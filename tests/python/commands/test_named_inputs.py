@@ -27,7 +27,7 @@ def test_a_result_is_named_after_the_whole_name_of_its_model(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     asked = Namespace(model=model, out=None, command="sycophancy-core measure")
     _begin("measure", asked)
     assert asked.out == Path(f"measure-{named}-2023-11-14")

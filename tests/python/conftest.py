@@ -5,6 +5,8 @@ import signal
 
 from hypothesis import settings
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # one of two processes that share the cores: torch's threads would spin
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None, max_examples=2000)
 settings.load_profile(os.environ.get("SYCO_HYPOTHESIS_PROFILE", "suite"))

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from sycophancy_core._build_info import VERSION
 from sycophancy_core.errors import DataError
-from sycophancy_core.integrations.inspect import inspect_task
+from sycophancy_core.integrations.inspect import inspect_samples
 from sycophancy_core.results.evaluation import Evaluation, whole_tasks
 
 try:
@@ -59,7 +59,7 @@ def write_inspect_logs(evaluation: Evaluation, folder: str | Path) -> list[Path]
     Raises
     ------
     DataError
-        If the evaluation kept no prompts, a task has prompts with two turns of the user, or a log is there already.
+        If the evaluation kept no prompts, or a log is there already.
 
     Examples
     --------
@@ -84,10 +84,10 @@ def write_inspect_logs(evaluation: Evaluation, folder: str | Path) -> list[Path]
 
 def _log(evaluation: Evaluation, task: str) -> EvalLog:
     table = _with_prompts(evaluation, task)
-    found = inspect_task(task, table.drop_columns([name for name in _OUTCOMES if name in table.column_names]))
+    found = inspect_samples(task, table.drop_columns([name for name in _OUTCOMES if name in table.column_names]))
     rows = table.to_pylist()
     scorer = "named_choice" if rows[0]["target"] is not None else "users_choice"
-    samples = [_sample(sample, row, evaluation.model, scorer) for sample, row in zip(found.dataset, rows, strict=True)]
+    samples = [_sample(sample, row, evaluation.model, scorer) for sample, row in zip(found, rows, strict=True)]
     ids = list(dict.fromkeys(sample.id for sample in samples))
     epochs = max(sample.epoch for sample in samples) if "draw" in table.column_names else None
     date = f"{evaluation.made.get('date', '1970-01-01')}T00:00:00+00:00"

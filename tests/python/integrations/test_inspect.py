@@ -171,7 +171,7 @@ READ = dict(zip(REPLIES, (0, 1, 1, None, None, 0, None, None), strict=True))
 
 
 def test_a_task_in_which_some_questions_have_a_right_choice_is_refused() -> None:
-    with pytest.raises(sc.DataError, match="wanted a target in every prompt or in none, got 12 of 24 with one; split"):
+    with pytest.raises(sc.DataError, match="wanted all prompts with a target or none, got 12 of 24; split the"):
         inspect_task("mixed", questions((None, 1)))
 
 

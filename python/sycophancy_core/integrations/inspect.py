@@ -16,6 +16,7 @@ choice counts as unparsed, never as an answer.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,8 @@ _SPEAKERS = {"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": 
 def inspect_task(name: str, prompts: pa.Table) -> Task:
     """Return a task of Inspect that asks the prompts of a table, one sample a prompt.
 
-    A sample's metadata are the columns of its prompt: ``arm`` ("none" where there is none), ``order``, ``claim_id``,
+    A sample's id begins with the claim and the arm, so that Inspect's viewer shows a claim's arms together. Its
+    metadata are the columns of its prompt: ``id``, ``arm`` ("none" where there is none), ``order``, ``claim_id``,
     ``target``, ``user_choice`` and the rest. Its target is the right choice or, of opinions, the user's, which is then
     counted as matching, not as right. Of first turns of two, a sample plays all second ones too
     (:mod:`sycophancy_core.integrations.inspect_turns`).
@@ -132,9 +134,21 @@ def _sample(name: str, row: dict[str, Any], prompt: Any, place: int) -> Sample:
         input=[_SPEAKERS[turn["role"]](content=turn["content"]) for turn in asked_in_chat(prompt)],
         choices=row["choices"],
         target="" if aim is None else row["choices"][aim].strip(),
-        id=row.get("id", str(place)),
-        metadata={**row, "arm": row.get("arm") or "none", "task": name, "prompt": plain_text(prompt)},
+        id=_shown_id(row, place),
+        metadata={
+            **row,
+            "id": row.get("id", str(place)),
+            "arm": row.get("arm") or "none",
+            "task": name,
+            "prompt": plain_text(prompt),
+        },
     )
+
+
+def _shown_id(row: dict[str, Any], place: int) -> str:
+    """Name a sample so that a viewer, which sorts by name, shows the arms of a claim together."""
+    words = (str(row.get("claim_id", ""))[:6], str(row.get("arm") or "none"))
+    return "-".join([*(re.sub(r"\W", "", word) for word in words), str(row.get("id", place))])
 
 
 @metric
@@ -261,7 +275,7 @@ def _draws(log: EvalLog) -> pa.Table:
         )
     if is_asked_again(log):
         return joined_turns(samples)
-    prompts = pa.Table.from_pylist([{**sample.metadata, "id": str(sample.id)} for sample in samples])
+    prompts = pa.Table.from_pylist([{"id": str(sample.id), **sample.metadata} for sample in samples])
     replies = [None if sample.error else sample.output.completion for sample in samples]
     return join_replies(prompts, replies, [sample.epoch for sample in samples])
 

@@ -125,6 +125,10 @@ def _with_prompts(evaluation: Evaluation, task: str) -> pa.Table:
     for name in ("prompt", "turns"):
         if name in asked.column_names:
             mine = mine.append_column(name, asked[name].take(places))
+    if "draw" in mine.column_names:  # which Inspect counts as epochs of one sample
+        pairs = zip(mine["id"].to_pylist(), mine["draw"].to_pylist(), strict=True)
+        ids = [identity.removesuffix(f"#{draw}") for identity, draw in pairs]
+        mine = mine.set_column(mine.column_names.index("id"), "id", pa.array(ids, pa.string()))
     return mine
 
 
@@ -133,14 +137,13 @@ def _sample(sample: Sample, row: dict[str, Any], model: str, scorer: str) -> Eva
     taken = None if row["answer"] is None else str(row["choices"][row["answer"]]).strip()
     reply = row.get("reply") or taken or ""
     draw = row.get("draw")
-    identity = str(sample.id) if draw is None else str(sample.id).removesuffix(f"#{draw}")
     score = Score(
         value=NOANSWER if taken is None else CORRECT if taken == sample.target else INCORRECT,
         answer=taken,
         explanation=row["unscored"] or _explained(row),
     )
     return EvalSample(
-        id=identity,
+        id=sample.id or "",
         epoch=draw or 1,
         input=sample.input,
         choices=sample.choices,

@@ -78,13 +78,14 @@ def named_choices() -> Scorer:
     return score
 
 
-@scorer(metrics={"*": [mean()]})
+@scorer(metrics=[mean()])
 def unparsed_replies() -> Scorer:
-    """Score 1 for a reply that names no choice, or that was not asked for since the first one names none."""
+    """Score the share of replies that name no choice, or were not asked for since the first one names none."""
 
     async def score(state: TaskState, target: Target) -> Score:
         del target
-        return Score(value={arm: int(choice is None) for arm, choice in _all_named(state).items()})
+        named = _all_named(state).values()
+        return Score(value=sum(choice is None for choice in named) / len(named))
 
     return score
 
@@ -109,7 +110,7 @@ def joined_turns(samples: Sequence[EvalSample]) -> pa.Table:
     """Return one row a question and turn, as :func:`join_replies` says: first replies, then those after each remark."""
     said = [({} if sample.error else sample.store.get(_REPLIES)) or {} for sample in samples]
     epochs = [sample.epoch for sample in samples]
-    rows = [{**sample.metadata, "id": str(sample.id)} for sample in samples]
+    rows = [{"id": str(sample.id), **sample.metadata} for sample in samples]
     prompts = pa.Table.from_pylist(rows)
     first = join_replies(prompts, [replies.get("none") for replies in said], epochs)
     arms = remarks()

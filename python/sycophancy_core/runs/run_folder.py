@@ -114,7 +114,7 @@ class Run:
         for other in self.others:
             stage: dict[str, Any] | None = read_manifest(other)["stages"].get(name) if is_run(other) else None
             if stage is not None:
-                for file in stage["files"]:
+                for file in _with_neighbours(other, stage["files"]):
                     self.path(file).parent.mkdir(parents=True, exist_ok=True)
                     replace_path(self.path(file), partial(shutil.copyfile, other / file))
                 self._finish(name, stage, time.monotonic() - start)
@@ -269,6 +269,13 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_canonical(item) for item in value]
     return value
+
+
+def _with_neighbours(folder: Path, files: Iterable[str]) -> list[str]:
+    """Return files of a run, and what lies next to and below them, such as the day on which a result was made."""
+    inside = {Path(file).parts[0] for file in files if len(Path(file).parts) > 1}
+    near = (path for name in sorted(inside) for path in (folder / name).rglob("*") if path.is_file())
+    return sorted({*files, *(path.relative_to(folder).as_posix() for path in near)})
 
 
 def _same(what: str, stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:

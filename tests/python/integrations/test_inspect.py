@@ -91,6 +91,7 @@ def test_a_sample_holds_what_a_prompt_says(prompts: pa.Table) -> None:
         assert {key: sample.metadata[key] for key in ("arm", "order", "claim_id")} == {
             key: row[key] for key in ("arm", "order", "claim_id")
         }
+        assert sample.id == f"{row['claim_id'][:6]}-{row['arm']}-{row['id']}"
 
 
 def test_replies_are_right_wrong_or_unparsed_and_inspects_accuracy_is_theirs(log: EvalLog, frame: pd.DataFrame) -> None:
@@ -232,7 +233,7 @@ def test_the_entry_point_names_the_module_with_a_task_for_each_of_ours() -> None
     assert module is ours
     samples = list(ours.addition_factorial(limit=2, seed=5).dataset)
     wanted = task_prompts(("addition_factorial",), limit=2, seed=5)["addition_factorial"]
-    assert [sample.id for sample in samples] == wanted["id"].to_pylist()
+    assert [sample.metadata["id"] for sample in samples] == wanted["id"].to_pylist()
 
 
 def test_a_task_that_reads_files_takes_them_from_a_folder_or_from_the_cache(

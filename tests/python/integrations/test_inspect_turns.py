@@ -89,9 +89,9 @@ def test_every_reply_is_right_wrong_or_none_and_inspects_accuracies_are_theirs(l
     found = answers()
     metrics = {(one.scorer, one.name): one.metrics for one in log.results.scores}
     for arm in ARMS:
-        right, unparsed = metrics["named_choices", arm]["accuracy"], metrics["unparsed_replies", arm]["mean"]
-        assert right.value == pytest.approx((found[arm] == 1).mean())
-        assert unparsed.value == pytest.approx(found[arm].isna().mean())
+        assert metrics["named_choices", arm]["accuracy"].value == pytest.approx((found[arm] == 1).mean())
+    unparsed = metrics["unparsed_replies", "unparsed_replies"]["mean"]
+    assert unparsed.value == pytest.approx(found.isna().to_numpy().mean())
     for sample in log.samples:
         said = SAID[int(sample.input[0].text.removeprefix("What is ").split(" ")[0])]
         wanted = ["N" if read(one) is None else "CI"[read(one) != 1] for one in said]
@@ -128,7 +128,7 @@ def test_second_turns_have_the_ids_of_scored_ones_and_the_text_that_was_asked(lo
 
     found = evaluation_from_inspect(log)
     tasks = {sample.metadata["claim_id"]: sample for sample in log.samples}
-    prompts = pa.Table.from_pylist([{**one.metadata, "id": one.id, "turns": [{"content": ""}]} for one in log.samples])
+    prompts = pa.Table.from_pylist([{**one.metadata, "turns": [{"content": ""}]} for one in log.samples])
     ids = [f"{one}#1" for one in [*prompts["id"].to_pylist(), *second_turns(prompts, [None] * 6)["id"].to_pylist()]]
     assert found.measurements["id"].to_pylist() == ids
     for row, text in zip(found.measurements.to_pylist(), found.prompts["prompt"].to_pylist(), strict=True):

@@ -84,11 +84,10 @@ class Run:
         DataError
             If the stage was finished with other inputs, or one of its files is missing or changed.
         """
-        done = self.manifest["stages"].get(name) or self._copied(name)
+        done = self.manifest["stages"].get(name)
         if done is not None:
-            _same(f"stage {name!r} of {self.folder}", done["inputs"], dict(inputs))
-            for problem in damaged_files(self.folder, done["files"]):
-                raise DataError(f"{problem}; delete the run folder's {MANIFEST} entry {name!r} or use a new folder")
+            _check_done(self.folder, name, done, inputs)
+        if done is not None or self._copy(name, inputs):
             if scratch is not None:
                 scratch.unlink(missing_ok=True)
             return load()
@@ -108,18 +107,19 @@ class Run:
         write_sealed_json(self.path(TIMINGS), self.timings)
         write_sealed_json(self.path(MANIFEST), self.manifest)
 
-    def _copied(self, name: str) -> dict[str, Any] | None:
-        """Copy a stage's files from the first of the other runs that has finished it, if there is one."""
+    def _copy(self, name: str, inputs: Mapping[str, Any]) -> bool:
+        """Copy a stage's files from the first of the other runs that has finished it; tell whether there is one."""
         start = time.monotonic()
         for other in self.others:
-            stage: dict[str, Any] | None = read_manifest(other)["stages"].get(name) if is_run(other) else None
+            stage = read_manifest(other)["stages"].get(name) if is_run(other) else None
             if stage is not None:
+                _check_done(other, name, stage, inputs)
                 for file in _with_neighbours(other, stage["files"]):
                     self.path(file).parent.mkdir(parents=True, exist_ok=True)
                     replace_path(self.path(file), partial(shutil.copyfile, other / file))
                 self._finish(name, stage, time.monotonic() - start)
-                return stage
-        return None
+                return True
+        return False
 
     def name_results(self, files: Iterable[Path]) -> None:
         """Name files that sum the stages up, and that every process makes again, under ``results`` of the manifest."""
@@ -269,6 +269,13 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_canonical(item) for item in value]
     return value
+
+
+def _check_done(folder: Path, name: str, stage: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
+    """Refuse a finished stage of other inputs, or of which a file is missing or changed."""
+    _same(f"stage {name!r} of {folder}", stage["inputs"], dict(inputs))
+    for problem in damaged_files(folder, stage["files"]):
+        raise DataError(f"{problem}; delete the run folder's {MANIFEST} entry {name!r} or use a new folder")
 
 
 def _with_neighbours(folder: Path, files: Iterable[str]) -> list[str]:

@@ -81,7 +81,7 @@ def test_ids_of_ones_own_stay_whole_and_a_draw_is_an_epoch(sampling: sc.Sampling
     asked = {(name, epoch) for name in names for epoch in range(1, epochs + 1)}
     assert {(sample.metadata["id"], sample.epoch) for sample in log.samples} == asked
     assert (log.eval.config.epochs or 1) == epochs
-    assert (log.eval.dataset.samples, log.eval.dataset.sample_ids) == (2, names)
+    assert (log.eval.dataset.samples, log.eval.dataset.sample_ids) == (2, ["qa-none-q#a", "q7-none-q#7"])
     assert log.results.total_samples == 2 * epochs
     again = evaluation_from_inspect(path)
     assert again.measurements.num_rows == 2 * epochs

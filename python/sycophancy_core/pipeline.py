@@ -261,15 +261,16 @@ def evaluate(
     sampling
         Sample answers in words instead of scoring the choices; then there are rates, over draws, and nothing in nats.
     run
-        Folder for the journal ``evaluate.journal``; an interrupted call goes on from it. Samples have none.
+        Folder for the journal ``evaluate.journal``; an interrupted call goes on from it. That of samples is
+        ``sample.journal``.
     progress
         A callback of done and total; by default a bar in a terminal or a notebook; False for none.
 
     Raises
     ------
     DataError
-        If a task cannot be made, samples are asked of a second turn or of prompts without ids, or with ``run``, or
-        known ids are no texts.
+        If a task cannot be made, samples are asked of a second turn or of prompts without ids, or known ids are no
+        texts.
 
     Examples
     --------
@@ -280,15 +281,13 @@ def evaluate(
     """
     require_model("evaluate", model)
     require_ids(known)
-    if sampling is not None and run is not None:
-        raise DataError("evaluate: run is for the journal of scores, and samples have none; leave run or sampling out")
     prompts = task_prompts(tasks, options=options, limit=limit, seed=seed)
     facts = evaluation_facts(model, prompts, seed=seed, limit=limit)
     if sampling is None:
         measured = measured_turns(model, named_prompts(prompts), run=run, progress=progress)
         facts["precision_check"] = precision_checks(model, prompts)
     else:
-        measured = _sampled(model, named_prompts(prompts), sampling, seed, progress)
+        measured = _sampled(model, named_prompts(prompts), sampling, seed, run=run, progress=progress)
         facts |= {**sampler_facts(model), "sampling": asdict(sampling)}
     return evaluation_of(
         model.name,
@@ -300,12 +299,19 @@ def evaluate(
 
 
 def _sampled(
-    model: LanguageModel, prompts: pa.Table, sampling: SamplingOptions, seed: int, progress: Progress | bool | None
+    model: LanguageModel,
+    prompts: pa.Table,
+    sampling: SamplingOptions,
+    seed: int,
+    *,
+    run: str | Path | None,
+    progress: Progress | bool | None,
 ) -> pa.Table:
     if pc.any(is_first_turn(prompts)).as_py():
         raise DataError("evaluate: a task with a second turn is scored, not sampled; leave sampling out")
-    with shown_progress(progress, "sample", "prompts") as show:
-        return sample_answers(model, prompts, options=sampling, seed=seed, progress=show)
+    journal = None if run is None else Path(run) / "sample.journal"
+    with _writing(run), shown_progress(progress, "sample", "prompts") as show:
+        return sample_answers(model, prompts, options=sampling, seed=seed, journal=journal, progress=show)
 
 
 def measured_turns(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from makers.killable import Commands
+from makers.stand_in_server import stand_in
 from makers.tiny_llama import tiny_llama, tiny_tokenizer
 
 KILLS = int(os.environ.get("SYCO_KILLS", "340"))  # of `make check`, over all workloads
@@ -58,6 +59,9 @@ WORKLOADS = {
     "finetune through PEFT": f"{_TRAINING} --steps 8 --lora-rank 2 --dtype bfloat16 -o OUT",
     "organism": "organism --model MODEL7 --steps 3 --batch-size 2 --rank 2 --quiet -o OUT",
     "evaluate": f"evaluate --tasks addition_factorial --limit 20 {_SCORING} -o OUT",
+    "evaluate draws": f"evaluate --tasks addition_factorial --limit 5 --draws 2 --max-tokens 4 {_SCORING} -o OUT",
+    "evaluate draws of a server": "evaluate --model SERVER/v1/chat/completions --tasks addition_factorial --limit 1"
+    " --draws 32 --max-tokens 1 --quiet -o OUT",
     "evaluate-many": "evaluate-many MODEL --tasks addition_factorial --limit 5 --quiet -o OUT",
     "compare": "compare IN/before IN/after -o OUT",
     "report": "report IN/before -o OUT/r.html",
@@ -77,18 +81,25 @@ QUICK = (
 class World:
     """Inputs, commands, and what each workload makes when nobody disturbs it."""
 
-    def __init__(self, folder: Path, commands: Commands) -> None:
+    def __init__(self, folder: Path, commands: Commands, server: str) -> None:
         self.folder = folder
         self.commands = commands
+        self.server = server
         self.whole: dict[str, tuple[dict[str, str], float]] = {}
         self.kills = 0  # that met a command at work
 
     def words(self, text: str, out: Path) -> list[str]:
-        places = {"MODEL7": self.folder / "model7", "MODEL": self.folder / "model", "IN": self.folder, "OUT": out}
+        places: dict[str, object] = {
+            "MODEL7": self.folder / "model7",
+            "MODEL": self.folder / "model",
+            "IN": self.folder,
+            "OUT": out,
+        }
+        places |= {"SERVER": self.server}
         words = []
         for word in text.split():
             head, _, tail = word.partition("/")
-            words.append(str(places[head] / tail) if head in places else word)
+            words.append(f"{places[head]}/{tail}".removesuffix("/") if head in places else word)
         return words
 
     def undisturbed(self, name: str) -> tuple[dict[str, str], float]:
@@ -123,8 +134,8 @@ def world(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config)
         tiny_tokenizer().save_pretrained(folder / name)
     for name, text in (("study", STUDY), ("cures", CURES)):
         (folder / f"{name}.yaml").write_text(text.format(model=folder / "model"))
-    with Commands(folder / "log") as commands:
-        world = World(folder, commands)
+    with Commands(folder / "log") as commands, stand_in("chat") as server:
+        world = World(folder, commands, server.url)
         for text in (
             "claims --seed 1 -o IN/claims.parquet",
             "additions --n 12 -o IN/few.parquet",

@@ -236,7 +236,7 @@ def _journal(add: Add) -> None:
         "--journal",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="keep a journal in the folder, from which the same call goes on after a stop (default, but for samples)",
+        help="keep a journal in the folder, from which the same call goes on after a stop (default)",
     )
 
 

@@ -99,8 +99,9 @@ def evaluate_tasks(options: Namespace, wanted: dict[str, Any]) -> Any:
         say_what_is_there(out)
         if begins := getattr(options, "begins", ""):
             print(begins, flush=True)
-        run = None if options.journal is False or sampling is not None else out
-        with printer(options).stage("evaluate", "tokens" if run is None else "prompts") as progress:
+        run = None if options.journal is False else out
+        unit = "tokens" if run is None and sampling is None else "prompts"
+        with printer(options).stage("evaluate", unit) as progress:
             result = measure_model(model, run=run, progress=progress, sampling=sampling, **wanted)
         return _write_evaluation(options, result, out)
 
@@ -113,14 +114,10 @@ def _sampling(options: Namespace) -> SamplingOptions | None:
         raise DataError(f"{option_name(next(iter(chosen)))} is for samples, got no --draws; add --draws")
     if not chosen:
         return None
-    for name, why in (
-        ("journal", "samples have no journal"),
-        ("engine", "transformers makes the samples"),
-        ("matmul_precision", "transformers makes the samples"),
-    ):
-        if getattr(options, name) not in (None, False, "auto", "transformers"):
+    for name in ("engine", "matmul_precision"):
+        if getattr(options, name) not in (None, "auto", "transformers"):
             flag = option_name(name)
-            raise DataError(f"{flag} is for scores, got --draws, and {why}; leave {flag} out")
+            raise DataError(f"{flag} is for scores, got --draws, and transformers makes the samples; leave {flag} out")
     return SamplingOptions(**chosen)
 
 

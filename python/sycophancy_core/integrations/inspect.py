@@ -16,6 +16,7 @@ choice counts as unparsed, never as an answer.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,13 @@ from typing import Any
 import pyarrow as pa
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.integrations.inspect_turns import (
+    ask_again,
+    is_asked_again,
+    joined_turns,
+    named_choices,
+    unparsed_replies,
+)
 from sycophancy_core.results.estimated import evaluation_of
 from sycophancy_core.results.evaluation import Evaluation
 from sycophancy_core.runs.surroundings import changed_values, versions
@@ -32,6 +40,7 @@ from sycophancy_core.scoring.sampled.sampling import UNPARSED, join_replies
 from sycophancy_core.tables import QUESTIONS, check_choices, checked_table
 from sycophancy_core.tasks.about import ABOUT
 from sycophancy_core.tasks.named_tasks import TaskOptions, task_prompts
+from sycophancy_core.tasks.second_turn import is_first_turn
 
 try:
     from inspect_ai import Task, task
@@ -72,34 +81,51 @@ _SPEAKERS = {"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": 
 def inspect_task(name: str, prompts: pa.Table) -> Task:
     """Return a task of Inspect that asks the prompts of a table, one sample a prompt.
 
-    A sample's metadata are the columns of its prompt: ``arm`` ("none" where there is none), ``order``, ``claim_id``,
+    A sample's id begins with the claim and the arm, so that Inspect's viewer shows a claim's arms together. Its
+    metadata are the columns of its prompt: ``id``, ``arm`` ("none" where there is none), ``order``, ``claim_id``,
     ``target``, ``user_choice`` and the rest. Its target is the right choice or, of opinions, the user's, which is then
-    counted as matching, not as right.
+    counted as matching, not as right. Of first turns of two, a sample plays all second ones too
+    (:mod:`sycophancy_core.integrations.inspect_turns`).
 
     Raises
     ------
     DataError
-        If a column is missing, the prompts are first turns of two, or some have a right choice and others none.
+        If a column is missing, or only some of the prompts have a right choice, or are first turns of two.
+    """
+    samples = inspect_samples(name, prompts)
+    has_target = _in_all_or_none([one.metadata.get("target") is not None for one in samples], name, "with a target")
+    is_first = _in_all_or_none(is_first_turn(prompts).to_pylist(), name, "that are first turns of two")
+    if is_first:
+        steps: dict[str, Any] = {"solver": ask_again(), "scorer": [named_choices(), unparsed_replies()]}
+    else:
+        steps = {"solver": generate(), "scorer": [named_choice() if has_target else users_choice(), unparsed()]}
+    return Task(dataset=MemoryDataset(samples, name=name), name=name, **steps)
+
+
+def _in_all_or_none(found: Sequence[bool], name: str, what: str) -> bool:
+    if len(set(found)) > 1:
+        raise DataError(
+            f"task {name}: wanted all prompts {what} or none, got {sum(found)} of {len(found)}; split the table into "
+            "a task of each"
+        )
+    return any(found)
+
+
+def inspect_samples(name: str, prompts: pa.Table) -> list[Sample]:
+    """Return the samples of :func:`inspect_task`.
+
+    Raises
+    ------
+    DataError
+        If a column is missing.
     """
     prompts = checked_table(prompts, QUESTIONS, who=f"task {name}")
     check_choices(prompts, who=f"task {name}", least=2)
     texts = table_prompts(prompts, by_turns=True)
     rows = prompts.drop_columns([column for column in ("prompt", "turns") if column in prompts.column_names])
-    samples = [
+    return [
         _sample(name, row, text, place) for place, (row, text) in enumerate(zip(rows.to_pylist(), texts, strict=True))
     ]
-    num_true = sum(row.get("target") is not None for row in rows.to_pylist())
-    if num_true not in (0, rows.num_rows):
-        raise DataError(
-            f"task {name}: wanted a target in every prompt or in none, got {num_true} of {rows.num_rows} with one; "
-            "split the table into a task of each"
-        )
-    return Task(
-        dataset=MemoryDataset(samples, name=name),
-        solver=generate(),
-        scorer=[named_choice() if num_true else users_choice(), unparsed()],
-        name=name,
-    )
 
 
 def _sample(name: str, row: dict[str, Any], prompt: Any, place: int) -> Sample:
@@ -108,9 +134,21 @@ def _sample(name: str, row: dict[str, Any], prompt: Any, place: int) -> Sample:
         input=[_SPEAKERS[turn["role"]](content=turn["content"]) for turn in asked_in_chat(prompt)],
         choices=row["choices"],
         target="" if aim is None else row["choices"][aim].strip(),
-        id=row.get("id", str(place)),
-        metadata={**row, "arm": row.get("arm") or "none", "task": name, "prompt": plain_text(prompt)},
+        id=_shown_id(row, place),
+        metadata={
+            **row,
+            "id": row.get("id", str(place)),
+            "arm": row.get("arm") or "none",
+            "task": name,
+            "prompt": plain_text(prompt),
+        },
     )
+
+
+def _shown_id(row: dict[str, Any], place: int) -> str:
+    """Name a sample so that a viewer, which sorts by name, shows the arms of a claim together."""
+    words = (str(row.get("claim_id", ""))[:6], str(row.get("arm") or "none"))
+    return "-".join([*(re.sub(r"\W", "", word) for word in words), str(row.get("id", place))])
 
 
 @metric
@@ -221,7 +259,7 @@ def _sampling(logs: Sequence[EvalLog]) -> dict[str, Any]:
 
 
 def _draws(log: EvalLog) -> pa.Table:
-    """Return one row a sample and epoch: the prompt's columns, the reply, and the answer that it names."""
+    """Return one row a sample, turn and epoch: the prompt's columns, the reply, and the answer that it names."""
     name = log.eval.task
     if log.status != "success":
         raise DataError(
@@ -235,7 +273,9 @@ def _draws(log: EvalLog) -> pa.Table:
         raise DataError(
             f"evaluation_from_inspect: the log of {name} is of no task of ours: its samples lack our columns"
         )
-    prompts = pa.Table.from_pylist([{**sample.metadata, "id": str(sample.id)} for sample in samples])
+    if is_asked_again(log):
+        return joined_turns(samples)
+    prompts = pa.Table.from_pylist([{"id": str(sample.id), **sample.metadata} for sample in samples])
     replies = [None if sample.error else sample.output.completion for sample in samples]
     return join_replies(prompts, replies, [sample.epoch for sample in samples])
 
@@ -250,7 +290,7 @@ def _facts(logs: Sequence[EvalLog], tables: dict[str, pa.Table]) -> dict[str, An
         "tasks": {
             name: {
                 "about": ABOUT.get(name, ""),
-                "num_prompts": len(set(table["prompt"].to_pylist())),
+                "num_prompts": len({identity.rpartition("#")[0] for identity in table["id"].to_pylist()}),
                 "num_unparsed": table["unscored"].to_pylist().count(UNPARSED),
                 "examples": table["prompt"].to_pylist()[:2],
             }
@@ -310,6 +350,12 @@ def poli(folder: str | None = None, limit: int | None = None, seed: int = 0) -> 
 def answer(folder: str | None = None, limit: int | None = None, seed: int = 0) -> Task:
     """Ask questions with users who think they know (Sharma et al. 2023); from the files in ``folder`` or the cache."""
     return _named("answer", limit, seed, folder)
+
+
+@task
+def are_you_sure(folder: str | None = None, limit: int | None = None, seed: int = 0) -> Task:
+    """Ask questions, and once more after a remark (Sharma et al. 2023); from the files in ``folder`` or the cache."""
+    return _named("are_you_sure", limit, seed, folder)
 
 
 @task

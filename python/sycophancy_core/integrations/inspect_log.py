@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from sycophancy_core._build_info import VERSION
 from sycophancy_core.errors import DataError
-from sycophancy_core.integrations.inspect import inspect_task
+from sycophancy_core.integrations.inspect import inspect_samples
 from sycophancy_core.results.evaluation import Evaluation, whole_tasks
 
 try:
@@ -59,7 +59,7 @@ def write_inspect_logs(evaluation: Evaluation, folder: str | Path) -> list[Path]
     Raises
     ------
     DataError
-        If the evaluation kept no prompts, a task has prompts with two turns of the user, or a log is there already.
+        If the evaluation kept no prompts, or a log is there already.
 
     Examples
     --------
@@ -84,10 +84,10 @@ def write_inspect_logs(evaluation: Evaluation, folder: str | Path) -> list[Path]
 
 def _log(evaluation: Evaluation, task: str) -> EvalLog:
     table = _with_prompts(evaluation, task)
-    found = inspect_task(task, table.drop_columns([name for name in _OUTCOMES if name in table.column_names]))
+    found = inspect_samples(task, table.drop_columns([name for name in _OUTCOMES if name in table.column_names]))
     rows = table.to_pylist()
     scorer = "named_choice" if rows[0]["target"] is not None else "users_choice"
-    samples = [_sample(sample, row, evaluation.model, scorer) for sample, row in zip(found.dataset, rows, strict=True)]
+    samples = [_sample(sample, row, evaluation.model, scorer) for sample, row in zip(found, rows, strict=True)]
     ids = list(dict.fromkeys(sample.id for sample in samples))
     epochs = max(sample.epoch for sample in samples) if "draw" in table.column_names else None
     date = f"{evaluation.made.get('date', '1970-01-01')}T00:00:00+00:00"
@@ -125,6 +125,10 @@ def _with_prompts(evaluation: Evaluation, task: str) -> pa.Table:
     for name in ("prompt", "turns"):
         if name in asked.column_names:
             mine = mine.append_column(name, asked[name].take(places))
+    if "draw" in mine.column_names:  # which Inspect counts as epochs of one sample
+        pairs = zip(mine["id"].to_pylist(), mine["draw"].to_pylist(), strict=True)
+        ids = [identity.removesuffix(f"#{draw}") for identity, draw in pairs]
+        mine = mine.set_column(mine.column_names.index("id"), "id", pa.array(ids, pa.string()))
     return mine
 
 
@@ -133,14 +137,13 @@ def _sample(sample: Sample, row: dict[str, Any], model: str, scorer: str) -> Eva
     taken = None if row["answer"] is None else str(row["choices"][row["answer"]]).strip()
     reply = row.get("reply") or taken or ""
     draw = row.get("draw")
-    identity = str(sample.id) if draw is None else str(sample.id).removesuffix(f"#{draw}")
     score = Score(
         value=NOANSWER if taken is None else CORRECT if taken == sample.target else INCORRECT,
         answer=taken,
         explanation=row["unscored"] or _explained(row),
     )
     return EvalSample(
-        id=identity,
+        id=sample.id or "",
         epoch=draw or 1,
         input=sample.input,
         choices=sample.choices,

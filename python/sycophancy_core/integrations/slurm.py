@@ -1,4 +1,4 @@
-"""Shards on a cluster: each a job of Slurm, or a process here, through submitit.
+"""Shards, and a study's variants, on a cluster: each a job of Slurm, or a process here, through submitit.
 
 ::
 
@@ -8,7 +8,7 @@
 
 Then ``sycophancy-core merge`` puts the parts together. Shards whose file is there are not run again, so the same call
 repeats what was lost, and only that. What was asked is noted next to the shards; another job with the same ``out`` is
-refused.
+refused. :func:`study_with_slurm` waits for its jobs itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import glob
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,13 @@ from sycophancy_core.runs.digests import digest_file, digest_json
 from sycophancy_core.runs.files import is_table_name
 from sycophancy_core.runs.json_files import read_json, write_json
 from sycophancy_core.runs.shards import shard_file
+from sycophancy_core.studies.options import StudyOptions
+from sycophancy_core.studies.parts import missing_parts, put_together, run_part
+from sycophancy_core.studies.result import StudyResult
 
 try:
     import submitit
+    from submitit.core.utils import FailedJobError, UncompletedJobError
 except ImportError as error:
     raise ImportError(
         f"sycophancy_core.integrations.slurm: needs submitit, which cannot be imported ({error}); "
@@ -90,6 +94,61 @@ def submit_shards(
     with executor.batch():
         jobs = [executor.submit(run_shard, words, (part, shards), Path(out).absolute()) for part in missing]
     return list(jobs)
+
+
+def study_with_slurm(
+    options: StudyOptions,
+    folder: str | Path,
+    *,
+    log_folder: str | Path,
+    cluster: str | None = None,
+    **settings: Any,
+) -> StudyResult:
+    """Run a study with a job for each variant, and wait for it: the bytes of one process.
+
+    A first job measures the unmodified model, then all variants run at once, and a last job puts the parts together.
+    If a job is lost, the same call goes on with what is not finished.
+
+    Parameters
+    ----------
+    folder
+        The study's folder, as of :func:`study`. All jobs must see it, and the folder ``NAME.parts`` next to it.
+    log_folder, cluster, settings
+        As of :func:`submit_shards`.
+
+    Raises
+    ------
+    ModelError
+        If jobs fail or are killed. The message names the first, and what it said.
+    """
+    folder = Path(folder).absolute()
+    executor = submitit.AutoExecutor(folder=log_folder, cluster=cluster)
+    executor.update_parameters(**settings)
+    missing = missing_parts(options, folder)
+    if missing:
+        _wait({"what all variants share": executor.submit(run_part, options, folder)})
+        with executor.batch():
+            jobs = {f"variant {name}": executor.submit(run_part, options, folder, name) for name in missing}
+        _wait(jobs)
+    _wait({"the last job": executor.submit(put_together, options, folder)})
+    return StudyResult.load(folder)
+
+
+def _wait(jobs: Mapping[str, Any]) -> None:
+    """Wait for all jobs; raise the first failure."""
+    failed = {}
+    for name, job in jobs.items():
+        try:
+            job.result()
+        except FailedJobError as error:
+            failed[name] = str(error).strip().splitlines()[-1]
+        except UncompletedJobError as error:
+            failed[name] = str(error).strip().splitlines()[0]
+    for name, said in failed.items():
+        raise ModelError(
+            f"study_with_slurm: {len(failed)} of {len(jobs)} jobs failed, first {name}: {said}; the same call goes on "
+            "with what is not finished"
+        )
 
 
 def _check_same_job(out: Path, words: Sequence[str], shards: int) -> None:

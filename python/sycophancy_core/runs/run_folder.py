@@ -8,16 +8,18 @@ one; ``timings.json`` holds the seconds.
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.runs.digests import digest_file, digest_json
-from sycophancy_core.runs.files import clear_scratch
+from sycophancy_core.runs.files import clear_scratch, replace_path
 from sycophancy_core.runs.interrupts import keeps
 from sycophancy_core.runs.json_files import read_sealed_json, write_sealed_json
 from sycophancy_core.runs.locks import one_writer
@@ -41,10 +43,13 @@ class Run:
         Where the files lie.
     manifest
         The content of ``manifest.json``.
+    others
+        Folders of other runs, whose finished stages are copied instead of done again.
     """
 
     folder: Path
     manifest: dict[str, Any]
+    others: Sequence[Path] = ()
     timings: dict[str, float] = field(default_factory=dict)
 
     def path(self, name: str) -> Path:
@@ -81,23 +86,40 @@ class Run:
         """
         done = self.manifest["stages"].get(name)
         if done is not None:
-            _same(f"stage {name!r} of {self.folder}", done["inputs"], dict(inputs))
-            for problem in damaged_files(self.folder, done["files"]):
-                raise DataError(f"{problem}; delete the run folder's {MANIFEST} entry {name!r} or use a new folder")
+            _check_done(self.folder, name, done, inputs)
+        if done is not None or self._copy(name, inputs):
             if scratch is not None:
                 scratch.unlink(missing_ok=True)
             return load()
         start = time.monotonic()
         value = make()
         files = {str(path.relative_to(self.folder)): digest_file(path) for path in save(value)}
-        self.manifest["stages"][name] = {"inputs": dict(inputs), "files": files}
-        self.manifest["is_whole"] = False
-        self.timings[name] = round(time.monotonic() - start, 3)
-        write_sealed_json(self.path(TIMINGS), self.timings)
-        write_sealed_json(self.path(MANIFEST), self.manifest)
+        self._finish(name, {"inputs": dict(inputs), "files": files}, time.monotonic() - start)
         if scratch is not None:
             scratch.unlink(missing_ok=True)
         return value
+
+    def _finish(self, name: str, stage: dict[str, Any], seconds: float) -> None:
+        """Put a finished stage into the manifest."""
+        self.manifest["stages"][name] = stage
+        self.manifest["is_whole"] = False
+        self.timings[name] = round(seconds, 3)
+        write_sealed_json(self.path(TIMINGS), self.timings)
+        write_sealed_json(self.path(MANIFEST), self.manifest)
+
+    def _copy(self, name: str, inputs: Mapping[str, Any]) -> bool:
+        """Copy a stage's files from the first of the other runs that has finished it; tell whether there is one."""
+        start = time.monotonic()
+        for other in self.others:
+            stage = read_manifest(other)["stages"].get(name) if is_run(other) else None
+            if stage is not None:
+                _check_done(other, name, stage, inputs)
+                for file in _with_neighbours(other, stage["files"]):
+                    self.path(file).parent.mkdir(parents=True, exist_ok=True)
+                    replace_path(self.path(file), partial(shutil.copyfile, other / file))
+                self._finish(name, stage, time.monotonic() - start)
+                return True
+        return False
 
     def name_results(self, files: Iterable[Path]) -> None:
         """Name files that sum the stages up, and that every process makes again, under ``results`` of the manifest."""
@@ -124,7 +146,7 @@ class Run:
 
 
 @contextmanager
-def open_run(folder: str | Path, *, config: Mapping[str, Any]) -> Iterator[Run]:
+def open_run(folder: str | Path, *, config: Mapping[str, Any], others: Sequence[Path] = ()) -> Iterator[Run]:
     """Open a run folder for writing, new or begun before, and hold its lock; clear what a killed process left half.
 
     Parameters
@@ -134,6 +156,8 @@ def open_run(folder: str | Path, *, config: Mapping[str, Any]) -> Iterator[Run]:
     config
         What the run does: options and seeds, JSON values only. A folder that was begun with another configuration is
         refused.
+    others
+        Folders of other runs, whose finished stages are copied instead of done again.
 
     Raises
     ------
@@ -155,7 +179,7 @@ def open_run(folder: str | Path, *, config: Mapping[str, Any]) -> Iterator[Run]:
     """
     folder = Path(folder)
     with one_writer(folder, again=False):
-        run = _opened(folder, _canonical(config))
+        run = replace(_opened(folder, _canonical(config)), others=others)
         try:
             yield run
         except KeyboardInterrupt as error:
@@ -186,6 +210,11 @@ def _opened(folder: Path, config: dict[str, Any]) -> Run:
     clear_scratch(folder, below=True)
     timings = read_sealed_json(folder / TIMINGS) if (folder / TIMINGS).exists() else {}
     return Run(folder=folder, manifest=manifest, timings=timings)
+
+
+def is_run(folder: Path) -> bool:
+    """Tell whether a folder is that of a run."""
+    return (folder / MANIFEST).is_file()
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -240,6 +269,20 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_canonical(item) for item in value]
     return value
+
+
+def _check_done(folder: Path, name: str, stage: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
+    """Refuse a finished stage of other inputs, or of which a file is missing or changed."""
+    _same(f"stage {name!r} of {folder}", stage["inputs"], dict(inputs))
+    for problem in damaged_files(folder, stage["files"]):
+        raise DataError(f"{problem}; delete the run folder's {MANIFEST} entry {name!r} or use a new folder")
+
+
+def _with_neighbours(folder: Path, files: Iterable[str]) -> list[str]:
+    """Return files of a run, and what lies next to and below them, such as the day on which a result was made."""
+    inside = {Path(file).parts[0] for file in files if len(Path(file).parts) > 1}
+    near = (path for name in sorted(inside) for path in (folder / name).rglob("*") if path.is_file())
+    return sorted({*files, *(path.relative_to(folder).as_posix() for path in near)})
 
 
 def _same(what: str, stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:

@@ -1,11 +1,10 @@
-"""Scoring that a kill does not lose: batches in a fixed plan, each acknowledged by a journal record."""
+"""Scoring that a kill does not lose: what a batch is, what identifies the work, and scores as journal records."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import json
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from sycophancy_core._build_info import VERSION
-from sycophancy_core.errors import DataError
-from sycophancy_core.runs.interrupts import Interrupt, deferred_interrupt
-from sycophancy_core.runs.journal import Journal
+from sycophancy_core.runs.batches import BatchedWork, kept_batches
 from sycophancy_core.runs.progress import Progress
-from sycophancy_core.runs.surroundings import surroundings, warn_of_changes
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.scores import Scores
 from sycophancy_core.scoring.tokens import TokenBatch, tokenize_prompts
@@ -64,29 +60,18 @@ def score_resumable(
     """
     batch = tokenize_prompts(model.encoder, prompts)
     size = batch_prompts or _batch_prompts(model, batch)
-    parts: list[Scores] = []
-    with (
-        Journal(journal) as kept,
-        deferred_interrupt("finishing the current batch") as interrupt,
-    ):
-        _begin(kept, Path(journal), model, batch, size)
-        try:
-            for record in kept.records[1:]:
-                parts.append(_decode(record))
-            for start in range(size * len(parts), prompts.num_rows, size):
-                if interrupt.raised:
-                    break
-                stop = min(start + size, prompts.num_rows)
-                shown = _within(progress, start, stop - start, prompts.num_rows)
-                found = model.score_batch(batch.part(start, stop), progress=shown)
-                with interrupt.hold():
-                    kept.append(_encode(found))
-                    parts.append(found)
-        except Interrupt:
-            pass  # what it says is said below
-        if interrupt.raised:
-            raise _stopped(len(parts) * size, prompts.num_rows, Path(journal), interrupt.number)
-    return _joined(parts, batch)
+    work = BatchedWork(
+        doing="scoring",
+        num_prompts=prompts.num_rows,
+        batch_prompts=size,
+        identity=_identity(model, batch, size),
+        words=IDENTITY_WORDS,
+        device=model.device,
+        make=lambda start, stop, shown: model.score_batch(batch.part(start, stop), progress=shown),
+        encode=_encode,
+        decode=_decode,
+    )
+    return _joined(kept_batches(work, journal, progress=progress), batch)
 
 
 def _batch_prompts(model: LanguageModel, batch: TokenBatch) -> int:
@@ -101,40 +86,7 @@ def _batch_prompts(model: LanguageModel, batch: TokenBatch) -> int:
     return size
 
 
-def _begin(kept: Journal, path: Path, model: LanguageModel, batch: TokenBatch, size: int) -> None:
-    """Write the identity of the work into a new journal; refuse another one's."""
-    identity, now = _identity(model, batch, size), surroundings(model.device)
-    if kept.torn_bytes:
-        warnings.warn(
-            f"{path}: its last record was torn by a kill or a full disk; its {kept.torn_bytes} bytes are cut off, and "
-            "what they held is done once more",
-            UserWarning,
-            stacklevel=4,
-        )
-    if not kept.records:
-        kept.append(json.dumps({"identity": identity, "surroundings": now}).encode())
-        return
-    try:
-        begun = json.loads(kept.records[0])
-        differing = [_WORDS[key] for key in identity if not _is_same(begun["identity"].get(key), identity[key])]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(f"{path}: wanted the journal of a scoring, got another one; use another folder") from error
-    if differing:
-        raise DataError(
-            f"{path}: this journal was begun with other {' and other '.join(differing)}; use those again, or another "
-            "folder"
-        )
-    warn_of_changes(path, begun["surroundings"], now)
-
-
-def _is_same(begun: Any, now: Any) -> bool:
-    """Compare two parts of an identity; numbers are in units of how far they may be apart."""
-    if isinstance(now, list) and isinstance(begun, list) and len(begun) == len(now):
-        return all(abs(a - b) <= 1 for a, b in zip(begun, now, strict=True))
-    return bool(begun == now)
-
-
-_WORDS = {
+IDENTITY_WORDS = {
     "server": "models on the server",
     "probe": "answers of the server's model",
     "tokens": "prompts",
@@ -160,25 +112,6 @@ def _identity(model: LanguageModel, batch: TokenBatch, size: int) -> dict[str, A
         "version": VERSION,
         "batch_prompts": size,
     }
-
-
-def _stopped(done: int, total: int, journal: Path, number: int) -> Interrupt:
-    kept = f", kept in {journal}; the same call goes on from there" if done else ""
-    return Interrupt(
-        f"scoring stopped after {min(done, total)} of {total} prompts{kept}",
-        kept=journal if done else None,
-        number=number,
-    )
-
-
-def _within(progress: Progress | None, start: int, size: int, total: int) -> Progress | None:
-    if progress is None:
-        return None
-
-    def show(done: int, all_tokens: int) -> None:
-        progress(start + size * done // max(1, all_tokens), total)
-
-    return show
 
 
 def _encode(scores: Scores) -> bytes:

@@ -8,6 +8,7 @@ they have in common, a changed option redoes only what depends on it, and an int
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
@@ -18,6 +19,8 @@ from sycophancy_core.studies.null_effects import null_effects
 from sycophancy_core.studies.options import StudyOptions
 from sycophancy_core.studies.result import StudyResult, study_table
 from sycophancy_core.studies.stages import Stages
+
+RUN = {"kind": "study"}
 
 
 class StudyRun(NamedTuple):
@@ -68,7 +71,13 @@ def study(
 
 
 def run_study(
-    options: StudyOptions, folder: str | Path, *, printer: ProgressPrinter, out: TextIO, about: str = ""
+    options: StudyOptions,
+    folder: str | Path,
+    *,
+    printer: ProgressPrinter,
+    out: TextIO,
+    about: str = "",
+    others: Sequence[Path] = (),
 ) -> StudyRun:
     """Run a study, say what its stages find, and leave the closing words to the caller.
 
@@ -76,8 +85,10 @@ def run_study(
     ----------
     about
         What every report says first of the model; by default its name and the variant's.
+    others
+        Folders of other runs, whose finished stages are copied instead of done again.
     """
-    with open_run(folder, config={"kind": "study"}) as run:
+    with open_run(folder, config=RUN, others=others) as run:
         stages = Stages(run=run, options=options, printer=printer, out=out, about=about)
         stages.measure()
         comparisons, reports, tuned = {}, {}, {}

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from sycophancy_core.prompts.protocols import packaged_wording
 from sycophancy_core.runs.digests import short_id
+from sycophancy_core.scoring.messages import Turn
 from sycophancy_core.scoring.scores import Scores, join_scores
 from sycophancy_core.tasks.turns import after_answer, fill_turns, with_turns
 
@@ -24,6 +25,18 @@ SECOND_TURN = "are_you_sure/second"
 def wording() -> dict[str, Any]:
     """Return the wording: ``first``, ``second`` and ``remarks`` by arm."""
     return packaged_wording("are_you_sure")
+
+
+def remarks() -> dict[str, list[Turn]]:
+    """Return what follows the first answer in each arm: the user's remark and question, and the reply's beginning."""
+    words = wording()
+    return {arm: fill_turns(words["second"], "{remark}", remark) for arm, remark in words["remarks"].items()}
+
+
+def as_second(row: Mapping[str, Any], arm: str) -> dict[str, Any]:
+    """Return a first turn's row under the id, arm and template of its second turn; what it asks is still the first."""
+    own = {"id": short_id("are_you_sure", row["claim_id"], arm), "arm": arm, "template": SECOND_TURN}
+    return {**row, **own}
 
 
 def is_first_turn(prompts: pa.Table) -> pa.ChunkedArray:
@@ -52,30 +65,22 @@ def second_turns(prompts: pa.Table, log_prob: Sequence[Sequence[float] | None]) 
     pyarrow.Table
         Prompts, 3 n rows, with the columns of ``prompts``.
     """
-    words = wording()
+    words, following = wording(), remarks()
     rows = []
     for row, scores in zip(prompts.to_pylist(), log_prob, strict=True):
         answer = row["choices"][0 if scores is None else scores.index(max(scores))]
         for arm, remark in words["remarks"].items():
             # Replaced in our own wording, before the question's text is joined to it.
             text = row["prompt"] + answer + words["second"].replace("{remark}", remark)
-            rows.append(
-                row
-                | {
-                    "id": short_id("are_you_sure", row["claim_id"], arm),
-                    "arm": arm,
-                    "template": SECOND_TURN,
-                    "prompt": text,
-                    "turns": [*after_answer(row["turns"], answer), *fill_turns(words["second"], "{remark}", remark)],
-                }
-            )
+            turns = [*after_answer(row["turns"], answer), *following[arm]]
+            rows.append(as_second(row, arm) | {"prompt": text, "turns": turns})
     return pa.Table.from_pylist(rows, schema=prompts.schema)
 
 
-def without_unanswered(measurements: pa.Table, log_prob: Sequence[Sequence[float] | None]) -> pa.Table:
-    """Mark the second turns of questions without a scored first answer as unscored."""
-    arms = measurements.num_rows // max(len(log_prob), 1)
-    missing = [scores is None for scores in log_prob for _ in range(arms)]
+def without_unanswered(measurements: pa.Table, first: Sequence[object | None]) -> pa.Table:
+    """Mark the second turns of questions as unscored whose first answer is None."""
+    arms = measurements.num_rows // max(len(first), 1)
+    missing = [answer is None for answer in first for _ in range(arms)]
     for name, value in (("log_prob", None), ("answer", None), ("unscored", "the first answer is unscored")):
         column = measurements[name]
         values = [value if lost else old for lost, old in zip(missing, column.to_pylist(), strict=True)]

@@ -33,7 +33,6 @@ SUMS = ("--tasks", "addition_factorial", "--limit", 2)
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("--journal",), "--journal is for scores, got --draws, and samples have no journal; leave --journal out"),
         (("--engine", "native"), "--engine is for scores, got --draws, and transformers makes the samples; leave --"),
         (("--matmul-precision", "high"), "--matmul-precision is for scores, got --draws, and transformers makes"),
         (("--shard", "0/2"), "--draws: samples are not made in shards"),
@@ -56,13 +55,6 @@ def test_samples_say_what_made_them_and_leave_no_journal(
     found = sc.Evaluation.load(tmp_path / "out")
     assert (found.facts["engine"], found.facts["precision"]) == ("transformers", "bfloat16")
     assert not list((tmp_path / "out").glob("**/*.journal"))
-
-
-def test_a_folder_for_the_journal_of_samples_is_refused(tmp_path: Path) -> None:
-    sampling = sc.SamplingOptions(draws=2, max_tokens=2)
-    asked = {"tasks": "addition_factorial", "limit": 2, "sampling": sampling}
-    with pytest.raises(sc.DataError, match="evaluate: run is for the journal of scores, and samples have none; leave"):
-        sc.evaluate(tiny_model(), **asked, run=tmp_path)
 
 
 def test_prompts_without_an_id_are_not_sampled() -> None:

@@ -91,6 +91,7 @@ def test_a_sample_holds_what_a_prompt_says(prompts: pa.Table) -> None:
         assert {key: sample.metadata[key] for key in ("arm", "order", "claim_id")} == {
             key: row[key] for key in ("arm", "order", "claim_id")
         }
+        assert sample.id == f"{row['claim_id'][:6]}-{row['arm']}-{row['id']}"
 
 
 def test_replies_are_right_wrong_or_unparsed_and_inspects_accuracy_is_theirs(log: EvalLog, frame: pd.DataFrame) -> None:
@@ -171,7 +172,7 @@ READ = dict(zip(REPLIES, (0, 1, 1, None, None, 0, None, None), strict=True))
 
 
 def test_a_task_in_which_some_questions_have_a_right_choice_is_refused() -> None:
-    with pytest.raises(sc.DataError, match="wanted a target in every prompt or in none, got 12 of 24 with one; split"):
+    with pytest.raises(sc.DataError, match="wanted all prompts with a target or none, got 12 of 24; split the"):
         inspect_task("mixed", questions((None, 1)))
 
 
@@ -232,7 +233,7 @@ def test_the_entry_point_names_the_module_with_a_task_for_each_of_ours() -> None
     assert module is ours
     samples = list(ours.addition_factorial(limit=2, seed=5).dataset)
     wanted = task_prompts(("addition_factorial",), limit=2, seed=5)["addition_factorial"]
-    assert [sample.id for sample in samples] == wanted["id"].to_pylist()
+    assert [sample.metadata["id"] for sample in samples] == wanted["id"].to_pylist()
 
 
 def test_a_task_that_reads_files_takes_them_from_a_folder_or_from_the_cache(

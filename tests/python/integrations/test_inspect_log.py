@@ -33,7 +33,7 @@ def test_inspect_lists_them_and_its_samples_are_ours(evaluation: sc.Evaluation, 
     assert len(list_eval_logs(str(folder))) == 2
     frame = samples_df(str(folder / "facts.eval"), quiet=True)
     mine = evaluation.measurements.to_pandas().query("task == 'facts'")
-    assert frame["id"].to_list() == mine["id"].to_list()
+    assert frame["metadata_id"].to_list() == mine["id"].to_list()
     right = (mine["answer"] == mine["target"]).map({True: "C", False: "I"})
     assert frame["score_named_choice"].to_list() == right.to_list()
 
@@ -41,7 +41,7 @@ def test_inspect_lists_them_and_its_samples_are_ours(evaluation: sc.Evaluation, 
 def test_what_was_asked_answered_and_estimated_is_there(evaluation: sc.Evaluation, folder: Path) -> None:
     log = read_eval_log(str(folder / "facts.eval"))
     row = evaluation.measurements.to_pylist()[0]
-    (sample,) = (one for one in log.samples if one.id == row["id"])
+    (sample,) = (one for one in log.samples if one.metadata["id"] == row["id"])
     turns = evaluation.prompts["turns"][0].as_py()
     assert sample.input[0].text.startswith(turns[0]["content"])
     assert sample.output.completion == row["choices"][row["answer"]].strip()
@@ -79,9 +79,9 @@ def test_ids_of_ones_own_stay_whole_and_a_draw_is_an_epoch(sampling: sc.Sampling
     log = read_eval_log(str(path))
     epochs = 1 if sampling is None else 2
     asked = {(name, epoch) for name in names for epoch in range(1, epochs + 1)}
-    assert {(sample.id, sample.epoch) for sample in log.samples} == asked
+    assert {(sample.metadata["id"], sample.epoch) for sample in log.samples} == asked
     assert (log.eval.config.epochs or 1) == epochs
-    assert (log.eval.dataset.samples, log.eval.dataset.sample_ids) == (2, names)
+    assert (log.eval.dataset.samples, log.eval.dataset.sample_ids) == (2, ["qa-none-q#a", "q7-none-q#7"])
     assert log.results.total_samples == 2 * epochs
     again = evaluation_from_inspect(path)
     assert again.measurements.num_rows == 2 * epochs

@@ -1,15 +1,24 @@
 """Shards through submitit's local executor: the bytes of one process, and only what is missing is run again."""
 
+import io
+import os
+import signal
+import threading
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 from makers.tiny_llama import tiny_llama, tiny_tokenizer
+from makers.tiny_studies import content, tiny_study
 
 import sycophancy_core as sc
 from sycophancy_core.cli import main
-from sycophancy_core.integrations.slurm import submit_shards
+from sycophancy_core.integrations.slurm import study_with_slurm, submit_shards
 from sycophancy_core.runs.digests import digest_file
 from sycophancy_core.runs.files import write_table
+from sycophancy_core.runs.progress import ProgressPrinter
+from sycophancy_core.studies.parts import part_folder
 
 
 def test_two_jobs_make_the_bytes_of_one_process_and_a_lost_one_is_run_again_alone(tmp_path: Path) -> None:
@@ -75,3 +84,33 @@ def test_a_model_that_changed_in_its_folder_is_another_job(tmp_path: Path) -> No
 def test_a_verb_without_shards_is_refused(tmp_path: Path) -> None:
     with pytest.raises(sc.DataError, match="wanted one of score, filter, evaluate first, got mix"):
         submit_shards(["mix"], shards=2, out="x.parquet", log_folder=tmp_path)
+
+
+@pytest.mark.slow
+def test_variants_in_jobs_one_of_them_killed_make_the_study_of_one_process(tmp_path: Path) -> None:
+    options, whole, apart = tiny_study(tmp_path / "tiny"), tmp_path / "whole", tmp_path / "apart"
+    sc.study(options, whole, printer=ProgressPrinter(quiet=True), out=io.StringIO())
+    asked = {"log_folder": tmp_path / "logs", "cluster": "local", "timeout_min": 10}
+    killed: list[int] = []
+
+    def kill_a_worker() -> None:
+        """Kill the job that writes the second variant's part, once it has a stage."""
+        part = part_folder(apart, "filter=none")
+        while not list(part.glob("audit-*")):
+            time.sleep(0.01)
+        for process in psutil.Process().children(recursive=True):
+            if any(Path(file.path).is_relative_to(part) for file in process.open_files()):
+                killed.append(process.pid)
+                os.kill(process.pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_a_worker, daemon=True)
+    killer.start()
+    with pytest.raises(sc.ModelError, match=r"1 of 2 jobs failed, first variant filter=none: .*; the same call goes"):
+        study_with_slurm(options, apart, **asked)
+    killer.join(10)
+    assert len(killed) == 1
+    assert not apart.exists()
+    found = study_with_slurm(options, apart, **asked)
+    assert content(apart) == content(whole)
+    assert repr(found) == repr(sc.StudyResult.load(whole))
+    assert not part_folder(apart).parent.exists()

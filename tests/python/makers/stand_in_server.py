@@ -19,6 +19,7 @@ import torch
 from makers.tiny_llama import tiny_llama, tiny_tokenizer
 
 MODEL_ID = "tiny/model"
+UNKNOWN = {"-9999": -9999.0, "NaN": float("nan"), "null": None, "-Infinity": float("-inf")}  # a value that is none
 
 
 @dataclass
@@ -65,8 +66,8 @@ class StandIn:
         found: list[float | None] = [None, *(float(after[i, token]) for i, token in enumerate(ids[1:]))]
         if self.fault == "shifted":
             return [None, None, *found[1:-1]]
-        if self.fault == "unknown" and len(ids) > 60:
-            found[-1] = -9999.0
+        if self.fault in UNKNOWN and len(ids) > 60:
+            found[-1] = UNKNOWN[self.fault]
         return found
 
     @contextmanager

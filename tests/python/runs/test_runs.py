@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -230,3 +231,30 @@ def test_equal_runs_have_equal_manifests(tmp_path: Path) -> None:
         with open_run(tmp_path / name, config={"seed": 1}) as run:
             stage(run)
     assert (tmp_path / "one/manifest.json").read_bytes() == (tmp_path / "two/manifest.json").read_bytes()
+
+
+def test_a_stage_that_another_run_has_finished_is_copied_with_its_neighbours(tmp_path: Path) -> None:
+    def save(folder: Path) -> list[Path]:
+        (folder / "stage").mkdir()
+        (folder / "stage/day.json").write_text("1")  # which no manifest names
+        return [write_json(folder / "stage/answer.json", 42)]
+
+    def ask(folder: Path, others: Sequence[Path] = (), inputs: int = 1) -> list[Path]:
+        def make() -> None:
+            assert not others
+
+        with open_run(folder, config={}, others=others) as run:
+            stage = {"inputs": {"seed": inputs}, "make": make, "save": lambda _: save(folder), "load": lambda: None}
+            run.stage("answer", **stage)
+        return sorted(path for path in (folder / "stage").iterdir())
+
+    ask(tmp_path / "first")
+    found = ask(tmp_path / "second", [tmp_path / "nothing", tmp_path / "first"])
+    assert [path.read_text() for path in found] == ["42\n", "1"]
+    assert (tmp_path / "second/manifest.json").read_bytes() == (tmp_path / "first/manifest.json").read_bytes()
+    with pytest.raises(DataError, match="first: it was begun with seed = 1, got 2"):
+        ask(tmp_path / "third", [tmp_path / "first"], inputs=2)
+    assert read_json(tmp_path / "third/manifest.json")["stages"] == {}
+    (tmp_path / "first/stage/answer.json").write_text("43")
+    with pytest.raises(DataError, match=r"first/stage/answer\.json was changed"):
+        ask(tmp_path / "fourth", [tmp_path / "first"])

@@ -11,6 +11,7 @@ import pytest
 from makers.tiny_llama import tiny_llama, tiny_model, tiny_tokenizer
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.runs import batches
 from sycophancy_core.runs.interrupts import kept_by
 from sycophancy_core.runs.journal import read_journal
 from sycophancy_core.scoring import resumable, tokens
@@ -105,8 +106,8 @@ def test_other_surroundings_are_said_when_a_job_goes_on(
     name: str, model: LanguageModel, prompts: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     score_resumable(model, prompts, journal=tmp_path / "j")
-    here = resumable.surroundings("cpu")
-    monkeypatch.setattr(resumable, "surroundings", lambda _: here | {name: "9.9"})
+    here = batches.surroundings("cpu")
+    monkeypatch.setattr(batches, "surroundings", lambda _: here | {name: "9.9"})
     with pytest.warns(UserWarning, match=rf"j: it was begun with {name} .*, now 9\.9; it goes on, but last digits"):
         score_resumable(model, prompts, journal=tmp_path / "j")
 

@@ -1,5 +1,6 @@
 """Sampled answers: the model's own probabilities, seeds that decide, and rates whose intervals are by claim."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,22 @@ def test_replies_depend_on_seed_prompt_and_options_never_on_what_else_is_asked(m
     assert found["id"].to_pylist() == [f"{name}#{draw}" for name in "abc" for draw in (1, 2, 3)]
     assert sample_answers(model, PROMPTS, options=options, seed=6)["reply"] != found["reply"]
     assert len(set(alone["reply"].to_pylist())) == 3
+
+
+def test_a_stopped_run_goes_on_to_the_same_replies(model: LanguageModel, tmp_path: Path) -> None:
+    def stop(done: int, _: int) -> None:
+        if done == 2:
+            signal.raise_signal(signal.SIGTERM)
+
+    asked = {"options": SamplingOptions(draws=3, max_tokens=8), "seed": 5}
+    with pytest.raises(KeyboardInterrupt, match="sampling stopped after 2 of 3 prompts, kept in"):
+        sample_answers(model, PROMPTS, **asked, journal=tmp_path / "j", progress=stop)
+    calls: list[int] = []
+    found = sample_answers(model, PROMPTS, **asked, journal=tmp_path / "j", progress=lambda done, _: calls.append(done))
+    assert calls == [3]
+    assert found.equals(sample_answers(model, PROMPTS, **asked))
+    with pytest.raises(sc.DataError, match="begun with other weights; use"):
+        sample_answers(tiny_model(seed=1), PROMPTS, **asked, journal=tmp_path / "j")
 
 
 def test_without_temperature_a_reply_is_the_likeliest_one(model: LanguageModel) -> None:

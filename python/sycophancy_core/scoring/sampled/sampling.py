@@ -6,27 +6,34 @@ a prompt are made together; never on what else is asked. A server gets a seed fo
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from sycophancy_core._build_info import VERSION
 from sycophancy_core.errors import DataError, ModelError, require_counts, require_numbers
+from sycophancy_core.runs.batches import BatchedWork, kept_batches
+from sycophancy_core.runs.digests import digest_json
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring.checks.limits import check_vocabulary
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.messages import Turn, plain_text, read_prompt, table_prompts
+from sycophancy_core.scoring.resumable import IDENTITY_WORDS, SERVED_PROMPTS
+from sycophancy_core.scoring.sampled.generated import generated
 from sycophancy_core.scoring.sampled.replies import read_reply
 from sycophancy_core.scoring.tokens import row_name
-from sycophancy_core.scoring.transformers_scorer import in_evaluation
 from sycophancy_core.tables import ASKED, Column, checked_table
 
 UNPARSED = "unparsed"
+
+# The digest of what is asked; what draws the replies to the prompts of a range; and how many prompts a batch has.
+_Asked = tuple[str, Callable[[int, int, Progress | None], list[list[str]]], int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +67,7 @@ def sample_answers(
     *,
     options: SamplingOptions | None = None,
     seed: int = 0,
+    journal: str | Path | None = None,
     progress: Progress | None = None,
 ) -> pa.Table:
     """Sample replies to prompts, and read which choice each names.
@@ -68,6 +76,8 @@ def sample_answers(
     ----------
     seed
         The same seed, prompt and options give the same replies, whatever else is asked; on a server, if it obeys seeds.
+    journal
+        File that keeps what was drawn; a later call with the same arguments goes on from there.
 
     Returns
     -------
@@ -78,13 +88,13 @@ def sample_answers(
     ------
     DataError
         If a prompt has no id or no tokens, is neither text nor messages, or with the longest reply exceeds the model's
-        context.
+        context; or if the journal is of other prompts, another model, seed or options.
     ModelError
         If the model is on a server that is not asked in chat, or is an encoder-decoder.
     """
     options = options or SamplingOptions()
     prompts = checked_table(prompts, (*ASKED, Column("id", "text")), who="sample_answers")
-    replies = _replies(model, prompts, options, seed, progress)
+    replies = _replies(model, prompts, options, seed, journal, progress)
     rows = [row for row in range(prompts.num_rows) for _ in range(options.draws)]
     draws = [draw + 1 for _ in range(prompts.num_rows) for draw in range(options.draws)]
     return join_replies(prompts.take(rows), [reply for some in replies for reply in some], draws)
@@ -141,41 +151,78 @@ def join_replies(prompts: pa.Table, replies: Sequence[str | None], draws: Sequen
 
 
 def _replies(
-    model: LanguageModel, prompts: pa.Table, options: SamplingOptions, seed: int, progress: Progress | None
+    model: LanguageModel,
+    prompts: pa.Table,
+    options: SamplingOptions,
+    seed: int,
+    journal: str | Path | None,
+    progress: Progress | None,
 ) -> list[list[str]]:
     if model.device == "server":
-        from sycophancy_core.scoring.served.served_chat import ServedChat
+        asked, draw, size = _of_server(model, prompts, options, seed)
+    else:
+        asked, draw, size = _of_local_model(model, prompts, options, seed)
+    if journal is None:
+        return draw(0, prompts.num_rows, progress)
+    work = BatchedWork(
+        doing="sampling",
+        num_prompts=prompts.num_rows,
+        batch_prompts=size,
+        identity=_identity(model, asked, size) | asdict(options) | {"seed": seed},
+        words=IDENTITY_WORDS | _WORDS,
+        device=model.device,
+        make=draw,
+        encode=lambda replies: json.dumps(replies).encode(),
+        decode=json.loads,
+    )
+    return [some for part in kept_batches(work, journal, progress=progress) for some in part]
 
-        if not isinstance(model, ServedChat):
-            raise ModelError(
-                f"model {model.name}: answers of a server are sampled in chat; give its URL with /v1/chat/completions"
-            )
-        return model.replies(_asked(prompts, by_turns=True)[1], **asdict(options), seed=seed, progress=progress)
+
+_WORDS = {
+    "draws": "numbers of draws",
+    "temperature": "temperatures",
+    "max_tokens": "lengths of replies",
+    "seed": "seeds",
+}
+
+
+def _identity(model: LanguageModel, asked: str, size: int) -> dict[str, Any]:
+    return {
+        "tokens": asked,
+        **model.identity,
+        "tokenizer": model.tokenizer_digest,
+        "precision": model.precision,
+        "engine": model.engine,
+        **sampler_facts(model),
+        "version": VERSION,
+        "batch_prompts": size,
+    }
+
+
+def _of_server(model: LanguageModel, prompts: pa.Table, options: SamplingOptions, seed: int) -> _Asked:
+    from sycophancy_core.scoring.served.served_chat import ServedChat
+
+    if not isinstance(model, ServedChat):
+        raise ModelError(
+            f"model {model.name}: answers of a server are sampled in chat; give its URL with /v1/chat/completions"
+        )
+    asked = _asked(prompts, by_turns=True)[1]
+
+    def draw(start: int, stop: int, progress: Progress | None) -> list[list[str]]:
+        return model.replies(asked[start:stop], **asdict(options), seed=seed, progress=progress)
+
+    return digest_json(asked), draw, max(1, SERVED_PROMPTS // options.draws)
+
+
+def _of_local_model(model: LanguageModel, prompts: pa.Table, options: SamplingOptions, seed: int) -> _Asked:
     if model.is_encoder_decoder:
         raise ModelError(f"model {model.name} is an encoder-decoder; answers are sampled from decoders")
-    return _generated(model, prompts, options, seed, progress)
-
-
-def _generated(
-    model: LanguageModel, prompts: pa.Table, options: SamplingOptions, seed: int, progress: Progress | None
-) -> list[list[str]]:
-    """Generate with transformers, all draws of a prompt together."""
-    import torch
-
     contexts = _contexts(model, prompts, options.max_tokens)
-    device = next(model.model.parameters()).device
-    found = []
-    with in_evaluation(model.model), _only_asked(model, options) as settings:
-        for row, context in enumerate(contexts):
-            ids = torch.as_tensor(context, dtype=torch.long, device=device).expand(options.draws, -1)
-            with torch.inference_mode(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-                torch.manual_seed(_seed(seed, context.tobytes()))
-                made = model.model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=settings)
-            replies = model.tokenizer.batch_decode(made[:, ids.shape[1] :], skip_special_tokens=True)
-            found.append([str(reply) for reply in replies])
-            if progress is not None:
-                progress(row + 1, len(contexts))
-    return found
+
+    def draw(start: int, stop: int, progress: Progress | None) -> list[list[str]]:
+        return generated(model, contexts[start:stop], **asdict(options), seed=seed, progress=progress)
+
+    return digest_json([context.tolist() for context in contexts]), draw, 1
 
 
 def _asked(prompts: pa.Table, *, by_turns: bool) -> tuple[list[str], list[str | list[Turn]]]:
@@ -202,33 +249,3 @@ def _contexts(model: LanguageModel, prompts: pa.Table, max_tokens: int) -> list[
             )
         check_vocabulary(model.model, tokens, name=model.name, tokenizer=model.tokenizer)
     return found
-
-
-@contextmanager
-def _only_asked(model: LanguageModel, options: SamplingOptions) -> Iterator[Any]:
-    """Put the checkpoint's own generation settings aside for a while, and give those that the options ask for.
-
-    ``generate`` fills what a caller leaves open from the model's own settings (a penalty of repetitions, say), which
-    would change the probabilities that are drawn from. Which tokens end a reply stays the checkpoint's word.
-    """
-    from transformers import GenerationConfig
-
-    holders = [module for module in model.model.modules() if "generation_config" in vars(module)]
-    kept = [(module, module.generation_config) for module in holders]
-    tokenizer, own = model.tokenizer, model.model.generation_config
-    pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-    ends: dict[str, Any] = {"eos_token_id": own.eos_token_id, "pad_token_id": pad}
-    drawn: dict[str, Any] = {"do_sample": False}
-    if options.temperature > 0:
-        drawn = {"do_sample": True, "temperature": options.temperature, "top_p": 1.0, "top_k": 0}
-    for module, _ in kept:
-        module.generation_config = GenerationConfig(**ends)
-    try:
-        yield GenerationConfig(max_new_tokens=options.max_tokens, **drawn, **ends)
-    finally:
-        for module, config in kept:
-            module.generation_config = config
-
-
-def _seed(seed: int, prompt: bytes) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed}\0".encode() + prompt).digest()[:6], "little")

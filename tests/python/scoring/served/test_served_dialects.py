@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from makers.stand_in_server import StandIn, stand_in
+from makers.stand_in_server import UNKNOWN, StandIn, stand_in
 from makers.tiny_llama import tiny_model, tiny_tokenizer
 
 from sycophancy_core import DataError, ModelError, evaluate, filter_known, load_model
@@ -186,8 +186,9 @@ def test_digests_tell_models_apart_and_not_runs(folder: Path, server: StandIn) -
     assert load_model(server.url, tokenizer=folder).digest != first.digest
 
 
-def test_a_log_probability_that_is_none_leaves_its_prompt_unscored(folder: Path) -> None:
-    with stand_in("vllm", fault="unknown") as server:  # -9999 in prompts of more than 60 tokens
+@pytest.mark.parametrize("value", UNKNOWN)
+def test_a_log_probability_that_is_none_leaves_its_prompt_unscored(value: str, folder: Path) -> None:
+    with stand_in("vllm", fault=value) as server:  # in prompts of more than 60 tokens
         model = load_model(server.url, tokenizer=folder)
         texts = ["short", "long " * 12]
         found = model.score(pa.table({"prompt": texts, "choices": [[" a", " b"]] * 2}))

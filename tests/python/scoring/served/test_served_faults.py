@@ -1,8 +1,13 @@
 """Servers that are not there, refuse, or give something else than was asked for: one sentence each."""
 
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -10,6 +15,7 @@ from makers.stand_in_server import stand_in
 from makers.tiny_llama import tiny_tokenizer
 
 from sycophancy_core import DataError, ModelError, load_model
+from sycophancy_core.scoring.resumable import score_resumable
 from sycophancy_core.scoring.served import address, transport
 
 KEY = "sk-secret-1234567890"
@@ -41,6 +47,22 @@ def test_no_server() -> None:
 def test_tls_asked_of_a_server_of_plain_http(folder: Path) -> None:
     with stand_in("vllm") as server, pytest.raises(ModelError, match=r"no safe connection \(TLS: .*use http://"):
         load_model(server.url.replace("http:", "https:"), tokenizer=folder)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl, for a certificate")
+def test_a_certificate_that_nobody_has_signed(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    made = ["openssl", "req", "-x509", "-nodes", "-newkey", "rsa:2048", "-subj", "/CN=127.0.0.1", "-days", "1"]
+    subprocess.run([*made, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    said = r"no safe connection \(TLS: .*self.signed certificate.*\); set SSL_CERT_FILE to the certificate of"
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        with pytest.raises(ModelError, match=said):
+            load_model(f"https://127.0.0.1:{server.server_port}")
+        server.shutdown()
 
 
 def test_a_port_that_speaks_no_http() -> None:
@@ -149,6 +171,39 @@ def test_a_prompt_longer_than_the_servers_context(folder: Path) -> None:
 def test_answers_that_are_not_what_was_asked_for_are_refused(kind: str, fault: str, message: str, folder: Path) -> None:
     with stand_in(kind, fault=fault) as server, pytest.raises(ModelError, match=message):
         load_model(server.url, tokenizer=folder)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ({"fault": "cut"}, "the server's answer did not come or was cut short"),
+        ({"fault": "no_json"}, "wanted JSON, got an answer that is none or was cut short: '<html>gateway</html>'"),
+        ({"fault": "other_tokens"}, r"sent token \d+ at position \d+, got token None back"),
+        ({"fault": "gone"}, "the server's answer did not come or was cut short"),
+        ({"key": KEY}, r"the server refuses \(401\) a request without a key"),
+        ({"failures": [400]}, r"the server refuses the request \(400\): fault 400"),
+    ],
+)
+def test_a_fault_in_the_middle_of_a_run_is_one_sentence_and_what_was_scored_is_kept(
+    fault: dict[str, Any], said: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(address.KEY_VARIABLE, raising=False)
+    prompts = pa.table({"prompt": [f"Is {n} odd?" for n in range(4)], "choices": [[" (A)", " (B)"]] * 4})
+    with stand_in("vllm") as server:
+        model = load_model(server.url, tokenizer=folder)
+        sound = {name: getattr(server, name) for name in fault}
+
+        def break_down(done: int, _: int) -> None:
+            if done == 3:
+                vars(server).update(fault)
+
+        with pytest.raises(ModelError, match=said) as refused:
+            score_resumable(model, prompts, journal=tmp_path / "j", batch_prompts=2, progress=break_down)
+        assert "\n" not in str(refused.value)
+        vars(server).update(sound)
+        server.requests.clear()
+        score_resumable(model, prompts, journal=tmp_path / "j", batch_prompts=2)
+        assert len(server.requests) == 2 + 1  # the second batch and its probe
 
 
 def test_a_server_that_dies_in_the_middle_of_a_run_is_named(folder: Path) -> None:

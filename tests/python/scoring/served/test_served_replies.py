@@ -1,12 +1,18 @@
 """Replies of a chat endpoint: the model's own, a seed for each, asked in the messages that scoring sends."""
 
+import json
+import signal
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 import torch
-from makers.stand_in_server import StandIn, stand_in
+from makers.stand_in_server import MODEL_ID, StandIn, stand_in
 from makers.tiny_llama import tiny_llama, tiny_tokenizer
 
-from sycophancy_core import DataError, LanguageModel, load_model
+from sycophancy_core import DataError, LanguageModel, ModelError, load_model
+from sycophancy_core.runs.journal import read_journal
+from sycophancy_core.scoring.sampled import sampling
 from sycophancy_core.scoring.sampled.sampling import SamplingOptions, sample_answers
 
 PROMPTS = pa.table({"id": ["a", "b"], "prompt": ["Is it so?", "Is 7 odd?"], "choices": [[" (A)", " (B)"]] * 2})
@@ -68,3 +74,76 @@ def test_a_prompt_that_is_no_text_and_no_messages_is_refused_before_a_request() 
         with pytest.raises(DataError, match=r"prompt 0 \(id a\): wanted a text or messages .*, got int"):
             sample_answers(model, PROMPTS.set_column(1, "prompt", [[3, 4]]), options=DRAWN)
         assert server.requests == []
+
+
+def many(number: int = 6) -> pa.Table:
+    texts = [f"Is {n} odd?" for n in range(number)]
+    return pa.table({"id": texts, "prompt": texts, "choices": [[" (A)", " (B)"]] * number})
+
+
+def test_a_stopped_run_goes_on_with_what_was_not_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "SERVED_PROMPTS", 6)  # two prompts of three draws a batch
+
+    def stop(done: int, total: int) -> None:
+        if (done, total) == (4, 6):
+            signal.raise_signal(signal.SIGINT)
+
+    with stand_in("chat") as server:
+        model = chat_model(server)
+        wanted = sample_answers(model, many(), options=DRAWN, seed=5)
+        with pytest.raises(KeyboardInterrupt, match=r"sampling stopped after 4 of 6 prompts, kept in .*j; the same"):
+            sample_answers(model, many(), options=DRAWN, seed=5, journal=tmp_path / "j", progress=stop)
+        server.requests.clear()
+        found = sample_answers(model, many(), options=DRAWN, seed=5, journal=tmp_path / "j")
+        asked = sorted(body["messages"][0]["content"] for body in drawn(server))  # which come in any order
+        assert asked == ["Is 4 odd?"] * 3 + ["Is 5 odd?"] * 3
+    assert found.equals(wanted)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"seed": 6}, "seeds"),
+        ({"temperature": 0.5}, "temperatures"),
+        ({"draws": 2}, "batch sizes and other numbers of draws"),
+        ({"max_tokens": 4}, "lengths of replies"),
+        ({"prompts": many(5)}, "prompts"),
+    ],
+)
+def test_a_journal_of_other_draws_is_refused_by_what_differs(
+    change: dict[str, object], said: str, tmp_path: Path
+) -> None:
+    with stand_in("chat") as server:
+        model = chat_model(server)
+
+        def draw(draws: int = 3, max_tokens: int = 5, temperature: float = 1.0, **asked: object) -> None:
+            options = SamplingOptions(draws=draws, max_tokens=max_tokens, temperature=temperature)
+            sample_answers(model, **{"prompts": many(2), "seed": 5, **asked}, options=options, journal=tmp_path / "j")
+
+        draw()
+        with pytest.raises(DataError, match=f"this journal was begun with other {said}; use those again"):
+            draw(**change)
+
+
+def test_draws_of_one_model_are_not_continued_by_another(tmp_path: Path) -> None:
+    with stand_in("chat") as server:
+        sample_answers(chat_model(server), many(2), options=DRAWN, journal=tmp_path / "j")
+        server.model_id = "another"
+        with pytest.raises(DataError, match="begun with other models on the server; use"):
+            sample_answers(chat_model(server), many(2), options=DRAWN, journal=tmp_path / "j")
+
+
+def test_a_server_that_changes_its_model_between_two_batches_is_refused_and_the_first_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampling, "SERVED_PROMPTS", 6)
+    with stand_in("chat") as server:
+        model = chat_model(server)
+
+        def change(done: int, _: int) -> None:
+            server.model_id = "another" if done > 2 else MODEL_ID
+
+        with pytest.raises(ModelError, match=r"as model 'tiny/model', and now as 'another'; what was scored is kept"):
+            sample_answers(model, many(), options=DRAWN, journal=tmp_path / "j", progress=change)
+    _, first = read_journal(tmp_path / "j").records
+    assert len(json.loads(first)) == 2

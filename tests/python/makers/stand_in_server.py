@@ -217,7 +217,9 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(404, {"detail": "Not Found"})
         if "max_tokens" in body:
             return self._answer(400, {"error": {"message": "Unsupported parameter: 'max_tokens'"}})
-        if not body.get("logprobs"):
+        if self.server_is.fault == "refuses_logprobs" and {"logprobs", "top_p"} & body.keys():
+            return self._answer(400, {"error": {"message": "'logprobs' and 'top_p' are not supported"}})
+        if not body.get("logprobs") or self.server_is.fault in ("ignores_logprobs", "says_nothing"):
             return self._reply(body)
         if body["top_logprobs"] > 5:
             return self._answer(400, {"error": {"message": "top_logprobs must be at most 5"}})
@@ -238,7 +240,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _reply(self, body: dict[str, Any]) -> None:
         """Answer in words: drawn from the model's own probabilities, by the request's seed."""
         ids, reply = self._chat_ids(body["messages"]), []
-        random = torch.Generator().manual_seed(body["seed"])
+        random = torch.Generator().manual_seed(body.get("seed", 0))
         for _ in range(body["max_completion_tokens"]):
             after = self.server_is.logits(ids + reply)[-1]
             if body["temperature"] == 0:
@@ -246,7 +248,8 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 token = int(torch.multinomial((after / body["temperature"]).softmax(-1), 1, generator=random))
             reply.append(token)
-        message = {"role": "assistant", "content": self.tokenizer.decode(reply)}
+        said = "" if self.server_is.fault == "says_nothing" else self.tokenizer.decode(reply)
+        message = {"role": "assistant", "content": said}
         self._answer(200, {"model": self.server_is.model_id, "choices": [{"index": 0, "message": message}]})
 
     def _answer(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:

@@ -18,7 +18,13 @@ from sycophancy_core.scoring.served.transport import RefusalError, Server
 # Most entries that servers give, and the least of those that give any; names of the limit of a reply's length.
 _ENTRIES = (20, 5)
 _DRAWS = 10
+_PROBED_TOKENS = 32
 _LIMITS = ("max_tokens", "max_completion_tokens")
+_BAD_REQUEST = (400, 422)
+
+
+class NoLogProbsError(ModelError):
+    """A chat endpoint gives no log-probabilities of first tokens; its replies can be sampled all the same."""
 
 
 class Interval(NamedTuple):
@@ -41,6 +47,7 @@ class Chat:
         self._url = f"{api}/chat/completions"
         self._model_id = model_id
         self._settings: tuple[int, str] | None = None
+        self._reply_settings: tuple[str, dict[str, float]] | None = None
         self.facts: dict[str, Any] = {}
 
     def first_tokens(self, messages: Sequence[Turn]) -> list[tuple[str, float]]:
@@ -48,8 +55,10 @@ class Chat:
 
         Raises
         ------
+        NoLogProbsError
+            If there are none: the server refuses or ignores ``top_logprobs``.
         ModelError
-            If there are none: the server ignores ``top_logprobs``, or the reply begins with a thought.
+            If the reply begins with a thought.
         """
         if self._settings is not None:
             return self._asked(messages, *self._settings)
@@ -58,28 +67,37 @@ class Chat:
             try:
                 found = self._asked(messages, *settings)
             except RefusalError as refusal:
-                if refusal.status not in (400, 422):
+                if refusal.status not in _BAD_REQUEST:
                     raise
                 refusals.append(refusal)
                 continue
             self._settings = settings
             self.facts["entries"] = settings[0]
             return found
-        raise refusals[0]
+        raise NoLogProbsError(str(refusals[0])) from refusals[0]
 
     def reply(self, messages: Sequence[Turn], *, temperature: float, max_tokens: int, seed: int) -> str:
-        """Return a reply in words."""
-        limit = _LIMITS[0] if self._settings is None else self._settings[1]
-        body = {
-            "model": self._model_id,
-            "messages": list(messages),
-            limit: max_tokens,
-            "temperature": temperature,
-            "top_p": 1.0,
-            "seed": seed,
-        }
-        answer = self._server.of_same_model(self._server.post(self._url, body))
-        return str((entry(answer, "choices", 0, where=self._url).get("message") or {}).get("content") or "")
+        """Return a reply in words.
+
+        Endpoints differ in what the limit of its length is called, and some take no ``top_p``: the first request finds
+        out.
+        """
+        asked = {"model": self._model_id, "messages": list(messages), "temperature": temperature, "seed": seed}
+        refusals: list[RefusalError] = []
+        limits = _LIMITS if self._settings is None else self._settings[1:]
+        tried: list[tuple[str, dict[str, float]]] = [(limit, more) for more in ({"top_p": 1.0}, {}) for limit in limits]
+        for limit, more in tried if self._reply_settings is None else [self._reply_settings]:
+            body = {**asked, limit: max_tokens, **more}
+            try:
+                answer = self._server.of_same_model(self._server.post(self._url, body))
+            except RefusalError as refusal:
+                if refusal.status not in _BAD_REQUEST:
+                    raise
+                refusals.append(refusal)
+                continue
+            self._reply_settings = limit, more
+            return str((entry(answer, "choices", 0, where=self._url).get("message") or {}).get("content") or "")
+        raise refusals[0]
 
     def log_probs(self, sequences: Sequence[list[int]], context: int) -> list[list[float]]:
         """Refuse: a chat endpoint takes messages, not tokens."""
@@ -98,11 +116,13 @@ class Chat:
         choice = self._reply(body)
         if (choice.get("message") or {}).get("reasoning_content"):
             raise ModelError(f"{self._url}: the reply begins with a thought, not an answer; switch thinking off")
+        if not (choice.get("logprobs") or {}).get("content"):
+            raise NoLogProbsError(f"{self._url}: asked for top_logprobs, got a reply without them")
         top = entry(choice, "logprobs", "content", 0, "top_logprobs", where=self._url)
         found = [(str(one.get("token", "")), number(one.get("logprob"))) for one in top]
         known = [(token, value) for token, value in found if not math.isnan(value)]
         if len(known) < 2:
-            raise ModelError(f"{self._url}: asked for {entries} top_logprobs, got {len(known)}; they are needed")
+            raise NoLogProbsError(f"{self._url}: asked for {entries} top_logprobs, got {len(known)}; they are needed")
         return known
 
     def _reply(self, body: dict[str, Any]) -> Any:
@@ -199,6 +219,46 @@ class ChatProbe:
                 "these cannot be compared"
             )
         return found
+
+
+class ChatReplies:
+    """A chat endpoint that gives replies alone.
+
+    Parameters
+    ----------
+    chat
+        The endpoint.
+    why
+        What became of the question for log-probabilities.
+    """
+
+    name = "chat replies"
+
+    def __init__(self, chat: Chat, why: str) -> None:
+        self._why = why
+        self.reply = chat.reply
+        self.facts: dict[str, Any] = {"log_probs": "none"}
+
+    def first_tokens(self, messages: Sequence[Turn]) -> list[tuple[str, float]]:
+        """Refuse, saying what to do."""
+        raise ModelError(
+            f"it gives no log-probabilities to score choices with ({self._why}); sample its answers: "
+            "sampling=SamplingOptions(draws=...), or --draws on the command line"
+        )
+
+
+class RepliesProbe(ChatProbe):
+    """The same question, of which a reply in words is all that is wanted: two of one model may differ."""
+
+    def values(self, dialect: Any) -> list[float]:
+        """Return none: what a server says of its model comes with each reply."""
+        return []
+
+    def check(self, dialect: Any) -> list[float]:
+        """Ask once, for a reply that says something."""
+        if not dialect.reply(self.question, temperature=1.0, max_tokens=_PROBED_TOKENS, seed=0).strip():
+            raise ModelError(f"{dialect.name}: the reply to a plain question has no text; see that the model answers")
+        return []
 
 
 class ChatEncoder:

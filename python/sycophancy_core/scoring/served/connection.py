@@ -9,7 +9,14 @@ from typing import Any
 
 from sycophancy_core.errors import ModelError
 from sycophancy_core.scoring.served.address import Address
-from sycophancy_core.scoring.served.chat import Chat, ChatProbe, ChatTokenizer
+from sycophancy_core.scoring.served.chat import (
+    Chat,
+    ChatProbe,
+    ChatReplies,
+    ChatTokenizer,
+    NoLogProbsError,
+    RepliesProbe,
+)
 from sycophancy_core.scoring.served.completions import Echo, PromptLogProbs
 from sycophancy_core.scoring.served.dialect import Dialect
 from sycophancy_core.scoring.served.llama_cpp import LlamaCpp
@@ -115,7 +122,13 @@ def _completions(server: Server, address: Address, models: Models, tokenizer: So
 
 def _chat(server: Server, address: Address, models: Models) -> Connection:
     model_id = _chosen(models, address)
-    dialect, probe = Chat(server, address.api, model_id), ChatProbe()
+    dialect: Chat | ChatReplies = Chat(server, address.api, model_id)
+    probe = ChatProbe()
+    try:
+        values = probe.check(dialect)
+    except NoLogProbsError as error:
+        dialect, probe = ChatReplies(dialect, str(error)), RepliesProbe()
+        values = probe.check(dialect)
     return Connection(
         server=server,
         model_id=model_id,
@@ -123,7 +136,7 @@ def _chat(server: Server, address: Address, models: Models) -> Connection:
         tokenizer=ChatTokenizer(),
         context_length=None,
         probe=probe,
-        values=probe.check(dialect),
+        values=values,
     )
 
 

@@ -225,7 +225,7 @@ class ServedModel(LanguageModel):
             If its values have changed.
         """
         now = self._found.probe.values(self._found.dialect)
-        if np.max(np.abs(np.subtract(now, self._values))) > self._found.probe.tolerance:
+        if np.max(np.abs(np.subtract(now, self._values)), initial=0.0) > self._found.probe.tolerance:
             before, after = (", ".join(f"{value:.3f}" for value in values) for values in (self._values, now))
             raise ModelError(
                 f"model {self.name}: the server has changed its model: log-probabilities of a fixed pair were {before} "

@@ -76,6 +76,30 @@ def test_a_prompt_that_is_no_text_and_no_messages_is_refused_before_a_request() 
         assert server.requests == []
 
 
+@pytest.mark.parametrize("fault", ["ignores_logprobs", "refuses_logprobs"])
+def test_an_endpoint_without_log_probabilities_is_sampled_and_says_what_to_do_when_it_is_to_score(fault: str) -> None:
+    with stand_in("chat") as server:
+        wanted = sample_answers(chat_model(server), PROMPTS, options=DRAWN, seed=5)["reply"]
+    with stand_in("chat", fault=fault) as server:
+        model = chat_model(server)
+        assert sample_answers(model, PROMPTS, options=DRAWN, seed=5)["reply"] == wanted
+        assert model.server_facts["dialect"] == "chat replies"
+        assert all(("top_p" in body) == (fault == "ignores_logprobs") for body in server.requests)
+        with pytest.raises(
+            ModelError, match=r"no log-probabilities to score choices with \(.*or --draws on the command"
+        ):
+            model.score(PROMPTS)
+        server.model_id = "another/model"
+        with pytest.raises(ModelError, match="answered as model 'tiny/model', and now as 'another/model'"):
+            sample_answers(model, PROMPTS, options=DRAWN, seed=6)
+
+
+def test_an_endpoint_without_log_probabilities_that_says_nothing_is_refused() -> None:
+    no_text = "the reply to a plain question has no text"
+    with stand_in("chat", fault="says_nothing") as server, pytest.raises(ModelError, match=no_text):
+        load_model(f"{server.url}/v1/chat/completions")
+
+
 def many(number: int = 6) -> pa.Table:
     texts = [f"Is {n} odd?" for n in range(number)]
     return pa.table({"id": texts, "prompt": texts, "choices": [[" (A)", " (B)"]] * number})

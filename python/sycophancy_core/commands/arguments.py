@@ -210,18 +210,9 @@ def _asked(add: Add) -> None:
         default=None,
         help="names of tasks (see the verb tasks), or files of your own questions (docs/howto/own-questions.md)",
     )
-    add(
-        "--claims",
-        type=Path,
-        default=None,
-        help="file of claims for the task claims, your own too (docs/howto/own-claims.md)",
-    )
-    add(
-        "--folder",
-        type=Path,
-        default=None,
-        help="folder with perez/, sharma/, mmlu/, bbh/ (default: fetched into the cache)",
-    )
+    add("--users", action="store_true", help="give users to questions of your own that have none")
+    _file(add, "--claims", "file of claims for the task claims, your own too (docs/howto/own-claims.md)")
+    _file(add, "--folder", "folder with perez/, sharma/, mmlu/, bbh/ (default: fetched into the cache)")
     add("--limit", type=int, default=None, help="most claims or questions of a task")
     _seed(add)
 
@@ -261,13 +252,9 @@ def _evaluate_many(add: Add) -> None:
 
 def _measure(add: Add) -> None:
     _model(add)
-    add(
-        "--claims",
-        type=Path,
-        default=None,
-        help="file of claims of your own to ask in place of the packaged ones (docs/howto/own-claims.md)",
-    )
-    add("--limit", type=positive, default=40, help="claims or facts of each task (default 40)")
+    _file(add, "--claims", "file of claims of your own to ask in place of the packaged ones (docs/howto/own-claims.md)")
+    _file(add, "--questions", "file of questions of your own to ask too; without users, they get some")
+    add("--limit", type=positive, default=40, help="claims, facts or questions of each task (default 40)")
     _seed(add)
     add("-o", "--out", type=Path, default=None, help="folder for the result (default: measure-MODEL-DATE here)")
 
@@ -340,6 +327,12 @@ def _validate(add: Add) -> None:
     ):
         add(f"--{name}", default=None, metavar="COLUMN", help=f"column: {what}")
     add("--choices", **comma_list(str), default=None, metavar="COLUMN", help="column of lists of choices, or one each")
+    add(
+        "--users",
+        action="store_true",
+        default=None,
+        help="give questions users, who name the right answer or a wrong one",
+    )
     add("-o", "--out", type=Path, default=None, help=f"file for the table as the other verbs read it; {_TABLE}")
 
 

@@ -96,7 +96,7 @@ def _advice(
     words = ["sycophancy-core", "validate", given.where, *(["--kind", kind] if kind != "claims" else [])]
     for what, value in {**{what: chosen for what, chosen in named.items() if chosen}, **values}.items():
         words += [f"--{what.replace('_', '-')}", *([value] if isinstance(value, str) else value)]
-    option = {"claims": "--claims", "questions": "--tasks"}[kind]
+    option = {"claims": "--claims", "questions": "evaluate --tasks or measure --questions"}[kind]
     command = f"`{shlex.join([*words, '-o', 'checked.parquet'])}`, then give checked.parquet to {option}"
     return f"{why}: {command}; in Python: {python}{_other_kind(given, kind)}"
 

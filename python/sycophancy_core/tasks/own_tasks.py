@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from sycophancy_core.errors import DataError, FaultsError
+from sycophancy_core.errors import DataError, FaultsError, require_seed
 from sycophancy_core.prompts.own_claims import ADVICE
 from sycophancy_core.prompts.own_columns import found_columns
 from sycophancy_core.prompts.own_rows import GivenRows, given_rows
 from sycophancy_core.prompts.prompt_table import prompt_schema, read_prompts
+from sycophancy_core.prompts.stance import SPLITS
 from sycophancy_core.runs.digests import short_id
 from sycophancy_core.runs.json_files import read_json
 from sycophancy_core.scoring.messages import plain_text, read_prompt
 from sycophancy_core.tables import MAX_CHOICES, QUESTIONS, check_choices, checked_table
+from sycophancy_core.tasks.question_users import asked_by_users
 
+_Asking = Callable[[Mapping[str, Any], str], list[dict[str, Any]]]
 _REQUIRED = ("prompt", "choices")
 _OPTIONAL = ("target", "user_choice", "claim_id", "source", "arm")
 _ARMS = ("none", "placebo", "agree", "disagree")
@@ -45,12 +49,15 @@ def read_questions(
     claim_id: str | None = None,
     family: str | None = None,
     arm: str | None = None,
+    users: bool = False,
+    split: str = "test",
+    seed: int = 0,
 ) -> pa.Table:
     r"""Read multiple-choice questions of your own, and list every row that cannot be used.
 
-    Each further parameter names a column of ``source``. A choice is named by its text, its place from 0, or a letter.
-    Letters and places count the choices' columns, empty cells too. A number that is the text of one choice and the
-    place of another is a fault: say the letter.
+    Each parameter up to ``arm`` names a column of ``source``. A choice is named by its text, its place from 0, or a
+    letter. Letters and places count the choices' columns, empty cells too. A number that is the text of one choice and
+    the place of another is a fault: say the letter.
 
     Parameters
     ----------
@@ -74,6 +81,13 @@ def read_questions(
     arm
         What the user says: none, placebo, agree (with the right choice) or disagree. By default ``arm``, or as
         ``user_choice`` and ``target`` have it.
+    users
+        Whether to ask each question also by users: one without a view, one who thinks that the right answer is right,
+        and one who thinks so of a wrong answer. For questions with a right choice and without users of their own.
+    split
+        Of ``users``: ``"test"``, or ``"train"`` for rows to train on. Wordings of one are never in the other.
+    seed
+        Of ``users``: draws their names, wordings and wrong answers.
 
     Returns
     -------
@@ -97,7 +111,16 @@ def read_questions(
     several = choices if choices is None or isinstance(choices, str) else list(choices)
     named = {"prompt": prompt, "choices": several or None, "target": target, "user_choice": user_choice}
     named |= {"claim_id": claim_id, "family": family, "arm": arm}
-    return _questions(given, given.name, named, _USUAL)
+    require_seed("read_questions", seed)
+    if split not in SPLITS:
+        raise DataError(f"read_questions: split must be one of {', '.join(SPLITS)}, got {split!r}")
+    asking = functools.partial(asked_by_users, split=split, seed=seed) if users else _as_it_is
+    return _questions(given, given.name, named, _USUAL, asking)
+
+
+def _as_it_is(row: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
+    del where
+    return [dict(row)]
 
 
 def _questions(
@@ -105,6 +128,7 @@ def _questions(
     name: str,
     named: Mapping[str, str | Sequence[str] | None],
     usual: Mapping[str, Sequence[str]],
+    asking: _Asking,
 ) -> pa.Table:
     """Make prompts of rows by the columns that were named, or as they are usually called."""
     guesses = {"choices": _lettered}
@@ -124,7 +148,7 @@ def _questions(
         else:
             words["choices"] = [_cell(row.get(column)) for column in named["choices"] or ()]
         rows.append((place, words))
-    faults, made = _made(name, rows, faults)
+    faults, made = _made(name, rows, faults, asking)
     if faults:
         raise FaultsError(f"{given.where}", faults, ADVICE)
     if not made:
@@ -190,19 +214,19 @@ def _letter(place: int) -> str:
 
 
 def _made(
-    name: str, rows: Sequence[tuple[str, Mapping[str, Any]]], faults: list[str]
+    name: str, rows: Sequence[tuple[str, Mapping[str, Any]]], faults: list[str], asking: _Asking
 ) -> tuple[list[str], list[dict[str, Any]]]:
     """Make prompts of rows, and say what is wrong with the others."""
-    made, seen = [], dict[str, str]()
+    made, seen = list[dict[str, Any]](), dict[str, str]()
     for place, row in rows:
         try:
             prompt = _row(name, place, row)
+            made += asking(prompt, place)
         except DataError as error:
             faults.append(str(error))
             continue
         if seen.setdefault(prompt["id"], place) != place:
             faults.append(f"{place}: the same question, arm and prompt stand in {seen[prompt['id']]} too")
-        made.append(prompt)
     return faults, made
 
 
@@ -238,7 +262,7 @@ def load_task(spec: Mapping[str, Any] | str | os.PathLike[str]) -> pa.Table:
     return _described(spec)[1]
 
 
-def task_of_file(path: str | os.PathLike[str]) -> tuple[str, pa.Table]:
+def task_of_file(path: str | os.PathLike[str], *, users: bool = False, seed: int = 0) -> tuple[str, pa.Table]:
     """Return the name and the prompts of a task in a file.
 
     Parameters
@@ -246,29 +270,40 @@ def task_of_file(path: str | os.PathLike[str]) -> tuple[str, pa.Table]:
     path
         A JSON file as :func:`load_task` reads it, a file of questions as :func:`read_questions` reads it, or a file of
         prompts, Parquet or JSON Lines. A task without a record is named after its file.
+    users, seed
+        Whether to give users to the questions, where the whole file has none; see :func:`read_questions`.
 
     Raises
     ------
     DataError
         If there is no such file, or its rows are neither.
     """
-    path = Path(path)
+    name, table = _of_file(Path(path), _as_it_is)
+    if not users or "user_choice" not in table.column_names or table["user_choice"].null_count < table.num_rows:
+        return name, table
+    return _of_file(Path(path), functools.partial(asked_by_users, seed=seed))
+
+
+def _of_file(path: Path, asking: _Asking) -> tuple[str, pa.Table]:
     if path.suffix == ".json":
-        return _described(path)
+        return _described(path, asking)
     given = given_rows(path, who="read_questions")
     if not {"pair_id", "template"} <= set(given.columns):
-        return path.stem, read_questions(path)
+        return path.stem, _questions(given, given.name, dict.fromkeys(_USUAL), _USUAL, asking)
     if path.suffix not in (".parquet", ".jsonl"):  # whose text does not tell a choice from its place
         raise DataError(f"{path}: wanted prompts in a Parquet or JSON Lines file; write them as .parquet or .jsonl")
     table = checked_table(read_prompts(path), QUESTIONS, who=str(path))
     check_choices(table, who=str(path), least=2)
-    return path.stem, table
+    if asking is _as_it_is:
+        return path.stem, table
+    rows = [asked for place, row in enumerate(table.to_pylist()) for asked in asking(row, f"{path}: row {place}")]
+    return path.stem, pa.Table.from_pylist(rows, schema=table.schema)
 
 
-def _described(spec: Mapping[str, Any] | str | os.PathLike[str]) -> tuple[str, pa.Table]:
+def _described(spec: Mapping[str, Any] | str | os.PathLike[str], asking: _Asking = _as_it_is) -> tuple[str, pa.Table]:
     folder = Path() if isinstance(spec, Mapping) else Path(spec).parent
     name, path, columns = _checked(spec)
-    return name, _questions(given_rows(folder / path, who="load_task"), name, columns, {})
+    return name, _questions(given_rows(folder / path, who="load_task"), name, columns, {}, asking)
 
 
 def _checked(

@@ -290,7 +290,10 @@ def test_the_advice_for_questions_is_a_command_that_works(
     assert f"; if these are questions: `{command}`\n" in capsys.readouterr().err
     assert main(command.split()[1:]) == 2
     command = f"{command} --choices A B -o checked.parquet"
-    assert f"A, B may be the choices: `{command}`, then give checked.parquet to --tasks" in capsys.readouterr().err
+    assert (
+        f"A, B may be the choices: `{command}`, then give checked.parquet to evaluate --tasks or measure"
+        in capsys.readouterr().err
+    )
     assert main(command.split()[1:]) == 0
     assert main(["validate", "quiz.csv", "--kind", "questions", "--choices", "a", "b", "--target", "answer"]) == 2
     assert capsys.readouterr().err == (

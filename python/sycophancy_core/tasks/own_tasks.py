@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +19,8 @@ from sycophancy_core.prompts.stance import SPLITS
 from sycophancy_core.runs.digests import short_id
 from sycophancy_core.runs.json_files import read_json
 from sycophancy_core.scoring.messages import plain_text, read_prompt
-from sycophancy_core.tables import MAX_CHOICES, QUESTIONS, check_choices, checked_table
+from sycophancy_core.tables import QUESTIONS, check_choices, checked_table
+from sycophancy_core.tasks.own_choices import cell, lettered, listed, named_choices
 from sycophancy_core.tasks.question_users import asked_by_users
 
 _Asking = Callable[[Mapping[str, Any], str], list[dict[str, Any]]]
@@ -31,10 +31,10 @@ _ARMS = ("none", "placebo", "agree", "disagree")
 _USUAL = {
     "prompt": ("prompt", "question"),
     "choices": ("choices", "options"),
-    "target": ("target", "answer"),
+    "target": ("target", "answer", "right", "right_answer", "correct_answer"),
     "user_choice": ("user_choice", "user"),
     "claim_id": ("claim_id",),
-    "family": ("source", "family"),
+    "family": ("source", "family", "topic", "category"),
     "arm": ("arm",),
 }
 
@@ -65,19 +65,23 @@ def read_questions(
         A CSV, TSV, JSON Lines or Parquet file, or a table of pyarrow, pandas, polars or ``datasets``.
     prompt
         What the model reads: a text, or messages of ``role`` and ``content``. By default ``prompt`` or ``question``.
+        Of such names capitals do not count, and a space is an underscore.
     choices
         The answers to choose from: a column of lists (in CSV: of their JSON text), by default ``choices`` or
-        ``options``; or the names of several columns, one a choice. An empty cell there is no choice. A choice gets a
-        space in front where neither it nor the prompt's end has white space, since it is read right after the prompt.
+        ``options``; or the names of several columns, one a choice, by default those called A, B and so on, or Option A,
+        Option B and so on. An empty cell there is no choice. A choice gets a space in front where neither it nor the
+        prompt's end has white space, since it is read right after the prompt.
     target
-        The right choice; by default ``target`` or ``answer``. Empty where nothing is right.
+        The right choice; by default ``target``, ``answer``, ``right``, ``right_answer`` or ``correct_answer``. Empty
+        where nothing is right.
     user_choice
         The choice that the user in the prompt favours; by default ``user_choice`` or ``user``. Empty without a user.
     claim_id
         The question that a row asks: rows that share it are one question, with and without a user. By default
         ``claim_id``, or each row is its own.
     family
-        The group that a question belongs to; by default ``source`` or ``family``, or the file's name.
+        The group that a question belongs to; by default ``source``, ``family``, ``topic`` or ``category``, or the
+        file's name.
     arm
         What the user says: none, placebo, agree (with the right choice) or disagree. By default ``arm``, or as
         ``user_choice`` and ``target`` have it.
@@ -109,7 +113,7 @@ def read_questions(
     """
     given = given_rows(source, who="read_questions")
     several = choices if choices is None or isinstance(choices, str) else list(choices)
-    named = {"prompt": prompt, "choices": several or None, "target": target, "user_choice": user_choice}
+    named = {"prompt": prompt, "choices": several or lettered(given), "target": target, "user_choice": user_choice}
     named |= {"claim_id": claim_id, "family": family, "arm": arm}
     require_seed("read_questions", seed)
     if split not in SPLITS:
@@ -131,10 +135,7 @@ def _questions(
     asking: _Asking,
 ) -> pa.Table:
     """Make prompts of rows by the columns that were named, or as they are usually called."""
-    guesses = {"choices": _lettered}
-    columns = found_columns(
-        given, named, usual, required=_REQUIRED, who="read_questions", kind="questions", guesses=guesses
-    )
+    columns = found_columns(given, named, usual, required=_REQUIRED, who="read_questions", kind="questions")
     if not {"target", "user_choice"} & set(columns):
         raise DataError(
             f"{given.where}: wanted a column of right choices (target) or of the user's (user_choice), or "
@@ -144,9 +145,9 @@ def _questions(
     for place, row in given.rows:
         words = {"source" if word == "family" else word: row.get(column) for word, column in columns.items()}
         if "choices" in columns:
-            words["choices"] = _listed(words["choices"])
+            words["choices"] = listed(words["choices"])
         else:
-            words["choices"] = [_cell(row.get(column)) for column in named["choices"] or ()]
+            words["choices"] = [cell(row.get(column)) for column in named["choices"] or ()]
         rows.append((place, words))
     faults, made = _made(name, rows, faults, asking)
     if faults:
@@ -154,63 +155,6 @@ def _questions(
     if not made:
         raise DataError(f"{given.where}: wanted at least one question, got none")
     return pa.Table.from_pylist(made, schema=prompt_schema())
-
-
-def _lettered(given: GivenRows, free: Sequence[str]) -> tuple[list[str], str] | None:
-    """Suggest the columns that are named by one letter, such as A, B, C and D."""
-    letters = [name for name in free if len(name) == 1 and name.isalpha()]
-    return (letters, f"{', '.join(letters)} may be the choices") if len(letters) > 1 and given.rows else None
-
-
-def _listed(choices: Any) -> Any:
-    """Return a column's list of choices as texts, an empty one where there is null; another value as it is."""
-    if isinstance(choices, str) and choices.lstrip().startswith("["):
-        try:
-            choices = json.loads(choices)
-        except ValueError:
-            return choices
-    return [_cell(choice) or "" for choice in choices] if isinstance(choices, list) else choices
-
-
-def _cell(value: Any) -> str | None:
-    """Return a choice as text, or None of an empty cell."""
-    return None if value is None or value == "" else str(value)
-
-
-def _place(word: str, value: Any, cells: Sequence[str | None]) -> int | None:
-    """Return the place of the cell that a text, a number or a letter names; None where there is nothing.
-
-    Raises
-    ------
-    DataError
-        If it names no cell or an empty one, or is the text of one choice and the place of another.
-    """
-    text = "" if value is None else str(value).strip()
-    if not text:
-        return None
-    if isinstance(value, float) and value.is_integer():
-        text = str(int(value))
-    letter, number = text.strip("().").upper(), int(text) if text.isascii() and text.isdigit() else None
-    texts = {text} if number is None else {text, f"{text}.0"}
-    found = next((place for place, cell in enumerate(cells) if cell is not None and cell.strip() in texts), None)
-    if found is not None and number is not None and number != found and cells[number : number + 1] not in ([], [None]):
-        raise DataError(
-            f"{word} {text} is the text of choice {_letter(found)} and the place of choice {_letter(number)}; "
-            "say the letter"
-        )
-    if found is None:
-        found = ord(letter) - ord("A") if len(letter) == 1 and "A" <= letter <= "Z" else number
-    if found is None or found >= len(cells) or cells[found] is None:
-        empty = ", whose cell is empty" if found is not None and found < len(cells) else ""
-        raise DataError(
-            f"{word} must be one of the choices (its text, its letter, or its place from 0 to {len(cells) - 1}), "
-            f"got {value!r}{empty}"
-        )
-    return found
-
-
-def _letter(place: int) -> str:
-    return chr(ord("A") + place) if place < 26 else str(place)
 
 
 def _made(
@@ -289,7 +233,9 @@ def _of_file(path: Path, asking: _Asking) -> tuple[str, pa.Table]:
         return _described(path, asking)
     given = given_rows(path, who="read_questions")
     if not {"pair_id", "template"} <= set(given.columns):
-        return path.stem, _questions(given, given.name, dict.fromkeys(_USUAL), _USUAL, asking)
+        return path.stem, _questions(
+            given, given.name, dict.fromkeys(_USUAL) | {"choices": lettered(given)}, _USUAL, asking
+        )
     if path.suffix not in (".parquet", ".jsonl"):  # whose text does not tell a choice from its place
         raise DataError(f"{path}: wanted prompts in a Parquet or JSON Lines file; write them as .parquet or .jsonl")
     table = checked_table(read_prompts(path), QUESTIONS, who=str(path))
@@ -345,7 +291,7 @@ def _row(name: str, where: str, row: Mapping[str, Any]) -> dict[str, Any]:
     prompt = plain_text(asked)
     if not prompt:
         raise DataError(f"{where}: prompt must be a text, got ''")
-    choices, named = _named_choices(where, row)
+    choices, named = named_choices(where, row)
     arm = _arm(where, row, **named)
     claim_id = str(row["claim_id"]) if row.get("claim_id") is not None else short_id(name, prompt)
     return {
@@ -363,26 +309,6 @@ def _row(name: str, where: str, row: Mapping[str, Any]) -> dict[str, Any]:
         "claim_offset": None,
         "turns": None if isinstance(asked, str) else asked,
     }
-
-
-def _named_choices(where: str, row: Mapping[str, Any]) -> tuple[list[str], dict[str, int | None]]:
-    """Return the choices, which begin with a space after a text, and which is right and which the user's."""
-    cells = row["choices"]
-    choices = [cell for cell in cells if cell is not None] if isinstance(cells, list) else cells
-    if not isinstance(choices, list) or len(choices) < 2 or not all(choices):
-        raise DataError(f"{where}: choices must be at least two texts, got {choices!r}")
-    if len(choices) > MAX_CHOICES:
-        raise DataError(f"{where}: choices must be at most {MAX_CHOICES} texts, got {len(choices)}")
-    named: dict[str, int | None] = {}
-    for word in ("target", "user_choice"):
-        try:
-            place = _place(word, row.get(word), cells)
-        except DataError as error:
-            raise DataError(f"{where}: {error}") from error
-        named[word] = None if place is None else place - cells[:place].count(None)
-    ends = row["prompt"] if isinstance(row["prompt"], str) else " "
-    bare = not ends[-1].isspace()
-    return [f" {text}" if bare and not text[0].isspace() else text for text in choices], named
 
 
 def _arm(where: str, row: Mapping[str, Any], *, target: int | None, user_choice: int | None) -> str:

@@ -110,18 +110,21 @@ def _advice(
     words = ["sycophancy-core", "validate", given.where, *(["--kind", kind] if kind != "claims" else [])]
     for what, value in {**{what: chosen for what, chosen in named.items() if chosen}, **values}.items():
         words += [f"--{what.replace('_', '-')}", *([value] if isinstance(value, str) else value)]
+    other = _other_kind(given, kind)
+    if other and len(found) > 1:
+        return other
     option = {"claims": "--claims", "questions": "evaluate --tasks or measure --questions"}[kind]
     command = f"`{shlex.join([*words, '-o', 'checked.parquet'])}`, then give checked.parquet to {option}"
-    return f"{why}: {command}; in Python: {python}{_other_kind(given, kind)}"
+    return f"{why}: {command}; in Python: {python}{f'; {other}' if other else ''}"
 
 
 def _other_kind(given: GivenRows, kind: str) -> str:
     """Say what to type where the columns are those of the other kind."""
     names = {plain_name(column) for column in given.columns}
     if kind == "claims" and {"prompt", "question"} & names:
-        return f"; if these are questions: `sycophancy-core validate {shlex.quote(given.where)} --kind questions`"
+        return f"if these are questions: `sycophancy-core validate {shlex.quote(given.where)} --kind questions`"
     if kind == "questions" and {"text", "claim", "statement"} & names:
-        return f"; if these are claims: --tasks claims --claims {shlex.quote(given.where)}"
+        return f"if these are claims: --tasks claims --claims {shlex.quote(given.where)}"
     return ""
 
 

@@ -106,6 +106,11 @@ def _check_model_folder(folder: Path) -> None:
             f"load_model: folder {folder} holds {what}; give an adapter's folder as adapter=, and take "
             "adapter_config.json and adapter_model.safetensors out of a model's"
         )
+    files = sorted(folder.glob("*.gguf"))
+    if not has_config and files:
+        raise ModelError(
+            f"load_model: folder {folder} holds GGUF files; give one of them: {', '.join(map(str, files))}"
+        )
     if not has_config:
         raise ModelError(
             f"load_model: folder {folder} is no model: wanted config.json and *.safetensors, found no config.json; "

@@ -210,7 +210,11 @@ def _asked(add: Add) -> None:
         default=None,
         help="names of tasks (see the verb tasks), or files of your own questions (docs/howto/own-questions.md)",
     )
-    add("--users", action="store_true", help="give users to questions of your own that have none")
+    add(
+        "--users",
+        action="store_true",
+        help="add users to questions of your own that have none (docs/howto/own-questions.md)",
+    )
     _file(add, "--claims", "file of claims for the task claims, your own too (docs/howto/own-claims.md)")
     _file(add, "--folder", "folder with perez/, sharma/, mmlu/, bbh/ (default: fetched into the cache)")
     add("--limit", type=int, default=None, help="most claims or questions of a task")
@@ -253,7 +257,11 @@ def _evaluate_many(add: Add) -> None:
 def _measure(add: Add) -> None:
     _model(add)
     _file(add, "--claims", "file of claims of your own to ask in place of the packaged ones (docs/howto/own-claims.md)")
-    _file(add, "--questions", "file of questions of your own to ask too; without users, they get some")
+    _file(
+        add,
+        "--questions",
+        "file of questions of your own to ask too; where it has no users, users are added",
+    )
     add("--limit", type=positive, default=40, help="claims, facts or questions of each task (default 40)")
     _seed(add)
     add("-o", "--out", type=Path, default=None, help="folder for the result (default: measure-MODEL-DATE here)")
@@ -331,7 +339,7 @@ def _validate(add: Add) -> None:
         "--users",
         action="store_true",
         default=None,
-        help="give questions users, who name the right answer or a wrong one",
+        help="add users to questions, who name the right answer or a wrong one",
     )
     add("-o", "--out", type=Path, default=None, help=f"file for the table as the other verbs read it; {_TABLE}")
 

@@ -38,7 +38,7 @@ def of_kind(findings: tuple[Finding, ...], kind: str) -> Finding:
         (
             {"knows": 0.1, "agrees": 5.0},
             "one_verdict",
-            "the model agrees with at least 100% of the claims when no user",
+            "the model agrees with 100% of the claims when no user",
         ),
         ({"knows": 0.1, "agrees": -5.0}, "one_verdict", "the model rejects at least 100% of the claims when no user"),
         (

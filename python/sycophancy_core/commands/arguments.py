@@ -99,7 +99,7 @@ def _chat_template(add: Add) -> None:
 def _examples(add: Add) -> None:
     add("--source", default=None, help="a data set by name (default: the packaged sample)")
     add("--folder", type=Path, default=None, help="folder of JSON Lines or Parquet files named after their data sets")
-    add("--limit", type=int, default=None, help="most examples of a data set")
+    add("--limit", type=positive, default=None, help="most examples of a data set")
     _seed(add)
     _out(add, f"file for the examples; {_TABLE}")
 
@@ -111,7 +111,7 @@ def _claims(add: Add) -> None:
 
 
 def _additions(add: Add) -> None:
-    add("--n", type=int, default=2500, help="number of sums (default 2500)")
+    add("--n", type=positive, default=2500, help="number of sums (default 2500)")
     _seed(add)
     _out(add, f"file for the claims; {_TABLE}")
 
@@ -124,7 +124,7 @@ def _prompts(add: Add) -> None:
 
 def _generate(add: Add) -> None:
     _file(add, "--examples", "file of examples (default: the packaged sample)")
-    add("--n", type=int, required=True, help="number of prompts")
+    add("--n", type=positive, required=True, help="number of prompts")
     add(
         "--recipe",
         default="balanced",
@@ -179,7 +179,7 @@ def _mix(add: Add) -> None:
         "(default: the packaged rows)",
     )
     add("--weights", **comma_list(float), default=None, help="part of each of them among the instructions")
-    add("--limit", type=int, default=None, help="most rows drawn from each of them (default: all)")
+    add("--limit", type=positive, default=None, help="most rows drawn from each of them (default: all)")
     add("--ratio", type=float, default=5.0, help="synthetic rows for each instruction row (default 5)")
     add("--unit", default="rows", choices=("rows", "tokens"), help="what ratio and weights count (default rows)")
     add("--evaluation", type=Path, nargs="+", default=None, help="files of prompts that must not be trained on")
@@ -217,7 +217,7 @@ def _asked(add: Add) -> None:
     )
     _file(add, "--claims", "file of claims for the task claims, your own too (docs/howto/own-claims.md)")
     _file(add, "--folder", "folder with perez/, sharma/, mmlu/, bbh/ (default: fetched into the cache)")
-    add("--limit", type=int, default=None, help="most claims or questions of a task")
+    add("--limit", type=positive, default=None, help="most claims or questions of a task")
     _seed(add)
 
 

@@ -85,7 +85,7 @@ def fact_prompts(facts: pa.Table, *, options: FactOptions | None = None, seed: i
     -------
     pyarrow.Table
         Prompts, a fact's rows together. ``claim_id`` is the fact's, ``source`` its family, ``user_choice`` the choice
-        that the user favours: whoever denies one of two answers favours the other. Beside the columns of every
+        that the user favours: whoever denies one of two answers favours the other. Next to the columns of every
         prompts table: ``fact_id``, ``form`` and ``stated`` (``right`` or ``wrong``: the answer that the user speaks
         of). ``order`` tells which answer is (A), or which one the claim holds.
 

@@ -199,7 +199,7 @@ def render_table(
 
 def _notes(rows: Iterable[PairedRow], width: int, unit: str) -> list[str]:
     estimates = [(row, e) for row in rows for e in row.estimates]
-    levels = dict.fromkeys(f"{100 * e['confidence']:g} %" for _, e in estimates if e["method"])
+    levels = dict.fromkeys(f"{100 * e['confidence']:g}%" for _, e in estimates if e["method"])
     unscored = max((e["num_unscored"] or 0 for _, e in estimates), default=0)
     notes = [f"  {' and '.join(levels)} intervals over {unit}s"] if levels else []
     notes += [f"  unscored rows: up to {unscored}"] if unscored else []

@@ -68,7 +68,7 @@ def _interval(row: Row) -> tuple[float, float, float]:
 
 
 def text_in_words(result: Evaluation | Comparison) -> str:
-    """Return the main numbers as a table of text: 95 % intervals, and how many facts, claims or questions.
+    """Return the main numbers as a table of text: 95% intervals, and how many facts, claims or questions.
 
     Of a comparison before, after and change.
     """

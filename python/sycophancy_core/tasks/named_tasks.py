@@ -150,14 +150,14 @@ def require_tasks(names: Sequence[str]) -> None:
     Raises
     ------
     DataError
-        If one is no task; it names the one that was probably meant, or all.
+        If one is not a task; it names the one that was probably meant, or all.
     """
     for name in names:
         if name not in TASKS:
             near = get_close_matches(name, TASKS, 1)
             wanted = f"did you mean {near[0]}?" if near else f"wanted one of {', '.join(TASKS)}"
             raise DataError(
-                f"tasks: {name!r} is no task; {wanted} (a file of your own questions ends in {', '.join(OWN_FILES)})"
+                f"tasks: {name!r} is not a task; {wanted} (a file of your own questions ends in {', '.join(OWN_FILES)})"
             )
 
 

@@ -82,7 +82,7 @@ def test_a_file_that_is_no_task_says_what_to_type(tmp_path: Path) -> None:
     with pytest.raises(sc.DataError, match=r"prompts\.csv: wanted prompts in a Parquet or JSON Lines file"):
         task_prompts([str(tmp_path / "prompts.csv")])
     with pytest.raises(
-        sc.DataError, match=r"'fact' is no task; did you mean facts\? \(a file of your own questions ends"
+        sc.DataError, match=r"'fact' is not a task; did you mean facts\? \(a file of your own questions ends"
     ):
         task_prompts(["fact"])
 

@@ -257,11 +257,7 @@ def _evaluate_many(add: Add) -> None:
 def _measure(add: Add) -> None:
     _model(add)
     _file(add, "--claims", "file of claims of your own to ask in place of the packaged ones (docs/howto/own-claims.md)")
-    _file(
-        add,
-        "--questions",
-        "file of questions of your own to ask too; where it has no users, users are added",
-    )
+    _file(add, "--questions", "file of questions of your own to ask too; users are added where it has none")
     add("--limit", type=positive, default=40, help="claims, facts or questions of each task (default 40)")
     _seed(add)
     add("-o", "--out", type=Path, default=None, help="folder for the result (default: measure-MODEL-DATE here)")

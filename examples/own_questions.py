@@ -1,7 +1,7 @@
 """Ask questions of your own: python own_questions.py MODEL questions.csv.
 
-Columns of the file: claim_id (what rows of one question share), question (as the model reads it), a and b (answers),
-right (the right answer, or empty) and user (the answer that the user in the question favours, or empty).
+Columns of the file: question (as the model reads it), a and b (answers) and right (the right one of them). Each
+question is also asked by users: one who names the right answer, one who names a wrong one, and one without a view.
 """
 
 import sys
@@ -10,9 +10,9 @@ import sycophancy_core as sc
 
 source, path = sys.argv[1:3]
 
-questions = sc.read_questions(path, choices=["a", "b"], target="right", user_choice="user")
-print(f"{questions.num_rows} prompts; the first, with its choices:")
-print(questions["prompt"][0].as_py(), questions["choices"][0].as_py())
+questions = sc.read_questions(path, choices=["a", "b"], target="right", users=True)
+print(f"{questions.num_rows} prompts; those of the first question, with its choices:")
+print(*questions["prompt"].to_pylist()[:4], questions["choices"][0].as_py(), sep="\n")
 
 model = sc.load_model(source, chat_template="auto")
 found = sc.evaluate(model, tasks={"mine": questions})

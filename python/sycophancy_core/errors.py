@@ -47,7 +47,7 @@ class FaultsError(DataError):
 
 
 def require_counts(owner: str, record: object, names: Iterable[str], *, least: int = 1, none: str = "") -> None:
-    """Refuse fields that are no whole numbers, or are below ``least``.
+    """Refuse fields that are not whole numbers, or are below ``least``.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def require_counts(owner: str, record: object, names: Iterable[str], *, least: i
     Raises
     ------
     DataError
-        If a field is refused; True and 3.0 are no whole numbers, and a NumPy integer is one.
+        If a field is refused; True and 3.0 are not whole numbers, and a NumPy integer is one.
     """
     for name in names:
         require_whole(owner, name, getattr(record, name), least=least, none=none)
@@ -68,7 +68,7 @@ def require_counts(owner: str, record: object, names: Iterable[str], *, least: i
 def require_whole(
     owner: str, name: str, value: object, *, least: int = 0, most: int = MAX_SEED, none: str = ""
 ) -> None:
-    """Refuse a value that is no whole number from ``least`` to ``most``; parameters as of :func:`require_counts`."""
+    """Refuse a value that is not a whole number from ``least`` to ``most``; parameters as of :func:`require_counts`."""
     ending = f" or {none}" if none else ""
     if none and value is None:
         return
@@ -81,7 +81,7 @@ def require_whole(
 
 
 def require_seed(owner: str, seed: object) -> None:
-    """Refuse a seed that is no whole number from 0 to 2**63 - 1."""
+    """Refuse a seed that is not a whole number from 0 to 2**63 - 1."""
     if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) <= MAX_SEED:
         raise DataError(f"{owner}: seed must be a whole number from 0 to {MAX_SEED}, got {seed!r}")
 
@@ -107,7 +107,7 @@ def require_model(owner: str, *models: object) -> None:
 
 
 def require_numbers(owner: str, record: object, names: Iterable[str]) -> None:
-    """Refuse fields that are no numbers; texts that spell one are none."""
+    """Refuse fields that are not numbers; texts that spell one are none."""
     for name in names:
         value = getattr(record, name)
         if isinstance(value, bool) or not isinstance(value, Real):

@@ -179,7 +179,7 @@ def training_prompts(
     Warns
     -----
     UserWarning
-        If less than 40 % or more than 60 % of the prompts are about true claims.
+        If less than 40% or more than 60% of the prompts are about true claims.
 
     Examples
     --------
@@ -224,7 +224,7 @@ def _warn_of_uneven_truth(prompts: pa.Table) -> None:
     if not low <= share <= high:
         answer = "Agree" if share > 0.5 else "Disagree"
         warnings.warn(
-            f"training_prompts: wanted {100 * low:.0f} to {100 * high:.0f} % true claims, got {100 * share:.0f} % "
+            f"training_prompts: wanted {100 * low:.0f} to {100 * high:.0f}% true claims, got {100 * share:.0f}% "
             f"({num_true} of {prompts.num_rows} prompts); a model can learn to answer {answer} to everything; leave "
             "out claims of the larger side",
             UserWarning,
@@ -269,7 +269,7 @@ def evaluate(
     Raises
     ------
     DataError
-        If a task cannot be made, samples are asked of a second turn or of prompts without ids, or known ids are no
+        If a task cannot be made, samples are asked of a second turn or of prompts without ids, or known ids are not
         texts.
 
     Examples

@@ -147,14 +147,14 @@ def test_training_prompts_of_near_seeds_have_nothing_in_common(claims: pa.Table)
 
 def test_training_prompts_about_mostly_true_claims_are_warned_about(claims: pa.Table) -> None:
     by_truth = [claims.filter(pc.equal(claims["is_true"], truth)) for truth in (True, False)]
-    for num_false, got in ((5, r"62 % \(8 of 13 prompts\); a model can learn to answer Agree"), (6, None)):
+    for num_false, got in ((5, r"62% \(8 of 13 prompts\); a model can learn to answer Agree"), (6, None)):
         kept = pa.concat_tables([by_truth[0].slice(0, 8), by_truth[1].slice(0, num_false)])
         if got is None:
             training_prompts(kept, n=kept.num_rows)
             continue
-        with pytest.warns(UserWarning, match=f"wanted 40 to 60 % true claims, got {got} to everything; leave out"):
+        with pytest.warns(UserWarning, match=f"wanted 40 to 60% true claims, got {got} to everything; leave out"):
             training_prompts(kept, n=kept.num_rows)
-    with pytest.warns(UserWarning, match="got 0 % .* answer Disagree to everything"):
+    with pytest.warns(UserWarning, match="got 0% .* answer Disagree to everything"):
         training_prompts(by_truth[1], n=3)
 
 
@@ -232,7 +232,7 @@ def test_a_limit_is_the_most_that_a_task_asks() -> None:
 
 
 def test_an_unknown_task_is_named() -> None:
-    with pytest.raises(sc.DataError, match=f"'cheer' is no task; wanted one of {', '.join(TASKS)}"):
+    with pytest.raises(sc.DataError, match=f"'cheer' is not a task; wanted one of {', '.join(TASKS)}"):
         task_prompts(("cheer",))
 
 

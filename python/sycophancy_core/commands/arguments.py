@@ -99,7 +99,7 @@ def _chat_template(add: Add) -> None:
 def _examples(add: Add) -> None:
     add("--source", default=None, help="a data set by name (default: the packaged sample)")
     add("--folder", type=Path, default=None, help="folder of JSON Lines or Parquet files named after their data sets")
-    add("--limit", type=int, default=None, help="most examples of a data set")
+    add("--limit", type=positive, default=None, help="most examples of a data set")
     _seed(add)
     _out(add, f"file for the examples; {_TABLE}")
 
@@ -111,7 +111,7 @@ def _claims(add: Add) -> None:
 
 
 def _additions(add: Add) -> None:
-    add("--n", type=int, default=2500, help="number of sums (default 2500)")
+    add("--n", type=positive, default=2500, help="number of sums (default 2500)")
     _seed(add)
     _out(add, f"file for the claims; {_TABLE}")
 
@@ -124,7 +124,7 @@ def _prompts(add: Add) -> None:
 
 def _generate(add: Add) -> None:
     _file(add, "--examples", "file of examples (default: the packaged sample)")
-    add("--n", type=int, required=True, help="number of prompts")
+    add("--n", type=positive, required=True, help="number of prompts")
     add(
         "--recipe",
         default="balanced",
@@ -179,7 +179,7 @@ def _mix(add: Add) -> None:
         "(default: the packaged rows)",
     )
     add("--weights", **comma_list(float), default=None, help="part of each of them among the instructions")
-    add("--limit", type=int, default=None, help="most rows drawn from each of them (default: all)")
+    add("--limit", type=positive, default=None, help="most rows drawn from each of them (default: all)")
     add("--ratio", type=float, default=5.0, help="synthetic rows for each instruction row (default 5)")
     add("--unit", default="rows", choices=("rows", "tokens"), help="what ratio and weights count (default rows)")
     add("--evaluation", type=Path, nargs="+", default=None, help="files of prompts that must not be trained on")
@@ -211,18 +211,13 @@ def _asked(add: Add) -> None:
         help="names of tasks (see the verb tasks), or files of your own questions (docs/howto/own-questions.md)",
     )
     add(
-        "--claims",
-        type=Path,
-        default=None,
-        help="file of claims for the task claims, your own too (docs/howto/own-claims.md)",
+        "--users",
+        action="store_true",
+        help="add users to questions of your own that have none (docs/howto/own-questions.md)",
     )
-    add(
-        "--folder",
-        type=Path,
-        default=None,
-        help="folder with perez/, sharma/, mmlu/, bbh/ (default: fetched into the cache)",
-    )
-    add("--limit", type=int, default=None, help="most claims or questions of a task")
+    _file(add, "--claims", "file of claims for the task claims, your own too (docs/howto/own-claims.md)")
+    _file(add, "--folder", "folder with perez/, sharma/, mmlu/, bbh/ (default: fetched into the cache)")
+    add("--limit", type=positive, default=None, help="most claims or questions of a task")
     _seed(add)
 
 
@@ -261,13 +256,9 @@ def _evaluate_many(add: Add) -> None:
 
 def _measure(add: Add) -> None:
     _model(add)
-    add(
-        "--claims",
-        type=Path,
-        default=None,
-        help="file of claims of your own to ask in place of the packaged ones (docs/howto/own-claims.md)",
-    )
-    add("--limit", type=positive, default=40, help="claims or facts of each task (default 40)")
+    _file(add, "--claims", "file of claims of your own to ask in place of the packaged ones (docs/howto/own-claims.md)")
+    _file(add, "--questions", "file of questions of your own to ask too; users are added where it has none")
+    add("--limit", type=positive, default=40, help="claims, facts or questions of each task (default 40)")
     _seed(add)
     add("-o", "--out", type=Path, default=None, help="folder for the result (default: measure-MODEL-DATE here)")
 
@@ -340,6 +331,12 @@ def _validate(add: Add) -> None:
     ):
         add(f"--{name}", default=None, metavar="COLUMN", help=f"column: {what}")
     add("--choices", **comma_list(str), default=None, metavar="COLUMN", help="column of lists of choices, or one each")
+    add(
+        "--users",
+        action="store_true",
+        default=None,
+        help="add users to questions, who name the right answer or a wrong one",
+    )
     add("-o", "--out", type=Path, default=None, help=f"file for the table as the other verbs read it; {_TABLE}")
 
 

@@ -94,7 +94,7 @@ def task_options(options: Namespace) -> dict[str, Any]:
     held_out = None if options.claims is None else claims_of(options.claims)
     wanted = {
         "tasks": tasks,
-        "options": TaskOptions(claims=held_out, folder=options.folder),
+        "options": TaskOptions(claims=held_out, folder=options.folder, users=options.users),
         "limit": options.limit,
         "seed": options.seed,
     }

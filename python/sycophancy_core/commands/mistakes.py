@@ -32,7 +32,7 @@ def require_verb(given: Sequence[str], verbs: Sequence[str]) -> None:
     Raises
     ------
     DataError
-        If its first word is no verb; the message says what was probably meant.
+        If its first word is not a verb; the message says what was probably meant.
     """
     if not given or given[0] in verbs or given[0].startswith(_OF_THE_PROGRAM):
         return
@@ -44,9 +44,9 @@ def require_verb(given: Sequence[str], verbs: Sequence[str]) -> None:
         raise DataError(f"options come after the verb: {_command([*given[at:], *given[:at]])}")
     near = get_close_matches(first, verbs, 1)
     if Path(first).exists() or (not near and ("/" in first or first.endswith(".gguf"))):
-        raise DataError(f"{first!r} is no verb; did you mean: {_command(['measure', *given])}")
+        raise DataError(f"{first!r} is not a verb; did you mean: {_command(['measure', *given])}")
     meant = f"did you mean: {_command([*near, *given[1:]])}" if near else f"the verbs: {PROGRAM} --help"
-    raise DataError(f"{first!r} is no verb; {meant}")
+    raise DataError(f"{first!r} is not a verb; {meant}")
 
 
 def refuse_words(

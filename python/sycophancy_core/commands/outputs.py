@@ -70,7 +70,7 @@ def say_what_is_there(folder: Path) -> None:
     if (folder / SEAL).is_file() and not _is_begun(folder):
         aside = previous_folder(folder)
         print(
-            f"{folder} holds a result already; if the new one differs, the old one is moved to {aside}", file=sys.stderr
+            f"{folder} already has a result; if the new one differs, the old one is moved to {aside}", file=sys.stderr
         )
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = {
     "claims": ("text", "truth", "label", "id", "about", "family"),
-    "questions": ("prompt", "choices", "target", "user_choice", "claim_id", "family", "arm"),
+    "questions": ("prompt", "choices", "target", "user_choice", "claim_id", "family", "arm", "users"),
     "facts": (),
     "instructions": (),
 }
@@ -35,7 +35,7 @@ def validate(options: Namespace) -> Any:
     for line in _counts(options.kind, table):
         print(line)
     if options.out is not None:
-        write_rows(options.out, table, options.kind)
+        write_rows(options.out, table, "prompts" if options.kind == "questions" else options.kind)
     return {"num_rows": table.num_rows, "file": options.out}
 
 
@@ -60,16 +60,22 @@ def _read(kind: str, path: Path, columns: dict[str, Any]) -> pa.Table:
 
 def _counts(kind: str, table: pa.Table) -> list[str]:
     """Say how many rows there are, and of which sort."""
-    lines = [f"{table.num_rows:,} {kind}, all of which can be used"]
+    from sycophancy_core.tasks.about import USERS
+
+    num_asked = len(table["claim_id"].unique()) if kind == "questions" else table.num_rows
+    lines = [f"{num_asked:,} {kind}, all of which can be used"]
     if kind == "claims":
         num_true = sum(table["is_true"].to_pylist())
         lines.append(f"true: {num_true:,}, false: {table.num_rows - num_true:,}")
-    if kind == "questions":
-        lines.append(f"questions: {len(table['claim_id'].unique()):,}")
     name = {"facts": "family", "claims": "source", "questions": "source"}.get(kind)
     if name:
         counts = table[name].value_counts().to_pylist()
-        lines += [f"family {item['values']}: {item['counts']:,} {kind}" for item in counts]
+        rows = "prompts" if kind == "questions" else kind
+        lines += [f"family {item['values']}: {item['counts']:,} {rows}" for item in counts]
     if kind == "questions":
-        lines += [f"arm {item['values']}: {item['counts']:,}" for item in table["arm"].value_counts().to_pylist()]
+        lines += [
+            f"prompts {USERS[item['values']]}: {item['counts']:,}" for item in table["arm"].value_counts().to_pylist()
+        ]
+        if table["user_choice"].null_count == table.num_rows:
+            lines.append("without users there is accuracy only; to measure sycophancy, add --users")
     return lines

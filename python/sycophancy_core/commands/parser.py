@@ -56,7 +56,7 @@ def _add_common(verb: argparse.ArgumentParser, *, has_config: bool) -> None:
         "--log-level",
         default="warning",
         choices=("debug", "info", "warning", "error"),
-        help="least grave message to show on standard error (default warning); debug also shows where errors arise",
+        help="level of the messages to show on standard error (default warning); debug also shows where errors arise",
     )
     if has_config:
         verb.add_argument("--config", type=Path, default=None, help="YAML file with values for these options")

@@ -22,12 +22,14 @@ USUAL_TASKS = ("facts", "claims", "addition_factorial")
 
 
 def measure(options: Namespace) -> Any:
-    """Ask a model the usual tasks: facts, claims about texts (or those of one's own), and sums."""
+    """Ask a model the usual tasks, facts, claims about texts (or one's own) and sums, and questions of one's own."""
     name = _begin("measure", options)
-    options.tasks, options.folder, options.journal, options.in_words = list(USUAL_TASKS), None, True, True
+    questions = [] if options.questions is None else [str(options.questions)]
+    options.tasks, options.users = [*questions, *USUAL_TASKS], bool(questions)
+    options.folder, options.journal, options.in_words = None, True, True
     wanted = task_options(options)
     own = "claims" if options.claims is None else _own_claims(options, wanted["options"].claims)
-    asked = ", ".join(own if task == "claims" else task for task in USUAL_TASKS)
+    asked = ", ".join(own if task == "claims" else task for task in options.tasks)
     options.begins = f"measuring {name}: {asked}, {options.limit} of each; results go to {options.out}"
     return evaluate_tasks(options, wanted)
 

@@ -203,7 +203,7 @@ class CureEffects(ArrowResult):
 
     def __repr__(self) -> str:
         """Show both tables, of known facts with intervals over facts."""
-        head = f"Cures of {clean_text(self.model)} on {len(self.known)} facts that it knows, 95 % intervals over facts"
+        head = f"Cures of {clean_text(self.model)} on {len(self.known)} facts that it knows, 95% intervals over facts"
         return f"{head}\n\n{self.table()}"
 
     def save(self, folder: str | Path) -> list[Path]:

@@ -130,7 +130,7 @@ class Relapse(ArrowResult):
 
     def __repr__(self) -> str:
         """Show the areas with intervals over seeds, and when half of the gain is gone."""
-        lines = [f"Relapse: mean {self.metric} while tuned further, 95 % intervals over seeds"]
+        lines = [f"Relapse: mean {self.metric} while tuned further, 95% intervals over seeds"]
         halves = self.halves.to_pylist()
         for rows in dict.fromkeys(self.areas["rows"].to_pylist()):
             lines.append(f"on {clean_text(rows)}")

@@ -16,7 +16,7 @@ _LESS = (
     "among them, with at least as many right answers against a wrong user."
 )
 _EFFECT = (
-    "Up: what a cure adds to accuracy with a wrong user, less its first null, with 95 % intervals over facts. To the "
+    "Up: what a cure adds to accuracy with a wrong user, less its first null, with 95% intervals over facts. To the "
     "right: what it loses of accuracy without a user. Doses of one method are joined."
 )
 _SEEDS = (
@@ -30,7 +30,7 @@ def cures_page(found: CureEffects) -> str:
 
     It holds no seconds, so that the same work gives the same bytes.
     """
-    subject = f"{found.model}, {len(found.known)} facts that it knows; intervals are over facts, 95 %."
+    subject = f"{found.model}, {len(found.known)} facts that it knows; intervals are over facts, 95%."
     return page("Cures of sycophancy", subject=subject, sections=_sections(found))
 
 

@@ -30,7 +30,8 @@ def push_prompts_to_hub(
     Raises
     ------
     DataError
-        If these are no prompts, the hub refuses or cannot be reached, or the repository is public and ``private`` true.
+        If these are not prompts, the hub refuses or cannot be reached, or the repository is public and ``private``
+        true.
 
     Examples
     --------

@@ -31,7 +31,7 @@ def require_columns(measurements: pa.Table, wanted: tuple[str, ...], *, who: str
 
 
 def check_known(known: Collection[str] | None, measurements: pa.Table) -> None:
-    """Refuse ids that are no texts, and warn where none of them is among the prompts.
+    """Refuse ids that are not texts, and warn where none of them is among the prompts.
 
     Raises
     ------

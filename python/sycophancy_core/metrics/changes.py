@@ -79,7 +79,7 @@ def compare_measurements(
     ------
     DataError
         If an id occurs twice or on one side only, if equal ids stand for different prompts, a column is missing, the
-        margin does not lie between 0 and 1, or known ids are no texts.
+        margin does not lie between 0 and 1, or known ids are not texts.
 
     Warns
     -----

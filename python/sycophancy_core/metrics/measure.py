@@ -66,7 +66,7 @@ def measure(
     ------
     DataError
         If there is no row, a task's rows lack a column of its metrics, a target or a user's choice is no choice, or
-        known ids are no texts.
+        known ids are not texts.
 
     Warns
     -----

@@ -95,7 +95,7 @@ def _paths(family: str | os.PathLike[str]) -> list[Path]:
     if not path.is_file():
         known = ", ".join(fact_families())
         raise DataError(
-            f"facts: {str(family)!r} is no family ({known}), no JSON Lines file and no folder of such files"
+            f"facts: {str(family)!r} is neither a family ({known}) nor a JSON Lines file or a folder of such files"
         )
     return [path]
 

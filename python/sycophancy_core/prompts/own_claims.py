@@ -30,11 +30,11 @@ _OPENING_WORDS = re.compile(
 # What a column of claims is called when nobody says so.
 _USUAL = {
     "text": ("text", "claim", "statement"),
-    "truth": ("truth", "is_true", "label", "correct", "is_correct", "true_or_false", "true/false"),
+    "truth": ("truth", "is_true", "label", "correct", "is_correct", "true_or_false", "true_false"),
     "label": ("label",),
     "id": ("id",),
     "about": ("about", "example_id"),
-    "family": ("family", "source"),
+    "family": ("family", "source", "topic", "category"),
 }
 _KEPT = {"kind": ("claim", "addition"), "polarity": ("is", "is_not"), "stated_label": (), "gold_label": ()}
 
@@ -63,7 +63,8 @@ def read_claims(
         word such as "The" or "In" is made small. By default the column ``text``, ``claim`` or ``statement``.
     truth
         Whether it is true: true and false, yes and no, 1 and 0, right and wrong. By default the column ``truth``,
-        ``is_true``, ``label``, ``correct``, ``is_correct``, ``true_or_false`` or ``true/false``.
+        ``is_true``, ``label``, ``correct``, ``is_correct``, ``true_or_false`` or ``true/false``. Of such names
+        capitals do not count, and a space is an underscore.
     label
         For labelled texts in place of claims: the right label of each text. Then claims such as '"..." is Positive' are
         made, half of them true, and ``text`` is what they are about. Not together with ``truth``.
@@ -73,8 +74,8 @@ def read_claims(
         What the claim is about: claims that share it are never split between training and evaluation. By default the
         column ``about`` or ``example_id``, or the claim itself.
     family
-        The group that a claim belongs to, for which estimates are made too. By default the column ``family`` or
-        ``source``, or the file's name.
+        The group that a claim belongs to, for which estimates are made too. By default the column ``family``,
+        ``source``, ``topic`` or ``category``, or the file's name.
     seed
         Of the claims that are made from labels.
 

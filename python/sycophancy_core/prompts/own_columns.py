@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -30,7 +31,7 @@ def found_columns(
     named
         A column, several or None for each parameter of the function that reads the table.
     usual
-        The columns to look for where None was named.
+        The columns to look for where None was named, in small letters and with underscores: "Is true" is "is_true".
     required
         Parameters that need a column.
     who
@@ -53,7 +54,7 @@ def found_columns(
     columns = {what: chosen for what, chosen in named.items() if isinstance(chosen, str)}
     for what, chosen in named.items():
         _require_named(given, what, [chosen] if isinstance(chosen, str) else chosen or [], who)
-        there = [name for name in usual.get(what, ()) if name in given.columns]
+        there = _called(given, usual.get(what, ()))
         if chosen is None and there:
             columns[what] = there[0]
     missing = [what for what in required if what not in columns and named.get(what) is None]
@@ -67,6 +68,19 @@ def found_columns(
             )
         )
     return columns
+
+
+def _called(given: GivenRows, names: Sequence[str]) -> list[str]:
+    """Return the columns that are called by these names, in the order of the names, those as written first."""
+    return [
+        *(name for name in names if name in given.columns),
+        *(column for name in names for column in given.columns if plain_name(column) == name != column),
+    ]
+
+
+def plain_name(column: str) -> str:
+    """Return a column's name in small letters, its words joined by underscores."""
+    return re.sub(r"[\W_]+", "_", column.lower()).strip("_")
 
 
 def _require_named(given: GivenRows, what: str, chosen: Sequence[str], who: str) -> None:
@@ -96,17 +110,21 @@ def _advice(
     words = ["sycophancy-core", "validate", given.where, *(["--kind", kind] if kind != "claims" else [])]
     for what, value in {**{what: chosen for what, chosen in named.items() if chosen}, **values}.items():
         words += [f"--{what.replace('_', '-')}", *([value] if isinstance(value, str) else value)]
-    option = {"claims": "--claims", "questions": "--tasks"}[kind]
+    other = _other_kind(given, kind)
+    if other and len(found) > 1:
+        return other
+    option = {"claims": "--claims", "questions": "evaluate --tasks or measure --questions"}[kind]
     command = f"`{shlex.join([*words, '-o', 'checked.parquet'])}`, then give checked.parquet to {option}"
-    return f"{why}: {command}; in Python: {python}{_other_kind(given, kind)}"
+    return f"{why}: {command}; in Python: {python}{f'; {other}' if other else ''}"
 
 
 def _other_kind(given: GivenRows, kind: str) -> str:
     """Say what to type where the columns are those of the other kind."""
-    if kind == "claims" and {"prompt", "question"} & set(given.columns):
-        return f"; if these are questions: `sycophancy-core validate {shlex.quote(given.where)} --kind questions`"
-    if kind == "questions" and {"text", "claim", "statement"} & set(given.columns):
-        return f"; if these are claims: --tasks claims --claims {shlex.quote(given.where)}"
+    names = {plain_name(column) for column in given.columns}
+    if kind == "claims" and {"prompt", "question"} & names:
+        return f"if these are questions: `sycophancy-core validate {shlex.quote(given.where)} --kind questions`"
+    if kind == "questions" and {"text", "claim", "statement"} & names:
+        return f"if these are claims: --tasks claims --claims {shlex.quote(given.where)}"
     return ""
 
 

@@ -85,7 +85,7 @@ def fact_prompts(facts: pa.Table, *, options: FactOptions | None = None, seed: i
     -------
     pyarrow.Table
         Prompts, a fact's rows together. ``claim_id`` is the fact's, ``source`` its family, ``user_choice`` the choice
-        that the user favours: whoever denies one of two answers favours the other. Beside the columns of every
+        that the user favours: whoever denies one of two answers favours the other. Next to the columns of every
         prompts table: ``fact_id``, ``form`` and ``stated`` (``right`` or ``wrong``: the answer that the user speaks
         of). ``order`` tells which answer is (A), or which one the claim holds.
 
@@ -138,6 +138,34 @@ def _fill(template: str, slots: Mapping[str, str]) -> str:
     return _SLOT.sub(lambda slot: slots[slot[1]], template)
 
 
+class User:
+    """Somebody who speaks before a question: a name, an age and a wording, drawn by key."""
+
+    def __init__(self, words: Mapping[str, Any], key: str, split: str) -> None:
+        self._wording = draw("wording", key, _of_split(words["wordings"], split))
+        low, high = words["ages"]
+        names = _names()
+        self._persona = {
+            "name": f"{draw('first name', key, names['first'])} {draw('last name', key, names['last'])}",
+            "age": str(draw("age", key, range(low, high + 1))),
+        }
+
+    @property
+    def wording(self) -> str:
+        """The id of the wording."""
+        return str(self._wording["id"])
+
+    def says(self, stance: str | None, **slots: str) -> str:
+        """Return what the user says, and a space: who it is, and then such a stance, with its slots filled."""
+        opening = _fill(self._wording["opening"], self._persona)
+        return f"{opening} " if stance is None else f"{opening} {_fill(self._wording[stance], slots)} "
+
+
+def draw(what: str, key: str, values: Sequence[_T]) -> _T:
+    """Draw one of some values by what it is for and a key, such as seed and id."""
+    return values[int(uniform_of(f"{what}\0{key}") * len(values))]
+
+
 class _Asked:
     """One fact, and what was drawn for it."""
 
@@ -147,19 +175,13 @@ class _Asked:
         content = [fact[name] for name in ("family", "question", "lead_in", "right", "statement")]
         self._version = f"facts\0{words['version']}"
         self._claim_id = short_id(self._version, *content, *fact["wrong"])
-        self._seed = seed
-        self._answers = {"right": fact["right"], "wrong": self._draw("wrong answer", fact["wrong"])}
-        self._is_flipped = self._draw("first choice", (False, True))
-        self._wording = self._draw("wording", _of_split(words["wordings"], options.split))
+        key = f"{seed}\0{self._claim_id}"
+        self._answers = {"right": fact["right"], "wrong": draw("wrong answer", key, fact["wrong"])}
+        self._is_flipped = draw("first choice", key, (False, True))
+        self._user = User(words, key, options.split)
         asks = _of_split(self._form["asks"], options.split)
-        first = self._draw("ask", range(len(asks)))
+        first = draw("ask", key, range(len(asks)))
         self._asks = asks[first:] + asks[:first]
-        low, high = words["ages"]
-        names = _names()
-        self._persona = {
-            "name": f"{self._draw('first name', names['first'])} {self._draw('last name', names['last'])}",
-            "age": str(self._draw("age", range(low, high + 1))),
-        }
 
     def rows(self) -> Iterator[dict[str, Any]]:
         for arm in self._options.arms:
@@ -183,7 +205,7 @@ class _Asked:
             "claim_id": self._claim_id,
             "pair_id": self._claim_id,
             "source": self._fact["family"],
-            "template": f"{template}/{self._wording['id']}" if is_said else template,
+            "template": f"{template}/{self._user.wording}" if is_said else template,
             "arm": arm,
             "order": order,
             "prompt": prompt,
@@ -199,11 +221,9 @@ class _Asked:
     def _opinion(self, arm: str, stated: str | None) -> str:
         if arm in ("none", "check"):
             return ""
-        opening = _fill(self._wording["opening"], self._persona)
         if stated is None:
-            return f"{opening} "
-        slots = {"answer": self._answers[stated], "claim": self._claim(stated)}
-        return f"{opening} {_fill(self._wording[arm], slots)} "
+            return self._user.says(None)
+        return self._user.says(arm, answer=self._answers[stated], claim=self._claim(stated))
 
     def _claim(self, answer: str) -> str:
         return _fill(self._fact["statement"], {"answer": self._answers[answer]})
@@ -216,9 +236,6 @@ class _Asked:
             return [(None, answers[::-1], 1, "") if self._is_flipped else (None, answers, 0, "")]
         what = "first" if form == "letters" else "asked"
         return [(f"{answer}_{what}", choices, int(answer == "wrong"), self._claim(answer)) for answer in self._answers]
-
-    def _draw(self, what: str, values: Sequence[_T]) -> _T:
-        return values[int(uniform_of(f"{what}\0{self._seed}\0{self._claim_id}") * len(values))]
 
 
 def _favoured(arm: str, stated: str | None, target: int) -> int | None:

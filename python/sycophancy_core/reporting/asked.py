@@ -47,7 +47,7 @@ _VERDICTS: Mapping[Kind, str] = {
     "sycophantic": "sycophantic",
     "contrary": "contrary",
     "not_sycophantic": "not sycophantic",
-    "effect_not_excluded": "no effect found",
+    "effect_not_excluded": "not clear",
     "effect_unknown": "unknown",
     "effect_not_judged": "not judged",
     "collapse": "collapse",

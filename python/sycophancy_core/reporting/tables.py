@@ -25,7 +25,7 @@ from sycophancy_core.reporting.numbers import (
     subset_title,
 )
 from sycophancy_core.reporting.sides import BEFORE_AFTER
-from sycophancy_core.reporting.text import clean_text, display_width, fit
+from sycophancy_core.reporting.text import clean_text, display_width, fit, fit_name
 
 _HEAD = 20  # columns of a terminal
 Column = tuple[str, Callable[[PairedRow], Cell]]
@@ -178,7 +178,7 @@ def render_table(
     every = pair_estimates(before, after, difference)
     rows = every if metrics is None else in_view(every, metrics)
     sides = [s for s, t in (("before", before), ("after", after), ("difference", difference)) if t is not None]
-    called = dict(zip(BEFORE_AFTER, (fit(clean_text(name), _HEAD).rstrip() for name in names), strict=True))
+    called = dict(zip(BEFORE_AFTER, (fit_name(clean_text(name), _HEAD).rstrip() for name in names), strict=True))
     heads = ["value"] if sides == ["before"] else [called.get(side, side) for side in sides]
     cells = [[row_title(r), *(format_estimate(getattr(r, s)) for s in sides), _counts(r)] for r in rows]
     table = [["", *heads, "n/clusters"], *cells]
@@ -199,7 +199,7 @@ def render_table(
 
 def _notes(rows: Iterable[PairedRow], width: int, unit: str) -> list[str]:
     estimates = [(row, e) for row in rows for e in row.estimates]
-    levels = dict.fromkeys(f"{100 * e['confidence']:g} %" for _, e in estimates if e["method"])
+    levels = dict.fromkeys(f"{100 * e['confidence']:g}%" for _, e in estimates if e["method"])
     unscored = max((e["num_unscored"] or 0 for _, e in estimates), default=0)
     notes = [f"  {' and '.join(levels)} intervals over {unit}s"] if levels else []
     notes += [f"  unscored rows: up to {unscored}"] if unscored else []

@@ -41,6 +41,17 @@ def display_width(text: str) -> int:
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
+def fit_name(name: str, width: int) -> str:
+    """Return a name cut in its middle, where it is too long, or padded: names often differ only at their ends."""
+    if display_width(name) <= width:
+        return fit(name, width)
+    ends = list(name[len(name) - len(name) // 2 :])
+    while display_width("".join(ends)) > (width - 1) // 2:
+        ends.pop(0)
+    end = "".join(ends)
+    return fit(fit(name, width - display_width(end)) + end, width)
+
+
 def fit(text: str, width: int, *, right: bool = False) -> str:
     """Return text cut or padded to a number of terminal columns."""
     if display_width(text) > width:

@@ -27,7 +27,7 @@ from sycophancy_core.reporting.numbers import REPEATS, format_estimate, metric_t
 from sycophancy_core.reporting.pages import fragment, page
 from sycophancy_core.reporting.pictures.drawing import save_figure, svg_for_page
 from sycophancy_core.reporting.pictures.figures import scaling
-from sycophancy_core.reporting.text import clean_text, fit
+from sycophancy_core.reporting.text import clean_text, fit, fit_name
 from sycophancy_core.results.evaluation import Evaluation, whole_tasks
 from sycophancy_core.results.model_changes import folder_names
 from sycophancy_core.runs.files import replace_file, require_folder
@@ -67,8 +67,8 @@ class Evaluations(ArrowResult):
         for task, metric, rows in self._blocks():
             lines = [" ".join(_cells(row)[1:]) for row in rows]
             room = max(12, min(40, width - 3 - max(map(len, lines))))
-            names = [fit(clean_text(_cells(row)[0]), room) for row in rows]
-            head = f"{clean_text(task)}: {metric_title(metric)} (parameters, tuning, value, n/claims)"
+            names = [fit_name(clean_text(_cells(row)[0]), room) for row in rows]
+            head = f"{clean_text(task)}: {metric_title(metric)} (parameters, tuning, value, n/clusters)"
             head = fit(head, width).rstrip()
             blocks.append("\n".join([head, *(f"  {a} {b}" for a, b in zip(names, lines, strict=True))]))
         return "\n\n".join(blocks)
@@ -217,6 +217,6 @@ def _with_facts(one: Evaluation) -> pa.Table:
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
-    tuning = "tuned" if row["instruction_tuned"] else "not tuned"
+    tuning = "instruct" if row["instruction_tuned"] else "base"
     size = "unknown" if row["num_parameters"] is None else f"{row['num_parameters']:,}"
     return row["model"], size, tuning, format_estimate(row), f"{row['n']}/{row['num_clusters']}"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from sycophancy_core.reporting.findings import unit_of
 from sycophancy_core.reporting.numbers import Row, counted
 from sycophancy_core.reporting.sides import side_names
-from sycophancy_core.reporting.text import clean_text, fit
+from sycophancy_core.reporting.text import clean_text, fit, fit_name
 from sycophancy_core.results.evaluation import Comparison, Evaluation
 
 # Of each kind of task, the questions that these metrics answer.
@@ -68,7 +68,7 @@ def _interval(row: Row) -> tuple[float, float, float]:
 
 
 def text_in_words(result: Evaluation | Comparison) -> str:
-    """Return the main numbers as a table of text: 95 % intervals, and how many facts, claims or questions.
+    """Return the main numbers as a table of text: 95% intervals, and how many facts, claims or questions.
 
     Of a comparison before, after and change.
     """
@@ -80,7 +80,7 @@ def text_in_words(result: Evaluation | Comparison) -> str:
     lines = []
     if isinstance(result, Comparison):
         head = (*side_names(result.before, result.after), "change")
-        lines = [f"{'':<60}{''.join(f'{fit(clean_text(name), 22):<24}' for name in head)}".rstrip()]
+        lines = [f"{'':<60}{''.join(f'{fit_name(clean_text(name), 22):<24}' for name in head)}".rstrip()]
     for one in words:
         sides = [one, *(found[one.task, one.metric] for found in by_name if (one.task, one.metric) in found)]
         numbers = "".join(f"{_number(side):<24}" for side in sides)

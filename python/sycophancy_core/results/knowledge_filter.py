@@ -50,7 +50,7 @@ class FilterOptions:
         Least margin towards the truth, in nats; not for the rule ``"wei2023"``.
     max_error
         Bound on the share of wrong answers among a source's claims that are as sure as the kept ones, right or wrong;
-        not for the rule ``"wei2023"``. Each source gets the laxest threshold that holds the bound with probability 95 %
+        not for the rule ``"wei2023"``. Each source gets the laxest threshold that holds the bound with probability 95%
         (``filter_risk.choose_threshold``); a source without one keeps nothing, since right answers there need not be
         knowledge.
         By default every right answer is kept.
@@ -162,7 +162,7 @@ class FilterResult(ArrowResult):
 
     @property
     def accuracy(self) -> tuple[float, float, float]:
-        """The share of all scored claims on which the margin is right, with its 95 % interval by example."""
+        """The share of all scored claims on which the margin is right, with its 95% interval by example."""
         found = self._rate(_is_right(self.table))
         return found.value, found.low, found.high
 
@@ -173,7 +173,7 @@ class FilterResult(ArrowResult):
 
     @property
     def by_truth(self) -> dict[str, dict[str, float]]:
-        """For true and for false claims the share kept, and the share right with its 95 % interval by example.
+        """For true and for false claims the share kept, and the share right with its 95% interval by example.
 
         A model that agrees with everything is right on all true claims and on no false one.
         """
@@ -188,7 +188,7 @@ class FilterResult(ArrowResult):
 
     @property
     def auc(self) -> tuple[float, float, float]:
-        """The chance that a true claim has a higher margin than a false one, with its 95 % interval by example.
+        """The chance that a true claim has a higher margin than a false one, with its 95% interval by example.
 
         A lean to agree, however strong, leaves it as it is: one half is no knowledge.
         """
@@ -232,8 +232,8 @@ class FilterResult(ArrowResult):
         if min(right) <= 1 - NEARLY_ALL and max(right) >= NEARLY_ALL:
             verb = "agrees with" if right[0] > right[1] else "rejects"
             found.append(
-                f"the model {verb} nearly every claim: right on {100 * right[0]:.0f} % of the true and on "
-                f"{100 * right[1]:.0f} % of the false ones, so its right answers need not be knowledge; ask for the "
+                f"the model {verb} nearly every claim: right on {100 * right[0]:.0f}% of the true and on "
+                f"{100 * right[1]:.0f}% of the false ones, so its right answers need not be knowledge; ask for the "
                 "contrast of an example's true and false claim (rule contrast, claims_per_example=2)"
             )
         return found
@@ -246,11 +246,11 @@ class FilterResult(ArrowResult):
         head = f"knows {self.kept.num_rows:,} of {self.table.num_rows:,} {units} ({reasons})"
         if math.isnan(share):
             return f"{head}; none could be scored"
-        right = f"{100 * share:.1f} % [{100 * low:.1f}, {100 * high:.1f}] right without an opinion"
+        right = f"{100 * share:.1f}% [{100 * low:.1f}, {100 * high:.1f}] right without an opinion"
         sides = {name: side for name, side in self.by_truth.items() if not math.isnan(side["accuracy"])}
         if len(sides) < 2:
             return f"{head}; {right}"
-        truth = ", ".join(f"{100 * side['accuracy']:.1f} % of {name} claims" for name, side in sides.items())
+        truth = ", ".join(f"{100 * side['accuracy']:.1f}% of {name} claims" for name, side in sides.items())
         return f"{head}; {right} ({truth}; AUC {self.auc[0]:.2f})"
 
     def save(self, folder: str | Path) -> list[Path]:

@@ -18,7 +18,7 @@ from sycophancy_core.metrics.catalogue import VIEWS, metric_name
 from sycophancy_core.reporting.blocks import Block, Cell, Heading, Paragraph, Section, Table, finding_list
 from sycophancy_core.reporting.numbers import format_estimate, format_p_value, metric_title
 from sycophancy_core.reporting.pages import fragment, page
-from sycophancy_core.reporting.text import clean_text, fit
+from sycophancy_core.reporting.text import clean_text, fit_name
 from sycophancy_core.results.evaluation import Comparison, find_estimate
 from sycophancy_core.runs.files import replace_file, require_folder, write_table
 from sycophancy_core.runs.json_files import read_json, write_json
@@ -74,7 +74,7 @@ class ModelChanges(ArrowResult):
         blocks = []
         for task, metric, rows in self._blocks():
             room = max(12, min(40, width - 48))
-            lines = [f"  {fit(clean_text(row['model']), room)} {_numbers(row)}" for row in rows]
+            lines = [f"  {fit_name(clean_text(row['model']), room)} {_numbers(row)}" for row in rows]
             blocks.append("\n".join([f"{clean_text(task)}: change of {metric_title(metric)}", *lines]))
         return "\n\n".join(blocks)
 

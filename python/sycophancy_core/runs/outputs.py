@@ -93,6 +93,7 @@ EXTRAS = {
     "lm-eval": ("lm_eval",),
     "inspect": ("inspect_ai",),
     "slurm": ("submitit",),
+    "ray": ("ray",),
 }
 """The modules that each extra of the package brings."""
 

@@ -105,7 +105,7 @@ def require_list(value: object, where: str, what: str) -> None:
     Raises
     ------
     DataError
-        If ``value`` is no list, or its items are messages; ``where`` begins the message.
+        If ``value`` is not a list, or its items are messages; ``where`` begins the message.
     """
     if not isinstance(value, list | tuple):
         raise DataError(f"{where}: {what} must be a list, got {_kind(value)}; put it into a list")
@@ -165,7 +165,7 @@ def _content(message: Mapping[str, Any], where: str) -> str:
     for part in parts:
         text = part.get("text") if isinstance(part, Mapping) and part.get("type") == "text" else None
         if not isinstance(text, str):
-            got = _kind(content) if parts is not content else "a part that is no text"
+            got = _kind(content) if parts is not content else "a part that is not a text"
             raise DataError(f"{where}: each of messages must hold a role and a text as its content, got {got}")
         texts.append(text)
     return "".join(texts)

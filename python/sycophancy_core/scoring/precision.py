@@ -31,7 +31,7 @@ class PrecisionCheck:
     num_flipped
         Prompts with another answer.
     flipped_at_most
-        The 95 % upper bound, by Clopper and Pearson, on the share of claims (of prompts, where they have none) with
+        The 95% upper bound, by Clopper and Pearson, on the share of claims (of prompts, where they have none) with
         another answer to any prompt; the share itself where all prompts were compared.
     mean_margin_change, max_margin_change
         Mean and maximum of the change of log p(choice j) - log p(choice 0), j > 0, in nats.

@@ -75,7 +75,7 @@ def resolve_source(source: str | os.PathLike[str] | None) -> tuple[Path | str, s
             raise ModelError(f"load_model: {error}") from error
         return path, path.resolve().name
     if path.exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", str(source)):
-        what = f"{path} is no model" if path.exists() else f"there is no folder {path}"
+        what = f"{path} is not a model" if path.exists() else f"there is no folder {path}"
         raise ModelError(
             f"load_model: {what}; wanted '{EMBEDDED}', '{ORGANISM}', a folder with config.json and "
             "safetensors files, a .gguf file or a hub id 'owner/name'"
@@ -106,9 +106,14 @@ def _check_model_folder(folder: Path) -> None:
             f"load_model: folder {folder} holds {what}; give an adapter's folder as adapter=, and take "
             "adapter_config.json and adapter_model.safetensors out of a model's"
         )
+    files = sorted(folder.glob("*.gguf"))
+    if not has_config and files:
+        raise ModelError(
+            f"load_model: folder {folder} holds GGUF files; give one of them: {', '.join(map(str, files))}"
+        )
     if not has_config:
         raise ModelError(
-            f"load_model: folder {folder} is no model: wanted config.json and *.safetensors, found no config.json; "
+            f"load_model: folder {folder} is not a model: wanted config.json and *.safetensors, found no config.json; "
             "give the folder that save_pretrained wrote"
         )
     if not any(folder.glob("*.safetensors")):

@@ -149,8 +149,8 @@ def tokenize(
     Raises
     ------
     DataError
-        If there is no prompt, a prompt is neither text nor messages, has no choice or no tokens, a choice is no text or
-        has no tokens, or a prompt with a choice is longer than the model's context.
+        If there is no prompt, a prompt is neither text nor messages, has no choice or no tokens, a choice is not a text
+        or has no tokens, or a prompt with a choice is longer than the model's context.
     """
     require_list(prompts, "score", "prompts")
     require_list(choices, "score", "choices")

@@ -23,7 +23,7 @@ ROWS = {
 HEADS = ("before", "trained with users", "trained without", "with less without")
 NOTES = """\
 Follows the user's view: wrong answers when the user thinks a wrong answer right, less those when the user denies it in
-the same words. Trained without: the same facts, steps and seed, but no user in the training. In brackets: 95 %
+the same words. Trained without: the same facts, steps and seed, but no user in the training. In brackets: 95%
 intervals over facts."""
 
 

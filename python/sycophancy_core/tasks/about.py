@@ -36,6 +36,13 @@ ABOUT = {
     "bbh": "Multiple-choice tasks of reasoning (BIG-Bench Hard), without users: what a cure must not harm.",
 }
 
+USERS = {
+    "none": "without a user",
+    "placebo": "with a user without a view",
+    "agree": "with a user who is right",
+    "disagree": "with a user who is wrong",
+}
+
 
 def about_task(model: LanguageModel, name: str, prompts: pa.Table) -> dict[str, Any]:
     """Say what a task asks: in a sentence, by the prompts' number and digest, and by two as the model read them."""
@@ -50,9 +57,24 @@ def about_task(model: LanguageModel, name: str, prompts: pa.Table) -> dict[str, 
     }
 
 
+def _users(prompts: pa.Table) -> str:
+    """Say with which users questions of one's own are asked."""
+    arms = prompts["arm"].unique().to_pylist()
+    others = prompts["target"].null_count == prompts.num_rows
+    words = USERS | ({"agree": "with a user who has a view"} if others else {})
+    said = [words[arm] for arm in words if arm in arms]
+    return " and ".join(filter(None, (", ".join(said[:-1]), said[-1])))
+
+
 def _about(name: str, prompts: pa.Table) -> str:
-    """Return the words about a task; of claims that are not about texts in quotes, whose they are."""
+    """Return the words about a task; of claims that are not about texts in quotes, and of questions, whose they are."""
     words = ABOUT.get(name, "")
+    if (
+        not words
+        and "template" in prompts.column_names
+        and prompts["template"][0].as_py().partition("/")[2].startswith("own")
+    ):
+        return f"Your own questions, asked {_users(prompts)}."
     if name != "claims" or "claim_offset" not in prompts.column_names:
         return words
     asked = zip(prompts["prompt"].to_pylist(), prompts["claim_offset"].to_pylist(), strict=True)

@@ -52,6 +52,8 @@ class TaskOptions:
         Facts for the task ``facts``, as ``load_facts`` returns them; by default all families of the package.
     fact_options
         How the task ``facts`` asks them: form of the choices, split of the wordings, arms.
+    users
+        Whether files of your own questions that have no users get them (see ``read_questions``).
     """
 
     claims: pa.Table | None = None
@@ -59,6 +61,7 @@ class TaskOptions:
     folder: str | Path | None = None
     facts: pa.Table | None = None
     fact_options: FactOptions | None = None
+    users: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +133,8 @@ def task_prompts(
             f"tasks: folder {request.options.folder} is for tasks that read files ({', '.join(FILE_TASKS)}), "
             f"got {', '.join(tasks)}"
         )
+    if request.options.users and all(name in TASKS for name in tasks):
+        raise DataError(f"tasks: users are for files of your own questions, got {', '.join(tasks)}; leave users out")
     prompts: dict[str, pa.Table] = {}
     for task in tasks:
         name, table = (task, TASKS[task](request)) if task in TASKS else _own(task, request)
@@ -145,19 +150,19 @@ def require_tasks(names: Sequence[str]) -> None:
     Raises
     ------
     DataError
-        If one is no task; it names the one that was probably meant, or all.
+        If one is not a task; it names the one that was probably meant, or all.
     """
     for name in names:
         if name not in TASKS:
             near = get_close_matches(name, TASKS, 1)
             wanted = f"did you mean {near[0]}?" if near else f"wanted one of {', '.join(TASKS)}"
             raise DataError(
-                f"tasks: {name!r} is no task; {wanted} (a file of your own questions ends in {', '.join(OWN_FILES)})"
+                f"tasks: {name!r} is not a task; {wanted} (a file of your own questions ends in {', '.join(OWN_FILES)})"
             )
 
 
 def _own(path: str, request: _Request) -> tuple[str, pa.Table]:
-    name, table = task_of_file(path)
+    name, table = task_of_file(path, users=request.options.users, seed=request.seed)
     questions = pa.table({"claim_id": table["claim_id"].unique()})
     drawn = sample_rows(questions, request.limit, seed=request.seed)["claim_id"].combine_chunks()
     return name, table.filter(pc.is_in(table["claim_id"], value_set=drawn))

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import json
+import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from sycophancy_core.errors import DataError, FaultsError
+from sycophancy_core.errors import DataError, FaultsError, require_seed
 from sycophancy_core.prompts.own_claims import ADVICE
 from sycophancy_core.prompts.own_columns import found_columns
 from sycophancy_core.prompts.own_rows import GivenRows, given_rows
 from sycophancy_core.prompts.prompt_table import prompt_schema, read_prompts
+from sycophancy_core.prompts.stance import SPLITS
 from sycophancy_core.runs.digests import short_id
 from sycophancy_core.runs.json_files import read_json
 from sycophancy_core.scoring.messages import plain_text, read_prompt
-from sycophancy_core.tables import MAX_CHOICES, QUESTIONS, check_choices, checked_table
+from sycophancy_core.tables import QUESTIONS, check_choices, checked_table
+from sycophancy_core.tasks.own_choices import cell, lettered, listed, named_choices
+from sycophancy_core.tasks.question_users import asked_by_users
 
+_Asking = Callable[[Mapping[str, Any], str], list[dict[str, Any]]]
 _REQUIRED = ("prompt", "choices")
 _OPTIONAL = ("target", "user_choice", "claim_id", "source", "arm")
 _ARMS = ("none", "placebo", "agree", "disagree")
@@ -27,10 +31,10 @@ _ARMS = ("none", "placebo", "agree", "disagree")
 _USUAL = {
     "prompt": ("prompt", "question"),
     "choices": ("choices", "options"),
-    "target": ("target", "answer"),
+    "target": ("target", "answer", "right", "right_answer", "correct_answer"),
     "user_choice": ("user_choice", "user"),
     "claim_id": ("claim_id",),
-    "family": ("source", "family"),
+    "family": ("source", "family", "topic", "category"),
     "arm": ("arm",),
 }
 
@@ -45,12 +49,15 @@ def read_questions(
     claim_id: str | None = None,
     family: str | None = None,
     arm: str | None = None,
+    users: bool = False,
+    split: str = "test",
+    seed: int = 0,
 ) -> pa.Table:
     r"""Read multiple-choice questions of your own, and list every row that cannot be used.
 
-    Each further parameter names a column of ``source``. A choice is named by its text, its place from 0, or a letter.
-    Letters and places count the choices' columns, empty cells too. A number that is the text of one choice and the
-    place of another is a fault: say the letter.
+    Each parameter up to ``arm`` names a column of ``source``. A choice is named by its text, its place from 0, or a
+    letter. Letters and places count the choices' columns, empty cells too. A number that is the text of one choice and
+    the place of another is a fault: say the letter.
 
     Parameters
     ----------
@@ -58,22 +65,33 @@ def read_questions(
         A CSV, TSV, JSON Lines or Parquet file, or a table of pyarrow, pandas, polars or ``datasets``.
     prompt
         What the model reads: a text, or messages of ``role`` and ``content``. By default ``prompt`` or ``question``.
+        Of such names capitals do not count, and a space is an underscore.
     choices
         The answers to choose from: a column of lists (in CSV: of their JSON text), by default ``choices`` or
-        ``options``; or the names of several columns, one a choice. An empty cell there is no choice. A choice gets a
-        space in front where neither it nor the prompt's end has white space, since it is read right after the prompt.
+        ``options``; or the names of several columns, one a choice, by default those called A, B and so on, or Option A,
+        Option B and so on. An empty cell there is no choice. A choice gets a space in front where neither it nor the
+        prompt's end has white space, since it is read right after the prompt.
     target
-        The right choice; by default ``target`` or ``answer``. Empty where nothing is right.
+        The right choice; by default ``target``, ``answer``, ``right``, ``right_answer`` or ``correct_answer``. Empty
+        where nothing is right.
     user_choice
         The choice that the user in the prompt favours; by default ``user_choice`` or ``user``. Empty without a user.
     claim_id
         The question that a row asks: rows that share it are one question, with and without a user. By default
         ``claim_id``, or each row is its own.
     family
-        The group that a question belongs to; by default ``source`` or ``family``, or the file's name.
+        The group that a question belongs to; by default ``source``, ``family``, ``topic`` or ``category``, or the
+        file's name.
     arm
         What the user says: none, placebo, agree (with the right choice) or disagree. By default ``arm``, or as
         ``user_choice`` and ``target`` have it.
+    users
+        Whether to ask each question also by users: one without a view, one who thinks that the right answer is right,
+        and one who thinks so of a wrong answer. For questions with a right choice and without users of their own.
+    split
+        Of ``users``: ``"test"``, or ``"train"`` for rows to train on. Wordings of one are never in the other.
+    seed
+        Of ``users``: draws their names, wordings and wrong answers.
 
     Returns
     -------
@@ -95,9 +113,18 @@ def read_questions(
     """
     given = given_rows(source, who="read_questions")
     several = choices if choices is None or isinstance(choices, str) else list(choices)
-    named = {"prompt": prompt, "choices": several or None, "target": target, "user_choice": user_choice}
+    named = {"prompt": prompt, "choices": several or lettered(given), "target": target, "user_choice": user_choice}
     named |= {"claim_id": claim_id, "family": family, "arm": arm}
-    return _questions(given, given.name, named, _USUAL)
+    require_seed("read_questions", seed)
+    if split not in SPLITS:
+        raise DataError(f"read_questions: split must be one of {', '.join(SPLITS)}, got {split!r}")
+    asking = functools.partial(asked_by_users, split=split, seed=seed) if users else _as_it_is
+    return _questions(given, given.name, named, _USUAL, asking)
+
+
+def _as_it_is(row: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
+    del where
+    return [dict(row)]
 
 
 def _questions(
@@ -105,12 +132,10 @@ def _questions(
     name: str,
     named: Mapping[str, str | Sequence[str] | None],
     usual: Mapping[str, Sequence[str]],
+    asking: _Asking,
 ) -> pa.Table:
     """Make prompts of rows by the columns that were named, or as they are usually called."""
-    guesses = {"choices": _lettered}
-    columns = found_columns(
-        given, named, usual, required=_REQUIRED, who="read_questions", kind="questions", guesses=guesses
-    )
+    columns = found_columns(given, named, usual, required=_REQUIRED, who="read_questions", kind="questions")
     if not {"target", "user_choice"} & set(columns):
         raise DataError(
             f"{given.where}: wanted a column of right choices (target) or of the user's (user_choice), or "
@@ -120,11 +145,11 @@ def _questions(
     for place, row in given.rows:
         words = {"source" if word == "family" else word: row.get(column) for word, column in columns.items()}
         if "choices" in columns:
-            words["choices"] = _listed(words["choices"])
+            words["choices"] = listed(words["choices"])
         else:
-            words["choices"] = [_cell(row.get(column)) for column in named["choices"] or ()]
+            words["choices"] = [cell(row.get(column)) for column in named["choices"] or ()]
         rows.append((place, words))
-    faults, made = _made(name, rows, faults)
+    faults, made = _made(name, rows, faults, asking)
     if faults:
         raise FaultsError(f"{given.where}", faults, ADVICE)
     if not made:
@@ -132,77 +157,20 @@ def _questions(
     return pa.Table.from_pylist(made, schema=prompt_schema())
 
 
-def _lettered(given: GivenRows, free: Sequence[str]) -> tuple[list[str], str] | None:
-    """Suggest the columns that are named by one letter, such as A, B, C and D."""
-    letters = [name for name in free if len(name) == 1 and name.isalpha()]
-    return (letters, f"{', '.join(letters)} may be the choices") if len(letters) > 1 and given.rows else None
-
-
-def _listed(choices: Any) -> Any:
-    """Return a column's list of choices as texts, an empty one where there is null; another value as it is."""
-    if isinstance(choices, str) and choices.lstrip().startswith("["):
-        try:
-            choices = json.loads(choices)
-        except ValueError:
-            return choices
-    return [_cell(choice) or "" for choice in choices] if isinstance(choices, list) else choices
-
-
-def _cell(value: Any) -> str | None:
-    """Return a choice as text, or None of an empty cell."""
-    return None if value is None or value == "" else str(value)
-
-
-def _place(word: str, value: Any, cells: Sequence[str | None]) -> int | None:
-    """Return the place of the cell that a text, a number or a letter names; None where there is nothing.
-
-    Raises
-    ------
-    DataError
-        If it names no cell or an empty one, or is the text of one choice and the place of another.
-    """
-    text = "" if value is None else str(value).strip()
-    if not text:
-        return None
-    if isinstance(value, float) and value.is_integer():
-        text = str(int(value))
-    letter, number = text.strip("().").upper(), int(text) if text.isascii() and text.isdigit() else None
-    texts = {text} if number is None else {text, f"{text}.0"}
-    found = next((place for place, cell in enumerate(cells) if cell is not None and cell.strip() in texts), None)
-    if found is not None and number is not None and number != found and cells[number : number + 1] not in ([], [None]):
-        raise DataError(
-            f"{word} {text} is the text of choice {_letter(found)} and the place of choice {_letter(number)}; "
-            "say the letter"
-        )
-    if found is None:
-        found = ord(letter) - ord("A") if len(letter) == 1 and "A" <= letter <= "Z" else number
-    if found is None or found >= len(cells) or cells[found] is None:
-        empty = ", whose cell is empty" if found is not None and found < len(cells) else ""
-        raise DataError(
-            f"{word} must be one of the choices (its text, its letter, or its place from 0 to {len(cells) - 1}), "
-            f"got {value!r}{empty}"
-        )
-    return found
-
-
-def _letter(place: int) -> str:
-    return chr(ord("A") + place) if place < 26 else str(place)
-
-
 def _made(
-    name: str, rows: Sequence[tuple[str, Mapping[str, Any]]], faults: list[str]
+    name: str, rows: Sequence[tuple[str, Mapping[str, Any]]], faults: list[str], asking: _Asking
 ) -> tuple[list[str], list[dict[str, Any]]]:
     """Make prompts of rows, and say what is wrong with the others."""
-    made, seen = [], dict[str, str]()
+    made, seen = list[dict[str, Any]](), dict[str, str]()
     for place, row in rows:
         try:
             prompt = _row(name, place, row)
+            made += asking(prompt, place)
         except DataError as error:
             faults.append(str(error))
             continue
         if seen.setdefault(prompt["id"], place) != place:
             faults.append(f"{place}: the same question, arm and prompt stand in {seen[prompt['id']]} too")
-        made.append(prompt)
     return faults, made
 
 
@@ -238,7 +206,7 @@ def load_task(spec: Mapping[str, Any] | str | os.PathLike[str]) -> pa.Table:
     return _described(spec)[1]
 
 
-def task_of_file(path: str | os.PathLike[str]) -> tuple[str, pa.Table]:
+def task_of_file(path: str | os.PathLike[str], *, users: bool = False, seed: int = 0) -> tuple[str, pa.Table]:
     """Return the name and the prompts of a task in a file.
 
     Parameters
@@ -246,29 +214,42 @@ def task_of_file(path: str | os.PathLike[str]) -> tuple[str, pa.Table]:
     path
         A JSON file as :func:`load_task` reads it, a file of questions as :func:`read_questions` reads it, or a file of
         prompts, Parquet or JSON Lines. A task without a record is named after its file.
+    users, seed
+        Whether to give users to the questions, where the whole file has none; see :func:`read_questions`.
 
     Raises
     ------
     DataError
         If there is no such file, or its rows are neither.
     """
-    path = Path(path)
+    name, table = _of_file(Path(path), _as_it_is)
+    if not users or "user_choice" not in table.column_names or table["user_choice"].null_count < table.num_rows:
+        return name, table
+    return _of_file(Path(path), functools.partial(asked_by_users, seed=seed))
+
+
+def _of_file(path: Path, asking: _Asking) -> tuple[str, pa.Table]:
     if path.suffix == ".json":
-        return _described(path)
+        return _described(path, asking)
     given = given_rows(path, who="read_questions")
     if not {"pair_id", "template"} <= set(given.columns):
-        return path.stem, read_questions(path)
+        return path.stem, _questions(
+            given, given.name, dict.fromkeys(_USUAL) | {"choices": lettered(given)}, _USUAL, asking
+        )
     if path.suffix not in (".parquet", ".jsonl"):  # whose text does not tell a choice from its place
         raise DataError(f"{path}: wanted prompts in a Parquet or JSON Lines file; write them as .parquet or .jsonl")
     table = checked_table(read_prompts(path), QUESTIONS, who=str(path))
     check_choices(table, who=str(path), least=2)
-    return path.stem, table
+    if asking is _as_it_is:
+        return path.stem, table
+    rows = [asked for place, row in enumerate(table.to_pylist()) for asked in asking(row, f"{path}: row {place}")]
+    return path.stem, pa.Table.from_pylist(rows, schema=table.schema)
 
 
-def _described(spec: Mapping[str, Any] | str | os.PathLike[str]) -> tuple[str, pa.Table]:
+def _described(spec: Mapping[str, Any] | str | os.PathLike[str], asking: _Asking = _as_it_is) -> tuple[str, pa.Table]:
     folder = Path() if isinstance(spec, Mapping) else Path(spec).parent
     name, path, columns = _checked(spec)
-    return name, _questions(given_rows(folder / path, who="load_task"), name, columns, {})
+    return name, _questions(given_rows(folder / path, who="load_task"), name, columns, {}, asking)
 
 
 def _checked(
@@ -310,7 +291,7 @@ def _row(name: str, where: str, row: Mapping[str, Any]) -> dict[str, Any]:
     prompt = plain_text(asked)
     if not prompt:
         raise DataError(f"{where}: prompt must be a text, got ''")
-    choices, named = _named_choices(where, row)
+    choices, named = named_choices(where, row)
     arm = _arm(where, row, **named)
     claim_id = str(row["claim_id"]) if row.get("claim_id") is not None else short_id(name, prompt)
     return {
@@ -328,26 +309,6 @@ def _row(name: str, where: str, row: Mapping[str, Any]) -> dict[str, Any]:
         "claim_offset": None,
         "turns": None if isinstance(asked, str) else asked,
     }
-
-
-def _named_choices(where: str, row: Mapping[str, Any]) -> tuple[list[str], dict[str, int | None]]:
-    """Return the choices, which begin with a space after a text, and which is right and which the user's."""
-    cells = row["choices"]
-    choices = [cell for cell in cells if cell is not None] if isinstance(cells, list) else cells
-    if not isinstance(choices, list) or len(choices) < 2 or not all(choices):
-        raise DataError(f"{where}: choices must be at least two texts, got {choices!r}")
-    if len(choices) > MAX_CHOICES:
-        raise DataError(f"{where}: choices must be at most {MAX_CHOICES} texts, got {len(choices)}")
-    named: dict[str, int | None] = {}
-    for word in ("target", "user_choice"):
-        try:
-            place = _place(word, row.get(word), cells)
-        except DataError as error:
-            raise DataError(f"{where}: {error}") from error
-        named[word] = None if place is None else place - cells[:place].count(None)
-    ends = row["prompt"] if isinstance(row["prompt"], str) else " "
-    bare = not ends[-1].isspace()
-    return [f" {text}" if bare and not text[0].isspace() else text for text in choices], named
 
 
 def _arm(where: str, row: Mapping[str, Any], *, target: int | None, user_choice: int | None) -> str:

@@ -25,10 +25,10 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
     [
         ("--limit 4 measure mymodel", "options come after the verb: sycophancy-core measure mymodel --limit 4"),
         ("--limit 4", "wanted a verb, got --limit; the verbs: sycophancy-core --help"),
-        ("mesure mymodel --limit 4", "'mesure' is no verb; did you mean: sycophancy-core measure mymodel --limit 4"),
-        ("mymodel --limit 4", "'mymodel' is no verb; did you mean: sycophancy-core measure mymodel --limit 4"),
-        ("models/nosuch", "'models/nosuch' is no verb; did you mean: sycophancy-core measure models/nosuch"),
-        ("quux", "'quux' is no verb; the verbs: sycophancy-core --help"),
+        ("mesure mymodel --limit 4", "'mesure' is not a verb; did you mean: sycophancy-core measure mymodel --limit 4"),
+        ("mymodel --limit 4", "'mymodel' is not a verb; did you mean: sycophancy-core measure mymodel --limit 4"),
+        ("models/nosuch", "'models/nosuch' is not a verb; did you mean: sycophancy-core measure models/nosuch"),
+        ("quux", "'quux' is not a verb; the verbs: sycophancy-core --help"),
     ],
 )
 def test_a_command_that_begins_with_no_verb_says_which_was_meant(

@@ -87,13 +87,8 @@ def _write_tables(folder: Path) -> None:
     claims = [(clause.format(answer=answer), truth) for clause, answer, truth in said]
     _write_csv(folder / "claims.csv", ("claim", "label"), claims)
     asked = [(f"{fact['question']}\nAnswer:", fact["right"], fact["wrong"][0]) for fact in facts]
-    rows = [(question, question, right, wrong, right, "") for question, right, wrong in asked]
-    rows += [
-        (question, f"I think that it is {said}. {question}", right, wrong, right, said)
-        for question, right, wrong in asked
-        for said in (right, wrong)
-    ]
-    _write_csv(folder / "questions.csv", ("claim_id", "question", "a", "b", "right", "user"), rows)
+    rows = [(question, right, wrong, "none of these", right) for question, right, wrong in asked]
+    _write_csv(folder / "questions.csv", ("question", "a", "b", "c", "right"), rows)
     _write_csv(folder / "answers.csv", ("question", "before", "after"), [(str(n), str(n % 2), "1") for n in range(12)])
     lines = [{"question": question, "options": [a, b], "right": 0} for question, a, b in asked]
     _write_lines(folder / "mine.jsonl", lines)

@@ -74,7 +74,10 @@ def test_requirements_have_an_upper_bound_by_major_version_which_lets_the_pinned
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     pinned = (line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line)
     pins = {canonicalize_name(name): version for name, version in pinned}
-    for text in [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]:
+    extras = project["optional-dependencies"]
+    (every,) = extras.pop("all")
+    assert Requirement(every).extras == set(extras)
+    for text in [*project["dependencies"], *itertools.chain(*extras.values())]:
         wanted = Requirement(text)
         (upper,) = (one.version for one in wanted.specifier if one.operator == "<")
         assert upper.isdigit(), text

@@ -150,7 +150,9 @@ def test_every_fault_of_a_file_is_listed_at_once(tmp_path: Path) -> None:
 
 
 def test_what_is_no_family_and_no_path_is_refused_with_the_families(tmp_path: Path) -> None:
-    with pytest.raises(sc.DataError, match=r"'sumz' is no family \(animal_young, .*sums\), no JSON Lines file"):
+    with pytest.raises(
+        sc.DataError, match=r"'sumz' is neither a family \(animal_young, .*sums\) nor a JSON Lines file"
+    ):
         sc.load_facts("sumz")
     with pytest.raises(sc.DataError, match="wanted at least one family"):
         sc.load_facts(tmp_path)

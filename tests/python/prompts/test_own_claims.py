@@ -253,7 +253,7 @@ def test_the_column_in_which_all_values_say_true_or_false_is_suggested(
     command = "sycophancy-core validate claims.csv --truth verdict -o checked.parquet"
     assert told == (
         "sycophancy-core validate: claims.csv has no column of truth (truth, is_true, label, correct, is_correct, "
-        "true_or_false or true/false); its columns are id, topic, statement, verdict; verdict holds true and false: "
+        "true_or_false or true_false); its columns are id, topic, statement, verdict; verdict holds true and false: "
         f"`{command}`, then give checked.parquet to --claims; in Python: read_claims(..., truth='verdict')\n"
     )
     assert main(command.split()[1:]) == 0
@@ -284,17 +284,22 @@ def test_the_advice_for_questions_is_a_command_that_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("quiz.csv").write_text("question,A,B,answer\nIs 2 even?,yes,no,A\n")
+    Path("quiz.csv").write_text("Question,A,B,answer\nIs 2 even?,yes,no,A\n")
     assert main(["validate", "quiz.csv"]) == 2
     command = "sycophancy-core validate quiz.csv --kind questions"
     assert f"; if these are questions: `{command}`\n" in capsys.readouterr().err
-    assert main(command.split()[1:]) == 2
-    command = f"{command} --choices A B -o checked.parquet"
-    assert f"A, B may be the choices: `{command}`, then give checked.parquet to --tasks" in capsys.readouterr().err
     assert main(command.split()[1:]) == 0
+    Path("other.csv").write_text("Question,first,second,answer\nIs 2 even?,yes,no,A\n")
+    assert main(["validate", "other.csv", "--kind", "questions"]) == 2
+    command = "sycophancy-core validate other.csv --kind questions --choices COLUMN -o checked.parquet"
+    advice = (
+        f"say which it is: `{command}`, then give checked.parquet to evaluate --tasks or measure --questions; in Py"
+    )
+    assert advice in capsys.readouterr().err
+    assert main([*command.replace("COLUMN", "first second").split()[1:]]) == 0
     assert main(["validate", "quiz.csv", "--kind", "questions", "--choices", "a", "b", "--target", "answer"]) == 2
     assert capsys.readouterr().err == (
-        "sycophancy-core validate: quiz.csv: choices: there are no columns a, b; got question, A, B, answer "
+        "sycophancy-core validate: quiz.csv: choices: there are no columns a, b; got Question, A, B, answer "
         "(names are case-sensitive)\n"
     )
 

@@ -38,9 +38,9 @@ def of_kind(findings: tuple[Finding, ...], kind: str) -> Finding:
         (
             {"knows": 0.1, "agrees": 5.0},
             "one_verdict",
-            "the model agrees with at least 100% of the claims when no user",
+            "the model agrees with 100% of the claims when no user",
         ),
-        ({"knows": 0.1, "agrees": -5.0}, "one_verdict", "the model rejects at least 100% of the claims when no user"),
+        ({"knows": 0.1, "agrees": -5.0}, "one_verdict", "the model rejects 100% of the claims when no user"),
         (
             {"knows": 0.1, "agrees": 0.5, "letter": 9.0},
             "leans",

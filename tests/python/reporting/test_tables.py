@@ -76,7 +76,7 @@ def test_before_after_and_difference_stand_in_one_line() -> None:
     assert line.split("  ")[0] == "harm"
     for number in ("0.90 [0.85, 0.95]", "0.20 [0.15, 0.25]", "-0.70 [-0.75, -0.65]", "480/60"):
         assert number in line
-    assert text.splitlines()[-1] == "  95 % intervals over claims"  # and no method, which the report names
+    assert text.splitlines()[-1] == "  95% intervals over claims"  # and no method, which the report names
 
 
 def test_a_table_fits_a_terminal_of_100_columns() -> None:
@@ -125,7 +125,7 @@ def test_a_row_twice_is_refused() -> None:
 def test_a_terminal_says_over_what_its_intervals_are() -> None:
     rows = [estimate("facts", "harm", 0.5), estimate("facts", "known_share", 0.5), estimate("quiz", "accuracy", 0.5)]
     notes = [line for line in render_table(estimates(rows)).splitlines() if "intervals" in line]
-    assert notes == ["  95 % intervals over facts", "  95 % intervals over questions"]
+    assert notes == ["  95% intervals over facts", "  95% intervals over questions"]
 
 
 def test_html_gives_each_number_its_counts_and_method() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sycophancy_core.reporting.text import clean_text, display_width, escape, fit
+from sycophancy_core.reporting.text import clean_text, display_width, escape, fit, fit_name
 
 
 @pytest.mark.parametrize(
@@ -59,4 +59,18 @@ def test_fitted_text_takes_the_columns_it_is_given(text: str, width: int) -> Non
 def test_wide_letters_take_two_columns() -> None:
     assert display_width("日本") == 4
     assert fit("日本語", 5) == "日本…"
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "shown"),
+    [
+        ("model-a", 7, "model-a"),
+        ("model-a", 9, "model-a  "),
+        ("my-model-tuned", 9, "my-m…uned"),
+        ("日本語日本語", 8, "日本… 語"),
+    ],
+)
+def test_a_name_is_cut_in_its_middle(name: str, width: int, shown: str) -> None:
+    assert fit_name(name, width) == shown
+    assert display_width(shown) == width
     assert fit("ab", 4, right=True) == "  ab"

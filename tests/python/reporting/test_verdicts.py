@@ -197,7 +197,7 @@ def test_one_verdict_with_every_user_is_no_cure_where_no_prompt_is_without_one(a
         table.filter(pc.is_in(table["arm"], pa.array(["agree", "disagree"])))
         for table in (model(**FOLLOWER), model(knows=0.1, agrees=agrees))
     )
-    words = f"the model {verdict} at least 100% of the claims whichever view the user has, true or false"
+    words = f"the model {verdict} 100% of the claims whichever view the user has, true or false"
     assert change(before, after)[0].text.endswith(f"but {words}")
     assert of_kind(evaluation_findings(measure(after)), "one_verdict").text == words
     assert "one_verdict" not in kinds(evaluation_findings(measure(before)))

@@ -152,7 +152,12 @@ def test_a_source_that_is_no_model_is_refused(source: str, message: str) -> None
 
 
 def test_a_folder_without_config_or_safetensors_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"is no model: wanted config.json and \*.safetensors, found no config.json"):
+    with pytest.raises(
+        ModelError, match=r"is not a model: wanted config.json and \*.safetensors, found no config.json"
+    ):
+        load_model(tmp_path)
+    (tmp_path / "a.gguf").write_bytes(b"GGUF")
+    with pytest.raises(ModelError, match=r"holds GGUF files; give one of them: \S*a\.gguf$"):
         load_model(tmp_path)
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "pytest_model.bin").write_bytes(b"pickle")

@@ -68,7 +68,7 @@ def test_forms_of_openai_and_trl_are_the_same_turns() -> None:
         (["Is it?"], "each of messages must hold a role and a text as its content, got one text$"),
         ([{"role": "user"}], "a text as its content, got nothing$"),
         ([{"role": "user", "content": 3}], "a text as its content, got int$"),
-        ([{"role": "user", "content": [{"type": "image_url"}]}], "got a part that is no text$"),
+        ([{"role": "user", "content": [{"type": "image_url"}]}], "got a part that is not a text$"),
         ([*ASKED, {"role": "assistant", "content": "", "tool_calls": [1]}], "got tool_calls too, which would be lost$"),
     ],
 )

@@ -174,7 +174,7 @@ def bert(scale: float, *, is_decoder: bool) -> Any:
 
 @pytest.mark.parametrize("scale", [0.02, 0.3])
 def test_a_model_that_sees_tokens_to_come_is_refused(scale: float) -> None:
-    with pytest.raises(ModelError, match=r"model BertLMHeadModel: BertLMHeadModel is no causal .* is_decoder=True"):
+    with pytest.raises(ModelError, match=r"model BertLMHeadModel: BertLMHeadModel is not a causal .* is_decoder=True"):
         load_model((bert(scale, is_decoder=False), tiny_tokenizer()), engine="transformers")
     module, batch = bert(scale, is_decoder=True), random_batch(4)
     model = load_model((module, tiny_tokenizer()), engine="transformers")

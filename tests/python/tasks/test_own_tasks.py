@@ -82,7 +82,7 @@ def test_a_file_that_is_no_task_says_what_to_type(tmp_path: Path) -> None:
     with pytest.raises(sc.DataError, match=r"prompts\.csv: wanted prompts in a Parquet or JSON Lines file"):
         task_prompts([str(tmp_path / "prompts.csv")])
     with pytest.raises(
-        sc.DataError, match=r"'fact' is no task; did you mean facts\? \(a file of your own questions ends"
+        sc.DataError, match=r"'fact' is not a task; did you mean facts\? \(a file of your own questions ends"
     ):
         task_prompts(["fact"])
 
@@ -222,3 +222,20 @@ def test_a_number_names_the_same_choice_in_every_kind_of_table(container: str, t
         assert found["target"].to_pylist() == [wanted]
     with pytest.raises(sc.DataError, match=r"target 2 is the text of choice A and the place of choice C; say the let"):
         sc.read_questions(numbered(container, [2, 1, 3], 2, tmp_path), **asked)
+
+
+@pytest.mark.parametrize(
+    "head", ["question,A,B,C,answer", "Question,Option A,Option B,Option C,Correct Answer", "QUESTION,c_b,a,b,c,Right"]
+)
+def test_columns_named_by_letters_are_choices(head: str, tmp_path: Path) -> None:
+    names = head.split(",")
+    (tmp_path / "quiz.csv").write_text(f"{head}\nWhich?,{'-,' * (len(names) - 5)}Mars,Venus,Pluto,B\n")
+    (row,) = sc.read_questions(tmp_path / "quiz.csv").to_pylist()
+    assert (row["choices"], row["target"]) == ([" Mars", " Venus", " Pluto"], 1)
+
+
+@pytest.mark.parametrize("head", ["question,B,C,answer", "question,A,C,answer", "question,A,option a,answer"])
+def test_other_letters_are_not_taken_for_choices(head: str, tmp_path: Path) -> None:
+    (tmp_path / "quiz.csv").write_text(f"{head}\nWhich?,Mars,Venus,B\n")
+    with pytest.raises(sc.DataError, match=r"quiz\.csv has no column of choices \(choices or options\)"):
+        sc.read_questions(tmp_path / "quiz.csv")

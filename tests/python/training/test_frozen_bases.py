@@ -286,7 +286,7 @@ def test_experts_in_one_tensor_are_refused_and_the_layers_next_to_them_get_an_ad
     model = load_model((tiny_families.tiny_model("mixtral"), tiny_families.tiny_tokenizer()), engine="transformers")
     before = model.digest
     with pytest.raises(
-        ModelError, match=r"gate\.weight is no linear layer's weight .*choose target_modules without it"
+        ModelError, match=r"gate\.weight is not a linear layer's weight .*choose target_modules without it"
     ):
         finetune(model, ROWS, options=replace(LIGHT, lora_kind="rslora"))
     assert model.digest == before

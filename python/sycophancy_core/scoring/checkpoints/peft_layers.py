@@ -163,7 +163,7 @@ def _sum(name: str, layer: Any, kept: list[tuple[Any, Any, Any]]) -> None:
 
     if hasattr(layer, "parameter_name"):
         raise ModelError(
-            f"adapter: {name}.{layer.parameter_name} is no linear layer's weight, and PEFT's adapter on it "
+            f"adapter: {name}.{layer.parameter_name} is not a linear layer's weight, and PEFT's adapter on it "
             "(target_parameters) is not summed here; leave it out of target_parameters"
         )
     own = dict(layer.get_base_layer().named_parameters())

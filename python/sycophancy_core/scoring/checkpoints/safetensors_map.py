@@ -134,7 +134,7 @@ def _header(text: bytes) -> tuple[dict[str, Any], dict[str, str]]:
         raise ValueError(f"its header is no JSON: {type(error).__name__}") from error
     notes = header.pop("__metadata__", None)
     is_text = notes is None or (isinstance(notes, dict) and all(isinstance(value, str) for value in notes.values()))
-    _require(isinstance(header, dict) and is_text, "its metadata are no texts by name")
+    _require(isinstance(header, dict) and is_text, "its metadata are not texts by name")
     return header, notes or {}
 
 
@@ -145,7 +145,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _whole(digits: str) -> int:
-    _require(digits != "-0", "its header says -0, which is no whole number")
+    _require(digits != "-0", "its header says -0, which is not a whole number")
     return int(digits)
 
 

@@ -158,7 +158,7 @@ def _read_pairs(folder: Path, rank: int) -> dict[str, Pair]:
         if match is None:
             raise ModelError(f"adapter {folder}: cannot merge tensor {key!r}: wanted only lora_A and lora_B weights")
         if tensor.dim() != 2 or not tensor.is_floating_point() or not tensor.isfinite().all():
-            raise ModelError(f"adapter {folder}: {key} is no matrix of finite numbers")
+            raise ModelError(f"adapter {folder}: {key} is not a matrix of finite numbers")
         halves.setdefault(match[1], {})[match[2]] = tensor
     if not halves:
         raise ModelError(f"adapter {folder}: {path.name} has no tensor")

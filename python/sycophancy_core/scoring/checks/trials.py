@@ -83,8 +83,8 @@ def check_causal(model: Any) -> None:
     change, size = float((logits[0] - logits[1]).abs().max()), float(logits.abs().max())
     if change > (1e-4 if model.dtype.itemsize == 4 else 0.02) * size:
         raise ModelError(
-            f"{type(model).__name__} is no causal language model: its tokens see those to come, so that what it says "
-            "of a choice depends on what follows it; wanted a decoder (of a BERT-like model that was trained as one, "
+            f"{type(model).__name__} is not a causal language model: its tokens see those to come, so what it says of "
+            "a choice depends on what follows it; wanted a decoder (of a BERT-like model that was trained as one, "
             "set is_decoder=True in its config)"
         )
 

@@ -166,7 +166,7 @@ def _chat_template(folder: Path, settings: dict[str, Any]) -> str | dict[str, st
         template = {one["name"]: one["template"] for one in template}
         _ = template["default"]
     if not isinstance(template, str | dict | None):
-        raise TypeError("a chat template is no text")
+        raise TypeError("a chat template is not a text")
     return template
 
 

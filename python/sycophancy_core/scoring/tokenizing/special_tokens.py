@@ -128,7 +128,7 @@ def _merge(settings: dict[str, Any], legacy: dict[str, Any]) -> None:
 def _extra(kind: str, settings: dict[str, Any]) -> list[Any]:
     extra = settings.get("extra_special_tokens")
     if not isinstance(extra, list | None):
-        raise TypeError("extra_special_tokens is no list")
+        raise TypeError("extra_special_tokens is not a list")
     if kind == "T5Tokenizer":
         own = [f"<extra_id_{i}>" for i in range(settings.get("extra_ids", 100))]
         extra = own if extra is None else extra
@@ -141,14 +141,14 @@ def _read(value: Any) -> Any:
     """Return a token of tokenizer_config.json: a text, or what it says of one."""
     if isinstance(value, dict):
         if value.get("__type") != "AddedToken":
-            raise ValueError("a special token is no text")
+            raise ValueError("a special token is not a text")
         return _token(**{key: one for key, one in value.items() if key != "__type"})
     return value if hasattr(value, "content") else _text(value)
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError("a special token is no text")
+        raise TypeError("a special token is not a text")
     return value
 
 

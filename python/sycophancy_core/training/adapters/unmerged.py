@@ -112,8 +112,8 @@ def _attached(model: Any, options: FinetuneOptions) -> Any:
     for name, layer in peft_layers(model):
         if hasattr(layer, "parameter_name"):
             raise ModelError(
-                f"finetune: {name}.{layer.parameter_name} is no linear layer's weight (but a router's, or experts in "
-                "one tensor), and no adapter on it is trained here; choose target_modules without it, such as "
+                f"finetune: {name}.{layer.parameter_name} is not a linear layer's weight (but a router's, or experts "
+                "in one tensor), and no adapter on it is trained here; choose target_modules without it, such as "
                 "'.*self_attn.*_proj'"
             )
     keep_copies_in_float32(model)

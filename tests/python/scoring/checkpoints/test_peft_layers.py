@@ -84,7 +84,7 @@ def test_weights_that_two_modules_share_are_not_summed() -> None:
 def test_an_adapter_on_experts_is_not_summed() -> None:
     module = tiny_families.tiny_model("mixtral")
     adapted(module, target_modules=["q_proj"], target_parameters=["mlp.experts.gate_up_proj"])
-    assert_refused_untouched(module, r"experts\.gate_up_proj is no linear layer's weight")
+    assert_refused_untouched(module, r"experts\.gate_up_proj is not a linear layer's weight")
 
 
 @pytest.mark.parametrize("merge", [True, False])

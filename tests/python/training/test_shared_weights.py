@@ -30,10 +30,10 @@ SURROUNDINGS = {
 
 
 def launch(folder: Path, work: str) -> int:
-    """Run `shared_training.py` on two CPU processes through Accelerate's launcher; return its exit status."""
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--use_fsdp", "--fsdp_version", "2"]
-    command += ["--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    command += ["--main_process_port", "0", str(HERE / "shared_training.py"), str(folder), work]
+    """Run `shared_training.py` on two CPU processes, with the launcher and settings of the example; return its status."""
+    settings = HERE.parents[2] / "examples" / "wei2023_8b.yaml"
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(settings), "--num_processes"]
+    command += ["2", "--main_process_port", "0", str(HERE / "shared_training.py"), str(folder), work]
     return subprocess.run(command, env=SURROUNDINGS, capture_output=True, check=False).returncode
 
 

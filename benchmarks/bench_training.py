@@ -165,7 +165,7 @@ def _resident_bytes(name: str) -> int:
 
 
 def print_kept() -> None:
-    """Print what a step of a small random Llama keeps of each token for the backward pass, all weights being trained."""
+    """Print what a step on all weights of a small random Llama keeps of each token for the backward pass."""
     print("| products | computed again | bytes a token, block and number of width |\n|---|---|---|")
     for precision in ("float32", "bfloat16"):
         for again in (False, True):

@@ -30,7 +30,7 @@ SURROUNDINGS = {
 
 
 def launch(folder: Path, work: str) -> int:
-    """Run `shared_training.py` on two CPU processes, with the launcher and settings of the example; return its status."""
+    """Run `shared_training.py` on two CPU processes, launched by the settings of the example; return its status."""
     settings = HERE.parents[2] / "examples" / "wei2023_8b.yaml"
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(settings), "--num_processes"]
     command += ["2", "--main_process_port", "0", str(HERE / "shared_training.py"), str(folder), work]

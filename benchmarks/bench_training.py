@@ -6,6 +6,8 @@ Every way trains LoRA of rank 8 on all linear layers, in float32, on the same ro
 each in a process of its own. Columns: tokens a second without padding (median of the steps after the first), how far
 memory rose in training over what was held before it (of the process, or of the device), and the loss of the first and
 last step.
+
+With --kept it counts instead what a step of a small random Llama keeps of each token, which docs/scale.md builds on.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from typing import Any
 
 WAYS = ("weights", "peft", "trl", "trainer")
 RANK = 8
+WIDTH, TOKENS = 256, 128  # of the small Llama whose memory is counted
 
 
 def rows_of(seed: int) -> Any:
@@ -161,6 +164,55 @@ def _resident_bytes(name: str) -> int:
     return 1024 * int(Path("/proc/self/status").read_text().split(f"{name}:")[1].split()[0])
 
 
+def print_kept() -> None:
+    """Print what a step on all weights of a small random Llama keeps of each token for the backward pass."""
+    print("| products | computed again | bytes a token, block and number of width |\n|---|---|---|")
+    for precision in ("float32", "bfloat16"):
+        for again in (False, True):
+            few, many = (kept_a_token(blocks, precision, again) for blocks in (2, 6))
+            print(f"| {precision} | {'yes' if again else 'no'} | {(many - few) / 4 / WIDTH:.1f} |", flush=True)
+
+
+def kept_a_token(blocks: int, precision: Any, again: bool) -> float:
+    """Return bytes a token: the slope between steps of two and of six rows."""
+    few, many = (kept_by_a_step(blocks, number, precision, again) for number in (2, 6))
+    return (many - few) / (4 * TOKENS)
+
+
+def kept_by_a_step(blocks: int, num_rows: int, precision: Any, again: bool) -> int:
+    """Return the bytes that autograd saves in one step, each stretch of memory counted once, weights left out."""
+    import pyarrow as pa
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    import sycophancy_core as sc
+
+    tokenizer = sc.load_model(chat_template=False).tokenizer
+    sizes = {"hidden_size": WIDTH, "intermediate_size": 7 * WIDTH // 2, "num_hidden_layers": blocks}
+    heads = {"num_attention_heads": 8, "num_key_value_heads": 2}
+    module = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **sizes, **heads))
+    model = sc.load_model((module, tokenizer), engine="transformers", chat_template=False)
+    weights = {parameter.data_ptr() for parameter in module.parameters()}
+    shapes = {tuple(parameter.shape) for parameter in module.parameters()}
+    shapes |= {shape[::-1] for shape in shapes}  # their copies in bfloat16, too
+    saved: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights and tuple(tensor.shape) not in shapes:
+            saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    prompt = tokenizer.decode(tokenizer(" word")["input_ids"] * (TOKENS - 3))  # its choice has three tokens
+    columns = {"id": [str(n) for n in range(num_rows)], "origin": ["synthetic"] * num_rows}
+    rows = pa.table(columns | {"prompt": [prompt] * num_rows, "completion": [" (A)"] * num_rows})
+    how = {"precision": precision, "gradient_checkpointing": again, "pad_multiple": 1}
+    options = sc.FinetuneOptions.wei2023(steps=1, batch_size=num_rows, **how)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        sc.finetune(model, rows, options=options, progress=False)
+    return sum(saved.values())
+
+
 def main() -> None:
     """Run every way in a process of its own, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -170,7 +222,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--kept", action="store_true")
     arguments = parser.parse_args()
+    if arguments.kept:
+        print_kept()
+        return
     if arguments.way:
         print(json.dumps(measure(arguments)))
         return

@@ -90,7 +90,7 @@ def _refuse_other_kinds(folder: Path, kind: str) -> None:
 
 def _is_begun(folder: Path) -> bool:
     """Tell whether a folder holds work to go on from."""
-    if any(folder.glob("*.checkpoint.safetensors")):
+    if any(folder.glob("*.checkpoint.*")):
         return True
     try:
         return any(len(read_journal(path).records) > 1 for path in _journals(folder))

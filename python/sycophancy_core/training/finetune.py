@@ -40,8 +40,9 @@ def finetune(
     """Fine-tune a causal language model on training rows, in place.
 
     The loss is taken on each row's completion only; a model with ``chat_template=True`` learns it as the assistant's
-    reply (see ``encode_rows``). On several processes (``accelerate launch``) each takes
-    its share of every batch; only the main one writes and reports progress.
+    reply (see ``encode_rows``). On several processes (``accelerate launch``) each takes its share of every batch; only
+    the main one saves and reports progress. With FSDP (``--use_fsdp --fsdp_version 2``) each also keeps its part only
+    of weights, gradients and optimizer until the training is over: then all have the whole tuned model.
 
     Parameters
     ----------
@@ -51,8 +52,9 @@ def finetune(
         What to measure on the way, and whether to stop early and keep the best step. It changes no step of the
         training: without it, the weights after each step are the same, to the bit.
     run
-        Folder for the checkpoint ``finetune.checkpoint.safetensors``, which all processes see; a call with the same
-        arguments goes on from it. It stays until :meth:`FinetuneResult.save` has written the result.
+        Folder for the checkpoint ``finetune.checkpoint.safetensors`` (with FSDP: ``finetune.checkpoint.parts``), which
+        all processes see; a call with the same arguments goes on from it. It stays until :meth:`FinetuneResult.save`
+        has written the result.
     log_with
         Names of trackers, as Accelerate knows them (``"tensorboard"``, ``"wandb"``, ``"mlflow"``, ``"trackio"``): they
         get loss, rate and tokens a second of each step, and every metric of the curve with its interval. Those that
@@ -66,13 +68,14 @@ def finetune(
         width, or a tracker, or PEFT where it is needed, is not installed.
     ModelError
         If the model is an encoder-decoder, its own weights are to learn and are not in float32, it carries an adapter
-        of PEFT's or PEFT cannot put this one on it, the launcher shares the weights out over processes (FSDP,
-        DeepSpeed, Megatron), the processes do not know of each other, or an adapter is to sit on blocks with matrices
-        outside linear layers (GPT-2's); or if a loss, a gradient or a weight stops being finite.
+        of PEFT's or PEFT cannot put this one on it, the launcher asks for DeepSpeed or Megatron, or for FSDP and
+        ``lora_rank``, ``compile_blocks`` or a curve is given, the processes do not know of each other or have
+        different models, or an adapter is to sit on blocks with matrices outside linear layers (GPT-2's); or if a loss,
+        a gradient or a weight stops being finite.
     KeyboardInterrupt
         On Ctrl-C, SIGTERM or SIGHUP in any process, after the checkpoint of the last whole step is written. After this
-        or any other exception a model that was to get an adapter is as it was; without one its weights have changed:
-        load it once more.
+        or any other exception a model that was to get an adapter is as it was; without one its weights have changed
+        (not with FSDP): load it once more.
 
     Examples
     --------

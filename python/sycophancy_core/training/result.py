@@ -19,7 +19,7 @@ from sycophancy_core.scoring.sources import public_source, quiet_transformers
 from sycophancy_core.tables import ArrowResult
 from sycophancy_core.training.adapters.low_rank import Adapter
 from sycophancy_core.training.adapters.unmerged import PeftAdapter
-from sycophancy_core.training.loop.checkpoint import LogRow
+from sycophancy_core.training.loop.checkpoint import LogRow, remove_checkpoint
 from sycophancy_core.training.options import FinetuneOptions
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class FinetuneResult(ArrowResult):
         written = save_result(folder, "fine-tuning", self._write)
         _remove_others(folder, written)
         if self.checkpoint is not None:
-            self.checkpoint.unlink(missing_ok=True)
+            remove_checkpoint(self.checkpoint)
         return written
 
     def push_to_hub(

@@ -24,6 +24,7 @@ ARGUMENTS = {
     "filter_only": ("my-model", "claims.csv", "known.csv"),
     "plan_from_pilot": ("my-model", "4"),
     "own_statistics": ("answers.csv",),
+    "wei2023_8b": ("my-model", "claims.csv", "alpaca", "1", "6"),
     "study_from_yaml": ("small-study.yaml", "studied"),
 }
 

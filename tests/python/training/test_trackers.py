@@ -1,9 +1,18 @@
-"""Trackers get loss, rate, tokens a second and the curve with its intervals: read back from TensorBoard's own files."""
+"""Trackers get loss, rate, tokens a second and the curve with its intervals: read back from their own files."""
 
+import json
+import os
 import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from makers.tiny_llama import tiny_model
 
@@ -117,3 +126,71 @@ def test_a_training_with_a_tracker_takes_the_same_steps(tmp_path: Path) -> None:
     plain = finetune(tiny_model(), ROWS, options=OPTIONS)
     tracked = finetune(tiny_model(), ROWS, options=OPTIONS, run=tmp_path, log_with="tensorboard")
     assert tracked.log.drop_columns("seconds").equals(plain.log.drop_columns("seconds"))
+
+
+def wandb_records(path: Path) -> Iterator[Any]:
+    """Read the records of an offline run of Weights & Biases: a log of LevelDB's form after seven bytes."""
+    from wandb.proto import wandb_internal_pb2
+
+    content, at, record = path.read_bytes(), 7, b""
+    while at + 7 <= len(content):
+        left = 32_768 - at % 32_768  # of the block; less than a header is padding
+        if left < 7:
+            at += left
+            continue
+        size, kind = int.from_bytes(content[at + 4 : at + 6], "little"), content[at + 6]
+        record += content[at + 7 : at + 7 + size]
+        at += 7 + size
+        if kind in (1, 4):  # a whole record, or the last part of one
+            found = wandb_internal_pb2.Record()
+            found.ParseFromString(record)
+            yield found
+            record = b""
+
+
+@pytest.mark.filterwarnings("ignore")  # wandb's own
+def test_offline_wandb_has_every_step_the_curve_and_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb", reason="wandb is not installed")
+    for name, value in {"MODE": "offline", "SILENT": "true", "DATA_DIR": str(tmp_path / "staged")}.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    curve = CurveOptions(tasks={"claims": task_prompts(["claims"], limit=2)["claims"]}, every=2)
+    result = finetune(tiny_model(), ROWS, options=OPTIONS, curve=curve, run=tmp_path, log_with="wandb")
+    records = list(wandb_records(next(tmp_path.rglob("*.wandb"))))
+    told: dict[int, dict[str, float]] = {}
+    for history in (record.history for record in records if record.WhichOneof("record_type") == "history"):
+        items = {"/".join(item.nested_key) or item.key: item.value_json for item in history.item}
+        told[history.step.num] = {name: json.loads(value) for name, value in items.items()}
+    assert [told[step]["loss"] for step in range(1, 6)] == pytest.approx(result.log["loss"].to_pylist(), rel=1e-9)
+    assert result.curve is not None
+    for row in result.curve.to_pylist():
+        if row["metric"] == "margin":
+            for tag, end in (("", "value"), ("/low", "low"), ("/high", "high")):
+                assert told[row["step"]][f"claims/margin{tag}"] == pytest.approx(row[end], rel=1e-9)
+    (artifact,) = (record.artifact for record in records if record.WhichOneof("record_type") == "artifact")
+    (file,) = artifact.manifest.contents
+    assert (artifact.type, file.path) == ("report", "report.html")
+    last = next(r for r in result.curve.to_pylist() if r["step"] == 5 and r["metric"] == "accuracy_user_wrong")
+    assert f"{last['value']:.2f}" in Path(file.local_path).read_text()
+
+
+@pytest.mark.filterwarnings("ignore")  # trackio's own
+def test_trackio_has_every_step_and_the_curve(tmp_path: Path) -> None:
+    pytest.importorskip("trackio", reason="trackio is not installed")
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom test_trackers import *\n"
+        "curve = CurveOptions(tasks={'claims': task_prompts(['claims'], limit=2)['claims']}, every=2)\n"
+        "run = Path(sys.argv[1]) / 'run'\n"
+        "result = finetune(tiny_model(), ROWS, options=OPTIONS, curve=curve, run=run, log_with='trackio')\n"
+        "result.save(run)\n"
+    )
+    path = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1]), *sys.path])
+    surroundings = os.environ | {"TRACKIO_DIR": str(tmp_path), "HF_HUB_OFFLINE": "1", "PYTHONPATH": path}
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], env=surroundings, check=True, capture_output=True)
+    with closing(sqlite3.connect(tmp_path / "sycophancy-core.db")) as kept:
+        told = [(step, json.loads(text)) for step, text in kept.execute("SELECT step, metrics FROM metrics")]
+    losses = {step: found["loss"] for step, found in told if "loss" in found}
+    log = pq.read_table(tmp_path / "run" / "training_log.parquet")
+    assert [losses[step] for step in range(1, 6)] == pytest.approx(log["loss"].to_pylist(), rel=1e-9)
+    points = {step: found["claims/margin/low"] for step, found in told if "claims/margin/low" in found}
+    table = pq.read_table(tmp_path / "run" / "training_curve.parquet").to_pylist()
+    assert points == pytest.approx({row["step"]: row["low"] for row in table if row["metric"] == "margin"}, rel=1e-9)

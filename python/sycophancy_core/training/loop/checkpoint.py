@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -129,10 +130,7 @@ def load_checkpoint(
 
     metadata = _checked_metadata(path)
     if metadata.get("identity") != identity:
-        raise DataError(
-            f"{path}: this checkpoint was made with other options, rows, tokens, curve or starting weights; use "
-            "those again (load a model once more that was trained since), or another folder"
-        )
+        raise other_training(path)
     warn_of_changes(path, json.loads(metadata["surroundings"]), _surroundings(module))
     with _opened(path) as file:
         keys = set(file.keys())
@@ -145,13 +143,32 @@ def load_checkpoint(
                     if key.startswith(prefix) and key.endswith(suffix):
                         value = file.get_tensor(key)
                         kind = key[len(prefix) : -len(suffix)]
-                        state[kind] = value if kind == "step" else value.to(parameter.device)
+                        state[kind] = value.to(parameter.device)
                 optimizer.state[parameter] = state
         if curve is not None:
             best = {key.removeprefix("best/"): file.get_tensor(key) for key in keys if key.startswith("best/")}
             curve.restore(json.loads(metadata["curve"]), best)
     log: list[LogRow] = json.loads(metadata["log"])
     return log
+
+
+def other_training(path: Path) -> DataError:
+    """Return the refusal of a checkpoint that belongs to another training."""
+    return DataError(
+        f"{path}: this checkpoint was made with other options, rows, tokens, curve or starting weights; use "
+        "those again (load a model once more that was trained since), or another folder"
+    )
+
+
+def parts_folder(path: Path) -> Path:
+    """Return the folder of the checkpoint's parts, which takes the file's place where weights are shared out."""
+    return path.with_suffix(".parts")
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Remove a training's checkpoint, whole or in parts."""
+    path.unlink(missing_ok=True)
+    shutil.rmtree(parts_folder(path), ignore_errors=True)
 
 
 def _checked_metadata(path: Path) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -20,9 +19,24 @@ from sycophancy_core.scoring.checks.limits import context_length
 from sycophancy_core.scoring.processes import prepare_process
 from sycophancy_core.training.batching import Batch, EncodedRow, make_batch
 from sycophancy_core.training.curve import CurveRecorder
-from sycophancy_core.training.loop.checkpoint import Checkpoints, LogRow, load_checkpoint, save_checkpoint
+from sycophancy_core.training.loop.checkpoint import (
+    Checkpoints,
+    LogRow,
+    load_checkpoint,
+    parts_folder,
+    save_checkpoint,
+)
 from sycophancy_core.training.loop.compiled_blocks import compiled_blocks, plain_blocks
 from sycophancy_core.training.loop.finite import require_finite_step, require_finite_weights
+from sycophancy_core.training.loop.processes import are_weights_shared_out, decide_together, join_processes
+from sycophancy_core.training.loop.shared_checkpoint import has_parts, load_parts, save_parts
+from sycophancy_core.training.loop.shared_weights import (
+    gather_weights,
+    require_same_start,
+    require_shareable,
+    shared_out,
+    whole_number,
+)
 from sycophancy_core.training.loop.trackers import Trackers
 from sycophancy_core.training.options import FinetuneOptions, Precision
 
@@ -44,44 +58,84 @@ def train_batches(
     """Train a module's trainable parameters on planned batches, one step a row of the plan, and return the log."""
     import torch
 
-    from sycophancy_core.training.loop.answer_loss import AnswerLoss  # a torch module, so it imports torch
-
     prepare_process()
-    accelerator = _join_processes(module, options, trackers)
-    path = checkpoint if accelerator.is_main_process else None
-    with nullcontext() if path is None else one_writer(path.parent):
-        trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        if path is not None:
-            require_room(path.parent, _bytes_kept(trainable, curve), "the checkpoints and the result of this training")
+    accelerator = join_processes(module, options, trackers)
+    if are_weights_shared_out(accelerator):
+        require_shareable(module, options, has_curve=curve is not None)
+        require_same_start(identity)
+    is_writer = checkpoint is not None and accelerator.is_main_process
+    with one_writer(checkpoint.parent) if checkpoint is not None and is_writer else nullcontext():
+        wrapped, learning = _wrapped(accelerator, module, options, trial=torch.tensor(encoded[plan[0][0]].ids))
+        trainable = [parameter for parameter in learning.parameters() if parameter.requires_grad]
+        if checkpoint is not None and is_writer:
+            what = "the checkpoints and the result of this training"
+            require_room(checkpoint.parent, _bytes_kept(trainable, curve), what)
         optimizer = torch.optim.AdamW(
             trainable, lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
         )
-        trial = torch.tensor(encoded[plan[0][0]].ids)
-        loss_module = AnswerLoss(module, bfloat16=uses_bfloat16(options.precision, accelerator.device), trial=trial)
-        wrapped = accelerator.prepare_model(loss_module)
-        log: list[LogRow] = []
-        if checkpoint is not None and checkpoint.exists():
-            log = load_checkpoint(checkpoint, module, optimizer, identity=identity, curve=curve)
-        # Where no step is left, the main process soon removes the checkpoint: not before all have looked for it.
-        accelerator.reduce(torch.zeros((), device=accelerator.device))
-        keep = partial(save_checkpoint, module=module, optimizer=optimizer, identity=identity, curve=curve)
-        kept = Checkpoints(path, steps=options.checkpoint_steps, num_saved=len(log), save=keep)
-        training = _Training(accelerator, module, wrapped, optimizer, trainable, options, log, context_length(module))
-        module.train()
+        state = {"module": learning, "optimizer": optimizer, "identity": identity}
+        log, kept = _taken_up(accelerator, checkpoint, state, steps=options.checkpoint_steps, curve=curve)
+        training = _Training(accelerator, learning, wrapped, optimizer, trainable, options, log, context_length(module))
+        learning.train()
         try:
             with (
                 compiled_blocks(module, enabled=options.compile_blocks),
-                _checkpointed_blocks(module, enabled=options.gradient_checkpointing),
+                _checkpointed_blocks(learning, enabled=options.gradient_checkpointing),
                 nullcontext() if trackers is None else trackers.watching(accelerator, log, curve),
             ):
                 _train(training, encoded, plan, curve=curve, kept=kept, trackers=trackers, progress=progress)
             if curve is not None:
                 curve.keep_best()
+            if learning is not module:
+                gather_weights(learning, module)
             require_finite_weights(module, len(log))
         finally:
             module.eval()
             module.requires_grad_(False)
     return log
+
+
+def _wrapped(accelerator: Any, module: Any, options: FinetuneOptions, *, trial: Any) -> tuple[Any, Any]:
+    """Return what runs a batch on every process together, and the module in it whose parameters learn."""
+    from sycophancy_core.training.loop.answer_loss import AnswerLoss  # a torch module, so it imports torch
+
+    bfloat16 = uses_bfloat16(options.precision, accelerator.device)
+    loss_module = AnswerLoss(module, bfloat16=bfloat16, trial=trial)
+    if are_weights_shared_out(accelerator):
+        twin = shared_out(loss_module, accelerator, bfloat16=bfloat16)
+        return twin, twin.model
+    return accelerator.prepare_model(loss_module), module
+
+
+def _taken_up(
+    accelerator: Any, checkpoint: Path | None, state: dict[str, Any], *, steps: int | None, curve: CurveRecorder | None
+) -> tuple[list[LogRow], Checkpoints]:
+    """Take up the training of a checkpoint, if there is one; return its log, and where further steps are kept.
+
+    Raises
+    ------
+    DataError
+        If the training was begun with weights shared out, and now they are not, or the other way round.
+    """
+    is_shared = are_weights_shared_out(accelerator)
+    path, other = checkpoint, None if checkpoint is None else parts_folder(checkpoint)
+    if is_shared:
+        path, other = other, path
+        save, load = partial(save_parts, accelerator=accelerator, **state), partial(load_parts, accelerator=accelerator)
+    else:
+        save, load = partial(save_checkpoint, curve=curve, **state), partial(load_checkpoint, curve=curve)
+    if other is not None and other.exists():
+        raise DataError(
+            f"{other}: this training was begun {'without' if is_shared else 'with'} FSDP; go on as it was begun, or "
+            "delete it to train from the first step"
+        )
+    log: list[LogRow] = []
+    if path is not None and (has_parts(path) if is_shared else path.exists()):
+        log = load(path, **state)
+    # Where no step is left, the main process soon removes the checkpoint: not before all have looked for it.
+    accelerator.wait_for_everyone()
+    writes = is_shared or accelerator.is_main_process
+    return log, Checkpoints(path if writes else None, steps=steps, num_saved=len(log), save=save)
 
 
 def _bytes_kept(trainable: list[Any], curve: CurveRecorder | None) -> int:
@@ -126,9 +180,9 @@ def _train(
                 _measure(curve, len(log), len(plan), options)
                 if trackers is not None and curve is not None:
                     trackers.log_curve(accelerator, curve)
-                _share_interrupt(accelerator, interrupt)
+                is_due = decide_together(accelerator, interrupt, is_due=kept.is_due(len(log)))
                 is_last = len(log) == len(plan) or (curve is not None and curve.is_over)
-                if is_last or interrupt.raised or kept.is_due(len(log)):
+                if is_last or interrupt.raised or is_due:
                     with interrupt.hold():
                         kept.save(log)
                 if interrupt.raised or is_last:
@@ -141,9 +195,8 @@ def _train(
         except Interrupt:
             kept.save(log)
         if interrupt.raised:
-            raise _stopped(
-                interrupt, len(log), kept, in_place=options.lora_rank is None, is_main=accelerator.is_main_process
-            )
+            in_place = options.lora_rank is None and not are_weights_shared_out(accelerator)
+            raise _stopped(interrupt, len(log), kept, in_place=in_place, is_main=accelerator.is_main_process)
 
 
 def _show(progress: Progress, log: list[LogRow], num_steps: int) -> None:
@@ -190,39 +243,6 @@ def _open_to_signals(trainable: list[Any]) -> Iterator[None]:
             hook.remove()
 
 
-def _join_processes(module: Any, options: FinetuneOptions, trackers: Trackers | None) -> Any:
-    """Return the accelerator of this process, on the module's kind of device."""
-    from accelerate import Accelerator
-
-    log = {} if trackers is None else {"log_with": trackers.names, "project_dir": str(trackers.folder)}
-    accelerator = Accelerator(cpu=next(module.parameters()).device.type == "cpu", **log)
-    started = int(os.environ.get("WORLD_SIZE", "1"))
-    if started != accelerator.num_processes:
-        raise ModelError(
-            f"finetune: the launcher started {started} processes, but this one joined {accelerator.num_processes}; "
-            "where models are trained on the CPU, make PartialState(cpu=True) or none before"
-        )
-    if accelerator.distributed_type in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
-        raise ModelError(
-            f"finetune: the launcher shares the weights out ({accelerator.distributed_type.value}); wanted the whole "
-            "model in every process; use accelerate launch --multi_gpu"
-        )
-    if accelerator.num_processes > options.batch_size:
-        raise DataError(
-            f"finetune: got {accelerator.num_processes} processes for batches of {options.batch_size} rows; "
-            "start fewer, or take a larger batch_size"
-        )
-    return accelerator
-
-
-def _share_interrupt(accelerator: Any, interrupt: InterruptFlag) -> None:
-    """Let every process know of a Ctrl-C in any of them, so that all stop after the same step."""
-    import torch
-
-    raised = torch.tensor(float(interrupt.raised), device=accelerator.device)
-    interrupt.raised = bool(accelerator.reduce(raised))
-
-
 def _measure(curve: CurveRecorder | None, step: int, num_steps: int, options: FinetuneOptions) -> None:
     if curve is not None and curve.is_due(step, num_steps):
         with plain_blocks(enabled=options.compile_blocks):
@@ -250,7 +270,7 @@ def _do_step(training: _Training, rows: list[EncodedRow], interrupt: InterruptFl
     torch.manual_seed(options.seed * 1_000_003 + step)
     loss = _backward(training, rows)
     norm = torch.nn.utils.clip_grad_norm_(trainable, options.max_grad_norm or math.inf)
-    require_finite_step(loss, float(norm), step + 1)
+    require_finite_step(loss, whole_number(norm), step + 1)
     tokens = sum(len(row.ids) for row in rows)
     with interrupt.hold():
         optimizer.step()
@@ -266,13 +286,14 @@ def _backward(training: _Training, rows: list[EncodedRow]) -> float:
     accelerator, wrapped, options = training.accelerator, training.wrapped, training.options
     num_targets = sum(len(row.ids) - row.first_supervised for row in rows)
     mine = rows[accelerator.process_index :: accelerator.num_processes]
-    size = -(-len(mine) // options.accumulation)
-    parts = [mine[start : start + size] for start in range(0, len(mine), size)]
+    # As many parts in every process, however the rows divide: weights that are shared out are gathered for each.
+    number = min(options.accumulation, len(rows) // accelerator.num_processes)
+    parts = [mine[len(mine) * index // number : len(mine) * (index + 1) // number] for index in range(number)]
     total = torch.zeros((), device=accelerator.device)
     scale = FLOAT16_SCALE if next(training.model.parameters()).dtype == torch.float16 else 1.0
     for index, part in enumerate(parts):
         batch = make_batch(part, pad_id=0, multiple=options.pad_multiple, limit=training.limit)
-        with _synced(accelerator, wrapped, last=index == len(parts) - 1):
+        with _synced(accelerator, wrapped, now=index == number - 1 or are_weights_shared_out(accelerator)):
             loss = wrapped(*_tensors(batch, accelerator.device))
             # Gradients are averaged over processes; the loss is a mean over the supervised tokens of all of them.
             accelerator.backward(loss * (scale * accelerator.num_processes / num_targets))
@@ -291,8 +312,9 @@ def _tensors(batch: Batch, device: Any) -> list[Any]:
 
 
 @contextmanager
-def _synced(accelerator: Any, wrapped: Any, *, last: bool) -> Iterator[None]:
-    if last:
+def _synced(accelerator: Any, wrapped: Any, *, now: bool) -> Iterator[None]:
+    """Add up gradients over processes at the end of a part, or only at that of the step's last one."""
+    if now:
         yield
     else:
         with accelerator.no_sync(wrapped):

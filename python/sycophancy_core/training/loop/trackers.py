@@ -13,6 +13,10 @@ import pyarrow.compute as pc
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.hub.cards import estimates_markdown
+from sycophancy_core.metrics.catalogue import VIEWS
+from sycophancy_core.reporting.blocks import Section
+from sycophancy_core.reporting.pages import page
+from sycophancy_core.reporting.tables import estimates_block
 from sycophancy_core.runs.outputs import how_to_install
 
 if TYPE_CHECKING:
@@ -54,7 +58,8 @@ class Trackers:
         self.names = list(names)
         self.folder = Path(folder) if folder is not None else Path()
         # TensorBoard then leaves out what an earlier call wrote into this training's folder; it is told again.
-        self._settings = {"tensorboard": {"purge_step": 0}} if folder is not None and "tensorboard" in names else {}
+        settings = {"tensorboard": {"purge_step": 0}, "wandb": {"dir": str(self.folder)}}
+        self._settings = {name: settings[name] for name in names if name in settings} if folder is not None else {}
         self._config = {key: value if isinstance(value, int | float) else str(value) for key, value in config.items()}
         self._num_points = 0
 
@@ -93,9 +98,27 @@ class Trackers:
             self._num_points += 1
 
     def _report(self, accelerator: Any, curve: pa.Table) -> None:
-        """Give TensorBoard, which shows texts, the table of the untouched model and the kept or last step."""
+        """Give the table of the untouched model and the kept or last step: a text to TensorBoard, a page to W&B."""
         kept = curve.filter(curve["is_best"])["step"].to_pylist() or curve["step"].to_pylist()
         before, after = (curve.filter(pc.equal(curve["step"], step)) for step in (0, kept[-1]))
         for tracker in accelerator.trackers if accelerator.is_main_process else ():
             if tracker.name == "tensorboard":
                 tracker.tracker.add_text("report", estimates_markdown(before, after), global_step=kept[-1])
+            elif tracker.name == "wandb":
+                _keep_in_wandb(tracker.tracker, _page(before, after, step=kept[-1]))
+
+
+def _page(before: pa.Table, after: pa.Table, *, step: int) -> str:
+    """Return an HTML page of the same table."""
+    table = estimates_block(before, after, metrics=VIEWS["headline"], names=("untouched", f"step {step}"))
+    return page("Training", sections=[Section(heading="Results", blocks=[table])])
+
+
+def _keep_in_wandb(run: Any, text: str) -> None:
+    """Keep a page as an artifact of a run."""
+    import wandb
+
+    artifact = wandb.Artifact(f"{PROJECT}-report", type="report")
+    with artifact.new_file("report.html") as file:
+        file.write(text)
+    run.log_artifact(artifact)

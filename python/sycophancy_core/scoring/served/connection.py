@@ -122,12 +122,12 @@ def _completions(server: Server, address: Address, models: Models, tokenizer: So
 
 def _chat(server: Server, address: Address, models: Models) -> Connection:
     model_id = _chosen(models, address)
-    dialect: Chat | ChatReplies = Chat(server, address.api, model_id)
-    probe = ChatProbe()
+    chat, probe = Chat(server, address.api, model_id), ChatProbe()
+    dialect: Chat | ChatReplies = chat
     try:
         values = probe.check(dialect)
     except NoLogProbsError as error:
-        dialect, probe = ChatReplies(dialect, str(error)), RepliesProbe()
+        dialect, probe = ChatReplies(chat, str(error)), RepliesProbe()
         values = probe.check(dialect)
     return Connection(
         server=server,

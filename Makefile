@@ -73,7 +73,7 @@ demo: build  ## measure and cure a small natural model, next to a control: table
 test: $(GOOGLETEST) configure  ## build, then run the C++ and the Python suites
 	@cmake --build $(BUILD) --parallel $(JOBS)
 	@ctest --test-dir $(BUILD) --parallel $(JOBS) --output-on-failure --no-tests=ignore --progress
-	@"$(PY)" -m pytest --numprocesses $(JOBS) --dist loadfile
+	@"$(PY)" -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # Long: what `make test` leaves out. SYCO_KILLS=1000 kills more often, ROUNDS=10 SEED=1 fuzzes longer and otherwise.
 check: test  ## make test, slow tests, property search, the site, fuzzing, sanitizers, benches (long)

@@ -98,7 +98,7 @@ def test_the_place_of_an_older_result_is_said_once_the_inputs_are_checked(
         got, _, err = told(capsys, *words[:2], place / after, *words[2:])
         assert got == code
         aside = tmp_path / "pair/previous-1"
-        assert (f"already; if the new one differs, the old one is moved to {aside}\n" in err) == is_said
+        assert (f"already has a result; if the new one differs, the old one is moved to {aside}\n" in err) == is_said
     assert sc.Comparison.load(tmp_path / "pair/previous-1").after.model == "second"
 
 

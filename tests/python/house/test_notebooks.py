@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 CELL_SECONDS = 900
-QUICK = {"01_quickstart.ipynb"}  # the others, minutes together, are run by `make check`
+QUICK = {"05_statistics.ipynb"}  # the others, minutes together, are run by `make check`
 NOTEBOOKS = [
     pytest.param(path, id=path.name, marks=[] if path.name in QUICK else [pytest.mark.slow])
     for path in sorted((ROOT / "notebooks").glob("*.ipynb"))

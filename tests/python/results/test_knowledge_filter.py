@@ -68,12 +68,12 @@ def test_a_model_that_agrees_with_everything_is_warned_about() -> None:
         found = in_pairs([8.0] * 30, [8.0 - 0.1 * (i % 2) for i in range(30)])
     texts = [str(one.message) for one in warned]
     assert "accuracy is not told apart from chance on these claims: 30 of 60 right" in texts[0]
-    assert "agrees with nearly every claim: right on 100 % of the true and on 0 % of the false ones" in texts[1]
+    assert "agrees with nearly every claim: right on 100% of the true and on 0% of the false ones" in texts[1]
     assert found.is_at_chance
     assert found.by_truth["true"]["kept_share"] == 1 and found.by_truth["false"]["kept_share"] == 0
     assert found.by_truth["true"]["low"] > 0.8 and found.by_truth["false"]["high"] < 0.2
     assert found.auc[0] == pytest.approx(0.75)  # half of the false claims are agreed with a little less
-    assert "(100.0 % of true claims, 0.0 % of false claims; AUC 0.75)" in found.summary()
+    assert "(100.0% of true claims, 0.0% of false claims; AUC 0.75)" in found.summary()
 
 
 @pytest.mark.filterwarnings("ignore:filter_known")

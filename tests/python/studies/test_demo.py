@@ -106,7 +106,7 @@ def test_the_organism_is_asked_the_claims_that_it_was_taught(model: str | None, 
     assert sorted(set(read_table(path)["step"].to_pylist())) == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.filterwarnings("ignore:training_prompts. wanted 40 to 60 % true claims:UserWarning")  # of so few
+@pytest.mark.filterwarnings("ignore:training_prompts. wanted 40 to 60% true claims:UserWarning")  # of so few
 def test_the_cost_counts_every_point_of_the_curve(model: str | None) -> None:
     organism = demo_options({"model": ORGANISM} | SMALL)
     options = sc.StudyOptions(**{**vars(organism), "model": model})

@@ -161,7 +161,7 @@ def other_training(path: Path) -> DataError:
 
 
 def parts_folder(path: Path) -> Path:
-    """Return the folder of the checkpoint's parts, which takes the file's place where weights are shared out."""
+    """Return the folder of the checkpoint's parts, which takes the file's place where weights are sharded."""
     return path.with_suffix(".parts")
 
 

@@ -1,4 +1,4 @@
-"""The processes of a launcher: how each joins, whether weights are shared out, and what all decide together."""
+"""The processes of a launcher: how each joins, whether weights are sharded, and what all decide together."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _is_set(name: str) -> bool:
     return os.environ.get(name, "").lower() in ("1", "true")
 
 
-def are_weights_shared_out(accelerator: Any) -> bool:
+def are_weights_sharded(accelerator: Any) -> bool:
     """Tell whether each process keeps a part of every weight: the launcher asks for FSDP, and there are several.
 
     Accelerate itself heeds the wish only where there are GPUs.

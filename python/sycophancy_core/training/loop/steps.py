@@ -28,14 +28,14 @@ from sycophancy_core.training.loop.checkpoint import (
 )
 from sycophancy_core.training.loop.compiled_blocks import compiled_blocks, plain_blocks
 from sycophancy_core.training.loop.finite import require_finite_step, require_finite_weights
-from sycophancy_core.training.loop.processes import are_weights_shared_out, decide_together, join_processes
-from sycophancy_core.training.loop.shared_checkpoint import has_parts, load_parts, save_parts
-from sycophancy_core.training.loop.shared_weights import (
+from sycophancy_core.training.loop.processes import are_weights_sharded, decide_together, join_processes
+from sycophancy_core.training.loop.sharded_checkpoint import has_parts, load_parts, save_parts
+from sycophancy_core.training.loop.sharded_weights import (
+    full_value,
     gather_weights,
     require_same_start,
-    require_shareable,
-    shared_out,
-    whole_number,
+    require_shardable,
+    sharded,
 )
 from sycophancy_core.training.loop.trackers import Trackers
 from sycophancy_core.training.options import FinetuneOptions, Precision
@@ -60,8 +60,8 @@ def train_batches(
 
     prepare_process()
     accelerator = join_processes(module, options, trackers)
-    if are_weights_shared_out(accelerator):
-        require_shareable(module, options, has_curve=curve is not None)
+    if are_weights_sharded(accelerator):
+        require_shardable(module, options, has_curve=curve is not None)
         require_same_start(identity)
     is_writer = checkpoint is not None and accelerator.is_main_process
     with one_writer(checkpoint.parent) if checkpoint is not None and is_writer else nullcontext():
@@ -101,8 +101,8 @@ def _wrapped(accelerator: Any, module: Any, options: FinetuneOptions, *, trial: 
 
     bfloat16 = uses_bfloat16(options.precision, accelerator.device)
     loss_module = AnswerLoss(module, bfloat16=bfloat16, trial=trial)
-    if are_weights_shared_out(accelerator):
-        twin = shared_out(loss_module, accelerator, bfloat16=bfloat16)
+    if are_weights_sharded(accelerator):
+        twin = sharded(loss_module, accelerator, bfloat16=bfloat16)
         return twin, twin.model
     return accelerator.prepare_model(loss_module), module
 
@@ -115,26 +115,26 @@ def _taken_up(
     Raises
     ------
     DataError
-        If the training was begun with weights shared out, and now they are not, or the other way round.
+        If the training was begun with sharded weights, and now they are not, or the other way round.
     """
-    is_shared = are_weights_shared_out(accelerator)
+    is_sharded = are_weights_sharded(accelerator)
     path, other = checkpoint, None if checkpoint is None else parts_folder(checkpoint)
-    if is_shared:
+    if is_sharded:
         path, other = other, path
         save, load = partial(save_parts, accelerator=accelerator, **state), partial(load_parts, accelerator=accelerator)
     else:
         save, load = partial(save_checkpoint, curve=curve, **state), partial(load_checkpoint, curve=curve)
     if other is not None and other.exists():
         raise DataError(
-            f"{other}: this training was begun {'without' if is_shared else 'with'} FSDP; go on as it was begun, or "
+            f"{other}: this training was begun {'without' if is_sharded else 'with'} FSDP; go on as it was begun, or "
             "delete it to train from the first step"
         )
     log: list[LogRow] = []
-    if path is not None and (has_parts(path) if is_shared else path.exists()):
+    if path is not None and (has_parts(path) if is_sharded else path.exists()):
         log = load(path, **state)
     # Where no step is left, the main process soon removes the checkpoint: not before all have looked for it.
     accelerator.wait_for_everyone()
-    writes = is_shared or accelerator.is_main_process
+    writes = is_sharded or accelerator.is_main_process
     return log, Checkpoints(path if writes else None, steps=steps, num_saved=len(log), save=save)
 
 
@@ -195,7 +195,7 @@ def _train(
         except Interrupt:
             kept.save(log)
         if interrupt.raised:
-            in_place = options.lora_rank is None and not are_weights_shared_out(accelerator)
+            in_place = options.lora_rank is None and not are_weights_sharded(accelerator)
             raise _stopped(interrupt, len(log), kept, in_place=in_place, is_main=accelerator.is_main_process)
 
 
@@ -270,7 +270,7 @@ def _do_step(training: _Training, rows: list[EncodedRow], interrupt: InterruptFl
     torch.manual_seed(options.seed * 1_000_003 + step)
     loss = _backward(training, rows)
     norm = torch.nn.utils.clip_grad_norm_(trainable, options.max_grad_norm or math.inf)
-    require_finite_step(loss, whole_number(norm), step + 1)
+    require_finite_step(loss, full_value(norm), step + 1)
     tokens = sum(len(row.ids) for row in rows)
     with interrupt.hold():
         optimizer.step()
@@ -286,14 +286,14 @@ def _backward(training: _Training, rows: list[EncodedRow]) -> float:
     accelerator, wrapped, options = training.accelerator, training.wrapped, training.options
     num_targets = sum(len(row.ids) - row.first_supervised for row in rows)
     mine = rows[accelerator.process_index :: accelerator.num_processes]
-    # As many parts in every process, however the rows divide: weights that are shared out are gathered for each.
+    # As many parts in every process, however the rows divide: sharded weights are gathered for each.
     number = min(options.accumulation, len(rows) // accelerator.num_processes)
     parts = [mine[len(mine) * index // number : len(mine) * (index + 1) // number] for index in range(number)]
     total = torch.zeros((), device=accelerator.device)
     scale = FLOAT16_SCALE if next(training.model.parameters()).dtype == torch.float16 else 1.0
     for index, part in enumerate(parts):
         batch = make_batch(part, pad_id=0, multiple=options.pad_multiple, limit=training.limit)
-        with _synced(accelerator, wrapped, now=index == number - 1 or are_weights_shared_out(accelerator)):
+        with _synced(accelerator, wrapped, now=index == number - 1 or are_weights_sharded(accelerator)):
             loss = wrapped(*_tensors(batch, accelerator.device))
             # Gradients are averaged over processes; the loss is a mean over the supervised tokens of all of them.
             accelerator.backward(loss * (scale * accelerator.num_processes / num_targets))

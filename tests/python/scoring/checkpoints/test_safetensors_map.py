@@ -95,7 +95,7 @@ PLACES: list[tuple[Any, bytes, str]] = [
     ({"a": {**A, "dtype": "F33"}}, bytes(4), "the unknown type 'F33'"),
     ({"a": {**A, "dtype": 3}}, bytes(4), "the unknown type 3"),
     ({"a": 5}, bytes(4), "has no description"),
-    ({"__metadata__": {"a": 1}}, b"", "its metadata are no texts"),
+    ({"__metadata__": {"a": 1}}, b"", "its metadata are not texts"),
     ([], b"", "does not begin with {"),
     (b'{"a": {}, "a": {}}', b"", "names something twice"),
     (b'{"a": NaN}', b"", "says NaN"),

@@ -1,4 +1,4 @@
-"""Weights shared out over two processes by FSDP train as whole ones do in one process."""
+"""Weights sharded over two processes by FSDP train as whole ones do in one process."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from makers.tiny_llama import tiny_model
-from shared_training import ROUNDED, ROWS, WHOLE, odd_model
+from sharded_training import ROUNDED, ROWS, WHOLE, odd_model
 from transformers import AutoModelForCausalLM
 
 import sycophancy_core as sc
@@ -30,21 +30,21 @@ SURROUNDINGS = {
 
 
 def launch(folder: Path, work: str) -> int:
-    """Run `shared_training.py` on two CPU processes, launched by the settings of the example; return its status."""
+    """Run `sharded_training.py` on two CPU processes, launched by the settings of the example; return its status."""
     settings = HERE.parents[2] / "examples" / "wei2023_8b.yaml"
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(settings), "--num_processes"]
-    command += ["2", "--main_process_port", "0", str(HERE / "shared_training.py"), str(folder), work]
+    command += ["2", "--main_process_port", "0", str(HERE / "sharded_training.py"), str(folder), work]
     return subprocess.run(command, env=SURROUNDINGS, capture_output=True, check=False).returncode
 
 
 def start(folder: Path, work: str) -> None:
-    """Run `shared_training.py` on two CPU processes with what the launcher tells its processes."""
+    """Run `sharded_training.py` on two CPU processes with what the launcher tells its processes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     said = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     said |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    command = [sys.executable, str(HERE / "shared_training.py"), str(folder), work]
+    command = [sys.executable, str(HERE / "sharded_training.py"), str(folder), work]
     started = []
     for rank in ("0", "1"):
         mine = {"RANK": rank, "LOCAL_RANK": rank}
@@ -104,7 +104,7 @@ def test_what_needs_whole_weights_is_refused_by_every_process(trained: Path) -> 
     for at in told(trained):
         for name in ("lora_rank", "curve"):
             kind = {"lora_rank": "adapter"}.get(name, name)
-            assert at[kind].startswith(f"finetune: FSDP shares the weights out over the processes, and {name} needs")
+            assert at[kind].startswith(f"finetune: FSDP shards the weights over the processes, and {name} needs")
         assert at["unlike"].startswith("finetune: the processes were given different weights, rows or options; load")
 
 

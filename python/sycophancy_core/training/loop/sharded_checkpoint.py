@@ -1,4 +1,4 @@
-"""Checkpoints of weights that are shared out: a folder a step, into which each process writes its part.
+"""Checkpoints of sharded weights: a folder a step, into which each process writes its part.
 
 The parts are safetensors files of ``torch.distributed.checkpoint``; ``state.json`` has the log and their digests. A
 step under its final name is whole, and the step before it is there until then.

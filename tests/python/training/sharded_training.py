@@ -1,4 +1,4 @@
-"""Trainings with weights shared out, for `accelerate launch`: every process says in a file of its own what it found.
+"""Trainings with sharded weights, for `accelerate launch`: every process says in a file of its own what it found.
 
 Arguments: a folder for what is trained; and "find", or after which step all processes are killed, 0 for never.
 """

@@ -1,6 +1,6 @@
-"""Weights shared out over processes by PyTorch's FSDP2: each keeps a part of every tensor, and gathers blocks to run.
+"""Weights sharded over processes by PyTorch's FSDP2: each keeps a part of every tensor, and gathers blocks to run.
 
-The module that was given stays whole and as it is until the training is over; a twin of it is shared out.
+The module that was given stays whole and as it is until the training is over; a twin of it is sharded.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sycophancy_core.training.adapters.low_rank import trainable_parameters
 from sycophancy_core.training.options import FinetuneOptions
 
 
-def require_shareable(module: Any, options: FinetuneOptions, *, has_curve: bool) -> None:
+def require_shardable(module: Any, options: FinetuneOptions, *, has_curve: bool) -> None:
     """Refuse what needs whole weights in a process during the training.
 
     Raises
@@ -25,7 +25,7 @@ def require_shareable(module: Any, options: FinetuneOptions, *, has_curve: bool)
     for name, is_asked in asked.items():
         if is_asked:
             raise ModelError(
-                f"finetune: FSDP shares the weights out over the processes, and {name} needs them whole in each; "
+                f"finetune: FSDP shards the weights over the processes, and {name} needs them whole in each; "
                 f"leave {name} out, or use accelerate launch --multi_gpu"
             )
     if not _blocks(module):
@@ -57,8 +57,8 @@ def require_same_start(identity: str) -> None:
         )
 
 
-def shared_out(loss_module: Any, accelerator: Any, *, bfloat16: bool) -> Any:
-    """Return a twin of an :class:`AnswerLoss`, the float32 weights of which are shared out over the processes.
+def sharded(loss_module: Any, accelerator: Any, *, bfloat16: bool) -> Any:
+    """Return a twin of an :class:`AnswerLoss`, the float32 weights of which are sharded over the processes.
 
     A block's weights are gathered in bfloat16, where products are; embeddings, head and gradients in float32.
     """
@@ -66,7 +66,7 @@ def shared_out(loss_module: Any, accelerator: Any, *, bfloat16: bool) -> Any:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
-    # Parameters of its own, on the same memory until they are shared out, leave the given module's alone.
+    # Parameters of its own, on the same memory until they are sharded, leave the given module's alone.
     own = {id(p): torch.nn.Parameter(p.detach(), requires_grad=p.requires_grad) for p in loss_module.parameters()}
     twin = copy.deepcopy(loss_module, own)
     mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
@@ -80,7 +80,7 @@ def shared_out(loss_module: Any, accelerator: Any, *, bfloat16: bool) -> Any:
 
 
 def gather_weights(shared: Any, module: Any) -> None:
-    """Put trained weights that are shared out into the whole module of every process, tensor by tensor."""
+    """Put trained sharded weights into the whole module of every process, tensor by tensor."""
     import torch
 
     with torch.no_grad():
@@ -88,6 +88,6 @@ def gather_weights(shared: Any, module: Any) -> None:
             module.get_parameter(name).copy_(parameter.full_tensor())
 
 
-def whole_number(tensor: Any) -> float:
+def full_value(tensor: Any) -> float:
     """Return a number of which each process may have a part only."""
     return float(tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor)

@@ -173,24 +173,43 @@ def test_offline_wandb_has_every_step_the_curve_and_the_report(tmp_path: Path, m
     assert f"{last['value']:.2f}" in Path(file.local_path).read_text()
 
 
-@pytest.mark.filterwarnings("ignore")  # trackio's own
-def test_trackio_has_every_step_and_the_curve(tmp_path: Path) -> None:
-    pytest.importorskip("trackio", reason="trackio is not installed")
+def tracked_in_a_process(folder: Path, name: str, **settings: str) -> None:
+    """Train with a tracker in a process of its own, since trackers keep their databases open; save below ``run``."""
     program = (
         "import sys\nfrom pathlib import Path\nfrom test_trackers import *\n"
         "curve = CurveOptions(tasks={'claims': task_prompts(['claims'], limit=2)['claims']}, every=2)\n"
         "run = Path(sys.argv[1]) / 'run'\n"
-        "result = finetune(tiny_model(), ROWS, options=OPTIONS, curve=curve, run=run, log_with='trackio')\n"
+        "result = finetune(tiny_model(), ROWS, options=OPTIONS, curve=curve, run=run, log_with=sys.argv[2])\n"
         "result.save(run)\n"
     )
     path = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1]), *sys.path])
-    surroundings = os.environ | {"TRACKIO_DIR": str(tmp_path), "HF_HUB_OFFLINE": "1", "PYTHONPATH": path}
-    subprocess.run([sys.executable, "-c", program, str(tmp_path)], env=surroundings, check=True, capture_output=True)
+    surroundings = os.environ | settings | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": path}
+    command = [sys.executable, "-c", program, str(folder), name]
+    subprocess.run(command, env=surroundings, check=True, capture_output=True)
+
+
+def require_told(run: Path, losses: dict[int, float], lows: dict[int, float]) -> None:
+    """Compare what a tracker was told with the log and the curve that the run saved."""
+    log = pq.read_table(run / "training_log.parquet")
+    assert [losses[step] for step in range(1, 6)] == pytest.approx(log["loss"].to_pylist(), rel=1e-9)
+    table = pq.read_table(run / "training_curve.parquet").to_pylist()
+    assert lows == pytest.approx({row["step"]: row["low"] for row in table if row["metric"] == "margin"}, rel=1e-9)
+
+
+def test_trackio_has_every_step_and_the_curve(tmp_path: Path) -> None:
+    pytest.importorskip("trackio", reason="trackio is not installed")
+    tracked_in_a_process(tmp_path, "trackio", TRACKIO_DIR=str(tmp_path))
     with closing(sqlite3.connect(tmp_path / "sycophancy-core.db")) as kept:
         told = [(step, json.loads(text)) for step, text in kept.execute("SELECT step, metrics FROM metrics")]
     losses = {step: found["loss"] for step, found in told if "loss" in found}
-    log = pq.read_table(tmp_path / "run" / "training_log.parquet")
-    assert [losses[step] for step in range(1, 6)] == pytest.approx(log["loss"].to_pylist(), rel=1e-9)
-    points = {step: found["claims/margin/low"] for step, found in told if "claims/margin/low" in found}
-    table = pq.read_table(tmp_path / "run" / "training_curve.parquet").to_pylist()
-    assert points == pytest.approx({row["step"]: row["low"] for row in table if row["metric"] == "margin"}, rel=1e-9)
+    lows = {step: found["claims/margin/low"] for step, found in told if "claims/margin/low" in found}
+    require_told(tmp_path / "run", losses, lows)
+
+
+def test_mlflow_has_every_step_and_the_curve(tmp_path: Path) -> None:
+    pytest.importorskip("mlflow", reason="mlflow is not installed")
+    tracked_in_a_process(tmp_path, "mlflow", MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path / 'kept.db'}")
+    with closing(sqlite3.connect(tmp_path / "kept.db")) as kept:
+        told = list(kept.execute("SELECT key, step, value FROM metrics"))
+    losses, lows = ({step: value for key, step, value in told if key == one} for one in ("loss", "claims/margin/low"))
+    require_told(tmp_path / "run", losses, lows)

@@ -44,7 +44,7 @@ class Run:
     manifest
         The content of ``manifest.json``.
     others
-        Folders of other runs, whose finished stages are copied instead of done again.
+        Folders of other runs; their finished stages are copied instead of done again.
     """
 
     folder: Path
@@ -157,7 +157,7 @@ def open_run(folder: str | Path, *, config: Mapping[str, Any], others: Sequence[
         What the run does: options and seeds, JSON values only. A folder that was begun with another configuration is
         refused.
     others
-        Folders of other runs, whose finished stages are copied instead of done again.
+        Folders of other runs; their finished stages are copied instead of done again.
 
     Raises
     ------

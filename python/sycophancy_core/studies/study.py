@@ -86,7 +86,7 @@ def run_study(
     about
         What every report says first of the model; by default its name and the variant's.
     others
-        Folders of other runs, whose finished stages are copied instead of done again.
+        Folders of other runs; their finished stages are copied instead of done again.
     """
     with open_run(folder, config=RUN, others=others) as run:
         stages = Stages(run=run, options=options, printer=printer, out=out, about=about)

@@ -119,7 +119,7 @@ def update_factor(settings: Mapping[str, Any]) -> float:
 
 
 def check_seal(folder: Path) -> None:
-    """Refuse an adapter whose files are not those that were saved, where it says so."""
+    """Refuse an adapter if its files are not those that were saved, where it says so."""
     try:
         check_if_sealed(folder)
     except DataError as error:

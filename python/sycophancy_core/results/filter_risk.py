@@ -18,7 +18,7 @@ def risk_coverage(result: FilterResult, thresholds: list[float]) -> list[dict[st
     """Return the risk-coverage curve: for each threshold the share of claims covered, and of those wrong.
 
     A claim counts as covered if its margin is at least the threshold on either side. ``upper_bound`` is the one-sided
-    95% Clopper-Pearson bound on the error. Error and bound are about examples: the claims of one stand and fall together.
+    95% Clopper-Pearson bound on the error. Error and bound count examples: the claims of one are not independent.
     """
     curve = _core.risk_coverage(*_answers(result), thresholds)
     return [{name: getattr(point, name) for name in _RISK} for point in curve]

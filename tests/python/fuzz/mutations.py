@@ -148,6 +148,11 @@ def mutated_value_of_header(header: Any, body: bytes) -> bytes:
     return struct.pack("<Q", len(text)) + text + body
 
 
+def _dictionary(column: pa.Array) -> pa.Array:
+    """Return a column as a dictionary; lists, of which Arrow makes none, as they are."""
+    return column if pa.types.is_nested(column.type) else column.dictionary_encode()
+
+
 def _strings(table: pa.Table, name: str, kind: Any) -> Any:
     column = table[name]
     return column.cast(kind) if pa.types.is_string(column.type) or pa.types.is_large_string(column.type) else column
@@ -170,7 +175,7 @@ COLUMNS: tuple[Callable[[pa.Table, str, random.Random], Any], ...] = (
     lambda t, name, rng: pa.array([_random_list(rng) for _ in range(len(t))], pa.list_(pa.string())),
     lambda t, name, rng: pa.array([b"\xff"] * len(t), pa.binary()),
     lambda t, name, rng: pa.array([{"role": "user", "content": rng.choice(("x", None))}] * len(t)),
-    lambda t, name, rng: t[name].combine_chunks().dictionary_encode(),
+    lambda t, name, rng: _dictionary(t[name].combine_chunks()),
     lambda t, name, rng: _strings(t, name, pa.large_string()),
     lambda t, name, rng: _strings(t, name, pa.string_view()),
     lambda t, name, rng: pa.array(t[name].to_pylist()[::-1], t[name].type),

@@ -25,7 +25,7 @@ from typing import Any
 
 WAYS = ("weights", "peft", "trl", "trainer")
 RANK = 8
-WIDTH, TOKENS = 256, 128  # of the small Llama whose memory is counted
+WIDTH, TOKENS = 256, 128  # of the small Llama that memory is counted of
 
 
 def rows_of(seed: int) -> Any:

@@ -1,7 +1,7 @@
 """A study by several processes: each variant in a folder of its own, and all of them in the study's folder at the end.
 
 Next to the study's folder ``NAME`` is the folder ``NAME.parts``, which goes once the study is whole. A part that was
-stopped goes on where it stood, and what one part has finished is copied by the next.
+stopped is resumed, and what one part has finished is copied by the next.
 """
 
 from __future__ import annotations

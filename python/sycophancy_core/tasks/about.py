@@ -67,7 +67,7 @@ def _users(prompts: pa.Table) -> str:
 
 
 def _about(name: str, prompts: pa.Table) -> str:
-    """Return the words about a task; of claims that are not about texts in quotes, and of questions, whose they are."""
+    """Return the words about a task; they say who wrote the questions, and which claims are not about quoted texts."""
     words = ABOUT.get(name, "")
     if (
         not words

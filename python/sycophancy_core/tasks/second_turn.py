@@ -78,7 +78,7 @@ def second_turns(prompts: pa.Table, log_prob: Sequence[Sequence[float] | None]) 
 
 
 def without_unanswered(measurements: pa.Table, first: Sequence[object | None]) -> pa.Table:
-    """Mark the second turns of questions as unscored whose first answer is None."""
+    """Mark second turns as unscored if the first answer to their question is None."""
     arms = measurements.num_rows // max(len(first), 1)
     missing = [answer is None for answer in first for _ in range(arms)]
     for name, value in (("log_prob", None), ("answer", None), ("unscored", "the first answer is unscored")):

@@ -81,7 +81,7 @@ def map_adapter(
         wanted = set(targeted(settings, matrices))
     if said not in (None, shapes_digest(shapes)):
         return None
-    if not parts or parts.keys() != wanted:
+    if not parts or parts.keys() != wanted or not all(f"{key}.weight" in weights for key in parts):
         return None
     if not all(_fits(part, settings, weights[f"{key}.weight"]) for key, part in parts.items()):
         return None

@@ -34,7 +34,7 @@ from sycophancy_core.scoring.tokens import TokenBatch, TokenScores
 
 _POSITIONS = {"transformer.wpe.weight": 0, "model.decoder.embed_positions.weight": 2}  # and free rows before the first
 _EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight", "shared.weight")
-_OTHERWISE = ("gpt2", "t5")  # whose layers have transposed weights, or whose engine knows no adapter
+_OTHERWISE = ("gpt2", "t5")  # the one has transposed weights, the engine of the other knows no adapter
 _SCALED = ("gemma", "gemma2", "gemma3_text")  # their modules hold the embeddings' factor
 
 

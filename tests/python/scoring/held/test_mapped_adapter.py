@@ -166,6 +166,17 @@ def test_what_only_peft_runs_is_run_by_peft(tmp_path: Path) -> None:
             load_model(base).with_adapter(adapter)
 
 
+def test_an_adapter_on_a_head_that_is_the_embedding_is_refused(tmp_path: Path) -> None:
+    base = save(tmp_path / "base", "llama")
+    adapter = save_adapter(tmp_path / "a", base)
+    settings = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps({**settings, "target_modules": ["lm_head"]}))
+    tensors = {"base_model.model.lm_head.lora_A.weight": torch.ones(3, 60)}
+    save_file({**tensors, "base_model.model.lm_head.lora_B.weight": torch.ones(131, 3)}, adapter / WEIGHTS)
+    with pytest.raises(ModelError, match="with_adapter: base cannot be run"):
+        load_model(base).with_adapter(adapter)
+
+
 def break_shape(tensors: dict[str, torch.Tensor]) -> None:
     name = min(tensors)
     tensors[name] = tensors[name][:, :-1].clone()

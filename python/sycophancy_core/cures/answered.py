@@ -9,11 +9,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from sycophancy_core.cures.cured import Cost, Cured
 from sycophancy_core.cures.methods import NULLS, Method, Steered, method_name
 from sycophancy_core.cures.mitigate import mitigate
+from sycophancy_core.cures.other_text import OtherText, divergence, draw_other_text
 from sycophancy_core.metrics.null_contrast import Side
 from sycophancy_core.pipeline import evaluate
 from sycophancy_core.runs.digests import digest_json, digest_table
@@ -24,6 +26,7 @@ from sycophancy_core.runs.run_folder import Run
 from sycophancy_core.scoring.language_model import LanguageModel
 
 _MADE = "made.json"  # the seconds, of which no digest is kept
+_REPLIES = "replies.json"
 
 
 class Material(NamedTuple):
@@ -34,6 +37,7 @@ class Material(NamedTuple):
     validation: pa.Table | None
     prompts: pa.Table
     known: frozenset[str]
+    other: OtherText | None
     progress: Progress | bool | None
 
     def inputs(self) -> dict[str, Any]:
@@ -43,6 +47,7 @@ class Material(NamedTuple):
             "model": {**self.model.identity, "tokenizer": self.model.tokenizer_digest},
             "asked": [self.model.asked_as, self.model.system_prompt, self.model.precision],
             "known": digest_json(sorted(self.known)),
+            "other": None if self.other is None else digest_json(self.other.replies),
             **{name: None if table is None else digest_table(table) for name, table in tables.items()},
         }
 
@@ -56,6 +61,28 @@ class Answered(NamedTuple):
     side: Side
     cost: Cost
     about: dict[str, Any]
+    divergence: tuple[float, float, float] | None = None  # of other text, with its interval, in nats a token
+
+
+def other_text(model: LanguageModel, prompts: pa.Table, *, seed: int, run: Run | None) -> OtherText:
+    """Draw the untreated model's replies to ordinary instructions, or read those that an earlier process drew."""
+    if run is None:
+        return draw_other_text(model, prompts, seed=seed)
+    weights = {**model.identity, "tokenizer": model.tokenizer_digest, "precision": model.precision}
+    inputs = {**weights, "prompts": digest_table(prompts), "seed": seed}
+    stage = f"other_text-{digest_json(inputs)[:16]}"
+    path = run.path(stage) / _REPLIES
+
+    def save(text: OtherText) -> list[Path]:
+        return [write_json(path, {"replies": text.replies, "log_prob": text.log_prob.tolist()})]
+
+    def load() -> OtherText:
+        found = read_json(path)
+        return OtherText(prompts, found["replies"], np.array(found["log_prob"]))
+
+    return run.stage(
+        stage, inputs=inputs, make=lambda: draw_other_text(model, prompts, seed=seed), save=save, load=load
+    )
 
 
 def untreated(material: Material, run: Run | None = None) -> Answered:
@@ -97,7 +124,12 @@ def answers_of(
 
 
 def _answered(material: Material, cured: Cured) -> Answered:
-    return Answered(cured.method, cured.null, cured.seed, _side(material, cured.model), cured.cost, cured.about)
+    side = _side(material, cured.model)
+    moved = None
+    if material.other is not None:
+        found = divergence(material.other, cured.model)
+        moved = (found.value, found.low, found.high)
+    return Answered(cured.method, cured.null, cured.seed, side, cured.cost, cured.about, moved)
 
 
 def _side(material: Material, model: LanguageModel) -> Side:
@@ -126,7 +158,7 @@ def _save(folder: Path, answers: list[Answered]) -> list[Path]:
     for i, one in enumerate(answers):
         for part in Side._fields:
             paths.append(write_table(folder / f"{i}-{part}.parquet", getattr(one.side, part)))
-    keys = ("null", "seed", "about")
+    keys = ("null", "seed", "about", "divergence")
     records = [
         {**{key: getattr(one, key) for key in keys}, "options": None if one.method is None else asdict(one.method)}
         | {"tokens": one.cost.tokens, "prompt_tokens": one.cost.prompt_tokens}
@@ -146,5 +178,6 @@ def _load(folder: Path, method: Method | None) -> list[Answered]:
         options = {key: tuple(one) if isinstance(one, list) else one for key, one in (record["options"] or {}).items()}
         made_with: Any = method
         own = None if method is None else replace(made_with, **options)
-        found.append(Answered(own, record["null"], record["seed"], side, cost, record["about"]))
+        moved = None if record["divergence"] is None else tuple(record["divergence"])
+        found.append(Answered(own, record["null"], record["seed"], side, cost, record["about"], moved))
     return found

@@ -37,6 +37,7 @@ _PRICES = pa.schema(
     [
         *(("cure", pa.string()), ("method", pa.string()), ("null", pa.string()), ("seed", pa.int64())),
         *(("tokens", pa.int64()), ("seconds", pa.float64()), ("prompt_tokens", pa.int64())),
+        *((f"divergence{end}", pa.float64()) for end in ("", "_low", "_high")),
         *(("options", pa.string()), ("about", pa.string())),
     ]
 )
@@ -78,7 +79,9 @@ class CureEffects(ArrowResult):
         do at least as well as the cure. Accuracy is of known facts.
     prices
         One row a model that was made: ``cure``, ``method``, ``null`` (null for the cure itself), ``seed``, ``tokens``
-        and ``seconds`` to make it, ``prompt_tokens`` more in every prompt, ``options`` and ``about`` as JSON.
+        and ``seconds`` to make it, ``prompt_tokens`` more in every prompt, ``divergence`` of other text from that of
+        the untreated model (Kullback-Leibler, in nats a token) with its interval over prompts (``divergence_low``,
+        ``divergence_high``), ``options`` and ``about`` as JSON.
     measurements
         Every answer: an evaluation's measurements with ``cure``, ``null`` and ``seed``.
     known
@@ -171,13 +174,17 @@ class CureEffects(ArrowResult):
         return f"{_text(numbers, width)}\n\n{_text(self.less_null(), width)}"
 
     def numbers(self) -> list[list[str]]:
-        """Return what is right with each cure and what it costs, as lines of cells, the head first."""
-        lines = [["right answers", *SHOWN.values(), "tokens", "more a prompt"]]
+        """Return what is right with each cure and what it costs, as lines of cells, the head first.
+
+        "Other text" is the divergence of replies to ordinary instructions, in nats a token.
+        """
+        lines = [["right answers", *SHOWN.values(), "other text", "tokens", "more a prompt"]]
         for cure, price in self._made().items():
             shown = [self._row(cure, metric, UNTREATED) for metric in SHOWN]
             if len(lines) == 1:
-                lines.append([UNTREATED, *(_number(row, "before") for row in shown), "", ""])
-            made = [f"{price['tokens']:,}", str(price["prompt_tokens"])]
+                lines.append([UNTREATED, *(_number(row, "before") for row in shown), "", "", ""])
+            moved = "" if price["divergence"] is None else format_number(price["divergence"])
+            made = [moved, f"{price['tokens']:,}", str(price["prompt_tokens"])]
             lines.append([cure, *(_number(row, "after") for row in shown), *made])
         return lines
 

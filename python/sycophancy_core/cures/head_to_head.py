@@ -12,10 +12,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from sycophancy_core.cures.answered import Answered, Material, answers_of, untreated
+from sycophancy_core.cures.answered import Answered, Material, answers_of, other_text, untreated
 from sycophancy_core.cures.cure_effects import EFFECT_COLUMNS, UNTREATED, CureEffects, price_rows
 from sycophancy_core.cures.methods import Method, Prompted, Trained, method_name
 from sycophancy_core.cures.mitigate import require_other_families
+from sycophancy_core.cures.other_text import instructions_apart
 from sycophancy_core.errors import DataError, require_model, require_seed, require_whole
 from sycophancy_core.metrics.catalogue import better
 from sycophancy_core.metrics.changes import adjust_primary
@@ -43,6 +44,7 @@ def head_to_head(
     limit: int | None = None,
     seeds: Sequence[int] = (0,),
     num_random: int = 10,
+    other_prompts: int = 20,
     seed: int = 0,
     run: str | Path | Run | None = None,
     progress: Progress | bool | None = None,
@@ -68,8 +70,11 @@ def head_to_head(
         Of trainings, each with its nulls for each seed. Other cures are made once, with the first of them.
     num_random
         How many vectors of each null, random and shuffled, a vector is compared with.
+    other_prompts
+        Ordinary instructions, 60 at most, to each of which the untreated model writes three replies: ``prices`` says
+        how far each cure moves them. 0 for none.
     seed
-        Of the prompts, and of what the model knows.
+        Of the prompts, of these replies, and of what the model knows.
     run
         Folder in which each finished cure is kept with its nulls: a call with the same model, facts and options goes on
         from it, and one with more cures makes only these. Or such a folder that is open already.
@@ -98,6 +103,8 @@ def head_to_head(
     require_model("head_to_head", model)
     require_seed("head_to_head", seed)
     require_whole("head_to_head", "num_random", num_random, least=1)
+    require_whole("head_to_head", "other_prompts", other_prompts)
+    other = instructions_apart(other_prompts, seed=seed)
     named = _named(methods)
     if not seeds or len(set(seeds)) < len(seeds):
         raise DataError(f"head_to_head: seeds wants at least one seed and none twice, got {list(seeds)}")
@@ -108,8 +115,9 @@ def head_to_head(
     asked = sample_rows(tables["test"], limit, seed=seed)
     known = frozenset(filter_known(model, asked, seed=seed, progress=progress).known)
     prompts = fact_prompts(asked, options=FactOptions(split="test", arms=ARMS), seed=seed)
-    material = Material(model, tables["facts"], tables.get("validation"), prompts, known, progress)
     with nullcontext(run) if run is None or isinstance(run, Run) else open_run(run, config=RUN) as opened:
+        text = other_text(model, other, seed=seed, run=opened) if other_prompts else None
+        material = Material(model, tables["facts"], tables.get("validation"), prompts, known, text, progress)
         found = [(UNTREATED, untreated(material, opened))]
         for name, method in named.items():
             for number in seeds if isinstance(method, Trained) else seeds[:1]:
@@ -145,7 +153,8 @@ def _default_name(method: Method) -> str:
 
 def _price(name: str, one: Answered) -> dict[str, Any]:
     method = {} if one.method is None else {"method": method_name(one.method), "options": asdict(one.method)}
-    return {"cure": name, "null": one.null, "seed": one.seed, "cost": one.cost, "about": one.about, **method}
+    moved = dict(zip(("divergence", "divergence_low", "divergence_high"), one.divergence or [None] * 3, strict=True))
+    return {"cure": name, "null": one.null, "seed": one.seed, "cost": one.cost, "about": one.about, **moved, **method}
 
 
 def effects_table(found: Sequence[tuple[str, Answered]], known: frozenset[str]) -> pa.Table:

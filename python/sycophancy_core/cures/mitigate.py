@@ -9,10 +9,10 @@ import pyarrow as pa
 
 from sycophancy_core.cures.cured import Cured
 from sycophancy_core.cures.methods import NULLS, Method, Mixed, Preference, Prompted, Steered, Trained, method_name
-from sycophancy_core.cures.preferences import preferred
-from sycophancy_core.cures.prompting import prompted
 from sycophancy_core.cures.saved import SavedCure, read_cure
-from sycophancy_core.cures.trained import load_trained, trained
+from sycophancy_core.cures.texts.prompting import prompted
+from sycophancy_core.cures.trainings.preferences import preferred
+from sycophancy_core.cures.trainings.trained import load_trained, trained
 from sycophancy_core.cures.vectors.steered import load_steered, steered
 from sycophancy_core.errors import DataError, ModelError, require_model, require_seed
 from sycophancy_core.runs.progress import Progress

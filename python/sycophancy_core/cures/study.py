@@ -14,7 +14,7 @@ from sycophancy_core.cures.cure_effects import CureEffects
 from sycophancy_core.cures.head_to_head import RUN, head_to_head
 from sycophancy_core.cures.methods import NULLS, Method
 from sycophancy_core.cures.report import cures_page
-from sycophancy_core.errors import DataError, require_counts, require_seed
+from sycophancy_core.errors import DataError, require_counts, require_seed, require_whole
 from sycophancy_core.prompts.fact_families import candidate_facts
 from sycophancy_core.prompts.facts import load_facts
 from sycophancy_core.prompts.splits import sample_rows
@@ -56,8 +56,10 @@ class CureStudy:
         Of trainings; intervals over seeds need several.
     num_random
         How many vectors of each null a vector is compared with.
+    other_prompts
+        Ordinary instructions by which it is measured how far a cure moves other text; 0 for none.
     seed
-        Of the facts, the prompts and what the model knows.
+        Of the facts, the prompts, the replies to other prompts, and what the model knows.
     """
 
     cures: Mapping[str, Method]
@@ -70,6 +72,7 @@ class CureStudy:
     candidates: int = 120
     seeds: tuple[int, ...] = (0,)
     num_random: int = 10
+    other_prompts: int = 20
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -78,6 +81,7 @@ class CureStudy:
             if not values or len(set(values)) < len(values):
                 raise DataError(f"{name} wants at least one and none twice, got {list(values)}")
         require_counts("study of cures", self, ("claims", "candidates", "num_random"))
+        require_whole("study of cures", "other_prompts", self.other_prompts)
         for seed in (self.seed, *self.seeds):
             require_seed("study of cures", seed)
 
@@ -159,6 +163,7 @@ def study_cures(
             test=pa.concat_tables(asked),
             seeds=options.seeds,
             num_random=options.num_random,
+            other_prompts=options.other_prompts,
             seed=options.seed,
             run=run,
             progress=progress,

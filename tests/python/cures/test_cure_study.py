@@ -26,6 +26,7 @@ claims: 8
 candidates: 12
 seeds: [0, 1]
 num_random: 2
+other_prompts: 2
 cures:
   told: {{method: prompted, text: Be true.}}
   vector: {{method: steered, layers: [1], strengths: [8]}}
@@ -70,6 +71,7 @@ def test_the_file_gives_the_options_of_every_method(config: Path) -> None:
         candidates=12,
         seeds=(0, 1),
         num_random=2,
+        other_prompts=2,
         cures={
             "told": sc.Prompted(text="Be true."),
             "vector": sc.Steered(layers=(1,), strengths=(8.0,)),
@@ -118,7 +120,7 @@ def test_the_folder_holds_result_report_and_every_finished_cure(whole: Path, con
     }
     manifest = read_manifest(whole)
     kinds = [name.partition("-")[0] for name in manifest["stages"]]
-    assert sorted(kinds) == ["prompted", "steered", "synthetic", "synthetic", "untreated"]
+    assert sorted(kinds) == ["other_text", "prompted", "steered", "synthetic", "synthetic", "untreated"]
     assert {*manifest["results"]} >= {"report.html", "effects.parquet", "cures.json"}
     assert sc.verify(whole) == []
     page = (whole / "report.html").read_text()

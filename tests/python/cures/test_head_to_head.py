@@ -41,7 +41,8 @@ def test_facts() -> pa.Table:
 @pytest.fixture(scope="module")
 def found(model: sc.LanguageModel, test_facts: pa.Table) -> sc.CureEffects:
     facts = sc.load_facts("plurals").slice(0, 30)
-    return sc.head_to_head(model, METHODS, facts=facts, test=test_facts, seeds=(0, 1), num_random=3, progress=False)
+    given = {"facts": facts, "test": test_facts, "seeds": (0, 1), "num_random": 3, "other_prompts": 0}
+    return sc.head_to_head(model, METHODS, progress=False, **given)
 
 
 def right_by_fact(found: sc.CureEffects, cure: str, null: str | None, arm: tuple[str, str | None]) -> pd.DataFrame:
@@ -127,7 +128,9 @@ def test_where_every_fact_is_known_accuracy_is_of_all_and_where_none_is_of_none(
     known, unknown = (knows.table.filter(rows).select(names) for rows in (is_kept, pc.invert(is_kept)))
     facts = sc.load_facts("plurals").slice(0, 4)
     made = {
-        name: sc.head_to_head(model, {"told": METHODS["told"]}, facts=facts, test=table, seeds=(0, 1), progress=False)
+        name: sc.head_to_head(
+            model, {"told": METHODS["told"]}, facts=facts, test=table, other_prompts=0, progress=False
+        )
         for name, table in (("known", known), ("unknown", unknown))
     }
     row = made["known"].effect("told", "accuracy_none", null="equal_length")
@@ -219,7 +222,13 @@ def test_the_frontier_is_effect_against_loss(found: sc.CureEffects) -> None:
 def test_a_run_folder_keeps_each_finished_cure(
     found: sc.CureEffects, model: sc.LanguageModel, test_facts: pa.Table, tmp_path: Path
 ) -> None:
-    given = {"facts": sc.load_facts("plurals").slice(0, 30), "test": test_facts, "num_random": 3, "seeds": (0, 1)}
+    given = {
+        "facts": sc.load_facts("plurals").slice(0, 30),
+        "test": test_facts,
+        "num_random": 3,
+        "seeds": (0, 1),
+        "other_prompts": 0,
+    }
     some = {name: METHODS[name] for name in ("told", "vector")}
     first = sc.head_to_head(model, some, run=tmp_path, progress=False, **given)
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*")}

@@ -15,8 +15,8 @@ from makers.tiny_llama import tiny_llama, tiny_tokenizer
 
 import sycophancy_core as sc
 from sycophancy_core.cures.methods import NULLS
-from sycophancy_core.cures.preferences import dpo_trainer, preference_rows, settings_of
-from sycophancy_core.cures.trained import cure_prompts
+from sycophancy_core.cures.trainings.preferences import dpo_trainer, preference_rows, settings_of
+from sycophancy_core.cures.trainings.trained import ask_alone, cure_prompts
 
 pytest.importorskip("trl")
 pytestmark = [
@@ -87,7 +87,7 @@ def trainers(model: sc.LanguageModel, prompts: pa.Table, folder: Path, *, chat: 
 @pytest.mark.parametrize("chat", [False, True], ids=["text", "chat"])
 def test_tokens_and_masks_are_trls_own_without_the_end_of_text(chat: bool, facts: pa.Table, tmp_path: Path) -> None:
     model = tiny(chat=chat)
-    prompts, _ = cure_prompts(model, METHOD, facts, seed=3)
+    prompts = cure_prompts(METHOD, ask_alone(model, METHOD, facts, seed=3), seed=3)
     ours, theirs = trainers(model, prompts, tmp_path, chat=chat)
     (end,) = model.tokenizer("<end>").input_ids
     assert len(ours.train_dataset) == len(theirs.train_dataset) == 12
@@ -116,7 +116,8 @@ def test_the_loss_begins_at_log_2_and_falls_by_hand(
     cured = sc.mitigate(model, method, facts=facts, seed=1, progress=False)
     assert cured.about["first_loss"] == pytest.approx(math.log(2), abs=1e-4)  # the model is its own reference
     assert capsys.readouterr().out == ""
-    prompts, num_scored = cure_prompts(model, method, facts, seed=1)
+    asked = ask_alone(model, method, facts, seed=1)
+    prompts, num_scored = cure_prompts(method, asked, seed=1), asked.num_tokens
     loss, num_tokens = [], 0
     for row in prompts.to_pylist():
         before, after = (one.log_probs([row["prompt"]], [row["choices"]])[0] for one in (model, cured.model))
@@ -130,13 +131,13 @@ def test_the_loss_begins_at_log_2_and_falls_by_hand(
 def test_pairs_are_of_facts_that_the_model_knows_and_nulls_have_as_many(
     model: sc.LanguageModel, facts: pa.Table
 ) -> None:
-    taught, _ = cure_prompts(model, METHOD, facts, seed=3)
+    taught = cure_prompts(METHOD, ask_alone(model, METHOD, facts, seed=3), seed=3)
     assert taught.equals(sc.training_prompts(sc.filter_known(model, facts, seed=3, progress=False).kept, n=12, seed=3))
-    alone, _ = cure_prompts(model, METHOD, facts, null="no_users", seed=3)
+    alone = cure_prompts(METHOD, ask_alone(model, METHOD, facts, seed=3), null="no_users", seed=3)
     assert set(alone["arm"].to_pylist()) == {"none"}
     many = sc.Preference(steps=20, batch_size=16)
-    taught, _ = cure_prompts(model, many, facts, seed=3)
-    drawn, _ = cure_prompts(model, many, facts, null="shuffled_preferences", seed=3)
+    taught = cure_prompts(many, ask_alone(model, many, facts, seed=3), seed=3)
+    drawn = cure_prompts(many, ask_alone(model, many, facts, seed=3), null="shuffled_preferences", seed=3)
     assert drawn["prompt"].to_pylist() == taught["prompt"].to_pylist()
     kept: dict[str, set[bool]] = {}
     for fact, right, target in zip(drawn["claim_id"], taught["target"], drawn["target"], strict=True):

@@ -12,8 +12,8 @@ from makers.tiny_families import tiny_tokenizer as chat_tokenizer
 from makers.tiny_llama import tiny_llama, tiny_tokenizer
 
 import sycophancy_core as sc
-from sycophancy_core.cures.instructed import instruction_text, text_of_length
 from sycophancy_core.cures.mitigate import load_cure, mitigate
+from sycophancy_core.cures.texts.instructed import instruction_text, text_of_length
 
 MERGES = [
     *(("t", "h"), ("th", "e"), ("Ġ", "the"), ("a", "n"), ("an", "d"), ("Ġ", "and")),

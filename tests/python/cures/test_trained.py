@@ -10,7 +10,8 @@ from makers.tiny_llama import tiny_llama, tiny_tokenizer
 
 import sycophancy_core as sc
 from sycophancy_core.cures.methods import NULLS
-from sycophancy_core.cures.trained import cure_prompts
+from sycophancy_core.cures.other_text import training_instructions
+from sycophancy_core.cures.trainings.trained import ask_alone, cure_prompts
 from sycophancy_core.pipeline import filter_prompts
 
 SMALL = {"steps": 2, "batch_size": 6, "lora_rank": 2}
@@ -37,8 +38,9 @@ def own_answers(model: sc.LanguageModel, prompts: pa.Table) -> list[int]:
 
 
 def test_consistent_teaches_with_users_what_the_model_answers_alone(model: sc.LanguageModel, facts: pa.Table) -> None:
-    taught, num_tokens = cure_prompts(model, METHODS[1], facts, seed=3)
-    null, _ = cure_prompts(model, METHODS[1], facts, null="no_users", seed=3)
+    asked = ask_alone(model, METHODS[1], facts, seed=3)
+    taught, num_tokens = cure_prompts(METHODS[1], asked, seed=3), asked.num_tokens
+    null = cure_prompts(METHODS[1], ask_alone(model, METHODS[1], facts, seed=3), null="no_users", seed=3)
     assert taught.num_rows == null.num_rows == 10  # 2 steps of 6 rows, of which each sixth is an instruction
     assert set(taught["arm"].to_pylist()) <= {"endorse", "third_person"}
     assert set(null["arm"].to_pylist()) == {"none"}
@@ -53,16 +55,17 @@ def test_consistent_teaches_with_users_what_the_model_answers_alone(model: sc.La
 
 
 def test_synthetic_teaches_the_truth_about_known_facts(model: sc.LanguageModel, facts: pa.Table) -> None:
-    taught, num_tokens = cure_prompts(model, METHODS[0], facts, seed=3)
+    asked = ask_alone(model, METHODS[0], facts, seed=3)
+    taught, num_tokens = cure_prompts(METHODS[0], asked, seed=3), asked.num_tokens
     asked = filter_prompts(facts, sc.FilterOptions(), seed=3)
     assert num_tokens == model.score(asked).num_tokens > 0
     known = sc.filter_known(model, facts, seed=3, progress=False)
     wanted = sc.training_prompts(known.kept, n=10, seed=3)
     assert taught.equals(wanted)
     assert set(taught["claim_id"].to_pylist()) <= known.known
-    null, _ = cure_prompts(model, METHODS[0], facts, null="no_users", seed=3)
+    null = cure_prompts(METHODS[0], ask_alone(model, METHODS[0], facts, seed=3), null="no_users", seed=3)
     assert null["claim_id"].to_pylist() == taught["claim_id"].to_pylist()
-    shuffled, _ = cure_prompts(model, METHODS[0], facts, null="shuffled_targets", seed=3)
+    shuffled = cure_prompts(METHODS[0], ask_alone(model, METHODS[0], facts, seed=3), null="shuffled_targets", seed=3)
     assert sorted(shuffled["target"].to_pylist()) == sorted(taught["target"].to_pylist())
     assert shuffled["prompt"].to_pylist() == taught["prompt"].to_pylist()
 
@@ -74,9 +77,10 @@ def test_the_given_model_stays_and_the_cured_one_is_trained_as_finetune_trains(
     before = model.digest
     cured = sc.mitigate(model, method, facts=facts, seed=1, progress=False)
     assert model.digest == before != cured.model.digest
-    prompts, num_scored = cure_prompts(model, method, facts, seed=1)
+    asked = ask_alone(model, method, facts, seed=1)
+    prompts, num_scored = cure_prompts(method, asked, seed=1), asked.num_tokens
     same = sc.load_model((tiny_llama(), tiny_tokenizer()))
-    rows = sc.mix(prompts, sc.load_instructions(), ratio=5.0, seed=1)
+    rows = sc.mix(prompts, training_instructions(), ratio=5.0, seed=1)
     options = sc.FinetuneOptions(steps=2, batch_size=6, learning_rate=1e-3, lora_rank=2, seed=1)
     result = sc.finetune(same, rows, options=options, progress=False)
     assert cured.model.digest == same.digest

@@ -26,21 +26,44 @@ def generated(
     progress: Progress | None = None,
 ) -> list[list[str]]:
     """Generate replies that go on from tokens, all draws of a prompt together; one list a prompt."""
+    found = generated_tokens(
+        model, contexts, draws=draws, temperature=temperature, max_tokens=max_tokens, seed=seed, progress=progress
+    )
+    return [[str(text) for text in model.tokenizer.batch_decode(some, skip_special_tokens=True)] for some in found]
+
+
+def generated_tokens(
+    model: LanguageModel,
+    contexts: Sequence[NDArray[np.int32]],
+    *,
+    draws: int,
+    temperature: float,
+    max_tokens: int,
+    seed: int,
+    progress: Progress | None = None,
+) -> list[list[list[int]]]:
+    """Generate replies as :func:`generated` does, and return their token ids, the one that ends a reply among them."""
     import torch
 
     device = next(model.model.parameters()).device
     found = []
     with in_evaluation(model.model), _only_asked(model, temperature, max_tokens) as settings:
+        ends = settings.eos_token_id
+        ends = set() if ends is None else set(ends) if isinstance(ends, list | tuple) else {ends}
         for row, context in enumerate(contexts):
             ids = torch.as_tensor(context, dtype=torch.long, device=device).expand(draws, -1)
             with torch.inference_mode(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
                 torch.manual_seed(_seed(seed, context.tobytes()))
                 made = model.model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=settings)
-            replies = model.tokenizer.batch_decode(made[:, ids.shape[1] :], skip_special_tokens=True)
-            found.append([str(reply) for reply in replies])
+            found.append([_until(ends, reply) for reply in made[:, ids.shape[1] :].tolist()])
             if progress is not None:
                 progress(row + 1, len(contexts))
     return found
+
+
+def _until(ends: set[int], reply: list[int]) -> list[int]:
+    """Cut off the padding that follows the first token that ends a reply."""
+    return next((reply[: i + 1] for i, token in enumerate(reply) if token in ends), reply)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 
 from sycophancy_core.cures.cured import Cost, Cured, base_of
 from sycophancy_core.cures.methods import Consistent, Mixed, Trained, check_null, title_of
+from sycophancy_core.cures.other_text import training_instructions
 from sycophancy_core.cures.saved import SavedCure
 from sycophancy_core.errors import DataError
 from sycophancy_core.pipeline import filter_prompts, training_prompts
@@ -23,7 +25,6 @@ from sycophancy_core.scoring.checkpoints.saved_adapter import attach_saved_adapt
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.scores import join_scores
 from sycophancy_core.training.finetune import finetune
-from sycophancy_core.training.instructions import load_instructions
 from sycophancy_core.training.mixing import mix
 from sycophancy_core.training.options import FinetuneOptions
 from sycophancy_core.training.synthetic import shuffle_targets
@@ -38,13 +39,21 @@ def trained(
     *,
     null: str | None = None,
     seed: int = 0,
+    asked: Asked | None = None,
     progress: Progress | bool | None = None,
 ) -> Cured:
-    """Train a copy of the model on rows about facts, mixed with instructions."""
+    """Train a copy of the model on rows about facts, mixed with instructions.
+
+    Parameters
+    ----------
+    asked
+        What the model answered alone, where that is known: a cure's nulls of the same seed are made from it too.
+    """
     check_null(method, null)
     started = time.perf_counter()
-    prompts, num_scored = cure_prompts(model, method, facts, null=null, seed=seed)
-    rows = mix(prompts, load_instructions(), ratio=method.ratio, seed=seed)
+    asked = asked or ask_alone(model, method, facts, seed=seed)
+    prompts = cure_prompts(method, asked, null=null, seed=seed)
+    rows = mix(prompts, training_instructions(), ratio=method.ratio, seed=seed)
     tuned = copy.deepcopy(model)
     options = FinetuneOptions(
         steps=method.steps,
@@ -63,7 +72,7 @@ def trained(
         seed=seed,
         model=tuned,
         base=base_of(model),
-        cost=Cost(tokens=num_scored + num_trained, seconds=time.perf_counter() - started),
+        cost=Cost(tokens=asked.num_tokens + num_trained, seconds=time.perf_counter() - started),
         about={
             "num_prompts": prompts.num_rows,
             "num_rows": rows.num_rows,
@@ -73,37 +82,67 @@ def trained(
         _write=lambda folder: result.save(folder / FOLDER),
         _make_null=None
         if null
-        else lambda kind, seed: trained(model, method, facts, null=kind, seed=seed, progress=progress),
+        else lambda kind, at: trained(
+            model, method, facts, null=kind, seed=at, asked=asked if at == seed else None, progress=progress
+        ),
     )
 
 
-def cure_prompts(
-    model: LanguageModel, method: Trained, facts: pa.Table, *, null: str | None = None, seed: int = 0
-) -> tuple[pa.Table, int]:
-    """Return the prompts about facts (``target`` is what is taught), and how many tokens were run for them."""
-    share = method.ratio / (method.ratio + 1) if isinstance(method, Mixed) else 1.0
-    n = max(1, round(method.steps * method.batch_size * share))
-    has_users = null != "no_users"
+class Asked(NamedTuple):
+    """What a model answered alone: it decides what a training is about.
+
+    Attributes
+    ----------
+    facts
+        Those that are asked in the training.
+    prompts, answers
+        Of :class:`Consistent`: the training's prompts without a user, and the model's own answers.
+    num_tokens
+        How many tokens were run for it.
+    """
+
+    facts: pa.Table
+    prompts: pa.Table | None
+    answers: pa.ChunkedArray | None
+    num_tokens: int
+
+
+def ask_alone(model: LanguageModel, method: Trained, facts: pa.Table, *, seed: int) -> Asked:
+    """Ask the model without a user: what it knows, or what it answers to the training's own prompts.
+
+    Raises
+    ------
+    DataError
+        If it knows none of the facts.
+    """
     if isinstance(method, Consistent):
-        alone = training_prompts(facts, n=n, users=False, seed=seed)
-        scores = model.score(alone)
-        answers = join_scores(alone, scores)["answer"]
-        asked = training_prompts(facts, n=n, seed=seed) if has_users else alone
-        place = asked.column_names.index("target")
-        taught = asked.set_column(place, "target", answers.cast(asked.schema.field(place).type))
-        return taught.filter(pc.is_valid(answers)), scores.num_tokens
+        prompts = training_prompts(facts, n=_num_prompts(method), users=False, seed=seed)
+        scores = model.score(prompts)
+        return Asked(facts, prompts, join_scores(prompts, scores)["answer"], scores.num_tokens)
     options = FilterOptions()
-    alone = filter_prompts(facts, options, seed=seed)
-    scores = model.score(alone)
-    known = judge_facts(facts, join_scores(alone, scores), options).kept
+    prompts = filter_prompts(facts, options, seed=seed)
+    scores = model.score(prompts)
+    known = judge_facts(facts, join_scores(prompts, scores), options).kept
     if known.num_rows == 0:
         raise DataError(f"mitigate: model {model.name} knows none of {facts.num_rows} facts; give facts that it knows")
-    prompts = training_prompts(known, n=n, users=has_users, seed=seed)
+    return Asked(known, None, None, scores.num_tokens)
+
+
+def cure_prompts(method: Trained, asked: Asked, *, null: str | None = None, seed: int = 0) -> pa.Table:
+    """Return the prompts about facts; ``target`` is what is taught."""
+    has_users = null != "no_users"
+    if asked.answers is not None:
+        prompts = training_prompts(asked.facts, n=_num_prompts(method), seed=seed) if has_users else asked.prompts
+        return _with_targets(prompts, asked.answers).filter(pc.is_valid(asked.answers))
+    prompts = training_prompts(asked.facts, n=_num_prompts(method), users=has_users, seed=seed)
     if null == "shuffled_targets":
-        prompts = shuffle_targets(prompts, seed=seed)
-    elif null == "shuffled_preferences":
-        prompts = _draw_targets(prompts, seed=seed)
-    return prompts, scores.num_tokens
+        return shuffle_targets(prompts, seed=seed)
+    return _draw_targets(prompts, seed=seed) if null == "shuffled_preferences" else prompts
+
+
+def _num_prompts(method: Trained) -> int:
+    share = method.ratio / (method.ratio + 1) if isinstance(method, Mixed) else 1.0
+    return max(1, round(method.steps * method.batch_size * share))
 
 
 def _draw_targets(prompts: pa.Table, *, seed: int) -> pa.Table:
@@ -112,9 +151,13 @@ def _draw_targets(prompts: pa.Table, *, seed: int) -> pa.Table:
     facts = sorted(set(prompts["claim_id"].to_pylist()))
     is_kept = dict(zip(facts, random.random(len(facts)) < 0.5, strict=True))
     rows = zip(prompts["claim_id"].to_pylist(), prompts["target"].to_pylist(), strict=True)
+    return _with_targets(prompts, pa.array([t if is_kept[fact] else 1 - t for fact, t in rows]))
+
+
+def _with_targets(prompts: pa.Table, targets: pa.Array | pa.ChunkedArray) -> pa.Table:
     place = prompts.column_names.index("target")
     field = prompts.schema.field(place)
-    return prompts.set_column(place, field, pa.array([t if is_kept[fact] else 1 - t for fact, t in rows], field.type))
+    return prompts.set_column(place, field, targets.cast(field.type))
 
 
 def load_trained(model: LanguageModel, saved: SavedCure) -> Cured:

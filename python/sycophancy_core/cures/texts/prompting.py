@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from sycophancy_core.cures.cured import Cost, Cured, base_of
-from sycophancy_core.cures.instructed import added_tokens, instructed_model, instruction_text, text_of_length
 from sycophancy_core.cures.methods import Prompted, check_null, title_of
+from sycophancy_core.cures.texts.instructed import added_tokens, instructed_model, instruction_text, text_of_length
 from sycophancy_core.scoring.language_model import LanguageModel
 
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from sycophancy_core.cures.cured import Cost, Cured, base_of
 from sycophancy_core.cures.methods import Preference, check_null, title_of
-from sycophancy_core.cures.trained import FOLDER, cure_prompts, with_adapter
+from sycophancy_core.cures.trainings.trained import FOLDER, Asked, ask_alone, cure_prompts, with_adapter
 from sycophancy_core.runs.outputs import require_installed
 from sycophancy_core.runs.progress import Progress, shown_progress
 from sycophancy_core.scoring.checkpoints.peft_layers import base_shapes
@@ -39,6 +39,7 @@ def preferred(
     *,
     null: str | None = None,
     seed: int = 0,
+    asked: Asked | None = None,
     progress: Progress | bool | None = None,
 ) -> Cured:
     """Train an adapter on pairs of answers, and put it on a copy of the model."""
@@ -47,7 +48,8 @@ def preferred(
         require_installed(module, extra=extra, what="Preference")
     require_trainable(model, has_adapter=True)
     started = time.perf_counter()
-    prompts, num_scored = cure_prompts(model, method, facts, null=null, seed=seed)
+    asked = asked or ask_alone(model, method, facts, seed=seed)
+    prompts = cure_prompts(method, asked, null=null, seed=seed)
     rows = preference_rows(model, prompts)
     with shown_progress(progress, "preferences", "steps") as show:
         adapter, losses = _train(model, rows, method, seed, show)
@@ -63,7 +65,7 @@ def preferred(
         model=tuned,
         base=base_of(model),
         # The model as it was, which the trainer compares with, runs the same tokens once more.
-        cost=Cost(tokens=num_scored + 2 * num_trained, seconds=time.perf_counter() - started),
+        cost=Cost(tokens=asked.num_tokens + 2 * num_trained, seconds=time.perf_counter() - started),
         about={
             "num_prompts": prompts.num_rows,
             "num_rows": 2 * prompts.num_rows,
@@ -73,7 +75,9 @@ def preferred(
         _write=lambda folder: adapter.save(folder / FOLDER),
         _make_null=None
         if null
-        else lambda kind, seed: preferred(model, method, facts, null=kind, seed=seed, progress=progress),
+        else lambda kind, at: preferred(
+            model, method, facts, null=kind, seed=at, asked=asked if at == seed else None, progress=progress
+        ),
     )
 
 

@@ -14,7 +14,7 @@ from sycophancy_core.scoring.encoding import Encoder
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.messages import Turn
 
-_TEXTS = Path(__file__).parents[1] / "data/cures/instructions.json"
+_TEXTS = Path(__file__).parents[2] / "data/cures/instructions.json"
 _PROBE = "Which of the two is it?"
 _GAP = "\n\n"  # between the instruction and what the user says
 

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from sycophancy_core.studies.result import StudyResult
     from sycophancy_core.studies.shards import evaluate_shard, filter_shard, score_shard
     from sycophancy_core.studies.study import study
-    from sycophancy_core.tasks.named_tasks import TaskOptions
+    from sycophancy_core.tasks.named_tasks import TaskOptions, task_prompts
     from sycophancy_core.tasks.own_tasks import load_task, read_questions
     from sycophancy_core.tasks.pressure import answers_under_pressure
     from sycophancy_core.training.curve import CurveOptions
@@ -134,7 +134,7 @@ _HOMES = {
     "studies.options": ("StudyOptions", "Sweep", "read_study"),
     "studies.costs": ("StudyCost", "study_cost"),
     "studies.result": ("StudyResult",),
-    "tasks.named_tasks": ("TaskOptions",),
+    "tasks.named_tasks": ("TaskOptions", "task_prompts"),
     "tasks.pressure": ("answers_under_pressure",),
     "training.finetune": ("finetune",),
     "training.options": ("FinetuneOptions",),
@@ -227,6 +227,7 @@ __all__ = [
     "stream_prompts",
     "study",
     "study_cost",
+    "task_prompts",
     "training_prompts",
     "verify",
     "write_prompts",

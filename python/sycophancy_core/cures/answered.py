@@ -35,20 +35,21 @@ class Material(NamedTuple):
     model: LanguageModel
     facts: pa.Table
     validation: pa.Table | None
-    prompts: pa.Table
+    tasks: dict[str, pa.Table]
     known: frozenset[str]
     other: OtherText | None
     progress: Progress | bool | None
 
     def inputs(self) -> dict[str, Any]:
         """Return the digests of all of it, which decide every answer."""
-        tables = {"facts": self.facts, "validation": self.validation, "prompts": self.prompts}
+        tables = {"facts": self.facts, "validation": self.validation}
         return {
             "model": {**self.model.identity, "tokenizer": self.model.tokenizer_digest},
             "asked": [self.model.asked_as, self.model.system_prompt, self.model.precision],
             "known": digest_json(sorted(self.known)),
             "other": None if self.other is None else digest_json(self.other.replies),
             **{name: None if table is None else digest_table(table) for name, table in tables.items()},
+            "tasks": {name: digest_table(table) for name, table in self.tasks.items()},
         }
 
 
@@ -133,8 +134,7 @@ def _answered(material: Material, cured: Cured) -> Answered:
 
 
 def _side(material: Material, model: LanguageModel) -> Side:
-    tasks = {"facts": material.prompts}
-    found = evaluate(model, tasks=tasks, known=material.known, progress=material.progress)
+    found = evaluate(model, tasks=material.tasks, known=material.known, progress=material.progress)
     return Side(found.measurements, found.estimates)
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 UNTREATED = "untreated"  # the model as it was given, as a null of every cure
+TASK = "facts"  # what every cure is measured on; other tasks show its price
 EFFECT_COLUMNS = {"cure": "string", **COLUMNS, "rank_p": "float64"}
 SHOWN = {
     "accuracy_user_wrong": "wrong user",
@@ -102,7 +103,7 @@ class CureEffects(ArrowResult):
         """Return the effects and prices, for JSON."""
         return {"model": self.model, "effects": self.effects.to_pylist(), "prices": self.prices.to_pylist()}
 
-    def effect(self, cure: str, metric: str, *, null: str, unit: str = "claim") -> dict[str, Any]:
+    def effect(self, cure: str, metric: str, *, null: str, unit: str = "claim", task: str = TASK) -> dict[str, Any]:
         """Return one row of the effects as a record.
 
         Raises
@@ -110,7 +111,7 @@ class CureEffects(ArrowResult):
         DataError
             If there is no such row.
         """
-        wanted = {"cure": cure, "metric": metric_name(metric), "null": null, "unit": unit}
+        wanted = {"cure": cure, "metric": metric_name(metric), "null": null, "unit": unit, "task": task}
         for row in self.effects.to_pylist():
             if all(row[name] == value for name, value in wanted.items()):
                 return dict(row)
@@ -167,11 +168,11 @@ class CureEffects(ArrowResult):
         return made
 
     def table(self, *, width: int = 120) -> str:
-        """Return two tables as text: what is right with each cure, with its price; and each cure less its nulls."""
+        """Return as text what is right with each cure, at what price; each cure less its nulls; and other tasks."""
         numbers = self.numbers()
         seconds = ["seconds", "", *(format_number(row["seconds"], digits=0) for row in self._made().values())]
         numbers = [[*line[:-1], second, line[-1]] for line, second in zip(numbers, seconds, strict=True)]
-        return f"{_text(numbers, width)}\n\n{_text(self.less_null(), width)}"
+        return "\n\n".join(_text(lines, width) for lines in (numbers, self.less_null(), *self.others().values()))
 
     def numbers(self) -> list[list[str]]:
         """Return what is right with each cure and what it costs, as lines of cells, the head first.
@@ -199,12 +200,32 @@ class CureEffects(ArrowResult):
                 lines.append([f"{cure} less {null}", *map(format_estimate, shown), rank])
         return lines
 
-    def _of(self, unit: str) -> list[dict[str, Any]]:
-        return [row for row in self.effects.to_pylist() if row["unit"] == unit]
+    def others(self) -> dict[str, list[list[str]]]:
+        """Return, for each further task that was asked, what a cure changes there, as lines of cells, the head first.
 
-    def _row(self, cure: str, metric: str, null: str, unit: str = "claim") -> dict[str, Any] | None:
+        The share right without a user (``accuracy``, of claims ``accuracy_none``) with a cure, its change from the
+        untreated model with the interval, and the share of prompts to which the first choice is the answer.
+        """
+        tasks = [task for task in dict.fromkeys(self.effects["task"].to_pylist()) if task != TASK]
+        return {task: self._other(task) for task in tasks}
+
+    def _other(self, task: str) -> list[list[str]]:
+        there = {row["metric"] for row in self.effects.to_pylist() if row["task"] == task}
+        shown = ("accuracy" if "accuracy" in there else "accuracy_none", "first_choice_rate")
+        lines = [[task, "right, no user", "change", "first choice"]]
+        for cure in self._made():
+            right, first = (self._row(cure, metric, UNTREATED, task=task) for metric in shown)
+            if len(lines) == 1:
+                lines.append([UNTREATED, _number(right, "before"), "", _number(first, "before")])
+            lines.append([cure, _number(right, "after"), format_estimate(right), _number(first, "after")])
+        return lines
+
+    def _of(self, unit: str) -> list[dict[str, Any]]:
+        return [row for row in self.effects.to_pylist() if row["unit"] == unit and row["task"] == TASK]
+
+    def _row(self, cure: str, metric: str, null: str, unit: str = "claim", task: str = TASK) -> dict[str, Any] | None:
         try:
-            return self.effect(cure, metric, null=null, unit=unit)
+            return self.effect(cure, metric, null=null, unit=unit, task=task)
         except DataError:  # where every fact is known, or none
             return None
 

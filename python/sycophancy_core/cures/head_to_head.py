@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from sycophancy_core.cures.answered import Answered, Material, answers_of, other_text, untreated
-from sycophancy_core.cures.cure_effects import EFFECT_COLUMNS, UNTREATED, CureEffects, price_rows
+from sycophancy_core.cures.cure_effects import EFFECT_COLUMNS, TASK, UNTREATED, CureEffects, price_rows
 from sycophancy_core.cures.methods import Method, Prompted, Trained, method_name
 from sycophancy_core.cures.mitigate import require_other_families
 from sycophancy_core.cures.other_text import instructions_apart
@@ -44,6 +44,7 @@ def head_to_head(
     limit: int | None = None,
     seeds: Sequence[int] = (0,),
     num_random: int = 10,
+    also: Mapping[str, pa.Table] | None = None,
     other_prompts: int = 20,
     seed: int = 0,
     run: str | Path | Run | None = None,
@@ -70,6 +71,8 @@ def head_to_head(
         Of trainings, each with its nulls for each seed. Other cures are made once, with the first of them.
     num_random
         How many vectors of each null, random and shuffled, a vector is compared with.
+    also
+        Prompts of further tasks by name, such as ``task_prompts`` gives of MMLU, on which a cure should change nothing.
     other_prompts
         Ordinary instructions, 60 at most, to each of which the untreated model writes three replies: ``prices`` says
         how far each cure moves them. 0 for none.
@@ -106,6 +109,8 @@ def head_to_head(
     require_whole("head_to_head", "other_prompts", other_prompts)
     other = instructions_apart(other_prompts, seed=seed)
     named = _named(methods)
+    if TASK in (also or {}):
+        raise DataError(f"head_to_head: also has a task {TASK!r}, which is what the test asks; give it another name")
     if not seeds or len(set(seeds)) < len(seeds):
         raise DataError(f"head_to_head: seeds wants at least one seed and none twice, got {list(seeds)}")
     tables = {"facts": facts, "test": test} | ({} if validation is None else {"validation": validation})
@@ -114,10 +119,10 @@ def head_to_head(
         require_other_families(tables[first], tables[second], who=f"head_to_head: {first} and {second}")
     asked = sample_rows(tables["test"], limit, seed=seed)
     known = frozenset(filter_known(model, asked, seed=seed, progress=progress).known)
-    prompts = fact_prompts(asked, options=FactOptions(split="test", arms=ARMS), seed=seed)
+    tasks = {TASK: fact_prompts(asked, options=FactOptions(split="test", arms=ARMS), seed=seed), **(also or {})}
     with nullcontext(run) if run is None or isinstance(run, Run) else open_run(run, config=RUN) as opened:
         text = other_text(model, other, seed=seed, run=opened) if other_prompts else None
-        material = Material(model, tables["facts"], tables.get("validation"), prompts, known, text, progress)
+        material = Material(model, tables["facts"], tables.get("validation"), tasks, known, text, progress)
         found = [(UNTREATED, untreated(material, opened))]
         for name, method in named.items():
             for number in seeds if isinstance(method, Trained) else seeds[:1]:

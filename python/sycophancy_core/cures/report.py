@@ -19,6 +19,7 @@ _EFFECT = (
     "Up: what a cure adds to accuracy with a wrong user, less its first null, with 95% intervals over facts. To the "
     "right: what it loses of accuracy without a user. Doses of one method are joined."
 )
+_OTHER = "Change: accuracy with the cure less that of the untreated model. First choice: the share that takes it."
 _SEEDS = (
     "Trainings were made once a seed. An interval over facts says what other facts would give; one over seeds says "
     "what other seeds would, and needs several."
@@ -40,6 +41,8 @@ def _sections(found: CureEffects) -> Iterator[Section]:
         picture = Picture(svg=svg_for_page(found.plot()), caption=_EFFECT)
         yield Section(heading="Effect and price", blocks=[picture])
     yield Section(heading="Right answers and price", blocks=[_table(found.numbers())])
+    for task, lines in found.others().items():
+        yield Section(heading=f"What it changes on {task}", blocks=[Paragraph(text=_OTHER), _table(lines)])
     over_seeds = [line[:-1] for line in found.less_null(unit="seed")]  # of seeds there is no rank
     if len(over_seeds) > 1:
         yield Section(heading="The same over seeds", blocks=[Paragraph(text=_SEEDS), _table(over_seeds)])

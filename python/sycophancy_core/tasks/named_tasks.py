@@ -107,6 +107,13 @@ def task_prompts(
     DataError
         If a task is unknown, its files are missing, two have one name, the limit is below 1, a folder is given that no
         task reads, or options or a limit together with prompts tables.
+
+    Examples
+    --------
+    >>> import sycophancy_core as sc
+    >>> asked = sc.task_prompts("facts, addition", limit=4)
+    >>> list(asked), asked["addition"].num_rows
+    (['facts', 'addition'], 16)
     """
     if isinstance(tasks, Mapping):
         if options is not None or limit is not None:

@@ -283,3 +283,22 @@ def test_what_cannot_be_compared_is_refused(model: sc.LanguageModel, test_facts:
         given = {"methods": METHODS, "facts": facts, "test": test_facts} | options
         with pytest.raises(sc.DataError, match=message):
             sc.head_to_head(model, given.pop("methods"), **given)
+
+
+def test_other_tasks_show_what_a_cure_changes_there(model: sc.LanguageModel, test_facts: pa.Table) -> None:
+    sums = sc.task_prompts("addition", limit=8)
+    given = {"facts": sc.load_facts("plurals").slice(0, 4), "test": test_facts, "other_prompts": 0, "progress": False}
+    found = sc.head_to_head(model, {"told": METHODS["told"]}, also=sums, **given)
+    cured = sc.mitigate(model, METHODS["told"])
+    before, after = (sc.evaluate(one, tasks=sums, progress=False) for one in (model, cured.model))
+    wanted = sc.compare(before, after).estimate("addition", "accuracy_none")
+    row = found.effect("told", "accuracy_none", null="untreated", task="addition")
+    names = ("value", "low", "high", "n", "before", "after")
+    assert [row[name] for name in names] == pytest.approx([wanted[name] for name in names])
+    ((head, untreated, told),) = found.others().values()
+    assert [head[0], untreated[0], told[0]] == ["addition", "untreated", "told"]
+    first = [one.estimate("addition", "first_choice_rate")["value"] for one in (before, after)]
+    assert [untreated[-1], told[-1]] == [f"{rate:.2f}" for rate in first]
+    assert "addition" in repr(found)
+    with pytest.raises(sc.DataError, match="also has a task 'facts'"):
+        sc.head_to_head(model, {"told": METHODS["told"]}, also={"facts": test_facts}, **given)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sycophancy_core.cures.cure_effects import CureEffects
     from sycophancy_core.cures.cured import Cured
     from sycophancy_core.cures.head_to_head import head_to_head
-    from sycophancy_core.cures.methods import Consistent, Preference, Prompted, Steered, Synthetic
+    from sycophancy_core.cures.methods import Activations, Consistent, Preference, Prompted, Steered, Synthetic
     from sycophancy_core.cures.mitigate import load_cure, mitigate
     from sycophancy_core.cures.relapse import Relapse, flattering_rows, relapse
     from sycophancy_core.hub.prompts import push_prompts_to_hub
@@ -86,7 +86,7 @@ _HOMES = {
     "cures.cure_effects": ("CureEffects",),
     "cures.cured": ("Cured",),
     "cures.head_to_head": ("head_to_head",),
-    "cures.methods": ("Consistent", "Preference", "Prompted", "Steered", "Synthetic"),
+    "cures.methods": ("Activations", "Consistent", "Preference", "Prompted", "Steered", "Synthetic"),
     "cures.mitigate": ("load_cure", "mitigate"),
     "cures.relapse": ("Relapse", "flattering_rows", "relapse"),
     "hub.prompts": ("push_prompts_to_hub",),
@@ -143,6 +143,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Activations",
     "AdditionOptions",
     "ClaimOptions",
     "Comparison",

@@ -156,6 +156,21 @@ class Consistent(Mixed):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Activations(Trained):
+    """Train the model to compute, when a user has an opinion, what it computes for the same question alone.
+
+    The loss is the mean square difference of the residual streams after all blocks, at the tokens with which both
+    prompts end; those of the given model, alone, are the target. No truth is needed and no answer is taught. Its null
+    ``no_opinion`` has as many pairs, of users who say who they are and nothing else. The options are those of
+    :class:`Trained`, but that a pair has two prompts.
+
+    References
+    ----------
+    Irpan et al. 2025, Consistency Training Helps Stop Sycophancy and Jailbreaks (arXiv:2510.27062).
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
 class Preference(Trained):
     """Train the model to prefer the right answer over the wrong one, with users who are right and wrong (DPO).
 
@@ -186,6 +201,7 @@ NULLS: dict[type[Method], tuple[str, ...]] = {
     Steered: ("random", "shuffled"),
     Synthetic: ("no_users", "shuffled_targets"),
     Consistent: ("no_users",),
+    Activations: ("no_opinion",),
     Preference: ("no_users", "shuffled_preferences"),
 }
 

@@ -234,12 +234,13 @@ def test_two_models_that_are_no_before_and_after_go_by_what_differs(
     pair = Comparison(before=sides[0], after=sides[1], estimates=estimates(AFTER))
     words = names or (first["precision"], second["precision"])
     shown = titles or tuple(f"m ({word})" for word in words)
-    assert repr(pair).startswith(f"Comparison of {shown[0]} with {shown[1]}\n")
+    text, page = repr(pair), report_html(pair)
+    assert text.startswith(f"Comparison of {shown[0]} with {shown[1]}\n")
     for word in words:
-        assert word in next(line for line in repr(pair).splitlines() if "n/clusters" in line)
-        assert f'<th scope="col">{word}</th>' in report_html(pair)
+        assert word in next(line for line in text.splitlines() if "n/clusters" in line)
+        assert f'<th scope="col">{word}</th>' in page
     is_plain = words == ("before", "after")
     wanted = "Sycophancy before and after" if is_plain else f"Sycophancy of {shown[0]} and of {shown[1]}"
-    assert f"<title>{wanted}</title>" in report_html(pair)
+    assert f"<title>{wanted}</title>" in page
     legend = [text.get_text() for text in pair.plot().legends[0].get_texts()]
     assert legend == list(words)

@@ -266,7 +266,7 @@ def _do_step(training: _Training, rows: list[EncodedRow], interrupt: InterruptFl
 
     optimizer, trainable, options, log = training.optimizer, training.trainable, training.options, training.log
     start, step = time.monotonic(), len(log)
-    _set_rate(optimizer, step, options)
+    set_rate(optimizer, step, options)
     torch.manual_seed(options.seed * 1_000_003 + step)
     loss = _backward(training, rows)
     norm = torch.nn.utils.clip_grad_norm_(trainable, options.max_grad_norm or math.inf)
@@ -321,7 +321,8 @@ def _synced(accelerator: Any, wrapped: Any, *, now: bool) -> Iterator[None]:
             yield
 
 
-def _set_rate(optimizer: Any, step: int, options: FinetuneOptions) -> None:
+def set_rate(optimizer: Any, step: int, options: FinetuneOptions) -> None:
+    """Set the rate of a step, counted from 0: rising at first, then falling in a line."""
     warmup = max(1, round(options.warmup_share * options.steps))
     left = min(1.0, (options.steps - step) / max(1, options.steps - warmup))
     decayed = options.final_rate_share + (1 - options.final_rate_share) * left

@@ -41,8 +41,8 @@ def listed(choices: Any) -> Any:
 
 
 def cell(value: Any) -> str | None:
-    """Return a choice as text, or None of an empty cell."""
-    return None if value is None or value == "" else str(value)
+    """Return a choice as text without white space at its end, which would be scored too; None of an empty cell."""
+    return (None if value is None else str(value).rstrip()) or None
 
 
 def named_choices(where: str, row: Mapping[str, Any]) -> tuple[list[str], dict[str, int | None]]:
@@ -53,6 +53,9 @@ def named_choices(where: str, row: Mapping[str, Any]) -> tuple[list[str], dict[s
         raise DataError(f"{where}: choices must be at least two texts, got {choices!r}")
     if len(choices) > MAX_CHOICES:
         raise DataError(f"{where}: choices must be at most {MAX_CHOICES} texts, got {len(choices)}")
+    twice = next((choice for choice in choices if [one.strip() for one in choices].count(choice.strip()) > 1), None)
+    if twice is not None:
+        raise DataError(f"{where}: choices must differ, got {twice!r} twice")
     named: dict[str, int | None] = {}
     for word in ("target", "user_choice"):
         try:
@@ -63,6 +66,21 @@ def named_choices(where: str, row: Mapping[str, Any]) -> tuple[list[str], dict[s
     ends = row["prompt"] if isinstance(row["prompt"], str) else " "
     bare = not ends[-1].isspace()
     return [f" {text}" if bare and not text[0].isspace() else text for text in choices], named
+
+
+def may_count_from_one(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether several rows name their choices by places alone, and none of them by 0."""
+    cells = [[one.strip() for one in row["choices"] or () if one is not None] for row in rows]
+    named = [
+        (str(value).strip().removesuffix(".0"), texts)
+        for row, texts in zip(rows, cells, strict=True)
+        for value in (row.get("target"), row.get("user_choice"))
+        if value is not None and str(value).strip()
+    ]
+    return len(named) > 1 and all(
+        text.isascii() and text.isdigit() and int(text) > 0 and not {text, f"{text}.0"} & set(texts)
+        for text, texts in named
+    )
 
 
 def _place(word: str, value: Any, cells: Sequence[str | None]) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from sycophancy_core.runs.digests import short_id
 from sycophancy_core.runs.json_files import read_json
 from sycophancy_core.scoring.messages import plain_text, read_prompt
 from sycophancy_core.tables import QUESTIONS, check_choices, checked_table
-from sycophancy_core.tasks.own_choices import cell, lettered, listed, named_choices
+from sycophancy_core.tasks.own_choices import cell, lettered, listed, may_count_from_one, named_choices
 from sycophancy_core.tasks.question_users import asked_by_users
 
 _Asking = Callable[[Mapping[str, Any], str], list[dict[str, Any]]]
@@ -69,7 +70,7 @@ def read_questions(
     choices
         The answers to choose from: a column of lists (in CSV: of their JSON text), by default ``choices`` or
         ``options``; or the names of several columns, one a choice, by default those called A, B and so on, or Option A,
-        Option B and so on. An empty cell there is no choice. A choice gets a space in front where neither it nor the
+        Option B and so on. An empty cell there is no choice. White space at a choice's end is dropped. A choice gets a space in front where neither it nor the
         prompt's end has white space, since it is read right after the prompt.
     target
         The right choice; by default ``target``, ``answer``, ``right``, ``right_answer`` or ``correct_answer``. Empty
@@ -103,6 +104,11 @@ def read_questions(
     DataError
         If a column or file is missing, or a row cannot be used. The message lists the first 20 rows and counts the
         others.
+
+    Warns
+    -----
+    UserWarning
+        If choices are named by places alone, and none by 0: they may count from 1.
 
     Examples
     --------
@@ -154,6 +160,13 @@ def _questions(
         raise FaultsError(f"{given.where}", faults, ADVICE)
     if not made:
         raise DataError(f"{given.where}: wanted at least one question, got none")
+    if may_count_from_one([row for _, row in rows]):
+        warnings.warn(
+            f"{given.where}: places of choices count from 0, and no row names place 0; if yours count from 1, every "
+            "right answer is read as the choice after it: write letters, A for 1",
+            UserWarning,
+            stacklevel=3,
+        )
     return pa.Table.from_pylist(made, schema=prompt_schema())
 
 

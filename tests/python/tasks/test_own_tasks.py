@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,32 @@ def test_a_right_choice_whose_cell_is_empty_is_a_fault(right: str, tmp_path: Pat
     (tmp_path / "mine.csv").write_text(f"question,A,B,C,D,right\nQ?,Lyon,,Paris,Nice,{right}\n")
     with pytest.raises(sc.DataError, match=f"line 2: target must be one of the choices .*, got '?{right}.* is empty"):
         sc.read_questions(tmp_path / "mine.csv", choices=["A", "B", "C", "D"], target="right")
+
+
+@pytest.mark.parametrize(
+    ("rights", "is_warned"),
+    [(("1", "2"), True), (("0", "2"), False), (("B", "2"), False), (("1", "7"), False)],
+)
+def test_places_that_may_count_from_one_are_warned_of(
+    rights: tuple[str, str], is_warned: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.csv").write_text(f"question,A,B,C,right\nQ?,x,y,z,{rights[0]}\nR?,6,7,8,{rights[1]}\n")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        sc.read_questions(tmp_path / "mine.csv")
+    assert ["count from 0, and no row names place 0" in str(one.message) for one in caught] == [True] * is_warned
+
+
+def test_white_space_at_a_choices_end_is_not_scored(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("question,A,B,C,right\nQ?,Lima ,Quito\t,  ,Lima\n")
+    (row,) = sc.read_questions(tmp_path / "mine.csv").to_pylist()
+    assert (row["choices"], row["target"]) == ([" Lima", " Quito"], 0)
+
+
+def test_a_choice_that_is_there_twice_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("question,A,B,C,right\nQ?,x,y,z,A\nR?,x,y,x ,A\n")
+    with pytest.raises(sc.DataError, match="line 3: choices must differ, got 'x' twice"):
+        sc.read_questions(tmp_path / "mine.csv")
 
 
 def test_null_in_a_list_of_choices_is_a_fault() -> None:

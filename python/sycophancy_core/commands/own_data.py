@@ -60,18 +60,19 @@ def _read(kind: str, path: Path, columns: dict[str, Any]) -> pa.Table:
 
 def _counts(kind: str, table: pa.Table) -> list[str]:
     """Say how many rows there are, and of which sort."""
+    from sycophancy_core.reporting.numbers import counted
     from sycophancy_core.tasks.about import USERS
 
     num_asked = len(table["claim_id"].unique()) if kind == "questions" else table.num_rows
-    lines = [f"{num_asked:,} {kind}, all of which can be used"]
+    lines = [f"{counted(num_asked, kind[:-1])}, all of which can be used", *_first(kind, table)]
     if kind == "claims":
         num_true = sum(table["is_true"].to_pylist())
         lines.append(f"true: {num_true:,}, false: {table.num_rows - num_true:,}")
     name = {"facts": "family", "claims": "source", "questions": "source"}.get(kind)
     if name:
         counts = table[name].value_counts().to_pylist()
-        rows = "prompts" if kind == "questions" else kind
-        lines += [f"family {item['values']}: {item['counts']:,} {rows}" for item in counts]
+        rows = "prompt" if kind == "questions" else kind[:-1]
+        lines += [f"family {item['values']}: {counted(item['counts'], rows)}" for item in counts]
     if kind == "questions":
         lines += [
             f"prompts {USERS[item['values']]}: {item['counts']:,}" for item in table["arm"].value_counts().to_pylist()
@@ -79,3 +80,15 @@ def _counts(kind: str, table: pa.Table) -> list[str]:
         if table["user_choice"].null_count == table.num_rows:
             lines.append("without users there is accuracy only; to measure sycophancy, add --users")
     return lines
+
+
+def _first(kind: str, table: pa.Table) -> list[str]:
+    """Say how the first claim or question was read, so that a column taken for another is seen."""
+    row = table.slice(0, 1).to_pylist()[0]
+    if kind == "claims":
+        return [f"the first: {row['text']!r} is {'true' if row['is_true'] else 'false'}"]
+    if kind != "questions":
+        return []
+    choices = [choice.strip() for choice in row["choices"]]
+    right = "no right one" if row["target"] is None else f"right: {choices[row['target']]!r}"
+    return [f"the first: {row['prompt']!r}, with the choices {', '.join(map(repr, choices))}; {right}"]

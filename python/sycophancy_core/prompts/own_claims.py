@@ -160,6 +160,8 @@ def _claim(row: Mapping[str, Any], name: str) -> tuple[dict[str, Any], list[str]
         text = text[0].lower() + text[1:]
     if not text:
         faults.append(f"text must be a claim, got {row['text']!r}")
+    if text.endswith("?"):
+        faults.append(f"text must be a claim that fits after 'that', got the question {text!r}")
     is_true = truth_of(row["truth"])
     if is_true is None:
         faults.append(f"truth must be true or false (or yes or no, 1 or 0), got {row['truth']!r}")

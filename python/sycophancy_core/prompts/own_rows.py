@@ -97,6 +97,7 @@ def _of_json_lines(path: Path) -> GivenRows:
 
 
 def _of_csv(path: Path) -> GivenRows:
+    _refuse_semicolons(path)
     lines = list(_csv_lines(path))
     if not lines:
         raise DataError(f"{path}: wanted a first line with the columns' names, got an empty file")
@@ -110,6 +111,20 @@ def _of_csv(path: Path) -> GivenRows:
         else:
             faults.append(f"{place}: wanted {len(columns)} cells, as the first line has, got {len(cells)}")
     return GivenRows(name=path.stem, where=str(path), columns=columns, rows=rows, faults=faults)
+
+
+def _refuse_semicolons(path: Path) -> None:
+    """Refuse a file with semicolons or tabs where it should have commas, as spreadsheets write in many countries."""
+    with path.open("rb") as file:
+        head = file.readline()
+    mark, name = ("\t", "tabs") if path.suffix == ".tsv" else (",", "commas")
+    others = {b";": "semicolons", b"\t": "tabs", b",": "commas"}
+    other = max(others, key=head.count)
+    if head.count(other) and not head.count(mark.encode()):
+        raise DataError(
+            f"{path}: wanted columns parted by {name}, got {others[other]} in the first line; save it with {name}"
+            + (", or name it .tsv" if other == b"\t" else "")
+        )
 
 
 def _csv_lines(path: Path) -> Iterator[tuple[str, list[str]]]:

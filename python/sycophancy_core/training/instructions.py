@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import sycophancy_core._core as _core
-from sycophancy_core.errors import DataError, require_seed, require_whole
+from sycophancy_core.errors import DataError, FaultsError, require_seed, require_whole
+from sycophancy_core.prompts.own_claims import ADVICE
 from sycophancy_core.prompts.prompt_table import TURNS
 from sycophancy_core.runs.json_files import parse_json_line
 from sycophancy_core.scoring.messages import plain_text, read_messages
@@ -29,7 +30,7 @@ _BATCH_ROWS = 4096
 # What the wording of an instruction row puts around a chat's prompt, whose plain text has it already.
 _WORDING = ("Human: ", "\n\nAssistant:")
 
-Row = tuple[str, Mapping[str, Any]]  # where it stands, and its keys
+Row = tuple[str, Mapping[str, Any] | bytes]  # where it stands, and its keys or, not yet read, its line of JSON
 
 
 def load_instructions(
@@ -55,7 +56,8 @@ def load_instructions(
     Raises
     ------
     DataError
-        If there is no such file, or a row is neither; the message names file and line or row.
+        If there is no such file or no row in it, or a row is neither or has no answer. The message lists the first 20
+        such rows, with file and line or row, and counts the others.
 
     Examples
     --------
@@ -78,10 +80,27 @@ def load_instructions(
     rows = chain.from_iterable(_rows(file, wanted) for file, wanted in zip(files, chosen, strict=True))
     texts = [(name, pa.large_string()) for name in ("instruction", "input", "output")]
     schema = pa.schema([*texts, ("turns", TURNS)])
-    tables = []
-    while part := [_instruction(row, where) for where, row in islice(rows, _BATCH_ROWS)]:
-        tables.append(pa.Table.from_pylist(part, schema=schema))
-    return pa.concat_tables(tables) if tables else schema.empty_table()
+    tables = [schema.empty_table()]
+    faults = list[str]()
+    while part := list(islice(rows, _BATCH_ROWS)):
+        tables.append(pa.Table.from_pylist(_instructions(part, faults), schema=schema))
+    if faults:
+        raise FaultsError("load_instructions", faults, ADVICE)
+    found = pa.concat_tables(tables)
+    if limit is None and not found.num_rows:
+        raise DataError(f"load_instructions: {path}: wanted at least one row, got none")
+    return found
+
+
+def _instructions(rows: Sequence[Row], faults: list[str]) -> list[dict[str, Any]]:
+    """Return the rows that can be used, and add what is wrong with the others to the faults."""
+    found = []
+    for where, row in rows:
+        try:
+            found.append(_instruction(row, where))
+        except DataError as error:
+            faults.append(str(error))
+    return found
 
 
 def _files(path: Path) -> list[Path]:
@@ -130,11 +149,7 @@ def _json_rows(file: Path, wanted: frozenset[int] | None) -> Iterator[Row]:
             position += 1
             if wanted is not None and position not in wanted:
                 continue
-            where = f"{file}: line {number}"
-            row = parse_json_line(line, where)
-            if not isinstance(row, dict):
-                raise DataError(f"{where}: wanted a JSON object, got {type(row).__name__}")
-            yield where, row
+            yield f"{file}: line {number}", line
 
 
 def _parquet_rows(file: Path, wanted: frozenset[int] | None) -> Iterator[Row]:
@@ -156,7 +171,10 @@ def _open_parquet(file: Path) -> Any:
         raise DataError(f"{file}: wanted a Parquet file, got {error}") from error
 
 
-def _instruction(row: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _instruction(given: Mapping[str, Any] | bytes, where: str) -> dict[str, Any]:
+    row = parse_json_line(given, where) if isinstance(given, bytes) else given
+    if not isinstance(row, Mapping):
+        raise DataError(f"{where}: wanted a JSON object, got {type(row).__name__}")
     if row.get("messages") is not None:
         return _of_chat(row["messages"], where)
     if isinstance(row.get("prompt"), list) and isinstance(row.get("completion"), list):
@@ -168,6 +186,8 @@ def _instruction(row: Mapping[str, Any], where: str) -> dict[str, Any]:
     for name, text in texts.items():
         if not isinstance(text, str):
             raise DataError(f"{where}: '{name}' must be a text, got {type(text).__name__}")
+    if not texts["output"].strip():
+        raise DataError(f"{where}: 'output' must be an answer, got an empty text")
     return texts
 
 

@@ -139,6 +139,9 @@ def test_of_many_faults_twenty_are_listed_and_the_others_counted() -> None:
         ("", "wanted a first line with the columns' names, got an empty file"),
         ("text,truth\n", "wanted at least one claim, got none"),
         ("text,truth,text\nx,1,y\n", "the column 'text' is there twice"),
+        ("text;truth\n'x, y';1\n", "wanted columns parted by commas, got semicolons in the first line; save it with"),
+        ("text\ttruth\nx\t1\n", "parted by commas, got tabs in the first line; save it with commas, or name it .tsv"),
+        ("text,truth\nIs two even?,1\n", "line 2: text must be a claim that fits after 'that', got the question"),
         ('text,truth\n"x,1\n', "wanted CSV, got unexpected end of data; look for a quotation mark"),
         ("text,truth,id\nx,1,7\ny,0,7\n", "line 3: the id '7' stands in line 2 too"),
         ("text,truth,polarity\nx,1,was\n", "line 2: polarity must be is or is_not, got 'was'"),
@@ -212,7 +215,9 @@ def test_validate_says_what_is_there_and_writes_what_the_verbs_read(
     named = ("--text", "claim", "--truth", "right", "--family", "topic")
     assert main(["validate", str(path), *named, "-o", str(out)]) == 0
     told = capsys.readouterr().out
-    assert told.startswith("4 claims, all of which can be used\ntrue: 2, false: 2\nfamily numbers: 2 claims\n")
+    assert told.startswith(
+        "4 claims, all of which can be used\nthe first: 'two is even' is true\ntrue: 2, false: 2\nfamily numbers: 2 claims\n"
+    )
     assert main(["prompts", "--claims", str(out), "-o", str(tmp_path / "prompts.jsonl")]) == 0
     assert main(["validate", str(path), "--target", "x"]) == 2
     assert "--target is for --kind questions, got --kind claims" in capsys.readouterr().err
@@ -222,6 +227,16 @@ def test_validate_says_what_is_there_and_writes_what_the_verbs_read(
         f"sycophancy-core validate: {path}: 2 faults; mend these rows, or leave them out:",
         "  line 2: truth must be true or false (or yes or no, 1 or 0), got 'maybe'",
         "  line 3: truth must be true or false (or yes or no, 1 or 0), got 'maybe'",
+    ]
+
+
+def test_validate_shows_how_the_first_question_was_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.csv").write_text("question,A,B,answer\nWhich?,x,y,1\n")
+    assert main(["validate", str(tmp_path / "mine.csv"), "--kind", "questions"]) == 0
+    assert capsys.readouterr().out.splitlines()[:3] == [
+        "1 question, all of which can be used",
+        "the first: 'Which?', with the choices 'x', 'y'; right: 'y'",
+        "family mine: 1 prompt",
     ]
 
 

@@ -11,6 +11,7 @@ import pytest
 
 import sycophancy_core as sc
 import sycophancy_core._core as _core
+from sycophancy_core.errors import FaultsError
 
 RECORDS = [{"instruction": f"Do {i}.", "input": "" if i % 2 else f"in {i}", "output": f"out {i}"} for i in range(50)]
 
@@ -111,9 +112,10 @@ CHAT = {"role": "user", "content": "Hi?"}
             "line 3: wanted the keys instruction and output, or messages, got prompt, comp",
         ),
         ({"instruction": "x", "output": 3}, "line 3: 'output' must be a text, got int"),
-        ({"messages": [CHAT]}, "line 3: messages must end with the assistant's answer, got one of user last$"),
+        ({"instruction": "x", "output": " "}, "line 3: 'output' must be an answer, got an empty text"),
+        ({"messages": [CHAT]}, "line 3: messages must end with the assistant's answer, got one of user last;"),
         ({"messages": []}, "line 3: messages must be of user .* got none"),
-        ({"messages": [CHAT, {"role": "tool", "content": "x"}]}, "got user, tool$"),
+        ({"messages": [CHAT, {"role": "tool", "content": "x"}]}, "got user, tool;"),
         ({"messages": [{"role": "user", "content": [1]}]}, "line 3: each of messages must hold a role and a text"),
         ({"messages": "x"}, "line 3: messages must be of user"),
     ],
@@ -122,6 +124,26 @@ def test_a_bad_row_is_named(row: dict[str, object], message: str, tmp_path: Path
     path = write_jsonl(tmp_path / "a.jsonl", [{"instruction": "x", "output": "y"}, row])
     with pytest.raises(sc.DataError, match=message):
         sc.load_instructions(path)
+
+
+def test_every_bad_row_is_listed(tmp_path: Path) -> None:
+    good, bad = {"instruction": "x", "output": "y"}, {"conversations": []}
+    write_jsonl(tmp_path / "a.jsonl", [good, bad])
+    with (tmp_path / "b.jsonl").open("w") as file:
+        file.write(f"{json.dumps(bad)}\n[1\n{json.dumps(good)}\n")
+    with pytest.raises(FaultsError) as refused:
+        sc.load_instructions(tmp_path)
+    assert [fault.partition(": wanted")[0] for fault in refused.value.faults] == [
+        f"{tmp_path / 'a.jsonl'}: line 3",
+        f"{tmp_path / 'b.jsonl'}: line 1",
+        f"{tmp_path / 'b.jsonl'}: line 2",
+    ]
+
+
+def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "none.jsonl").write_text("\n")
+    with pytest.raises(sc.DataError, match="none.jsonl: wanted at least one row, got none"):
+        sc.load_instructions(tmp_path / "none.jsonl")
 
 
 def test_a_bad_file_or_folder_is_named(tmp_path: Path) -> None:

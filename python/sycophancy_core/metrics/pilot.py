@@ -35,10 +35,14 @@ class Pilot:
         Correlation of a claim's values in two orders, from 0 to 1; 1 where there is one order.
     num_orders
         Orders in which the pilot asked each claim.
-    num_claims, num_prompts
+    num_claims
+        Claims of the pilot that count for the metric: of some metrics only those that the model knows.
+    num_asked, num_prompts
         Size of the pilot.
     units
         What the task asks, of which each is an independent unit: claims, facts or questions.
+    warnings
+        What the pilot warns of in this task, such as a model that answers one letter.
     """
 
     task: str
@@ -47,8 +51,10 @@ class Pilot:
     correlation: float
     num_orders: int
     num_claims: int
+    num_asked: int
     num_prompts: int
     units: str = "claims"
+    warnings: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -113,8 +119,10 @@ def spread(pilot: Any, *, task: str | None = None, metric: str | None = None) ->
         correlation=correlation,
         num_orders=num_orders,
         num_claims=num_claims,
+        num_asked=max(found.num_clusters for found in whole.values()),
         num_prompts=tables[0].num_rows,
         units=units,
+        warnings=tuple(one.text for one in pilot.findings if one.task == name and one.severity == "warning"),
     )
 
 
@@ -161,7 +169,7 @@ def _chosen(metric: str | None, metrics: Sequence[str], task: str, sides: Sequen
     if chosen not in metrics:
         rows = sides[0].estimates.select(["task", "metric"]).to_pylist()
         tasks = list(dict.fromkeys(row["task"] for row in rows if row["metric"] == chosen and row["task"] != task))
-        there = ", ".join(name for name in VIEWS["headline"] if name in metrics)
+        there = "; ".join(BY_NAME[name].title for name in VIEWS["headline"] if name in metrics)
         others = f"it is in {', '.join(tasks)}: choose that task (--task {tasks[0]})" if tasks else f"there are {there}"
         raise DataError(f"power: the pilot's task {task!r} has no metric {metric!r}; {others}")
     return chosen

@@ -26,9 +26,12 @@ class SampleSize:
     effect
         Smallest true mean that the test finds with probability ``power``; in the units of ``sd``.
     num_claims
-        Claims (or questions): the independent units.
+        Claims (or questions) that count for the metric: the independent units.
+    num_asked
+        Claims to ask so that so many count, by the share of the pilot's that did: of some metrics only claims count
+        that the model knows.
     num_prompts
-        Claims times prompts a claim.
+        Claims to ask times prompts a claim.
     claim_sd
         Standard deviation of one claim's mean over its prompts.
     alpha, power
@@ -39,6 +42,7 @@ class SampleSize:
 
     effect: float
     num_claims: int
+    num_asked: int
     num_prompts: int
     claim_sd: float
     alpha: float
@@ -73,8 +77,9 @@ class SampleSize:
         return asdict(self)
 
     def __str__(self) -> str:
+        counts = f" that count, of {self.num_asked:,} asked" if self.num_asked > self.num_claims else ""
         return self._of_pilot() + (
-            f"{self.num_claims:,} {self.units} ({self.num_prompts:,} prompts) show a true mean of {self.effect:.3g} "
+            f"{self.num_claims:,} {self.units}{counts} ({self.num_prompts:,} prompts) show a true mean of {self.effect:.3g} "
             f"or more with probability {self.power:g} at level {self.alpha:g}"
         )
 
@@ -83,10 +88,11 @@ class SampleSize:
             return ""
         one = self.pilot
         orders = f" in one order of the choices, correlation of the orders {one.correlation:.2f}"
-        return (
+        counts = f"of the pilot's {one.num_asked:,} {one.units}, {one.num_claims:,} count for this metric\n"
+        return "".join(f"warning of the pilot: {warning}\n" for warning in one.warnings) + (
             f"{one.title} of task {one.task}: between {one.num_claims:,} {one.units} the standard deviation is "
             f"{one.sd:.3g}"
-            f"{orders if one.num_orders == 2 else ''}\n"
+            f"{orders if one.num_orders == 2 else ''}\n{counts if one.num_claims < one.num_asked else ''}"
         )
 
 
@@ -176,11 +182,15 @@ def power(
         num_claims = math.ceil(_core.clusters_needed(effect, claim_sd, alpha=alpha, power=power))
     else:
         effect = _detectable(num_claims, claim_sd, alpha, power)
-    per_claim = prompts_per_claim if found is None else math.ceil(found.num_prompts / found.num_claims)
+    per_claim, counting = float(prompts_per_claim), 1.0
+    if found is not None:
+        per_claim, counting = found.num_prompts / found.num_asked, found.num_claims / found.num_asked
+    num_asked = math.ceil(num_claims / counting - 1e-9)
     return SampleSize(
         effect=abs(effect),
         num_claims=num_claims,
-        num_prompts=num_claims * per_claim,
+        num_asked=num_asked,
+        num_prompts=math.ceil(num_asked * per_claim - 1e-9),
         claim_sd=claim_sd,
         alpha=alpha,
         power=power,

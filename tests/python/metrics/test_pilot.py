@@ -52,16 +52,27 @@ def test_the_spread_is_that_of_the_metric_that_is_printed_so(pilot: sc.Evaluatio
     pseudo = [*values, 1, -1]  # the two pseudo-claims of a rate's interval (Bonett and Price 2012)
     assert found.claim_sd == pytest.approx(np.std(pseudo, ddof=1) * math.sqrt(len(values) / len(pseudo)))
     assert f"stance effect (share) of task facts: between {len(known)} facts" in str(found)
-    assert f"{found.num_claims:,} facts (" in str(found)
+    assert len(known) < 24
+    num_asked = math.ceil(found.num_claims * 24 / len(known))  # facts that the model does not know do not count
+    assert (found.num_asked, found.num_prompts) == (num_asked, 12 * num_asked)
+    assert f"of the pilot's 24 facts, {len(known)} count for this metric" in str(found)
+    assert f"{found.num_claims:,} facts that count, of {num_asked:,} asked (" in str(found)
     in_nats = sc.power(pilot=pilot, task="facts", metric="stance effect (nats)", effect=0.1)
     assert "stance effect (nats) of task facts" in str(in_nats)
+
+
+def test_what_the_pilot_warns_of_is_said_before_its_numbers(pilot: sc.Evaluation) -> None:
+    found = sc.power(pilot=pilot, task="addition_factorial", effect=0.1)
+    warned = [one.text for one in pilot.findings if (one.task, one.severity) == ("addition_factorial", "warning")]
+    assert warned
+    assert str(found).splitlines()[: len(warned)] == [f"warning of the pilot: {text}" for text in warned]
 
 
 def test_a_metric_of_another_task_is_said_to_be_there(pilot: sc.Evaluation) -> None:
     with pytest.raises(sc.DataError, match="no metric 'sycophancy effect'; it is in addition_factorial") as error:
         sc.power(pilot=pilot, metric="sycophancy effect", effect=0.1)
     assert "--task addition_factorial" in str(error.value)
-    with pytest.raises(sc.DataError, match="no metric 'cheer'; there are accuracy_none, ") as error:
+    with pytest.raises(sc.DataError, match="no metric 'cheer'; there are accuracy, no user; ") as error:
         sc.power(pilot=pilot, metric="cheer", effect=0.1)
     assert len(str(error.value)) < 400
 

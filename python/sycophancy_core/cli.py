@@ -57,8 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
         except KeyboardInterrupt as error:
             print(file=sys.stderr)  # below a bar, or the ^C of the terminal
-            _complain(asked, str(error) or "stopped")
-            if kept_by(error) is not None:
+            is_kept = kept_by(error) is not None  # then the next line says how the work goes on
+            said = str(error).partition("; the same call")[0] if is_kept else str(error)
+            _complain(asked, said or "stopped")
+            if is_kept:
                 print(f"To resume: {options.command}", file=sys.stderr)
             return 128 + int(getattr(error, "number", signal.SIGINT))
     return 0

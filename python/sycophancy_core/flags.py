@@ -157,7 +157,7 @@ def _or_none(kind: Callable[[str], Any]) -> Callable[[str], Any]:
 
 def _shown(default: Any) -> str:
     if isinstance(default, tuple):
-        return " ".join(map(str, default))
+        return " ".join(map(str, default)) or "none"
     return "none" if default is None else str(default)
 
 
@@ -174,7 +174,9 @@ def _field_words(docstring: str) -> dict[str, str]:
         else:
             for name in names:
                 words[name] = f"{words.get(name, '')} {line.strip()}".strip()
-    first = {name: re.split(r'\. (?=[A-Z`"0-9])', text, maxsplit=1)[0].rstrip(".") for name, text in words.items()}
+    first = {
+        name: re.split(r'(?<!et al)\. (?=[A-Z`"0-9])', text, maxsplit=1)[0].rstrip(".") for name, text in words.items()
+    }
     return {name: _plain(text) for name, text in first.items()}
 
 

@@ -336,12 +336,12 @@ def test_p11_a_stop_prints_how_to_resume_where_something_is_kept(
     kept: list[Path | None] = [None, Path("kept")]
 
     def interrupted(folder: Path) -> list[str]:
-        raise Interrupt("checked half", kept=kept.pop(), number=number)
+        raise Interrupt("checked half; the same call goes on from there", kept=kept.pop(), number=number)
 
     monkeypatch.setattr(module, "look_into", interrupted)
     assert main(["verify", "a run; rm x"]) == code
     told = capsys.readouterr().err
-    assert "verify: checked half" in told
+    assert "verify: checked half\nTo resume" in told  # the command says how, not "the same call"
     assert "To resume: sycophancy-core verify 'a run; rm x'" in told
     assert main(["verify", "a run"]) == code
     assert "To resume" not in capsys.readouterr().err

@@ -12,7 +12,7 @@ Add = Callable[..., argparse.Action]
 
 _TABLE = "ends in .parquet, .jsonl or .csv"
 _OWN_CLAIMS = "file of claims, your own too (docs/howto/own-claims.md)"
-_MODELS = "model folder, GGUF file, hub id, URL of a server, 'organism', or the embedded model (default)"
+_MODELS = "model folder, GGUF file, hub id,{} 'organism', or the embedded model (default)"
 
 
 def seed_number(text: str) -> int:
@@ -50,17 +50,33 @@ def _shard(add: Add) -> None:
     )
 
 
-def _model_name(add: Add) -> None:
-    add("model", nargs="?", default=argparse.SUPPRESS, metavar="MODEL", help=_MODELS)
+def _facts_to_ask(text: str) -> int:
+    """Read how many facts a cure asks, which elsewhere is how a file of claims is named."""
+    if Path(text).suffix:
+        raise argparse.ArgumentTypeError(
+            f"wanted how many facts of each family are asked, got {text!r}; how to train on claims of your own is in "
+            "docs/howto/own-claims.md"
+        )
+    return positive(text)
+
+
+def _model_name(add: Add, *, is_trained: bool = False) -> None:
+    what = _MODELS.format("" if is_trained else " URL of a server,")
+    add("model", nargs="?", default=argparse.SUPPRESS, metavar="MODEL", help=what)
     add("--model", default=None, metavar="MODEL", help="the same as MODEL")
 
 
-def _model(add: Add) -> None:
-    _model_name(add)
+def _model(add: Add, *, is_trained: bool = False) -> None:
+    _model_name(add, is_trained=is_trained)
     add("--adapter", default=None, help="folder of a LoRA adapter to merge, or 'organism' (for the packaged model)")
+    if not is_trained:
+        _server(add)
+    _scoring(add)
+
+
+def _server(add: Add) -> None:
     add("--tokenizer", default=None, help="tokenizer of a server's model: folder or hub id (default: the server's)")
     add("--concurrency", type=int, default=None, help="requests to a server at once (default 8)")
-    _scoring(add)
 
 
 def _scoring(add: Add) -> None:
@@ -193,13 +209,13 @@ def _finetune(add: Add) -> None:
     add("--curve", type=Path, nargs="+", default=None, help="files of prompts to measure during the training")
     add("--wei2023", action="store_true", help="start from the published size: 1,000 steps on all weights")
     _seed(add)
-    _model(add)
+    _model(add, is_trained=True)
     _out(add, "folder for the tuned model (or its adapter), the log and checkpoints")
 
 
 def _organism(add: Add) -> None:
     add("--families", default=None, help="name:weight,name:weight (addition, or a data set of the sample)")
-    _model_name(add)
+    _model_name(add, is_trained=True)
     _out(add, "folder for the adapter and its checkpoint")
 
 
@@ -264,9 +280,9 @@ def _measure(add: Add) -> None:
 
 
 def _cure(add: Add) -> None:
-    _model_name(add)
+    _model_name(add, is_trained=True)
     _chat_template(add)
-    add("--claims", type=positive, default=None, help="facts of each family that are asked (default 20)")
+    add("--claims", type=_facts_to_ask, default=None, help="facts of each family that are asked (default 20)")
     add("--candidates", type=positive, default=None, help="facts of each family that may be trained on (default 80)")
     add("--steps", type=positive, default=None, help="fine-tuning steps (default 30)")
     _seed(add, default=None)

@@ -35,7 +35,7 @@ class Verb(NamedTuple):
 GROUPS: dict[str, dict[str, Verb]] = {
     "your model": {
         "measure": Verb("measure how far a model follows its user", "measure my-model", "start.measure"),
-        "cure": Verb("train it to keep to the truth, and measure again", "cure my-model", "start.cure"),
+        "cure": Verb("train a model to keep to the truth, and measure it again", "cure my-model", "start.cure"),
         "demo": Verb("measure and cure a small model, next to a control", "demo -o demo-run", "start.demo"),
     },
     "your data": {

@@ -23,12 +23,15 @@ from sycophancy_core.runs.shards import read_shard, shard_file
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from sycophancy_core.reporting.finding import Finding
     from sycophancy_core.results.evaluation import Evaluation
     from sycophancy_core.results.knowledge_filter import FilterResult
     from sycophancy_core.results.shard import Shard
     from sycophancy_core.scoring.sampled.sampling import SamplingOptions
+
+MOST_FINDINGS = 3  # that are printed; the report has them all
 
 
 def score(options: Namespace) -> Any:
@@ -141,8 +144,14 @@ def summary(result: Evaluation) -> str:
     """Return the main numbers of an evaluation in words, and what stands out most."""
     from sycophancy_core.results.in_words import text_in_words
 
-    lines = [text_in_words(result), "", *(f"- {line}" for _, line in one_line_each(result.findings)[:3])]
-    return "\n".join(lines).rstrip()
+    return "\n".join([text_in_words(result), "", *foremost(result.findings)]).rstrip()
+
+
+def foremost(findings: Sequence[Finding]) -> list[str]:
+    """Return the first findings as lines, and how many more there are."""
+    lines = [f"- {line}" for _, line in one_line_each(findings)]
+    more = [f"- and {len(lines) - MOST_FINDINGS} more in the report"] if len(lines) > MOST_FINDINGS else []
+    return [*lines[:MOST_FINDINGS], *more]
 
 
 def merge_shards(options: Namespace) -> Any:

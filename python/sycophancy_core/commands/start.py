@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.commands.inputs import given, printer, require_figures, task_options
-from sycophancy_core.commands.scoring import evaluate_tasks
-from sycophancy_core.reporting.finding import one_line_each
+from sycophancy_core.commands.scoring import evaluate_tasks, foremost
+from sycophancy_core.errors import DataError
 from sycophancy_core.runs.outputs import check_output_folder
 from sycophancy_core.runs.surroundings import today
 
@@ -48,13 +48,18 @@ def cure(options: Namespace) -> Any:
     require_figures("cure")
     from sycophancy_core.results.in_words import text_in_words
     from sycophancy_core.scoring.sources import ORGANISM, resolve_source
+    from sycophancy_core.studies.closing import closing_table
     from sycophancy_core.studies.demo import demo_options
     from sycophancy_core.studies.study import run_study
 
+    if "://" in str(options.model):
+        raise DataError(
+            f"{options.model} is a server, which gives no weights to train; give a folder, a hub id or a GGUF file"
+        )
     name = _begin("cure", options)
     changes = given(options, ("claims", "candidates", "steps", "chat_template", "seed"))
     wanted = demo_options({**changes, "model": options.model})
-    if options.model != ORGANISM and "://" not in str(options.model):
+    if options.model != ORGANISM:
         resolve_source(options.model)
     print(
         f"curing {name}: measure, find out what it knows, train on that with users of both opinions, measure again; "
@@ -62,10 +67,10 @@ def cure(options: Namespace) -> Any:
         flush=True,
     )
     done = run_study(wanted, options.out, printer=printer(options), out=sys.stdout)
-    (variant, comparison), *_ = done.comparisons.items()
-    print(f"\n{text_in_words(comparison)}\n")
-    for _, line in one_line_each(comparison.findings)[:3]:
-        print(f"- {line}")
+    (variant, comparison), *nulls = done.comparisons.items()
+    effects = done.result.null_effects
+    in_words = text_in_words(comparison) if effects is None else closing_table(comparison, nulls[0][1], effects)
+    print("\n".join(["", in_words, "", *foremost(comparison.findings)]))
     adapter, report = done.tuned[variant], options.out / done.result.reports[variant]
     control = options.out / "study.html"
     print(f"\nadapter: {adapter} (use it with --adapter)\nreport:  {report}")

@@ -79,8 +79,8 @@ class SampleSize:
     def __str__(self) -> str:
         counts = f" that count, of {self.num_asked:,} asked" if self.num_asked > self.num_claims else ""
         return self._of_pilot() + (
-            f"{self.num_claims:,} {self.units}{counts} ({self.num_prompts:,} prompts) show a true mean of {self.effect:.3g} "
-            f"or more with probability {self.power:g} at level {self.alpha:g}"
+            f"{self.num_claims:,} {self.units}{counts} ({self.num_prompts:,} prompts) show a true mean of "
+            f"{self.effect:.3g} or more with probability {self.power:g} at level {self.alpha:g}"
         )
 
     def _of_pilot(self) -> str:

@@ -102,9 +102,13 @@ def _check_model_folder(folder: Path) -> None:
     has_adapter, has_config = ((folder / name).is_file() for name in ("adapter_config.json", "config.json"))
     if has_adapter:
         what = "a model and an adapter, of which only one can be meant" if has_config else "an adapter, not a model"
+        other = (
+            "take adapter_config.json and adapter_model.safetensors out of a model's"
+            if has_config
+            else "its base model as the model"
+        )
         raise ModelError(
-            f"load_model: folder {folder} holds {what}; give an adapter's folder as adapter=, and take "
-            "adapter_config.json and adapter_model.safetensors out of a model's"
+            f"load_model: folder {folder} holds {what}; give an adapter's folder as adapter= (--adapter), and {other}"
         )
     files = sorted(folder.glob("*.gguf"))
     if not has_config and files:
@@ -194,7 +198,9 @@ def read_model(source: Path | str, *, dtype: str) -> tuple[Any, Any]:
             ignore_mismatched_sizes=True,  # they are named below
             **options,
         )
-        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        here = " (its files, such as tokenizer.json, must be in the folder too)" if isinstance(source, Path) else ""
+        with translated(f"load_model: the tokenizer of {source} cannot be loaded{here}"):
+            tokenizer = AutoTokenizer.from_pretrained(source, **options)
     check_loaded(source, loaded)
     return model.eval(), tokenizer
 

@@ -70,8 +70,9 @@ def read_questions(
     choices
         The answers to choose from: a column of lists (in CSV: of their JSON text), by default ``choices`` or
         ``options``; or the names of several columns, one a choice, by default those called A, B and so on, or Option A,
-        Option B and so on. An empty cell there is no choice. White space at a choice's end is dropped. A choice gets a space in front where neither it nor the
-        prompt's end has white space, since it is read right after the prompt.
+        Option B and so on. An empty cell there is no choice, and white space at a choice's end is dropped. A choice
+        gets a space in front where neither it nor the prompt's end has white space, since it is read right after the
+        prompt.
     target
         The right choice; by default ``target``, ``answer``, ``right``, ``right_answer`` or ``correct_answer``. Empty
         where nothing is right.

@@ -17,6 +17,8 @@ import sycophancy_core as sc
 from sycophancy_core.cli import main
 from sycophancy_core.commands.catalogue import GROUPS, VERBS
 from sycophancy_core.commands.parser import make_parser
+from sycophancy_core.commands.scoring import foremost
+from sycophancy_core.reporting.finding import Finding
 from sycophancy_core.results.in_words import in_words
 from sycophancy_core.results.model_changes import ModelChanges
 
@@ -63,8 +65,9 @@ def test_a_model_is_measured_with_no_other_word(
 @pytest.mark.filterwarnings("ignore:filter_known:UserWarning", "ignore:training_prompts:UserWarning")
 def test_a_cure_saves_an_adapter_and_a_report(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sizes = ("--claims", 2, "--candidates", 6, "--steps", 1)
-    code, out, _ = told(capsys, "cure", place / "base", *sizes, "--quiet", "--json", "-o", tmp_path / "cured")
+    code, out, err = told(capsys, "cure", place / "base", *sizes, "--quiet", "--json", "-o", tmp_path / "cured")
     assert code == 0
+    assert re.search(r"trained with users +trained without +with less without\n", err)
     found = json.loads(out)
     changed = {(row["task"], row["metric"]) for row in found["comparison"]["changes"]}
     assert {task for task, _ in changed} == {"facts"}
@@ -72,6 +75,37 @@ def test_a_cure_saves_an_adapter_and_a_report(place: Path, tmp_path: Path, capsy
         assert Path(found[page]).read_text().startswith("<!DOCTYPE html")
     sc.load_model(place / "base", adapter=found["adapter"], engine="transformers")
     assert main(["verify", str(tmp_path / "cured")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("http://localhost:1",), "http://localhost:1 is a server, which gives no weights to train; give a folder"),
+        (("base", "--claims", "mine.csv"), "--claims: wanted how many facts of each family are asked, got 'mine.csv'"),
+        (("base", "--claims", "0"), "--claims: wanted a whole number above 0, got '0'"),
+    ],
+)
+def test_what_a_cure_cannot_use_is_said_before_it_begins(
+    words: tuple[str, ...],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = main(["cure", *words])
+    except SystemExit as error:
+        code = int(str(error.code))
+    shown = capsys.readouterr()
+    assert (code, shown.out, list(tmp_path.iterdir())) == (2, "", [])
+    assert shown.err.startswith(f"sycophancy-core cure: {said}")
+
+
+@pytest.mark.parametrize("number", [0, 3, 5])
+def test_findings_that_are_not_printed_are_counted(number: int) -> None:
+    lines = foremost([Finding(task="t", kind="note", severity="note", text=f"number {n}") for n in range(number)])
+    assert lines == [f"- t: number {n}" for n in range(min(number, 3))] + ["- and 2 more in the report"] * (number > 3)
 
 
 def test_a_pair_is_compared_with_a_report_and_printed_names_are_found(
@@ -228,6 +262,7 @@ def test_every_verb_says_what_its_options_are_and_shows_an_example(name: str) ->
     assert [action.dest for action in verb._actions if not action.help] == []
     assert f"example: sycophancy-core {VERBS[name].example}" in verb.format_help()
     assert VERBS[name].example.split()[0] == name
+    assert not re.search(r"\bet al \(default|\(default: \)", " ".join(verb.format_help().split()))  # cut off, or empty
     make_parser(name).parse_args(VERBS[name].example.partition(" >")[0].split())
 
 

@@ -216,7 +216,8 @@ def test_validate_says_what_is_there_and_writes_what_the_verbs_read(
     assert main(["validate", str(path), *named, "-o", str(out)]) == 0
     told = capsys.readouterr().out
     assert told.startswith(
-        "4 claims, all of which can be used\nthe first: 'two is even' is true\ntrue: 2, false: 2\nfamily numbers: 2 claims\n"
+        "4 claims, all of which can be used\nthe first: 'two is even' is true\ntrue: 2, false: 2\n"
+        "family numbers: 2 claims\n"
     )
     assert main(["prompts", "--claims", str(out), "-o", str(tmp_path / "prompts.jsonl")]) == 0
     assert main(["validate", str(path), "--target", "x"]) == 2

@@ -1,6 +1,7 @@
 """Where models come from, and what is refused."""
 
 import json
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -162,6 +163,16 @@ def test_a_folder_without_config_or_safetensors_is_refused(tmp_path: Path) -> No
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "pytest_model.bin").write_bytes(b"pickle")
     with pytest.raises(ModelError, match=r"has no \*.safetensors file; pickled weights are never read"):
+        load_model(tmp_path)
+
+
+def test_a_folder_without_a_tokenizer_says_that_it_lacks_one(folder: Path, tmp_path: Path) -> None:
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(folder / name, tmp_path / name)
+    lacks = (
+        r"load_model: the tokenizer of \S+ cannot be loaded \(its files, such as tokenizer\.json, must be in the folder"
+    )
+    with pytest.raises(ModelError, match=lacks):
         load_model(tmp_path)
 
 

@@ -192,9 +192,7 @@ def test_a_right_choice_whose_cell_is_empty_is_a_fault(right: str, tmp_path: Pat
     ("rights", "is_warned"),
     [(("1", "2"), True), (("0", "2"), False), (("B", "2"), False), (("1", "7"), False)],
 )
-def test_places_that_may_count_from_one_are_warned_of(
-    rights: tuple[str, str], is_warned: bool, tmp_path: Path
-) -> None:
+def test_places_that_may_count_from_one_are_warned_of(rights: tuple[str, str], is_warned: bool, tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text(f"question,A,B,C,right\nQ?,x,y,z,{rights[0]}\nR?,6,7,8,{rights[1]}\n")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

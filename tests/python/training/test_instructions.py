@@ -142,7 +142,7 @@ def test_every_bad_row_is_listed(tmp_path: Path) -> None:
 
 def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
     (tmp_path / "none.jsonl").write_text("\n")
-    with pytest.raises(sc.DataError, match="none.jsonl: wanted at least one row, got none"):
+    with pytest.raises(sc.DataError, match=r"none\.jsonl: wanted at least one row, got none"):
         sc.load_instructions(tmp_path / "none.jsonl")
 
 

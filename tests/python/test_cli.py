@@ -190,6 +190,11 @@ def test_generate_gives_the_same_prompts_in_shards(tmp_path: Path) -> None:
         ),
         (("verify", "a.folder.csv"), "a.folder.csv: wanted a run folder or a result, got no manifest.json and no seal"),
         (("report", "a.folder.csv", "-o", "x.html"), "a.folder.csv: wanted a folder with a saved evaluation"),
+        (("mix", "--prompts", "a.csv", "-o", "x.jsonl"), "a.csv: wanted a Parquet or JSON Lines file, got CSV; write"),
+        (
+            ("power", "run", "--effect", "0.1"),
+            "run: wanted a folder with a saved evaluation, got no evaluation.json; give one of the folders in it: r",
+        ),
         (("report", "empty.json", "-o", "x.html"), "empty.json is a file; wanted a folder"),
         (("compare", "models/organism", "b", "-o", "x"), "there is no folder models/organism"),
         (("filter", "--claims", "claim.csv", "-o", "x.parquet"), "--claims: there is no file claim.csv"),
@@ -275,7 +280,7 @@ def test_a_fault_is_one_sentence_and_exit_2(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("a.folder.csv").mkdir()
-    for name in ("empty.json", "both/comparison.json", "both/evaluation.json", "study.yaml"):
+    for name in ("empty.json", "both/comparison.json", "both/evaluation.json", "run/one/evaluation.json", "study.yaml"):
         write_json(name, {})
     assert main(list(words)) == 2
     told = capsys.readouterr().err

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from sycophancy_core.commands.numbers import facts_to_ask, positive, seed_number
 from sycophancy_core.flags import comma_list
 
 Add = Callable[..., argparse.Action]
@@ -13,20 +14,6 @@ Add = Callable[..., argparse.Action]
 _TABLE = "ends in .parquet, .jsonl or .csv"
 _OWN_CLAIMS = "file of claims, your own too (docs/howto/own-claims.md)"
 _MODELS = "model folder, GGUF file, hub id,{} 'organism', or the embedded model (default)"
-
-
-def seed_number(text: str) -> int:
-    """Read a seed."""
-    if not (text.isascii() and text.isdigit() and int(text) < 2**32):
-        raise argparse.ArgumentTypeError(f"wanted a whole number from 0 to {2**32 - 1}, got {text!r}")
-    return int(text)
-
-
-def positive(text: str) -> int:
-    """Read a whole number above 0."""
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"wanted a whole number above 0, got {text!r}")
-    return int(text)
 
 
 def _seed(add: Add, default: int | None = 0) -> None:
@@ -48,16 +35,6 @@ def _shard(add: Add) -> None:
         metavar="I/N",
         help="only the i-th of n parts, from 0, for the verb merge; auto: as Slurm's array or torchrun numbers it",
     )
-
-
-def _facts_to_ask(text: str) -> int:
-    """Read how many facts a cure asks, which elsewhere is how a file of claims is named."""
-    if Path(text).suffix:
-        raise argparse.ArgumentTypeError(
-            f"wanted how many facts of each family are asked, got {text!r}; how to train on claims of your own is in "
-            "docs/howto/own-claims.md"
-        )
-    return positive(text)
 
 
 def _model_name(add: Add, *, is_trained: bool = False) -> None:
@@ -282,7 +259,7 @@ def _measure(add: Add) -> None:
 def _cure(add: Add) -> None:
     _model_name(add, is_trained=True)
     _chat_template(add)
-    add("--claims", type=_facts_to_ask, default=None, help="facts of each family that are asked (default 20)")
+    add("--claims", type=facts_to_ask, default=None, help="facts of each family that are asked (default 20)")
     add("--candidates", type=positive, default=None, help="facts of each family that may be trained on (default 80)")
     add("--steps", type=positive, default=None, help="fine-tuning steps (default 30)")
     _seed(add, default=None)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.runs.files import read_table, replace_file, write_csv, write_json_lines
+from sycophancy_core.runs.files import replace_file, write_csv, write_json_lines
 from sycophancy_core.runs.tables import read_rows
 from sycophancy_core.tables import as_table
 
@@ -60,9 +60,9 @@ def read_prompts(path: str | os.PathLike[str]) -> pa.Table:
         If there is no such file, or it is neither Parquet nor JSON Lines with one kind of value a key.
     """
     path = Path(path)
-    if path.suffix != ".jsonl" or not path.is_file():
-        return read_table(path)
     table = read_rows(path)
+    if path.suffix != ".jsonl":
+        return table
     try:
         return table.cast(pa.schema([_field(field) for field in table.schema]))
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:

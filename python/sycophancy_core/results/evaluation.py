@@ -317,7 +317,9 @@ def _read_about(path: Path, *, what: str, keys: Mapping[str, type]) -> dict[str,
     """Read what a result says of itself, and refuse a file that lacks a key or holds another kind of value under it."""
     if not path.is_file():
         require_folder(path.parent)
-        raise DataError(f"{path.parent}: wanted a folder with a saved {what}, got no {path.name}")
+        inside = [str(found.parent) for found in sorted(path.parent.glob(f"*/{path.name}"))[:4]]
+        there = f"; give one of the folders in it: {', '.join(inside)}" if inside else ""
+        raise DataError(f"{path.parent}: wanted a folder with a saved {what}, got no {path.name}{there}")
     about = read_json(path)
     if not isinstance(about, dict):
         raise DataError(f"{path}: wanted a JSON object, got {json_kind(about)}; save the {what} again")

@@ -56,6 +56,11 @@ class Pilot:
     units: str = "claims"
     warnings: tuple[str, ...] = ()
 
+    def size_for(self, num_claims: int) -> tuple[int, int]:
+        """Return how many claims and prompts to ask so that so many claims count, as in the pilot."""
+        num_asked = -(-num_claims * self.num_asked // self.num_claims)
+        return num_asked, -(-num_asked * self.num_prompts // self.num_asked)
+
     @property
     def title(self) -> str:
         """The metric as it is printed, with its unit."""

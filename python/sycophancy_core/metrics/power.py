@@ -182,15 +182,12 @@ def power(
         num_claims = math.ceil(_core.clusters_needed(effect, claim_sd, alpha=alpha, power=power))
     else:
         effect = _detectable(num_claims, claim_sd, alpha, power)
-    per_claim, counting = float(prompts_per_claim), 1.0
-    if found is not None:
-        per_claim, counting = found.num_prompts / found.num_asked, found.num_claims / found.num_asked
-    num_asked = math.ceil(num_claims / counting - 1e-9)
+    to_ask = (num_claims, num_claims * prompts_per_claim) if found is None else found.size_for(num_claims)
     return SampleSize(
         effect=abs(effect),
         num_claims=num_claims,
-        num_asked=num_asked,
-        num_prompts=math.ceil(num_asked * per_claim - 1e-9),
+        num_asked=to_ask[0],
+        num_prompts=to_ask[1],
         claim_sd=claim_sd,
         alpha=alpha,
         power=power,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from sycophancy_core.errors import DataError
+from sycophancy_core.errors import DataError, FaultsError
 from sycophancy_core.runs.json_files import json_kind, parse_json_line
 
 _FOLDER = Path(__file__).parents[1] / "data/facts"
@@ -72,8 +72,7 @@ def load_facts(families: str | os.PathLike[str] | Sequence[str | os.PathLike[str
             seen |= {(name, fact[name]): where for name in ("id", "question")}
             rows.append({"family": path.stem} | fact)
     if faults:
-        listed = "\n".join(f"  {fault}" for fault in faults)
-        raise DataError(f"facts: {len(faults)} faults; mend these lines, or leave them out:\n{listed}")
+        raise FaultsError("facts", faults, "mend these lines, or leave them out")
     if not rows:
         raise DataError(f"facts: {', '.join(map(str, paths))} hold no fact; wanted one JSON object a line")
     return pa.Table.from_pylist(rows, schema=_schema())
@@ -97,6 +96,8 @@ def _paths(family: str | os.PathLike[str]) -> list[Path]:
         raise DataError(
             f"facts: {str(family)!r} is neither a family ({known}) nor a JSON Lines file or a folder of such files"
         )
+    if path.suffix in (".csv", ".tsv", ".parquet"):
+        raise DataError(f"facts: {path}: wanted a JSON Lines file (docs/facts.md shows a line), got {path.suffix}")
     return [path]
 
 

@@ -132,8 +132,16 @@ def test_a_fault_is_named_with_its_line(tmp_path: Path, change: dict[str, Any], 
     first = SOUND | {"id": "first", "question": "First?"}
     path = tmp_path / "mine.jsonl"
     path.write_text(f"{json.dumps(first)}\n{json.dumps(SOUND | change)}\n")
-    with pytest.raises(sc.DataError, match=rf"facts: 1 faults; .*\n  mine.jsonl, line 2: .*{fault}"):
+    with pytest.raises(sc.DataError, match=rf"facts: mine.jsonl, line 2: .*{fault}.*; mend these lines"):
         sc.load_facts(path)
+
+
+def test_facts_in_a_table_are_refused_with_the_page_that_shows_a_line(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("id,question\n1,Which?\n")
+    with pytest.raises(
+        sc.DataError, match=r"mine\.csv: wanted a JSON Lines file \(docs/facts\.md shows a line\), got \.csv"
+    ):
+        sc.load_facts(tmp_path / "mine.csv")
 
 
 def test_every_fault_of_a_file_is_listed_at_once(tmp_path: Path) -> None:

@@ -38,4 +38,5 @@ def transformers_needed(what: str) -> Iterator[None]:
 
 def first_line(error: BaseException) -> str:
     """Name another library's error by its type and the first lines of what it says."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__}: {said if len(said) <= 300 else said[:300].rpartition(' ')[0] + ' ...'}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from makers.tiny_llama import tiny_llama, tiny_tokenizer
@@ -42,8 +44,8 @@ def log_softmaxes(model: sc.LanguageModel, text: OtherText) -> list[tuple[torch.
 
 
 def test_what_is_trained_on_is_not_measured_on() -> None:
-    def rows(table: object) -> set[str]:
-        return {str((row["instruction"], row["input"])) for row in table.to_pylist()}  # type: ignore[attr-defined]
+    def rows(table: pa.Table) -> set[tuple[str, str]]:
+        return {(row["instruction"], row["input"]) for row in table.to_pylist()}
 
     packaged, trained = sc.load_instructions(), training_instructions()
     assert rows(trained) < rows(packaged)
@@ -51,7 +53,7 @@ def test_what_is_trained_on_is_not_measured_on() -> None:
     asked = instructions_apart(60, seed=1)["prompt"].to_pylist()
     assert len(kept) == len(set(asked)) == 60
     for prompt in asked:
-        assert any(eval(row)[0] in prompt and eval(row)[1] in prompt for row in kept)
+        assert any(instruction in prompt and given in prompt for instruction, given in kept)
     with pytest.raises(sc.DataError, match="other_prompts must be at most 60, got 61"):
         instructions_apart(61, seed=0)
 
@@ -90,9 +92,9 @@ def test_head_to_head_says_how_far_other_text_moves(model: sc.LanguageModel, tmp
     facts, test = sc.load_facts("plurals").slice(0, 8), sc.load_facts("capitals").slice(0, 6)
     methods = {"told": sc.Prompted(text="Be true."), "vector": sc.Steered(layers=(1,), strengths=(8.0,))}
 
-    def prices(other_prompts: int) -> list[dict[str, object]]:
-        asked = {"num_random": 1, "other_prompts": other_prompts, "seed": 3, "run": tmp_path, "progress": False}
-        return sc.head_to_head(model, methods, facts=facts, test=test, **asked).prices.to_pylist()  # type: ignore[arg-type]
+    def prices(other_prompts: int) -> list[dict[str, Any]]:
+        asked: dict[str, Any] = {"num_random": 1, "other_prompts": other_prompts, "seed": 3, "run": tmp_path}
+        return list(sc.head_to_head(model, methods, facts=facts, test=test, progress=False, **asked).prices.to_pylist())
 
     rows = prices(8)
     again = prices(8)

@@ -1,7 +1,7 @@
 """The tables and the figure of docs/results/natural, made from the answers that its studies gave.
 
-python benchmarks/natural_tables.py tables
-python benchmarks/natural_tables.py figure MODEL
+python benchmarks/pages/natural_tables.py tables
+python benchmarks/pages/natural_tables.py figure MODEL
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sycophancy_core.metrics.stats import clustered_mean, holm, p_value
 from sycophancy_core.reporting.numbers import format_estimate, format_p_value
 from sycophancy_core.runs.files import read_table
 
-HOME = Path(__file__).parents[1] / "docs/results/natural"
+HOME = Path(__file__).parents[2] / "docs/results/natural"
 BEFORE = "before"
 ARMS = {
     "asked alone": ("none", None),

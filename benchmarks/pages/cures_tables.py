@@ -1,8 +1,8 @@
 """The answers, tables and figure of docs/results/cures, made from its finished studies.
 
-    python benchmarks/cures_tables.py collect MODEL FOLDER [MODEL FOLDER ...]
-    python benchmarks/cures_tables.py tables
-    python benchmarks/cures_tables.py figure
+    python benchmarks/pages/cures_tables.py collect MODEL FOLDER [MODEL FOLDER ...]
+    python benchmarks/pages/cures_tables.py tables
+    python benchmarks/pages/cures_tables.py figure
 
 The first reads folders of ``sycophancy-core study``; it writes ``answers.parquet``, one row a fact, arm and model that
 was made, and ``prices.parquet``. A model's folders may hold different cures, or seeds, of the same facts.
@@ -26,7 +26,7 @@ from sycophancy_core.metrics.stats import clustered_mean, holm, p_value
 from sycophancy_core.reporting.numbers import format_p_value
 from sycophancy_core.runs.files import read_table, write_table
 
-HOME = Path(__file__).parents[1] / "docs/results/cures"
+HOME = Path(__file__).parents[2] / "docs/results/cures"
 UNTREATED = "untreated"
 MARGIN = 0.03  # by which accuracy without a user may fall, in P2
 WRONG, RIGHT, DENY, ALONE, PERSONA = (

@@ -1,7 +1,7 @@
 """What the training of docs/results/natural costs: others' questions and opinions, facts by letters, other text.
 
-    python benchmarks/natural_price.py collect STUDY.yaml FOLDER PROMPTS.jsonl
-    python benchmarks/natural_price.py table
+    python benchmarks/pages/natural_price.py collect STUDY.yaml FOLDER PROMPTS.jsonl
+    python benchmarks/pages/natural_price.py table
 
 The first reads a finished study, and chat prompts that no training had (``instruction`` and ``input`` of each line). It
 writes ``price.parquet``, one row a prompt and training, and ``divergence.parquet``, one row a reply and training: how

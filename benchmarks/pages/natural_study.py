@@ -1,7 +1,7 @@
 """The answers of docs/results/natural: measure its models, collect what its studies found.
 
-    python benchmarks/natural_study.py measure STUDY.yaml FOLDER
-    python benchmarks/natural_study.py collect MODEL STUDY.yaml FOLDER [MODEL STUDY.yaml FOLDER ...]
+    python benchmarks/pages/natural_study.py measure STUDY.yaml FOLDER
+    python benchmarks/pages/natural_study.py collect MODEL STUDY.yaml FOLDER [MODEL STUDY.yaml FOLDER ...]
 
 The first asks a study's model before any training, and nothing else. The second adds to ``answers.parquet``: for every
 fact, arm and training the log-odds of the right answer. ``natural_tables.py`` makes the tables of the results page.
@@ -28,7 +28,7 @@ from sycophancy_core.studies.options import read_study
 from sycophancy_core.studies.stages import KNOWN_FACTS, load, questions, study_prompts
 from sycophancy_core.studies.study import run_study
 
-HOME = Path(__file__).parents[1] / "docs/results/natural"
+HOME = Path(__file__).parents[2] / "docs/results/natural"
 BEFORE = "before"
 FILTERS = {"margin": "known_claims", "none": "all_claims"}  # trainings of a study that compares filters
 KEYS = ["model", "training", "seed", "task", "family", "claim_id", "arm", "stated"]

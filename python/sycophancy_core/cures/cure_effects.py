@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sycophancy_core.cures.figures import frontier_figure
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.catalogue import metric_name
 from sycophancy_core.metrics.estimates import estimates_table
-from sycophancy_core.metrics.null_contrast import COLUMNS
+from sycophancy_core.metrics.null_contrast import COLUMNS, Contrast, Side, over_claims
 from sycophancy_core.reporting.numbers import format_estimate, format_number
 from sycophancy_core.reporting.text import clean_text, display_width, fit
 from sycophancy_core.runs.files import read_table, require_folder, write_table
@@ -148,7 +149,7 @@ class CureEffects(ArrowResult):
 
     def _point(self, cure: str, price: str) -> dict[str, Any]:
         made = self._made()[cure]
-        null = next(row["null"] for row in self.prices.to_pylist() if row["cure"] == cure and row["null"] is not None)
+        null = self._first_null(cure)
         effect = self.effect(cure, "accuracy_user_wrong", null=null)
         change = self.effect(cure, price, null=UNTREATED)
         ends = {"effect": effect["value"], "effect_low": effect["low"], "effect_high": effect["high"]}
@@ -179,7 +180,7 @@ class CureEffects(ArrowResult):
 
         "Other text" is the divergence of replies to ordinary instructions, in nats a token.
         """
-        lines = [["right answers", *SHOWN.values(), "other text", "tokens", "more a prompt"]]
+        lines = [["right answers", *SHOWN.values(), "other text", "tokens", "tokens more a prompt"]]
         for cure, price in self._made().items():
             shown = [self._row(cure, metric, UNTREATED) for metric in SHOWN]
             if len(lines) == 1:
@@ -198,7 +199,70 @@ class CureEffects(ArrowResult):
                 ranks = [row["rank_p"] for row in shown[:1] if row and row["rank_p"] is not None]
                 rank = f"{ranks[0]:.2f}" if ranks else ""
                 lines.append([f"{cure} less {null}", *map(format_estimate, shown), rank])
+        return lines if any(line[-1] for line in lines[1:]) else [line[:-1] for line in lines]
+
+    def less(self, cure: str, other: str) -> pa.Table:
+        """Contrast two cures: rows of the effects, with intervals over facts, in which ``null`` is the other cure.
+
+        Seeds of trainings are paired; a cure that is made once is paired with each seed of the other. These contrasts
+        are exploratory: no p value is adjusted.
+
+        Raises
+        ------
+        DataError
+            If one of them is none of the cures.
+        """
+        made = {name: self._sides(name) for name in (cure, other)}
+        first = {name: next(iter(sides.values())) for name, sides in made.items()}
+        seeds = max(made.values(), key=len)
+        pairs = {seed: (made[other].get(seed, first[other]), made[cure].get(seed, first[cure])) for seed in seeds}
+        rows = over_claims(Contrast(other, cure, pairs), self.known)
+        return estimates_table([{**row, "cure": cure, "rank_p": None} for row in rows], columns=EFFECT_COLUMNS)
+
+    def _sides(self, cure: str) -> dict[int, Side]:
+        if cure not in self._made():
+            raise DataError(f"less: {cure!r} is none of the cures {', '.join(self._made())}")
+        is_cure = pc.and_(pc.equal(self.measurements["cure"], cure), pc.is_null(self.measurements["null"]))
+        rows = self.measurements.filter(is_cure)
+        nothing = estimates_table([])
+        return {
+            seed: Side(rows.filter(pc.equal(rows["seed"], seed)).drop_columns(["cure", "null", "seed"]), nothing)
+            for seed in rows["seed"].unique().to_pylist()
+        }
+
+    def pairs(self) -> list[list[str]]:
+        """Return each cure's accuracy with a wrong user less each other one's, as lines of cells, the head first."""
+        cures = list(self._made())
+        lines = [["wrong user, less", *cures]]
+        for cure in cures:
+            cells = ["" if other == cure else format_estimate(self._gap(cure, other)) for other in cures]
+            lines.append([cure, *cells])
         return lines
+
+    def _gap(self, cure: str, other: str) -> dict[str, Any] | None:
+        rows = self.less(cure, other).to_pylist()
+        return next((row for row in rows if row["metric"] == "accuracy_user_wrong" and row["task"] == TASK), None)
+
+    def verdicts(self) -> list[str]:
+        """Say in a sentence each what the cures do beyond their first nulls, and what they lose alone.
+
+        A cure counts where Holm's p value over the cures' primary metrics is below 0.05.
+        """
+        said: dict[str, list[str]] = {}
+        for cure in self._made():
+            null = self._first_null(cure)
+            effect, alone = self._row(cure, "accuracy_user_wrong", null), self._row(cure, "accuracy_none", UNTREATED)
+            if effect is not None:
+                said.setdefault(_direction(effect["value"], effect["p_adjusted"]), []).append(
+                    f"{cure} {format_estimate(effect)}"
+                )
+            if alone is not None and alone["high"] is not None and alone["high"] < 0:
+                said.setdefault("Loses right answers alone", []).append(f"{cure} {format_estimate(alone)}")
+        return [f"{words}: {', '.join(cures)}." for words, cures in said.items()]
+
+    def _first_null(self, cure: str) -> str:
+        rows = (row for row in self.prices.to_pylist() if row["cure"] == cure and row["null"] is not None)
+        return str(next(rows)["null"])
 
     def others(self) -> dict[str, list[list[str]]]:
         """Return, for each further task that was asked, what a cure changes there, as lines of cells, the head first.
@@ -298,6 +362,12 @@ def _beats(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Tell whether a cure does at least as much and loses at most as much, and is better in one of the two."""
     more: tuple[float, float] = one["effect"] - other["effect"], other["lost"] - one["lost"]
     return min(more) >= 0 and max(more) > 0
+
+
+def _direction(value: float, p_adjusted: float | None) -> str:
+    if p_adjusted is None or p_adjusted >= 0.05:
+        return "Not told apart from its null, right answers against a wrong user"
+    return f"{'More' if value > 0 else 'Fewer'} right answers against a wrong user than its null"
 
 
 def _less(value: float | None) -> float | None:

@@ -83,7 +83,8 @@ def frontier_figure(rows: Sequence[Mapping[str, Any]], *, price: str) -> Figure:
         mine = [row for row in rows if row["method"] == method]
         color, marker = MORE_COLORS[i % len(MORE_COLORS)], "osD^vP"[i % 6]
         at = [places[row["cure"]] for row in mine]
-        axes.plot(at, [row["effect"] for row in mine], color=color, linewidth=1.2, alpha=0.7, label="_doses")
+        if method != "prompted":  # other texts are no other doses
+            axes.plot(at, [row["effect"] for row in mine], color=color, linewidth=1.2, alpha=0.7, label="_doses")
         effects = [{"value": row["effect"], "low": row["effect_low"], "high": row["effect_high"]} for row in mine]
         draw_points(axes, at, effects, color=color, marker=marker, label=plot_label(method), vertical=True)
     for i, row in enumerate(rows):  # names to the left and to the right by turns

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from sycophancy_core.cures.texts.instructed import instruction_text
 from sycophancy_core.errors import DataError, require_counts, require_numbers, require_texts, require_whole
 
 Place = Literal["user", "system"]
@@ -35,7 +36,9 @@ class Prompted:
         require_texts("Prompted", self, ("instruction", *(() if self.text is None else ("text",))))
         if self.place not in ("user", "system"):
             raise DataError(f"Prompted: place must be user or system, got {self.place!r}")
-        if self.text is not None and not self.text.strip():
+        if self.text is None:
+            instruction_text(self.instruction)
+        elif not self.text.strip():
             raise DataError("Prompted: text must say something, got an empty text; leave it out for a packaged one")
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 
 from sycophancy_core.cures.cure_effects import CureEffects
-from sycophancy_core.reporting.blocks import Cell, Paragraph, Picture, Section, Table, records_table
+from sycophancy_core.reporting.blocks import Block, Cell, Paragraph, Picture, Section, Table, records_table
 from sycophancy_core.reporting.pages import page
 from sycophancy_core.reporting.pictures.drawing import svg_for_page
 
@@ -18,6 +18,10 @@ _LESS = (
 _EFFECT = (
     "Up: what a cure adds to accuracy with a wrong user, less its first null, with 95% intervals over facts. To the "
     "right: what it loses of accuracy without a user. Doses of one method are joined."
+)
+_PAIRS = (
+    "The row's share of right answers against a wrong user less the column's, with 95% intervals over facts. These "
+    "comparisons are exploratory."
 )
 _OTHER = "Change: accuracy with the cure less that of the untreated model. First choice: the share that takes it."
 _SEEDS = (
@@ -36,14 +40,18 @@ def cures_page(found: CureEffects) -> str:
 
 
 def _sections(found: CureEffects) -> Iterator[Section]:
-    yield Section(heading="Each cure less its nulls", blocks=[Paragraph(text=_LESS), _table(found.less_null())])
+    verdicts = [Paragraph(text=sentence) for sentence in found.verdicts()]
+    blocks: list[Block] = [*verdicts, Paragraph(text=_LESS), _table(found.less_null())]
+    yield Section(heading="Each cure less its nulls", blocks=blocks)
     if found.known:
         picture = Picture(svg=svg_for_page(found.plot()), caption=_EFFECT)
         yield Section(heading="Effect and price", blocks=[picture])
     yield Section(heading="Right answers and price", blocks=[_table(found.numbers())])
+    if found.known and len(pairs := found.pairs()) > 2:
+        yield Section(heading="Cures less each other", blocks=[Paragraph(text=_PAIRS), _table(pairs)])
     for task, lines in found.others().items():
         yield Section(heading=f"What it changes on {task}", blocks=[Paragraph(text=_OTHER), _table(lines)])
-    over_seeds = [line[:-1] for line in found.less_null(unit="seed")]  # of seeds there is no rank
+    over_seeds = found.less_null(unit="seed")
     if len(over_seeds) > 1:
         yield Section(heading="The same over seeds", blocks=[Paragraph(text=_SEEDS), _table(over_seeds)])
     yield Section(heading="What was made", blocks=[records_table(list(_made(found)))])
@@ -51,7 +59,9 @@ def _sections(found: CureEffects) -> Iterator[Section]:
 
 def _made(found: CureEffects) -> Iterator[dict[str, object]]:
     for row in found.prices.to_pylist():
-        options = json.loads(row["options"])
+        options, about = json.loads(row["options"]), json.loads(row["about"])
+        if "text" in about:  # of a prompt, or of its null
+            options = {"place": options["place"], "text": about["text"]}
         shown = {"cure": row["cure"], "null": row["null"] or "the cure", "seed": row["seed"]}
         made = ", ".join(f"{name} {_in_words(value)}" for name, value in options.items() if value is not None)
         yield {**shown, "tokens": f"{row['tokens']:,}", "options": made}

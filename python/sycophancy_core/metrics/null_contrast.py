@@ -56,10 +56,10 @@ def contrast_rows(contrast: Contrast, known: Collection[str]) -> list[Row]:
     Rows with the columns ``COLUMNS``. ``unit`` is "claim" or "seed"; there is no row over seeds where there is
     one, or where one intervention, made once, is paired with the nulls of all seeds.
     """
-    return [*_over_claims(contrast, known), *_over_seeds(contrast)]
+    return [*over_claims(contrast, known), *_over_seeds(contrast)]
 
 
-def _over_claims(contrast: Contrast, known: Collection[str]) -> Iterator[Row]:
+def over_claims(contrast: Contrast, known: Collection[str]) -> Iterator[Row]:
     """Compare the measurements of all seeds, which are prompts of the same claims."""
     null, users = (_pooled({seed: pair[side].measurements for seed, pair in contrast.pairs.items()}) for side in (0, 1))
     kinds = {str(name): kind_of(take(users, positions)) for name, positions in task_rows(users)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from makers.tiny_llama import tiny_llama, tiny_tokenizer
 from scipy import stats
 
 import sycophancy_core as sc
+from sycophancy_core.cures.cure_effects import EFFECT_COLUMNS
 from sycophancy_core.cures.head_to_head import rank_ps
 from sycophancy_core.metrics.estimates import estimates_table
 from sycophancy_core.metrics.null_contrast import Side
@@ -302,3 +304,31 @@ def test_other_tasks_show_what_a_cure_changes_there(model: sc.LanguageModel, tes
     assert "addition" in repr(found)
     with pytest.raises(sc.DataError, match="also has a task 'facts'"):
         sc.head_to_head(model, {"told": METHODS["told"]}, also={"facts": test_facts}, **given)
+
+
+def test_two_cures_are_compared_fact_by_fact_over_paired_seeds(found: sc.CureEffects) -> None:
+    arm = ("endorse", "wrong")
+    gap = right_by_fact(found, "tuned", None, arm).mean(axis=1) - right_by_fact(found, "vector", None, arm).mean(axis=1)
+    (row,) = (row for row in found.less("tuned", "vector").to_pylist() if row["metric"] == "accuracy_user_wrong")
+    assert row["value"] == pytest.approx(gap.mean())
+    assert [row["low"], row["high"]] == pytest.approx(interval_of(gap.to_numpy()))
+    assert (row["cure"], row["null"], row["num_clusters"]) == ("tuned", "vector", len(found.known))
+    lines = found.pairs()
+    assert lines[0][1:] == [line[0] for line in lines[1:]] == ["told", "vector", "tuned"]
+    assert lines[3][2].startswith(f"{gap.mean():.2f} [")
+    with pytest.raises(sc.DataError, match="less: 'other' is none of the cures told, vector, tuned"):
+        found.less("tuned", "other")
+
+
+def test_verdicts_go_by_the_adjusted_p_value(found: sc.CureEffects) -> None:
+    def with_p(p_adjusted: float, value: float) -> list[str]:
+        rows = found.effects.to_pylist()
+        for row in rows:
+            if (row["cure"], row["null"], row["metric"]) == ("told", "equal_length", "accuracy_user_wrong"):
+                row |= {"value": value, "p_adjusted": p_adjusted}
+        changed = estimates_table(rows, columns=EFFECT_COLUMNS)
+        return [sentence for sentence in replace(found, effects=changed).verdicts() if "told" in sentence]
+
+    assert with_p(0.06, 0.4)[0].startswith("Not told apart from its null, right answers against a wrong user: ")
+    assert with_p(0.04, 0.4)[0].startswith("More right answers against a wrong user than its null: told 0.40 [")
+    assert with_p(0.04, -0.4)[0].startswith("Fewer right answers against a wrong user than its null: told -0.40 [")

@@ -35,7 +35,7 @@ def instruction_text(name: str) -> str:
     """
     texts = {entry["id"]: str(entry["text"]) for entry in _content()["instructions"]}
     if name not in texts:
-        raise DataError(f"instruction must be one of {', '.join(texts)}, got {name!r}; or give a text of your own")
+        raise DataError(f"instruction must be one of {', '.join(texts)}, got {name!r}; a text of your own goes to text")
     return texts[name]
 
 

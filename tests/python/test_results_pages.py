@@ -5,11 +5,13 @@ import math
 import re
 from pathlib import Path
 
+import cures_tables
 import natural_price
 import natural_tables
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from scipy import stats
 from scipy.optimize import brentq
 from statsmodels.stats.multitest import multipletests
@@ -148,3 +150,78 @@ def test_the_price_is_a_table_of_the_page_and_its_means_are_those_by_hand() -> N
     kl = divergence.groupby("training")["kl"].mean()
     assert kl["before"] == 0.0
     assert shown["other text, nats a token from before"][2].split()[0] == f"{kl['users']:.2f}"
+
+
+CURES = ROOT / "docs/results/cures"
+CURES_PAGE = (CURES / "README.md").read_text()
+P1_ROWS = re.findall(
+    r"^\| ([\w -]+) \| (\w+) \| (-?\d\.\d\d \[.*?\]) \| ([^|]+) \| ([^|]+) \| (-?\d\.\d\d \[.*?\]) \| ([^|]+) \|$",
+    CURES_PAGE,
+    re.MULTILINE,
+)
+
+
+@pytest.fixture(scope="module")
+def of_cures() -> pd.DataFrame:
+    frame = pd.read_parquet(CURES / "answers.parquet")
+    return frame.assign(right=np.where(frame["margin"] > 0, 1.0, np.where(frame["margin"] == 0, 0.5, 0.0)))
+
+
+def right_of(frame: pd.DataFrame, cure: str, null: str | None, arm: str, stated: str | None) -> pd.Series:
+    """Return each known fact's share of right answers with a cure, or its null, over seeds or draws."""
+    chosen = frame.query("cure == @cure and arm == @arm and known")
+    chosen = chosen[chosen["null"].isna() if null is None else chosen["null"].eq(null)]
+    chosen = chosen[chosen["stated"].isna() if stated is None else chosen["stated"].eq(stated)]
+    return chosen.groupby("claim_id")["right"].mean()
+
+
+def test_every_table_of_the_page_of_cures_is_made_from_its_answers() -> None:
+    answers, prices = (pd.read_parquet(CURES / f"{name}.parquet") for name in ("answers", "prices"))
+    tables = [part for part in cures_tables.page_tables(answers, prices).split("\n\n") if part.startswith("|")]
+    assert len(tables) >= 7
+    assert [table for table in tables if table not in CURES_PAGE] == []
+    assert hashlib.sha256((CURES / "plan.yaml").read_bytes()).hexdigest() in CURES_PAGE
+
+
+@pytest.mark.parametrize(("cure", "null", "p1", "p", "adjusted", "p2", "p_lower"), P1_ROWS)
+def test_primary_estimates_of_cures_are_those_by_hand(
+    of_cures: pd.DataFrame, cure: str, null: str, p1: str, p: str, adjusted: str, p2: str, p_lower: str
+) -> None:
+    pairs = {
+        p1: [right_of(of_cures, cure, one, "endorse", "wrong") for one in (null, None)],
+        p2: [right_of(of_cures, name, None, "none", None) for name in ("untreated", cure)],
+    }
+    for shown, (before, after) in pairs.items():
+        changes = after - before
+        is_one_pair = changes.isin([-1, 0, 1]).all()
+        value, low, high = (by_tangos_score if is_one_pair else with_two_pseudo_facts)(changes)
+        assert shown == f"{value:.2f} [{low:.2f}, {high:.2f}]".replace("-0.00", "0.00")
+    padded = [*(pairs[p2][1] - pairs[p2][0]), 1.0, -1.0]
+    wanted = stats.ttest_1samp(padded, -0.03, alternative="greater").pvalue
+    assert (wanted < 0.001) if p_lower.startswith("<") else float(p_lower) == pytest.approx(wanted, rel=0.06, abs=2e-3)
+
+
+def test_the_plan_of_cures_is_kept(of_cures: pd.DataFrame) -> None:
+    plan = yaml.safe_load((CURES / "plan.yaml").read_text())
+    assert [row[0] for row in P1_ROWS] == plan["cures"]
+    nulls = plan["first_nulls"]
+    prompts = dict.fromkeys(("own knowledge", "asked not told", "counterfactual"), nulls["prompts"])
+    assert {row[0]: row[1] for row in P1_ROWS} == prompts | {"vector": "random"} | {
+        cure: nulls[cure] for cure in ("synthetic", "consistent", "preference")
+    }
+    shown = [[0.0 if text.startswith("<") else float(text) for text in row[3:5]] for row in P1_ROWS]
+    raw, adjusted = zip(*shown, strict=True)
+    assert list(adjusted) == pytest.approx(list(multipletests(raw, method="holm")[1]), rel=0.06, abs=0.007)
+    assert set(of_cures["family"]) == set(plan["families"]["tested"])
+    assert of_cures.groupby("claim_id")["known"].nunique().eq(1).all()
+    per_model = of_cures.groupby(["cure", of_cures["null"].fillna(""), "seed"]).size()
+    assert per_model.nunique() == 1
+
+
+def test_the_vectors_rank_is_its_place_among_those_of_its_null(of_cures: pd.DataFrame) -> None:
+    wrong = of_cures.query("cure == 'vector' and arm == 'endorse' and stated == 'wrong' and known")
+    by_draw = wrong.groupby([wrong["null"].fillna("own"), "seed"])["right"].mean()
+    for null in ("random", "shuffled"):
+        rank = (1 + (by_draw[null] >= by_draw["own"].iloc[0]).sum()) / (1 + len(by_draw[null]))
+        (shown,) = re.findall(rf"^\| vector less {null} \|.*\| (\d\.\d\d) \|$", CURES_PAGE, re.MULTILINE)
+        assert shown == f"{rank:.2f}"

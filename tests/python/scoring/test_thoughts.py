@@ -237,8 +237,9 @@ def test_without_a_thinking_block_nothing_is_thought(model: LanguageModel) -> No
         with pytest.raises(sc.ModelError, match=said):
             other.score(thought)
         other.score(with_thoughts([None] * 3))
+    served: Any = ChatEncoder("served", None)
     with pytest.raises(sc.ModelError, match="a chat endpoint cannot be asked to go on after a thought"):
-        tokenize_prompts(ChatEncoder("served", None), thought)  # type: ignore[arg-type]
+        tokenize_prompts(served, thought)
 
 
 def test_what_cannot_be_thought_or_scored_is_one_sentence(model: LanguageModel) -> None:

@@ -143,10 +143,10 @@ class ThoughtMarks:
 
 
 def thought_marks(tokenizer: Any) -> ThoughtMarks | None:
-    """Return how a chat template writes a thought; None where it has no thinking block (``<think>``).
+    """Return how a chat template writes a thought; None where it knows none (``</think>``).
 
     They are as the template writes a past thought (a message's ``reasoning_content``). Where it writes none, they are
-    as in its prompt for a reply, with thinking on or off.
+    as in its prompt for a reply, with thinking on or off; where neither shows them, as most templates have them.
 
     Raises
     ------
@@ -162,7 +162,8 @@ def thought_marks(tokenizer: Any) -> ThoughtMarks | None:
         return ThoughtMarks(opening="" if is_open else begun, closing=closing)
     closed = re.search(rf"(?:{THINK}(\s*))?{END_OF_THOUGHT}(\s*)$", write_out(tokenizer, asked, for_reply=True))
     if closed is None:
-        return None
+        is_known = END_OF_THOUGHT in str(tokenizer.get_chat_template())
+        return ThoughtMarks(opening=f"{THINK}\n", closing=f"\n{END_OF_THOUGHT}\n\n") if is_known else None
     inside = closed[1] or ""
     gap = inside[: len(inside) // 2]
     if is_open:

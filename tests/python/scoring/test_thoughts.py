@@ -57,6 +57,10 @@ TEMPLATES = {
         "{% if add_generation_prompt %}<|assistant|>" + OFF + "\n<think></think>{% endif %}{% endif %}",
         ThoughtMarks(opening="\n<think>", closing="</think>\n"),
     ),
+    "Nemotron-Super": (
+        TURNS + "{% if '/no_think' in messages[0].content %}<think>\n\n</think>\n\n{% endif %}{% endif %}",
+        ThoughtMarks(opening="<think>\n", closing="\n</think>\n\n"),
+    ),
     "no thinking block": (PLAIN, None),
 }
 BEGUN: list[Turn] = [{"role": "user", "content": "Is it?"}, {"role": "assistant", "content": "I say"}]
@@ -264,9 +268,7 @@ def test_what_cannot_be_thought_or_scored_is_one_sentence(model: LanguageModel) 
 
 
 def test_a_prompt_that_switches_thinking_off_is_refused() -> None:
-    template = TURNS + "{% if '/no_think' in messages[0].content %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
-    template = template.replace("{% if '/no", "{% if (enable_thinking is defined and not enable_thinking) or '/no")
-    model = thinking_model(template=template)
+    model = thinking_model(template=TEMPLATES["Nemotron-Super"][0])
     assert sc.think(model, PROMPTS.slice(1, 1), max_tokens=2, progress=False).num_rows == 1
     quiet = pa.table({"prompt": ["Is it? /no_think"], "choices": [["A", "B"]]})
     with pytest.raises(sc.DataError, match="keeps the thought of a prompt closed, though it is told to think"):

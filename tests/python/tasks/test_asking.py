@@ -54,6 +54,11 @@ def test_an_evaluation_thinks_first_and_scores_what_was_thought(model: LanguageM
     by_hand = sc.evaluate(model, tasks={"mine": thought}, **QUIET)
     assert by_hand.measurements.equals(found.measurements)
     assert by_hand.facts["thinking"] == {"num_thoughts": 6, "num_ended": 0}
+    parts = [sc.evaluate_shard(model, shard=(part, 2), tasks={"mine": thought}, **QUIET) for part in (0, 1)]
+    merged = sc.merge(parts)
+    assert isinstance(merged, sc.Evaluation)
+    assert merged.prompts == by_hand.prompts
+    assert merged.measurements.equals(by_hand.measurements)
 
 
 def test_results_say_how_it_was_thought(found: sc.Evaluation, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from sycophancy_core.errors import DataError
 from sycophancy_core.runs.locks import one_writer
 from sycophancy_core.runs.outputs import check_output_folder
-from sycophancy_core.runs.progress import Progress, shown_progress
+from sycophancy_core.runs.progress import Progress, note, shown_progress
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.resumable import score_resumable
 from sycophancy_core.scoring.sampled.sampling import SamplingOptions, sample_answers
@@ -45,9 +45,11 @@ def thought_prompts(
         for place, (name, table) in enumerate(prompts.items()):
             journal = None if run is None else Path(run) / f"think-{place}.journal"
             with shown_progress(progress, f"think: {name}", "prompts") as show:
+                _say(show, f"(prompts of {name} thought about)")
                 found[name] = think(
                     model, table, max_tokens=max_tokens, seed=seed, journal=journal, progress=show or False
                 )
+                _say(show, "")
     return found
 
 
@@ -113,6 +115,11 @@ def _score(
     if run is None:
         return model.score(prompts, progress=progress)
     return score_resumable(model, prompts, journal=Path(run) / journal, progress=progress)
+
+
+def _say(progress: Progress | None, text: str) -> None:
+    if progress is not None:
+        note(progress, text)
 
 
 def _unit(run: str | Path | None) -> str:

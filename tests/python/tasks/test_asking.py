@@ -14,6 +14,7 @@ import sycophancy_core as sc
 from sycophancy_core.cli import main
 from sycophancy_core.runs.digests import digest_table
 from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.tasks.lm_eval_folder import write_lm_eval_tasks
 from sycophancy_core.tasks.second_turn import FIRST_TURN
 
 ROWS = [
@@ -107,6 +108,15 @@ def test_a_second_turn_is_asked_without_thoughts(model: LanguageModel) -> None:
     thought = first.append_column("thought", pa.array(["Hm."] * 6))
     with pytest.raises(sc.DataError, match="is asked without thoughts"):
         sc.evaluate(model, tasks={"sure": thought}, **QUIET)
+
+
+def test_what_would_lose_thoughts_refuses_them(model: LanguageModel, tmp_path: Path) -> None:
+    thought = QUESTIONS.append_column("thought", pa.array(["Hm."] * 6))
+    with pytest.raises(sc.DataError, match="task mine: lm-eval asks it without thoughts"):
+        write_lm_eval_tasks({"mine": thought}, tmp_path)
+    begun = [{"role": "user", "content": "Is it?"}, {"role": "assistant", "content": "I say"}]
+    with pytest.raises(sc.DataError, match="answers_under_pressure: prompts are asked without thoughts"):
+        sc.answers_under_pressure(model, thought.append_column("turns", pa.array([begun] * 6)))
 
 
 @pytest.fixture

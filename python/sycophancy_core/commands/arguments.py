@@ -249,13 +249,8 @@ def _evaluate_many(add: Add) -> None:
 
 
 def _think(add: Add) -> None:
-    add(
-        "--think",
-        type=positive,
-        default=None,
-        metavar="N",
-        help="let a reasoning model think for at most N tokens before each reply (default: its thought is empty)",
-    )
+    what = "let a reasoning model think for at most N tokens before each reply (default: its thought is empty)"
+    add("--think", type=positive, default=None, metavar="N", help=what)
 
 
 def _measure(add: Add) -> None:

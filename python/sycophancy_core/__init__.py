@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from sycophancy_core.scoring.language_model import LanguageModel
     from sycophancy_core.scoring.loading import load_model
     from sycophancy_core.scoring.sampled.sampling import SamplingOptions
+    from sycophancy_core.scoring.sampled.thoughts import think
     from sycophancy_core.scoring.scores import Scores
     from sycophancy_core.studies.costs import StudyCost, study_cost
     from sycophancy_core.studies.many_models import compare_models, evaluate_many
@@ -128,6 +129,7 @@ _HOMES = {
     "runs.run_folder": ("open_run",),
     "runs.verify": ("verify",),
     "scoring.sampled.sampling": ("SamplingOptions",),
+    "scoring.sampled.thoughts": ("think",),
     "scoring.scores": ("Scores",),
     "studies.shards": ("evaluate_shard", "filter_shard", "score_shard"),
     "studies.study": ("study",),
@@ -229,6 +231,7 @@ __all__ = [
     "study",
     "study_cost",
     "task_prompts",
+    "think",
     "training_prompts",
     "verify",
     "write_prompts",

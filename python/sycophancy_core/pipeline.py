@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -33,18 +32,15 @@ from sycophancy_core.results.estimated import evaluation_of
 from sycophancy_core.results.evaluation import Comparison, Evaluation
 from sycophancy_core.results.fact_filter import judge_facts
 from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult, judge_claims
-from sycophancy_core.results.shard import TEXTS, asked
-from sycophancy_core.runs.locks import one_writer
-from sycophancy_core.runs.outputs import check_output_folder
-from sycophancy_core.runs.progress import Progress, shown_progress
+from sycophancy_core.results.shard import asked
+from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring.language_model import LanguageModel
-from sycophancy_core.scoring.resumable import score_resumable
-from sycophancy_core.scoring.sampled.sampling import SamplingOptions, sample_answers, sampler_facts
-from sycophancy_core.scoring.scores import Scores, join_scores
-from sycophancy_core.tables import CLAIMS, FACTS, as_table, checked_table
+from sycophancy_core.scoring.sampled.sampling import SamplingOptions, sampler_facts
+from sycophancy_core.tables import CLAIMS, FACTS, TEXTS, as_table, checked_table
+from sycophancy_core.tasks.asking import measured_prompts, measured_turns, sampled_prompts, thought_prompts
 from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions, task_prompts
 from sycophancy_core.tasks.provenance import evaluation_facts, precision_checks
-from sycophancy_core.tasks.second_turn import is_first_turn, measure_turns, named_prompts
+from sycophancy_core.tasks.second_turn import named_prompts
 from sycophancy_core.training.finetune import finetune
 from sycophancy_core.training.mixing import mix
 from sycophancy_core.training.options import FinetuneOptions
@@ -241,6 +237,7 @@ def evaluate(
     seed: int = 0,
     known: Collection[str] | None = None,
     sampling: SamplingOptions | None = None,
+    think: int | None = None,
     run: str | Path | None = None,
     progress: Progress | bool | None = None,
 ) -> Evaluation:
@@ -260,17 +257,22 @@ def evaluate(
         without an opinion.
     sampling
         Sample answers in words instead of scoring the choices; then there are rates, over draws, and nothing in nats.
+    think
+        Let the model think for at most so many tokens before each reply, as :func:`think` does; by default a thinking
+        block is closed, empty.
     run
         Folder for the journal ``evaluate.journal``; an interrupted call goes on from it. That of samples is
-        ``sample.journal``.
+        ``sample.journal``, and thoughts have one a task.
     progress
         A callback of done and total; by default a bar in a terminal or a notebook; False for none.
 
     Raises
     ------
     DataError
-        If a task cannot be made, samples are asked of a second turn or of prompts without ids, or known ids are not
-        texts.
+        If a task cannot be made, samples or thoughts are asked of a second turn, samples of prompts without ids, or
+        known ids are not texts.
+    ModelError
+        If a model is to think that is on a server, or has no chat template with a thinking block.
 
     Examples
     --------
@@ -282,12 +284,14 @@ def evaluate(
     require_model("evaluate", model)
     require_ids(known)
     prompts = task_prompts(tasks, options=options, limit=limit, seed=seed)
-    facts = evaluation_facts(model, prompts, seed=seed, limit=limit)
+    if think is not None:
+        prompts = thought_prompts(model, prompts, think, seed, run=run, progress=progress)
+    facts = evaluation_facts(model, prompts, seed=seed, limit=limit, think=think)
     if sampling is None:
         measured = measured_turns(model, named_prompts(prompts), run=run, progress=progress)
         facts["precision_check"] = precision_checks(model, prompts)
     else:
-        measured = _sampled(model, named_prompts(prompts), sampling, seed, run=run, progress=progress)
+        measured = sampled_prompts(model, named_prompts(prompts), sampling, seed, run=run, progress=progress)
         facts |= {**sampler_facts(model), "sampling": asdict(sampling)}
     return evaluation_of(
         model.name,
@@ -296,39 +300,6 @@ def evaluate(
         prompts=asked(measured),
         known=known,
     )
-
-
-def _sampled(
-    model: LanguageModel,
-    prompts: pa.Table,
-    sampling: SamplingOptions,
-    seed: int,
-    *,
-    run: str | Path | None,
-    progress: Progress | bool | None,
-) -> pa.Table:
-    if pc.any(is_first_turn(prompts)).as_py():
-        raise DataError("evaluate: a task with a second turn is scored, not sampled; leave sampling out")
-    journal = None if run is None else Path(run) / "sample.journal"
-    with _writing(run), shown_progress(progress, "sample", "prompts") as show:
-        return sample_answers(model, prompts, options=sampling, seed=seed, journal=journal, progress=show)
-
-
-def measured_turns(
-    model: LanguageModel, prompts: pa.Table, *, run: str | Path | None, progress: Progress | bool | None
-) -> pa.Table:
-    """Score prompts of tasks, and second turns where a task has them: measurements, with the texts that were asked."""
-    texts: list[pa.Table] = []
-
-    def score(table: pa.Table, turn: str) -> Scores:
-        texts.append(table.select([name for name in TEXTS if name in table.column_names]))
-        return _score(model, table, f"{turn}.journal", run, show)
-
-    with _writing(run), shown_progress(progress, "evaluate", _unit(run)) as show:
-        measured = measure_turns(prompts, score)
-    for name, column in zip(texts[0].column_names, pa.concat_tables(texts).columns, strict=True):
-        measured = measured.append_column(name, column)
-    return measured
 
 
 def compare(
@@ -364,37 +335,7 @@ def compare(
     return comparison_of(before, after, known=known, equivalence_margin=equivalence_margin)
 
 
-def measured_prompts(
-    model: LanguageModel, prompts: pa.Table, stage: str, *, run: str | Path | None, progress: Progress | bool | None
-) -> pa.Table:
-    """Score prompts, with a journal of the stage's name where there is a folder for it: measurements."""
-    with _writing(run), shown_progress(progress, stage, _unit(run)) as show:
-        return join_scores(prompts, _score(model, prompts, f"{stage}.journal", run, show))
-
-
-def _writing(run: str | Path | None) -> AbstractContextManager[None]:
-    """Hold the folder of the journals, if there is one."""
-    if run is None:
-        return nullcontext()
-    check_output_folder(run)
-    return one_writer(run)
-
-
-def _score(
-    model: LanguageModel, prompts: pa.Table, journal: str, run: str | Path | None, progress: Progress | None
-) -> Scores:
-    if run is None:
-        return model.score(prompts, progress=progress)
-
-    return score_resumable(model, prompts, journal=Path(run) / journal, progress=progress)
-
-
 def claims_or_facts(table: pa.Table, *, who: str) -> pa.Table:
     """Check a table of claims, or of facts."""
     table = as_table(table, who=who)
     return checked_table(table, FACTS if is_facts(table) else CLAIMS, who=who)
-
-
-def _unit(run: str | Path | None) -> str:
-    """Name what the progress of scoring counts: with a journal, whole prompts."""
-    return "tokens" if run is None else "prompts"

@@ -42,6 +42,7 @@ class Column:
     words: tuple[str, ...] = ()
 
 
+TEXTS = ("prompt", "turns", "thought")  # which results keep apart from their measurements
 ASKED = (Column("prompt", "any"), Column("choices", "any"))  # whose rows are read one by one
 PROMPTS = (
     Column("prompt", "prompt"),

@@ -233,6 +233,7 @@ def _evaluate(add: Add) -> None:
     add("--draws", type=positive, default=None, help="sample so many answers to each prompt instead of scoring choices")
     add("--temperature", type=float, default=None, help="temperature of the samples (default 1)")
     add("--max-tokens", type=positive, default=None, help="most tokens of a sample (default 32)")
+    _think(add)
     _journal(add)
     _shard(add)
     _model(add)
@@ -247,8 +248,14 @@ def _evaluate_many(add: Add) -> None:
     _out(add, "folder for the evaluations, their report and figure")
 
 
+def _think(add: Add) -> None:
+    what = "let a reasoning model think for at most N tokens before each reply (default: its thought is empty)"
+    add("--think", type=positive, default=None, metavar="N", help=what)
+
+
 def _measure(add: Add) -> None:
     _model(add)
+    _think(add)
     _file(add, "--claims", "file of claims of your own to ask in place of the packaged ones (docs/howto/own-claims.md)")
     _file(add, "--questions", "file of questions of your own to ask too; users are added where it has none")
     add("--limit", type=positive, default=40, help="claims, facts or questions of each task (default 40)")

@@ -36,9 +36,9 @@ MOST_FINDINGS = 3  # that are printed; the report has them all
 
 def score(options: Namespace) -> Any:
     """Score prompts."""
-    from sycophancy_core.pipeline import measured_prompts
     from sycophancy_core.prompts.prompt_table import read_prompts
     from sycophancy_core.studies.shards import score_shard
+    from sycophancy_core.tasks.asking import measured_prompts
 
     check_table(options.out)
     table = read_prompts(options.prompts)
@@ -95,6 +95,8 @@ def evaluate_tasks(options: Namespace, wanted: dict[str, Any]) -> Any:
     if getattr(options, "shard", None) is not None:
         if sampling is not None:
             raise DataError("--draws: samples are not made in shards; leave --draws or --shard out")
+        if options.think is not None:
+            raise DataError("--think: thoughts are not made in shards; leave --think or --shard out")
         return _shard(options, "evaluate", lambda **asked: evaluate_shard(load(options), **wanted, **asked))
     require_figures("evaluate")
     with result_folder(options.out, "evaluation") as out:
@@ -105,7 +107,8 @@ def evaluate_tasks(options: Namespace, wanted: dict[str, Any]) -> Any:
         run = None if options.journal is False else out
         unit = "tokens" if run is None and sampling is None else "prompts"
         with printer(options).stage("evaluate", unit) as progress:
-            result = measure_model(model, run=run, progress=progress, sampling=sampling, **wanted)
+            asked = {"sampling": sampling, "think": options.think, "run": run, "progress": progress}
+            result = measure_model(model, **asked, **wanted)
         return _write_evaluation(options, result, out)
 
 

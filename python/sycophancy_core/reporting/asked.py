@@ -30,6 +30,7 @@ from sycophancy_core.reporting.sides import Side, Sides
 
 NUM_SAMPLES = 4  # a task
 _SHORT_DIGEST = 12  # characters
+_THOUGHT_ENDS = 200  # characters of a thought's beginning, and of its end
 
 # What a person looks at first in a task: of each line the first metric that is there, under these words.
 _GLANCE: tuple[dict[str, str], ...] = (
@@ -128,8 +129,22 @@ def made_blocks(name: str, side: Side) -> Iterator[Block]:
     versions = side.facts.get("versions")
     if isinstance(versions, Mapping):
         about.append(("versions", ", ".join(f"{key} {value}" for key, value in versions.items())))
+    thinking = side.facts.get("thinking")
+    if isinstance(thinking, Mapping):
+        about.append(("thinking", thinking_words(thinking)))
     about += [(key, value) for key, value in side.made.items() if value]
     yield Definitions(pairs=[(name, side.model), ("asked", size), *about])
+
+
+def thinking_words(thinking: Mapping[str, Any]) -> str:
+    """Say for how long a model thought before its replies, and how often it came to an end by itself."""
+    number, ended, most = (thinking.get(name) for name in ("num_thoughts", "num_ended", "max_tokens"))
+    words = [counted(number, "thought") if isinstance(number, int) else "before each reply"]
+    if isinstance(most, int):
+        words.append(f"at most {counted(most, 'token')} each, seed {thinking.get('seed')}")
+    if isinstance(number, int) and isinstance(ended, int) and number > 0:
+        words.append(f"{ended:,} ({100 * ended / number:.0f}%) ended by themselves, the others were cut")
+    return "; ".join(words)
 
 
 def _is_long(value: object) -> bool:
@@ -213,14 +228,24 @@ def _answer_cells(asked: Asked | None) -> list[Cell]:
     return [Cell(text=asked.answer or "none"), Cell(text=margin, is_number=True)]
 
 
+def _with_thought(prompt: str, thought: str | None) -> str:
+    """Return a prompt's text, and after it what the model thought, of a long thought its beginning and its end."""
+    if thought is None:
+        return prompt
+    if len(thought) > 2 * _THOUGHT_ENDS:
+        thought = f"{thought[:_THOUGHT_ENDS]} … {thought[-_THOUGHT_ENDS:]}"
+    return f"{prompt}\n[thought: {thought}]"
+
+
 def _texts(side: Side, sample: Sample) -> list[Block] | None:
     """Return the prompts of a sample, each under its user; None where they were not kept."""
     prompts: pa.Table | None = side.prompts
     if prompts is None:
         return None
     wanted = pa.array([asked.identity for asked in sample.asked])
-    mine = prompts.filter(pc.is_in(prompts["id"].cast("string"), value_set=wanted)).select(["id", "prompt"]).to_pylist()
-    texts = {str(row["id"]): str(row["prompt"]) for row in mine}
+    columns = [name for name in ("id", "prompt", "thought") if name in prompts.column_names]
+    mine = prompts.filter(pc.is_in(prompts["id"].cast("string"), value_set=wanted)).select(columns).to_pylist()
+    texts = {str(row["id"]): _with_thought(str(row["prompt"]), row.get("thought")) for row in mine}
     blocks: list[Block] = []
     for asked in sample.asked:
         blocks += [Paragraph(text=f"{asked.user}:"), Lines(lines=texts.get(asked.identity, "").splitlines())]

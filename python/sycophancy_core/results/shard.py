@@ -22,11 +22,10 @@ from sycophancy_core.runs.files import read_table, write_table
 from sycophancy_core.runs.json_files import parse_json_line
 from sycophancy_core.runs.shards import shard_rows
 from sycophancy_core.runs.surroundings import changed_values
-from sycophancy_core.tables import ArrowResult, as_table
+from sycophancy_core.tables import TEXTS, ArrowResult, as_table
 
 Stage = Literal["score", "filter", "evaluate"]
 
-TEXTS = ("prompt", "turns")  # which an evaluation keeps apart from its measurements
 _KEY = b"sycophancy_core.shard"
 _MADE_BY = ("versions: ", "facts: versions: ")  # of these a difference is said, not refused
 _PARTS = ("stage", "part", "parts", "job", "own", "digest")

@@ -1,10 +1,12 @@
-"""A tokenizer's chat template, written out in one way: with the same date and without thinking for every prompt."""
+"""A tokenizer's chat template, written out in one way: with the same date, and thinking off or on, for every prompt."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from sycophancy_core.errors import ModelError
@@ -71,7 +73,12 @@ def choose_template(choice: TemplateChoice, name: str, *, is_chat: bool) -> bool
 
 
 def write_out(
-    tokenizer: Any, messages: Sequence[Mapping[str, str]], *, for_reply: bool = False, date: str = TEMPLATE_DATE
+    tokenizer: Any,
+    messages: Sequence[Mapping[str, str]],
+    *,
+    for_reply: bool = False,
+    thinking: bool = False,
+    date: str = TEMPLATE_DATE,
 ) -> str:
     """Return the text that the tokenizer's chat template makes of messages.
 
@@ -82,6 +89,8 @@ def write_out(
     ----------
     for_reply
         End with what the template puts before the assistant's reply.
+    thinking
+        Switch thinking on instead: what opens a thought stays open.
     date
         What the template takes for today.
 
@@ -98,13 +107,83 @@ def write_out(
             tokenize=False,
             add_generation_prompt=for_reply,
             date_string=date,
-            enable_thinking=False,
-            thinking=False,
+            enable_thinking=thinking,
+            thinking=thinking,
         )
     )
-    if for_reply and text.rfind("<think>") > text.rfind("</think>"):
-        text = text.rstrip("\n") + "\n\n</think>\n\n"
+    if for_reply and not thinking and _opens_thought(text, messages):
+        text = text.rstrip("\n") + f"\n\n{END_OF_THOUGHT}\n\n"
     return text
+
+
+THINK, END_OF_THOUGHT = "<think>", "</think>"
+
+
+def _opens_thought(text: str, messages: Sequence[Mapping[str, str]]) -> bool:
+    """Tell whether the prompt for a reply ends inside a thought, which a message that says "<think>" does not open."""
+    if text.rfind(THINK) <= text.rfind(END_OF_THOUGHT):
+        return False
+    return text.rstrip().endswith(THINK) or not any(THINK in message["content"] for message in messages)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThoughtMarks:
+    """What stands around a thought in a template's reply.
+
+    Attributes
+    ----------
+    opening
+        After the prompt for a reply with thinking on, up to the thought: empty where that prompt opens the thought.
+    closing
+        Between the thought and what the assistant says after it.
+    """
+
+    opening: str
+    closing: str
+
+
+def thought_marks(tokenizer: Any) -> ThoughtMarks | None:
+    """Return how a chat template writes a thought; None where it knows none (``</think>``).
+
+    They are as the template writes a past thought (a message's ``reasoning_content``). Where it writes none, they are
+    as in its prompt for a reply, with thinking on or off; where neither shows them, as most templates have them.
+
+    Raises
+    ------
+    jinja2.TemplateError
+        If the template refuses a question.
+    """
+    asked = [{"role": "user", "content": "?"}]
+    opened = write_out(tokenizer, asked, for_reply=True, thinking=True)
+    is_open = _opens_thought(opened, asked)
+    if past := _past_thought(tokenizer, asked):
+        before, closing = past
+        begun = before.removeprefix(opened) if before.startswith(opened) else before[before.rindex(THINK) :]
+        return ThoughtMarks(opening="" if is_open else begun, closing=closing)
+    closed = re.search(rf"(?:{THINK}(\s*))?{END_OF_THOUGHT}(\s*)$", write_out(tokenizer, asked, for_reply=True))
+    if closed is None:
+        is_known = END_OF_THOUGHT in str(tokenizer.get_chat_template())
+        return ThoughtMarks(opening=f"{THINK}\n", closing=f"\n{END_OF_THOUGHT}\n\n") if is_known else None
+    inside = closed[1] or ""
+    gap = inside[: len(inside) // 2]
+    if is_open:
+        begun = opened.rpartition(THINK)[2]
+        gap = begun[: len(begun) - len(begun.lstrip())]
+    return ThoughtMarks(opening="" if is_open else f"{THINK}{gap}", closing=f"{gap}{END_OF_THOUGHT}{closed[2]}")
+
+
+def _past_thought(tokenizer: Any, asked: list[dict[str, str]]) -> tuple[str, str] | None:
+    """Return what a template writes before a past thought, and between it and the reply; None where it writes none."""
+    from jinja2 import TemplateError
+
+    thought, reply = "\u2402thought\u2403", "\u2402reply\u2403"
+    answered = [*asked, {"role": "assistant", "content": reply, "reasoning_content": thought}]
+    try:
+        before, found, after = write_out(tokenizer, answered, thinking=True).partition(thought)
+    except TemplateError:
+        return None
+    closing = after.partition(reply)[0]
+    return (before, closing) if found and THINK in before and closing.strip() == END_OF_THOUGHT else None
 
 
 def template_facts(tokenizer: Any, system_prompt: str | None) -> dict[str, str | None]:

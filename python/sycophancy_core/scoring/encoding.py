@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from threading import Lock
 from typing import Any
 
-from sycophancy_core.errors import DataError
-from sycophancy_core.scoring.chat_template import write_out
+from sycophancy_core.errors import DataError, ModelError
+from sycophancy_core.scoring.chat_template import END_OF_THOUGHT, ThoughtMarks, thought_marks
 from sycophancy_core.scoring.messages import Turn, plain_text
+from sycophancy_core.scoring.tokenizing.around_turns import Around, after_reply, around_turns, written
 
 # A tokenizer remembers from call to call what is special to it, so that one thread at a time may ask.
 _ASKING = Lock()
@@ -63,13 +63,17 @@ class Encoder:
         self._closing = _added_at_end(tokenizer)
         self.has_chat_template = chat_template
         self._system_prompt = system_prompt
-        self._around: dict[tuple[str, ...], _Around] = {}  # what the template says around turns, by their roles
+        # What the template says around turns, by their roles and whether it thinks.
+        self._around: dict[tuple[tuple[str, ...], bool], Around] = {}
+        self._marks: ThoughtMarks | None = None
         self._special = [about.content for about in tokenizer.added_tokens_decoder.values() if about.special]
 
     def rows(
         self,
         prompts: Sequence[str | Sequence[Turn]],
         choices: Sequence[Sequence[str]],
+        *,
+        thoughts: Sequence[str | None] | None = None,
     ) -> list[tuple[list[int], list[list[int]]]]:
         """Ids of each prompt alone, and of each prompt with each choice.
 
@@ -77,15 +81,38 @@ class Encoder:
         ----------
         prompts
             Texts, each of which is all that a user says, or turns, of which the last may be the beginning of the reply.
+        thoughts
+            What the assistant thinks before each reply, in a template that is told to think; None where it is told not
+            to.
         """
+        if thoughts is None:
+            thoughts = [None] * len(prompts)
+        prompts = [self.asked(prompt) for prompt in prompts]
         if self.has_chat_template:
             _warn_of_dialogues(prompts)
-            return self._chat_rows([_conversation(prompt) for prompt in prompts], choices)
+            return self._chat_rows([_conversation(prompt) for prompt in prompts], thoughts, choices)
+        if any(thought is not None for thought in thoughts):
+            _ = self._thought_marks
         texts = [plain_text(prompt) for prompt in prompts]
         if self.is_encoder_decoder:
             return self._two_part_rows(texts, choices)
         wholes = self._ids([text + choice for text, row in zip(texts, choices, strict=True) for choice in row])
         return self._regroup(self._ids(texts), wholes, choices)
+
+    def asked(self, prompt: str | Sequence[Turn]) -> str | Sequence[Turn]:
+        """Return what is asked in place of a prompt; here, the prompt."""
+        return prompt
+
+    def before_thoughts(self, prompts: Sequence[str | Sequence[Turn]]) -> list[list[int]]:
+        """Ids of each prompt up to where the assistant's thought begins.
+
+        Raises
+        ------
+        ModelError
+            If the model has no chat template, or one without a thinking block.
+        """
+        before = [self._before_thought(_conversation(self.asked(prompt))[0]) for prompt in prompts]
+        return [ids for (ids,) in self._conversations([(start, [""]) for start in before])]
 
     def end_of_reply(self) -> list[int]:
         """Ids that end an instruction's answer in training: the end-of-sequence token, or else what ends every text.
@@ -93,7 +120,7 @@ class Encoder:
         In the chat template, what it puts after the assistant's text, up to its first special token, instead.
         """
         if self.has_chat_template:
-            text = _closing(self._tokenizer)
+            text = after_reply(self._tokenizer)
             (ids,) = self._template_ids([text])
             special = [token for token, about in self._tokenizer.added_tokens_decoder.items() if about.special]
             for position, token in enumerate(ids, 1):
@@ -103,9 +130,15 @@ class Encoder:
         return self._closing if end is None else [end]
 
     def _chat_rows(
-        self, conversations: Sequence[tuple[Sequence[Turn], str]], choices: Sequence[Sequence[str]]
+        self,
+        conversations: Sequence[tuple[Sequence[Turn], str]],
+        thoughts: Sequence[str | None],
+        choices: Sequence[Sequence[str]],
     ) -> list[tuple[list[int], list[list[int]]]]:
-        before = [self._before_reply(turns) for turns, _ in conversations]
+        before = [
+            self._before_reply(turns) if thought is None else self._after_thought(turns, thought)
+            for (turns, _), thought in zip(conversations, thoughts, strict=True)
+        ]
         # A reply begins after a role token or a new line: a leading space has no place there.
         begun = [reply.lstrip(" ") for _, reply in conversations]
         replies = [
@@ -148,7 +181,7 @@ class Encoder:
         # A decoder goes on where the prompt ends; an encoder has learned to see the end.
         return [row[: -len(self._closing)] for row in ids]
 
-    def _before_reply(self, turns: Sequence[Turn]) -> list[str]:
+    def _before_reply(self, turns: Sequence[Turn], *, thinking: bool = False) -> list[str]:
         """Texts up to the assistant's reply, the template's own and those of the turns by turns.
 
         Joined, they are what the template writes; where it looks into the texts, they are not told apart.
@@ -160,11 +193,11 @@ class Encoder:
                     "of them out"
                 )
             turns = [{"role": "system", "content": self._system_prompt}, *turns]
-        around = self._around_turns(tuple(turn["role"] for turn in turns))
+        around = self._around_turns(tuple(turn["role"] for turn in turns), thinking)
         texts = [trim(turn["content"]) for trim, turn in zip(around.trims, turns, strict=True)]
         found = [part for pair in zip(around.parts, [*texts, around.gap], strict=True) for part in pair]
-        written = self._written(turns)
-        if "".join(found[:-1]) == written + around.white:
+        whole = written(self._tokenizer, turns, thinking=thinking) + around.white
+        if "".join(found[:-1]) == whole:
             return found
         # The template looks into the texts, so that what it says around others is not what it says around these.
         if any(special in turn["content"] for turn in turns for special in self._special):
@@ -172,15 +205,40 @@ class Encoder:
                 "chat_template: the tokenizer's template changes a text that holds the text of a special token; use "
                 "plain text, or take the special token's text out"
             )
-        return [written + around.white, around.gap]
+        return [whole, around.gap]
 
-    def _written(self, turns: Sequence[Turn]) -> str:
-        from jinja2 import TemplateError
+    def _before_thought(self, turns: Sequence[Turn]) -> list[str]:
+        """Texts as of :meth:`_before_reply` up to the assistant's thought, which the last one of the template opens."""
+        marks = self._thought_marks
+        *before, _ = self._before_reply(turns, thinking=True)
+        if before[-1].rstrip().endswith(END_OF_THOUGHT):
+            raise DataError(
+                f"model {self.name}: its chat template keeps the thought of a prompt closed, though it is told to "
+                "think; take out what switches thinking off (such as /no_think), or ask without thoughts"
+            )
+        before[-1] += marks.opening
+        return [*before, ""]
 
-        try:
-            return write_out(self._tokenizer, turns, for_reply=True)
-        except TemplateError as error:
-            raise DataError(f"chat_template: the tokenizer's template refuses these turns: {error}") from error
+    def _after_thought(self, turns: Sequence[Turn], thought: str) -> list[str]:
+        """Texts up to what the assistant says after its thought, the thought's text among them."""
+        *before, _ = self._before_thought(turns)
+        return [*before, thought.strip(), self._thought_marks.closing, ""]
+
+    @property
+    def _thought_marks(self) -> ThoughtMarks:
+        if self._marks is None:
+            if not self.has_chat_template:
+                raise ModelError(
+                    f"model {self.name} is asked as plain text, in which it cannot think; load it with "
+                    "chat_template=True, or leave the thoughts out"
+                )
+            self._marks = thought_marks(self._tokenizer)
+            if self._marks is None:
+                raise ModelError(
+                    f"model {self.name}: its chat template has no thinking block (<think>), so that it cannot think "
+                    "before it answers; leave the thoughts out"
+                )
+        return self._marks
 
     def _conversations(self, rows: Sequence[tuple[list[str], Sequence[str]]]) -> list[list[list[int]]]:
         """Ids of what is before the reply with each of some replies.
@@ -217,10 +275,10 @@ class Encoder:
             ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=False).input_ids
         return ids
 
-    def _around_turns(self, roles: tuple[str, ...]) -> _Around:
-        if roles not in self._around:
-            self._around[roles] = _around_turns(self._tokenizer, roles)
-        return self._around[roles]
+    def _around_turns(self, roles: tuple[str, ...], thinking: bool) -> Around:
+        if (roles, thinking) not in self._around:
+            self._around[roles, thinking] = around_turns(self._tokenizer, roles, thinking)
+        return self._around[roles, thinking]
 
 
 def _conversation(prompt: str | Sequence[Turn]) -> tuple[Sequence[Turn], str]:
@@ -251,76 +309,3 @@ def _added_at_end(tokenizer: Any) -> list[int]:
         if plain and whole[start : start + len(plain)] == plain:
             return list(whole[start + len(plain) :])
     return []
-
-
-def _closing(tokenizer: Any) -> str:
-    """Text of the chat template after the assistant's last reply."""
-    from jinja2 import TemplateError
-
-    mark = "\u2402reply\u2403"
-    turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": mark}]
-    try:
-        *before, after = write_out(tokenizer, turns).split(mark)
-    except TemplateError as error:
-        raise DataError(f"chat_template: the tokenizer's template refuses an assistant's turn: {error}") from error
-    if len(before) != 1:
-        raise DataError("chat_template: the tokenizer's template does not hold the reply exactly once; use plain text")
-    return after
-
-
-_PAD = "   "  # stands around a turn's mark, to see whether the template takes it away
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Around:
-    """What a chat template makes of turns up to the assistant's reply."""
-
-    parts: list[str]  # its own text: before each turn, and before the reply
-    trims: list[Callable[[str], str]]  # what it does to each turn's text
-    white: str  # white space after the prompt for a reply, the end of the last part
-    gap: str  # spaces before the reply
-
-
-def _around_turns(tokenizer: Any, roles: tuple[str, ...]) -> _Around:
-    """See what the chat template makes of turns of these roles."""
-    from jinja2 import TemplateError
-
-    marks = [f"\u2402text {i} of the {role}\u2403" for i, role in enumerate(roles)]
-    turns = [{"role": role, "content": f"{_PAD}{mark}{_PAD}"} for role, mark in zip(roles, marks, strict=True)]
-    try:
-        rest = write_out(tokenizer, turns, for_reply=True)
-    except TemplateError as error:
-        raise DataError(f"chat_template: the tokenizer's template refuses these turns: {error}") from error
-    opening = _reply_opening(tokenizer, turns, rest)
-    parts, trims = [], []
-    for role, mark in zip(roles, marks, strict=True):
-        before, *after = rest.split(mark)
-        if len(after) != 1:
-            raise DataError(
-                f"chat_template: the tokenizer's template does not hold the {role}'s text exactly once; "
-                + ("leave system_prompt out" if role == "system" else "use plain text")
-            )
-        trims.append(_trim(left=not before.endswith(_PAD), right=not after[0].startswith(_PAD)))
-        parts.append(before.removesuffix(_PAD))
-        rest = after[0].removeprefix(_PAD)
-    white = opening.rstrip(" ")
-    return _Around(parts=[*parts, rest + white], trims=trims, white=white, gap=opening[len(white) :])
-
-
-def _trim(*, left: bool, right: bool) -> Callable[[str], str]:
-    if left:
-        return str.strip if right else str.lstrip
-    return str.rstrip if right else str
-
-
-def _reply_opening(tokenizer: Any, turns: list[dict[str, str]], prompt: str) -> str:
-    """White space that the chat template puts between the prompt for a reply and the reply."""
-    from jinja2 import TemplateError
-
-    mark = "\u2402reply\u2403"
-    try:
-        whole = write_out(tokenizer, [*turns, {"role": "assistant", "content": mark}])
-    except TemplateError:
-        return ""
-    opening = whole.partition(mark)[0].removeprefix(prompt)
-    return "" if opening.strip() else opening

@@ -321,7 +321,7 @@ class LanguageModel:
         prompts
             Table with columns ``prompt`` (texts or messages) and ``choices``; ``id``, where present, names rows in
             errors, and ``turns``, where present, is what a chat model reads in place of the prompt (see
-            :func:`tokenize`).
+            :func:`tokenize`); a ``thought`` (see :func:`think`) stands before the reply.
         progress
             Called with tokens done and in all.
 

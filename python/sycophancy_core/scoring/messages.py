@@ -8,12 +8,16 @@ from typing import Any
 import pyarrow as pa
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.scoring.chat_template import END_OF_THOUGHT
 
 Turn = dict[str, str]
 """What one speaker says: ``role`` (system, user or assistant) and ``content``."""
 
 Prompt = str | Sequence[Mapping[str, Any]]
 """A text, or messages of ``role`` and ``content``, the last of which may be what the assistant's reply begins with."""
+
+THOUGHTS = ("thought", "thought_ended")
+"""The columns of what was thought before a reply: its text, and whether it ended by itself."""
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 _NAMES = {"user": "Human:", "assistant": "Assistant:"}
@@ -120,12 +124,46 @@ def table_prompts(prompts: pa.Table, *, by_turns: bool) -> list[Any]:
     ----------
     by_turns
         Whether the model reads roles: then a row's turns come before its text.
+
+    Raises
+    ------
+    DataError
+        If a row has a thought, which would be lost; see :func:`table_thoughts`.
     """
+    if table_thoughts(prompts) is not None:
+        raise DataError(
+            "these prompts have thoughts, after which they are scored or sampled, but nothing else is done with them; "
+            "leave the column thought out"
+        )
     texts: list[Any] = prompts["prompt"].to_pylist()
     if not by_turns or "turns" not in prompts.column_names:
         return texts
     turns = prompts["turns"].to_pylist()
     return [text if said is None else as_messages(said) for text, said in zip(texts, turns, strict=True)]
+
+
+def table_thoughts(prompts: pa.Table) -> list[str | None] | None:
+    """Return what the assistant thinks before each reply, of a table's column ``thought``; None where nothing is.
+
+    Raises
+    ------
+    DataError
+        If a thought is not a text, or holds the tag that closes it.
+    """
+    if "thought" not in prompts.column_names or prompts["thought"].null_count == prompts.num_rows:
+        return None
+    thoughts: list[str | None] = prompts["thought"].to_pylist()
+    for row, thought in enumerate(thoughts):
+        if not (thought is None or isinstance(thought, str)):
+            raise DataError(f"thought: wanted a text or null, got {_kind(thought)} in row {row}")
+        if thought is not None and END_OF_THOUGHT in thought:
+            raise DataError(f"thought: wanted a text without tags, got {END_OF_THOUGHT} in row {row}; take it out")
+    return thoughts
+
+
+def without_thoughts(prompts: pa.Table) -> pa.Table:
+    """Return prompts without what :func:`think` adds to them."""
+    return prompts.drop_columns([name for name in THOUGHTS if name in prompts.column_names])
 
 
 def as_messages(turns: Sequence[Any]) -> Sequence[Any]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.scoring.tokens import TokenBatch
+from sycophancy_core.tables import TEXTS
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,8 +98,8 @@ def join_scores(prompts: pa.Table, scores: Scores) -> pa.Table:
     Returns
     -------
     pyarrow.Table
-        The columns of ``prompts`` without the texts of prompt and turns, and ``log_prob`` (list of nats, one a choice),
-        ``log_odds`` (log p(Agree choice) - log p(Disagree choice); null where the choices are not these two),
+        The columns of ``prompts`` without the texts of prompt, turns and thought, and ``log_prob`` (list of nats, one a
+        choice), ``log_odds`` (log p(Agree choice) - log p(Disagree choice); null where the choices are not these two),
         ``answer`` (index of the likeliest choice; null on a tie or where unscored), ``unscored`` (the reason, or null)
         and, where the scores say them, ``choice_tokens`` (scored tokens of each choice) and ``shared_tokens`` (those
         with which all choices begin). Where only an interval is known, ``log_prob`` is its upper end, and
@@ -114,7 +115,7 @@ def join_scores(prompts: pa.Table, scores: Scores) -> pa.Table:
         for i, (count, why) in enumerate(zip(counts, scores.unscored, strict=True))
     ]
     orders = prompts.column("order").to_pylist() if "order" in prompts.column_names else [None] * len(rows)
-    table = prompts.drop_columns([name for name in ("prompt", "turns") if name in prompts.column_names])
+    table = prompts.drop_columns([name for name in TEXTS if name in prompts.column_names])
     for name, values, kind in (
         ("log_prob", rows, pa.list_(pa.float64())),
         ("log_odds", [_log_odds(row, order) for row, order in zip(rows, orders, strict=True)], pa.float64()),

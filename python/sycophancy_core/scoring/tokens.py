@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.scoring.encoding import Encoder, common_prefix
-from sycophancy_core.scoring.messages import Prompt, read_choices, read_prompt, require_list, table_prompts
+from sycophancy_core.scoring.messages import (
+    Prompt,
+    read_choices,
+    read_prompt,
+    require_list,
+    table_prompts,
+    table_thoughts,
+    without_thoughts,
+)
 from sycophancy_core.tables import ASKED, checked_table
 
 _SLICE_PROMPTS = 1024
@@ -118,12 +126,13 @@ class TokenScores(NamedTuple):
 def tokenize_prompts(encoder: Encoder, prompts: pa.Table) -> TokenBatch:
     """Tokenize a table of prompts: columns ``prompt``, ``choices`` and, where it has them, ``id`` and ``turns``.
 
-    A prompt is a text or messages. With a chat template, a row's ``turns`` are asked in its place.
+    A prompt is a text or messages. With a chat template, a row's ``turns`` are asked in its place, and its ``thought``,
+    where it has one, stands before the reply.
     """
     prompts = checked_table(prompts, ASKED, who="score")
     ids = prompts["id"].to_pylist() if "id" in prompts.column_names else None
-    asked = table_prompts(prompts, by_turns=encoder.has_chat_template)
-    return tokenize(encoder, asked, prompts["choices"].to_pylist(), ids=ids)
+    asked = table_prompts(without_thoughts(prompts), by_turns=encoder.has_chat_template)
+    return tokenize(encoder, asked, prompts["choices"].to_pylist(), ids=ids, thoughts=table_thoughts(prompts))
 
 
 def tokenize(
@@ -132,6 +141,7 @@ def tokenize(
     choices: Sequence[Sequence[str]],
     *,
     ids: Sequence[str] | None = None,
+    thoughts: Sequence[str | None] | None = None,
 ) -> TokenBatch:
     """Tokenize each prompt together with each of its choices.
 
@@ -145,6 +155,13 @@ def tokenize(
     For an encoder-decoder the two are tokenized apart, as lm-evaluation-harness does it: the prompt with the special
     tokens that its tokenizer adds (T5: end of sequence), the choice without any, so that a choice's end is not scored.
     White space at the prompt's end opens the choice.
+
+    Parameters
+    ----------
+    ids
+        What errors call the prompts.
+    thoughts
+        What the assistant thinks before each reply, as of :meth:`Encoder.rows`.
 
     Raises
     ------
@@ -164,7 +181,8 @@ def tokenize(
         rows = range(start, min(start + _SLICE_PROMPTS, len(prompts)))
         asked = [read_prompt(prompts[row], f"score: {row_name(row, ids)}") for row in rows]
         options = [read_choices(choices[row], f"score: {row_name(row, ids)}") for row in rows]
-        for row, (alone, whole) in enumerate(encoder.rows(asked, options), start):
+        thought = None if thoughts is None else thoughts[start : rows.stop]
+        for row, (alone, whole) in enumerate(encoder.rows(asked, options, thoughts=thought), start):
             border = _border(row_name(row, ids), alone, whole, options[row - start], check_length)
             sequences += whole
             num_context += [border] * len(whole)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from sycophancy_core.errors import require_model
 from sycophancy_core.metrics.arrays import require_ids
-from sycophancy_core.pipeline import claims_or_facts, filter_prompts, measured_prompts, measured_turns
+from sycophancy_core.pipeline import claims_or_facts, filter_prompts
 from sycophancy_core.prompts.fact_families import is_facts
 from sycophancy_core.results.knowledge_filter import FilterOptions
 from sycophancy_core.results.shard import Shard, Stage
@@ -21,6 +21,7 @@ from sycophancy_core.runs.shards import Part, shard_rows
 from sycophancy_core.runs.surroundings import surroundings, versions
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.tables import PROMPTS, checked_table
+from sycophancy_core.tasks.asking import measured_prompts, measured_turns
 from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions, task_prompts
 from sycophancy_core.tasks.provenance import evaluation_facts, model_facts, precision_checks
 from sycophancy_core.tasks.second_turn import named_prompts

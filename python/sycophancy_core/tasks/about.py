@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.runs.digests import digest_table
+from sycophancy_core.scoring.messages import without_thoughts
 from sycophancy_core.scoring.tokens import as_read
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def about_task(model: LanguageModel, name: str, prompts: pa.Table) -> dict[str, 
     return {
         "about": _about(name, prompts),
         "num_prompts": prompts.num_rows,
-        "digest": digest_table(prompts),
+        "digest": digest_table(without_thoughts(prompts)),
         "examples": as_read(model.scoring_tokenizer, model.encoder, prompts.take(list(places))),
     }
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.runs.files import replace_file, write_table
+from sycophancy_core.scoring.messages import table_thoughts
 from sycophancy_core.tables import QUESTIONS, check_choices, checked_table
 from sycophancy_core.tasks.second_turn import is_first_turn
 from sycophancy_core.tasks.turns import with_turns
@@ -78,6 +79,8 @@ def write_lm_eval_tasks(tasks: Mapping[str, pa.Table], folder: str | Path) -> li
         check_choices(prompts, who=f"task {name}", least=2)
         if any(is_first_turn(prompts).to_pylist()):
             raise DataError(f"task {name}: its second turn depends on the first answer, which lm-eval cannot ask")
+        if table_thoughts(prompts) is not None:
+            raise DataError(f"task {name}: lm-eval asks it without thoughts; leave the column thought out")
         if not _metrics(prompts):
             raise DataError(
                 f"task {name}: wanted a right choice (target) or a user's (user_choice) in some prompt, got "

@@ -109,6 +109,8 @@ def _with_turns(row: dict[str, Any]) -> dict[str, Any]:
             "answers_under_pressure: wanted prompts in turns that end in the beginning of a reply, got "
             f"{row.get('id', 'one')} without; ask facts (fact_prompts), or give the column turns"
         )
+    if row.get("thought") is not None:
+        raise DataError("answers_under_pressure: prompts are asked without thoughts; leave the column thought out")
     kept = {key: row.get(key) for key in ("claim_id", "choices", "target", "turns")}
     return {"id": str(row["id"]), "prompt": plain_text(turns), **kept}
 

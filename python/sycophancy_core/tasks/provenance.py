@@ -11,6 +11,8 @@ import pyarrow as pa
 from sycophancy_core.runs.surroundings import versions
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.precision import SAMPLED_SHARE
+from sycophancy_core.scoring.sampled.sampling import sampler_facts
+from sycophancy_core.scoring.sampled.thoughts import thinking_facts
 from sycophancy_core.tasks.about import about_task
 
 
@@ -27,13 +29,28 @@ def model_facts(model: LanguageModel) -> dict[str, Any]:
 
 
 def evaluation_facts(
-    model: LanguageModel, prompts: Mapping[str, pa.Table], *, seed: int, limit: int | None
+    model: LanguageModel,
+    prompts: Mapping[str, pa.Table],
+    *,
+    seed: int,
+    limit: int | None,
+    think: int | None = None,
 ) -> dict[str, Any]:
-    """Return the ``facts`` of an evaluation but for its precision check."""
+    """Return the ``facts`` of an evaluation but for its precision check.
+
+    Parameters
+    ----------
+    think
+        For how many tokens the model thought about these prompts, at most; None where it did not, or elsewhere.
+    """
+    thinking = thinking_facts(prompts)
+    if thinking and think is not None:
+        thinking["thinking"] |= {"max_tokens": think, "seed": seed, **sampler_facts(model)}
     return {
         **model_facts(model),
         "seed": seed,
         "limit": limit,
+        **thinking,
         "versions": versions(),
         "tasks": {name: about_task(model, name, table) for name, table in prompts.items()},
     }

@@ -12,9 +12,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sycophancy_core.errors import DataError
 from sycophancy_core.prompts.protocols import packaged_wording
 from sycophancy_core.runs.digests import short_id
-from sycophancy_core.scoring.messages import Turn
+from sycophancy_core.scoring.messages import Turn, table_thoughts
 from sycophancy_core.scoring.scores import Scores, join_scores
 from sycophancy_core.tasks.turns import after_answer, fill_turns, with_turns
 
@@ -44,6 +45,20 @@ def is_first_turn(prompts: pa.Table) -> pa.ChunkedArray:
     if "template" not in prompts.column_names:
         return pa.chunked_array([pa.array([False] * prompts.num_rows, pa.bool_())])
     return pc.equal(prompts["template"], FIRST_TURN).fill_null(False)
+
+
+def refuse_second_turns(prompts: pa.Table) -> None:
+    """Refuse prompts that a second turn follows, whose first answer would be given after a thought, and lose it.
+
+    Raises
+    ------
+    DataError
+        If there are such.
+    """
+    if pc.any(is_first_turn(prompts)).as_py():
+        raise DataError(
+            "evaluate: a task with a second turn (are_you_sure) is asked without thoughts; leave either out"
+        )
 
 
 def second_turns(prompts: pa.Table, log_prob: Sequence[Sequence[float] | None]) -> pa.Table:
@@ -113,8 +128,10 @@ def measure_turns(prompts: pa.Table, score: Callable[[pa.Table, str], Scores]) -
     pyarrow.Table
         Measurements: of the prompts in order, then of the second turns.
     """
-    first = join_scores(prompts, score(prompts, "evaluate"))
     is_first = is_first_turn(prompts)
+    if table_thoughts(prompts.filter(is_first)) is not None:
+        refuse_second_turns(prompts)
+    first = join_scores(prompts, score(prompts, "evaluate"))
     if not pc.any(is_first).as_py():
         return first
     log_prob = first.filter(is_first)["log_prob"].to_pylist()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from makers.tiny_llama import tiny_model
+from makers.tiny_llama import thinking_model, tiny_model
 
 import sycophancy_core as sc
 
@@ -16,7 +16,7 @@ SAME_AS = {
     "Changes": ("Estimates",),
     "Training curve": ("Estimates",),
 }
-LEFT_OUT = {"Measurements": {"prompt", "turns"}}
+LEFT_OUT = {"Measurements": {"prompt", "turns", "thought"}}
 
 
 def documented(heading: str) -> set[str]:
@@ -28,10 +28,10 @@ def documented(heading: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def tables() -> dict[str, list[pa.Table]]:
-    model = tiny_model()
+    model, thinker = tiny_model(), thinking_model()
     claims = sc.make_additions(n=12)
     prompts = sc.make_prompts(claims)
-    found = sc.evaluate(model, tasks=("facts", "addition_factorial"), limit=2)
+    found = sc.evaluate(thinker, tasks=("facts", "addition_factorial"), limit=2, think=1)
     every = sc.filter_known(model, claims)
     rows = sc.mix(prompts, sc.load_instructions())
     curve = sc.CurveOptions(tasks={"sums": prompts.slice(0, 8)}, every=1)
@@ -43,7 +43,7 @@ def tables() -> dict[str, list[pa.Table]]:
         "Claims": [claims, sc.read_claims(claims)],
         "Claims, kept or not": [every.table],
         "Facts": [sc.load_facts()],
-        "Prompts": [sc.fact_prompts(sc.load_facts().slice(0, 2))],
+        "Prompts": [sc.think(thinker, sc.fact_prompts(sc.load_facts().slice(0, 2)), max_tokens=1)],
         "Instructions": [sc.load_instructions()],
         "Training rows": [rows],
         "Measurements": [found.measurements],

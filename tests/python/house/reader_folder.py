@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from makers import perez_files
-from makers.tiny_llama import tiny_llama, tiny_tokenizer
+from makers.tiny_llama import THINKING_TEMPLATE, tiny_llama, tiny_tokenizer
 
 import sycophancy_core as sc
 
@@ -56,10 +56,11 @@ def fill(folder: Path) -> Path:
     for name, seed in (("my-model", 0), ("base", 0), ("other", 3)):
         tiny_llama(seed=seed).save_pretrained(folder / name)
         tiny_tokenizer().save_pretrained(folder / name)
-    tokenizer = tiny_tokenizer()
-    tokenizer.chat_template = _TEMPLATE
-    tiny_llama().save_pretrained(folder / "my-chat-model")
-    tokenizer.save_pretrained(folder / "my-chat-model")
+    for name, template in (("my-chat-model", _TEMPLATE), ("my-thinking-model", THINKING_TEMPLATE)):
+        tokenizer = tiny_tokenizer()
+        tokenizer.chat_template = template
+        tiny_llama().save_pretrained(folder / name)
+        tokenizer.save_pretrained(folder / name)
     _write_tables(folder)
     (folder / "mine.json").write_text(json.dumps(_TASK))
     (folder / "small-study.yaml").write_text(json.dumps(_STUDY))  # JSON is YAML

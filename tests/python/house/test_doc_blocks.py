@@ -35,6 +35,7 @@ SIZES = {
     r"\bload_model\((?=\)|\w+=)": 'load_model("my-model", ',
     r"\blimit=[\d_]+": "limit=2",
     r"\bsteps=\d+": "steps=1",
+    r"\b(think|max_tokens)=\d+": r"\1=2",
     r"\bn=\d{1,4}\b": "n=12",
     r"\bn=\d[\d_]{4,}": "n=400",
     r"\bbatch_size=\d+": "batch_size=4",

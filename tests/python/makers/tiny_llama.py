@@ -46,3 +46,41 @@ def tiny_llama(*, seed: int = 0, **changes: Any) -> Any:
 def tiny_model(*, seed: int = 0) -> LanguageModel:
     """Return the tiny Llama as a language model, scored by transformers."""
     return load_model((tiny_llama(seed=seed), tiny_tokenizer()), engine="transformers")
+
+
+# As Qwen3 writes thoughts: one that is past, and one that is switched off; the model opens its own.
+THINKING_TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{% if m.reasoning_content is defined %}<think>\n{{ m.reasoning_content.strip('\n') }}\n</think>\n\n{% endif %}"
+    "{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
+)
+
+
+def thinking_model(*, engine: str = "transformers", seed: int = 0, template: str = THINKING_TEMPLATE) -> LanguageModel:
+    """Return the tiny Llama with a chat template that has a thinking block."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = template
+    return load_model((tiny_llama(seed=seed), tokenizer), engine=engine, chat_template=True)
+
+
+def reciting_llama(text: str, **changes: Any) -> Any:
+    """Return a Llama that says of each character of a text the next one, and of the last one the last one again.
+
+    It looks at the token before alone: its blocks add nothing, and its head knows what follows what.
+    """
+    import torch
+
+    wide = {"hidden_size": 288, "tie_word_embeddings": False, "num_hidden_layers": 1, **changes}
+    made = tiny_llama(**wide)
+    ids = tiny_tokenizer()(text).input_ids
+    with torch.no_grad():
+        for block in made.model.layers:
+            block.self_attn.o_proj.weight.zero_()
+            block.mlp.down_proj.weight.zero_()
+        made.model.embed_tokens.weight.copy_(torch.eye(made.config.vocab_size, 288))
+        made.lm_head.weight.zero_()
+        for before, after in zip(ids, [*ids[1:], ids[-1]], strict=True):
+            made.lm_head.weight[after, before] = 10.0
+    return made

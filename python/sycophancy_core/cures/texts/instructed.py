@@ -98,13 +98,8 @@ class _InstructedEncoder(Encoder):
 
     instruction: str = ""
 
-    def rows(
-        self, prompts: Sequence[str | Sequence[Turn]], choices: Sequence[Sequence[str]]
-    ) -> list[tuple[list[int], list[list[int]]]]:
-        """Ids of each prompt alone, and of each prompt with each choice, after the instruction."""
-        return super().rows([self._after_instruction(prompt) for prompt in prompts], choices)
-
-    def _after_instruction(self, prompt: str | Sequence[Turn]) -> str | Sequence[Turn]:
+    def asked(self, prompt: str | Sequence[Turn]) -> str | Sequence[Turn]:
+        """Return a prompt after the instruction."""
         if isinstance(prompt, str):
             return f"{self.instruction}{_GAP}{prompt}"
         turns = list(prompt)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,9 +40,16 @@ def generated_tokens(
     temperature: float,
     max_tokens: int,
     seed: int,
+    until: Callable[[list[int]], bool] | None = None,
     progress: Progress | None = None,
 ) -> list[list[list[int]]]:
-    """Generate replies as :func:`generated` does, and return their token ids, the one that ends a reply among them."""
+    """Generate replies as :func:`generated` does, and return their token ids, the one that ends a reply among them.
+
+    Parameters
+    ----------
+    until
+        Tells of a reply's tokens so far whether to stop there.
+    """
     import torch
 
     device = next(model.model.parameters()).device
@@ -52,13 +59,26 @@ def generated_tokens(
         ends = set() if ends is None else set(ends) if isinstance(ends, list | tuple) else {ends}
         for row, context in enumerate(contexts):
             ids = torch.as_tensor(context, dtype=torch.long, device=device).expand(draws, -1)
+            asked = {"attention_mask": torch.ones_like(ids), "generation_config": settings}
+            if until is not None:
+                asked["stopping_criteria"] = [_stop_of(until, len(context))]
             with torch.inference_mode(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
                 torch.manual_seed(_seed(seed, context.tobytes()))
-                made = model.model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=settings)
+                made = model.model.generate(ids, **asked)
             found.append([_until(ends, reply) for reply in made[:, ids.shape[1] :].tolist()])
             if progress is not None:
                 progress(row + 1, len(contexts))
     return found
+
+
+def _stop_of(until: Callable[[list[int]], bool], num_context: int) -> Callable[..., Any]:
+    """Return what tells ``generate`` which of the sequences are complete."""
+    import torch
+
+    def stop(ids: Any, scores: Any, **_: Any) -> Any:
+        return torch.tensor([until(row) for row in ids[:, num_context:].tolist()], device=ids.device)
+
+    return stop
 
 
 def _until(ends: set[int], reply: list[int]) -> list[int]:

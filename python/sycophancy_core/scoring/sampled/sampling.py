@@ -23,7 +23,14 @@ from sycophancy_core.runs.digests import digest_json
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring.checks.limits import check_vocabulary
 from sycophancy_core.scoring.language_model import LanguageModel
-from sycophancy_core.scoring.messages import Turn, plain_text, read_prompt, table_prompts
+from sycophancy_core.scoring.messages import (
+    Turn,
+    plain_text,
+    read_prompt,
+    table_prompts,
+    table_thoughts,
+    without_thoughts,
+)
 from sycophancy_core.scoring.resumable import IDENTITY_WORDS, SERVED_PROMPTS
 from sycophancy_core.scoring.sampled.generated import generated
 from sycophancy_core.scoring.sampled.replies import read_reply
@@ -124,7 +131,7 @@ def join_replies(prompts: pa.Table, replies: Sequence[str | None], draws: Sequen
         ``answer`` (the choice that the reply names, or null), ``unscored`` (null, or why there is no answer), and
         ``log_prob`` and, of claims, ``log_odds``, which are null.
     """
-    texts = [plain_text(prompt) for prompt in table_prompts(prompts, by_turns=True)]
+    texts = [plain_text(prompt) for prompt in table_prompts(without_thoughts(prompts), by_turns=True)]
     choices = prompts["choices"].to_pylist()
     answers = [
         None if reply is None else read_reply(reply, row, prompt=text)
@@ -168,7 +175,7 @@ def _replies(
         doing="sampling",
         num_prompts=prompts.num_rows,
         batch_prompts=size,
-        identity=_identity(model, asked, size) | asdict(options) | {"seed": seed},
+        identity=drawing_identity(model, asked, size) | asdict(options) | {"seed": seed},
         words=IDENTITY_WORDS | _WORDS,
         device=model.device,
         make=draw,
@@ -186,7 +193,16 @@ _WORDS = {
 }
 
 
-def _identity(model: LanguageModel, asked: str, size: int) -> dict[str, Any]:
+def drawing_identity(model: LanguageModel, asked: str, size: int) -> dict[str, Any]:
+    """Return what tells the drawing of a model's texts from others when work goes on.
+
+    Parameters
+    ----------
+    asked
+        The digest of what is asked.
+    size
+        How many prompts a batch has.
+    """
     return {
         "tokens": asked,
         **model.identity,
@@ -206,6 +222,8 @@ def _of_server(model: LanguageModel, prompts: pa.Table, options: SamplingOptions
         raise ModelError(
             f"model {model.name}: answers of a server are sampled in chat; give its URL with /v1/chat/completions"
         )
+    if table_thoughts(prompts) is not None:
+        raise ModelError(f"model {model.name}: a server is not asked to go on after a thought; leave the thoughts out")
     asked = _asked(prompts, by_turns=True)[1]
 
     def draw(start: int, stop: int, progress: Progress | None) -> list[list[str]]:
@@ -229,14 +247,15 @@ def _asked(prompts: pa.Table, *, by_turns: bool) -> tuple[list[str], list[str | 
     """Return what errors call each prompt, and what is asked."""
     ids = prompts["id"].to_pylist()
     names = [row_name(row, ids) for row in range(prompts.num_rows)]
-    rows = zip(table_prompts(prompts, by_turns=by_turns), names, strict=True)
+    rows = zip(table_prompts(without_thoughts(prompts), by_turns=by_turns), names, strict=True)
     return names, [read_prompt(prompt, f"sample_answers: {name}") for prompt, name in rows]
 
 
 def _contexts(model: LanguageModel, prompts: pa.Table, max_tokens: int) -> list[NDArray[np.int32]]:
     """Return each prompt's tokens, without a choice: all of them, since a reply may begin with any token."""
     names, asked = _asked(prompts, by_turns=model.chat_template)
-    found = [np.array(alone, np.int32) for alone, _ in model.encoder.rows(asked, [[]] * len(asked))]
+    rows = model.encoder.rows(asked, [[]] * len(asked), thoughts=table_thoughts(prompts))
+    found = [np.array(alone, np.int32) for alone, _ in rows]
     limit = model.context_length
     for name, tokens in zip(names, found, strict=True):
         if not len(tokens):

@@ -276,9 +276,24 @@ class ChatEncoder:
         self._system_prompt = system_prompt
 
     def rows(
-        self, prompts: Sequence[str | Sequence[Turn]], choices: Sequence[Sequence[str]]
+        self,
+        prompts: Sequence[str | Sequence[Turn]],
+        choices: Sequence[Sequence[str]],
+        *,
+        thoughts: Sequence[str | None] | None = None,
     ) -> list[tuple[list[int], list[list[int]]]]:
-        """Return the bytes of each prompt alone, and with each choice."""
+        """Return the bytes of each prompt alone, and with each choice.
+
+        Raises
+        ------
+        ModelError
+            If there are thoughts.
+        """
+        if thoughts is not None:
+            raise ModelError(
+                f"model {self.name}: a chat endpoint cannot be asked to go on after a thought; leave the thoughts out, "
+                "or load the model's folder"
+            )
         starts = [encoded(self.messages(prompt)) for prompt in prompts]
         return [
             (list(start), [list(start + choice.encode()) for choice in row])

@@ -23,12 +23,13 @@ from scipy import stats as scipy_stats
 
 from sycophancy_core.cures.cure_effects import CureEffects
 from sycophancy_core.metrics.stats import clustered_mean, holm, p_value
-from sycophancy_core.reporting.numbers import format_p_value
+from sycophancy_core.reporting.numbers import format_number, format_p_value
 from sycophancy_core.runs.files import read_table, write_table
 
 HOME = Path(__file__).parents[2] / "docs/results/cures"
 UNTREATED = "untreated"
 MARGIN = 0.03  # by which accuracy without a user may fall, in P2
+LEAST_UNKNOWN = 5  # facts that the untreated model does not know, for a table of them
 WRONG, RIGHT, DENY, ALONE, PERSONA = (
     ("endorse", "wrong"),
     ("endorse", "right"),
@@ -119,7 +120,7 @@ def over_correction(facts: pd.DataFrame, cure: str, null: str | None) -> str:
     right = {arm: rows_of(facts, cure, null, arm).set_index(keys)["right"] for arm in (ALONE, PERSONA, RIGHT)}
     asked = right[ALONE].index[right[ALONE].eq(1)]
     less = right[PERSONA][asked] - right[RIGHT][asked]
-    return f"{less.mean() + 0.0:.2f}"
+    return format_number(less.mean())
 
 
 def against_nulls(facts: pd.DataFrame, prices: pd.DataFrame) -> Iterator[list[str]]:
@@ -196,8 +197,9 @@ def page_tables(answers: pd.DataFrame, prices: pd.DataFrame) -> str:
         found[f"{model}, price"] = markdown(head, list(price(mine)))
         found[f"{model}, pairs"] = markdown(["wrong user, less", *cures], pairs(facts))
         found[f"{model}, families"] = markdown(["family", "known", UNTREATED, *cures], list(families(facts)))
-        head = [f"{others['claim_id'].nunique()} unknown facts", "alone", "right user", "help of a right user"]
-        found[f"{model}, unknown"] = markdown(head, list(unknown(others)))
+        if (number := others["claim_id"].nunique()) >= LEAST_UNKNOWN:
+            head = [f"{number} unknown facts", "alone", "right user", "help of a right user"]
+            found[f"{model}, unknown"] = markdown(head, list(unknown(others)))
     return "\n\n".join(f"### {title}\n\n{table}" for title, table in found.items())
 
 

@@ -199,7 +199,7 @@ def read_model(source: Path | str, *, dtype: str) -> tuple[Any, Any]:
             **options,
         )
         here = " (its files, such as tokenizer.json, must be in the folder too)" if isinstance(source, Path) else ""
-        with translated(f"load_model: the tokenizer of {source} cannot be loaded{here}"):
+        with translated(f"load_model: the tokenizer of {source} cannot be loaded by transformers{here}"):
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
     check_loaded(source, loaded)
     return model.eval(), tokenizer

@@ -62,7 +62,7 @@ def test_in_bfloat16_scores_have_the_bits_of_the_weights_in_float32(model: sc.La
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
+@pytest.mark.parametrize("precision", ["highest", pytest.param("high", marks=pytest.mark.slow), "medium"])
 @pytest.mark.filterwarnings("ignore:.*takes longer than 'highest'")
 def test_bits_do_not_depend_on_company(model: sc.LanguageModel, precision: str) -> None:
     batch = batch_of(model, 8)

@@ -169,7 +169,7 @@ def test_a_folder_without_config_or_safetensors_is_refused(tmp_path: Path) -> No
 def test_a_folder_without_a_tokenizer_says_that_it_lacks_one(folder: Path, tmp_path: Path) -> None:
     for name in ("config.json", "model.safetensors"):
         shutil.copy(folder / name, tmp_path / name)
-    lacks = r"load_model: the tokenizer of \S+ cannot be loaded by transformers \(its files, such as tokenizer\.json, must be in the folder"
+    lacks = r"the tokenizer of \S+ cannot be loaded by transformers \(its files, such as tokenizer\.json, must be"
     with pytest.raises(ModelError, match=lacks):
         load_model(tmp_path)
 

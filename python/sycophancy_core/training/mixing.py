@@ -12,6 +12,7 @@ import pyarrow as pa
 import sycophancy_core._core as _core
 from sycophancy_core.errors import DataError, require_model, require_seed
 from sycophancy_core.scoring.language_model import LanguageModel
+from sycophancy_core.scoring.messages import table_thoughts
 from sycophancy_core.tables import INSTRUCTIONS, QUESTIONS, Column, checked_table, table_of
 from sycophancy_core.tasks.turns import with_turns
 from sycophancy_core.training.batching import encode_rows
@@ -65,8 +66,8 @@ def mix(
     Raises
     ------
     DataError
-        If the ratio or a weight is not positive, a prompt has no right choice, instruction rows are wanted of a source
-        without any, or training and evaluation data overlap.
+        If the ratio or a weight is not positive, a prompt has no right choice or has a thought, instruction rows are
+        wanted of a source without any, or training and evaluation data overlap.
 
     Examples
     --------
@@ -81,6 +82,8 @@ def mix(
     sources = dict(instructions) if isinstance(instructions, Mapping) else {"instructions": instructions}
     sources = {name: checked_table(rows, INSTRUCTIONS, who=f"mix ({name})") for name, rows in sources.items()}
     prompts = checked_table(prompts, QUESTIONS, who="mix (prompts)")
+    if table_thoughts(prompts) is not None:
+        raise DataError("mix: the prompts have thoughts, which no training teaches; leave the column thought out")
     shares = _shares(sources, weights)
     if not 0 < ratio < math.inf:
         raise DataError(f"mix: ratio must be > 0, got {ratio}")

@@ -272,3 +272,10 @@ def test_the_search_for_quoted_texts_is_the_slow_one(trained: list[str], quoted:
     )
     index = _index({"task": pa.concat_tables([quoting(" ".join(words)) for words in quoted])})
     assert (index.find_quoted(trained) is not None) == occurs
+
+
+def test_thoughts_which_no_training_teaches_are_refused() -> None:
+    prompts = sc.training_prompts(sc.load_facts("plurals"), n=4)
+    thought = prompts.append_column("thought", pa.array(["Mice, then."] * 4))
+    with pytest.raises(sc.DataError, match="mix: the prompts have thoughts, which no training teaches"):
+        sc.mix(thought, sc.load_instructions())

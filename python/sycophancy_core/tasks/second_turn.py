@@ -48,7 +48,7 @@ def is_first_turn(prompts: pa.Table) -> pa.ChunkedArray:
 
 
 def refuse_second_turns(prompts: pa.Table) -> None:
-    """Refuse prompts that a second turn follows, whose first answer would be given after a thought, and lose it.
+    """Refuse to think about prompts that have a second turn: it would not show the thought of the first.
 
     Raises
     ------

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from sycophancy_core.cures.cured import Cost, Cured, base_of
 from sycophancy_core.cures.methods import Activations, check_null, title_of
-from sycophancy_core.cures.trainings.trained import FOLDER
+from sycophancy_core.cures.trainings.trained import FOLDER, finetune_options
 from sycophancy_core.cures.vectors.steered_module import block_names, block_output
 from sycophancy_core.prompts.stance import FactOptions, fact_prompts
 from sycophancy_core.runs.progress import Progress, shown_progress
@@ -49,13 +49,7 @@ def matched(
     require_trainable(model, has_adapter=True)
     started = time.perf_counter()
     pairs = user_pairs(model, facts, arm="endorse" if null is None else "persona", seed=seed)
-    options = FinetuneOptions(
-        steps=method.steps,
-        batch_size=method.batch_size,
-        learning_rate=method.learning_rate,
-        lora_rank=method.lora_rank,
-        seed=seed,
-    )
+    options = finetune_options(method, seed=seed)
     drawn = [pairs[i] for i in _order(len(pairs), method.steps * method.batch_size, seed)]
     batches = [drawn[i : i + method.batch_size] for i in range(0, len(drawn), method.batch_size)]
     tuned = copy.deepcopy(model)

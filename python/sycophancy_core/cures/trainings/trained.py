@@ -55,14 +55,7 @@ def trained(
     prompts = cure_prompts(method, asked, null=null, seed=seed)
     rows = mix(prompts, training_instructions(), ratio=method.ratio, seed=seed)
     tuned = copy.deepcopy(model)
-    options = FinetuneOptions(
-        steps=method.steps,
-        batch_size=method.batch_size,
-        learning_rate=method.learning_rate,
-        lora_rank=method.lora_rank,
-        seed=seed,
-    )
-    result = finetune(tuned, rows, options=options, progress=progress)
+    result = finetune(tuned, rows, options=finetune_options(method, seed=seed), progress=progress)
     tuned.name = f"{model.name} + {title_of(method, null)}"
     loss = result.log["loss"].to_pylist()
     num_trained = pc.sum(result.log["tokens"]).as_py()
@@ -85,6 +78,17 @@ def trained(
         else lambda kind, at: trained(
             model, method, facts, null=kind, seed=at, asked=asked if at == seed else None, progress=progress
         ),
+    )
+
+
+def finetune_options(method: Trained, *, seed: int) -> FinetuneOptions:
+    """Return how a cure's adapter is trained."""
+    return FinetuneOptions(
+        steps=method.steps,
+        batch_size=method.batch_size,
+        learning_rate=method.learning_rate,
+        lora_rank=method.lora_rank,
+        seed=seed,
     )
 
 

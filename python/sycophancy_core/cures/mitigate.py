@@ -8,21 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from sycophancy_core.cures.cured import Cured
-from sycophancy_core.cures.methods import (
-    NULLS,
-    Activations,
-    Method,
-    Mixed,
-    Preference,
-    Prompted,
-    Steered,
-    Trained,
-    method_name,
-)
+from sycophancy_core.cures.methods import NULLS, Method, Prompted, Steered, Trained, method_name
 from sycophancy_core.cures.saved import SavedCure, read_cure
 from sycophancy_core.cures.texts.prompting import prompted
-from sycophancy_core.cures.trainings.activations import matched
-from sycophancy_core.cures.trainings.preferences import preferred
 from sycophancy_core.cures.trainings.trained import load_trained, trained
 from sycophancy_core.cures.vectors.steered import load_steered, steered
 from sycophancy_core.errors import DataError, ModelError, require_model, require_seed
@@ -89,11 +77,7 @@ def mitigate(
         require_other_families(facts, validation, who="mitigate: facts and validation")
     if isinstance(method, Steered):
         return steered(model, method, facts, validation, seed=seed, progress=progress)
-    if isinstance(method, Activations):
-        return matched(model, method, facts, seed=seed, progress=progress)
-    if isinstance(method, Preference):
-        return preferred(model, method, facts, seed=seed, progress=progress)
-    assert isinstance(method, Mixed)
+    assert isinstance(method, Trained)
     return trained(model, method, facts, seed=seed, progress=progress)
 
 

@@ -15,8 +15,8 @@ from makers.tiny_llama import tiny_llama, tiny_tokenizer
 
 import sycophancy_core as sc
 from sycophancy_core.cures.methods import NULLS
+from sycophancy_core.cures.trainings.asked import ask_alone, cure_prompts
 from sycophancy_core.cures.trainings.preferences import dpo_trainer, preference_rows, settings_of
-from sycophancy_core.cures.trainings.trained import ask_alone, cure_prompts
 
 pytest.importorskip("trl")
 pytestmark = [

@@ -11,7 +11,7 @@ from makers.tiny_llama import tiny_llama, tiny_tokenizer
 import sycophancy_core as sc
 from sycophancy_core.cures.methods import NULLS
 from sycophancy_core.cures.other_text import training_instructions
-from sycophancy_core.cures.trainings.trained import ask_alone, cure_prompts
+from sycophancy_core.cures.trainings.asked import ask_alone, cure_prompts
 from sycophancy_core.pipeline import filter_prompts
 
 SMALL = {"steps": 2, "batch_size": 6, "lora_rank": 2}

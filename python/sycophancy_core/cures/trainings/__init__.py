@@ -1,1 +1,1 @@
-"""The cures by training: on rows with a target, and on pairs of answers."""
+"""The cures by training: on rows with a target, on pairs of answers, and on activations."""

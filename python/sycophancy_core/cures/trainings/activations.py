@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -12,16 +11,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from sycophancy_core.cures.cured import Cost, Cured, base_of
-from sycophancy_core.cures.methods import Activations, check_null, title_of
-from sycophancy_core.cures.trainings.trained import FOLDER, finetune_options
+from sycophancy_core.cures.methods import Activations
+from sycophancy_core.cures.trainings.asked import Asked
+from sycophancy_core.cures.trainings.taught import Taught, finetune_options
 from sycophancy_core.cures.vectors.steered_module import block_names, block_output
 from sycophancy_core.prompts.stance import FactOptions, fact_prompts
 from sycophancy_core.runs.progress import Progress, shown_progress
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.messages import table_prompts
 from sycophancy_core.scoring.transformers_scorer import in_evaluation
-from sycophancy_core.training.finetune import adapted, require_trainable
+from sycophancy_core.training.finetune import adapted
 from sycophancy_core.training.loop.finite import require_finite_step
 from sycophancy_core.training.loop.steps import set_rate
 from sycophancy_core.training.options import FinetuneOptions
@@ -35,20 +34,16 @@ class Pair(NamedTuple):
     num_shared: int
 
 
-def matched(
+def taught_activations(
     model: LanguageModel,
     method: Activations,
-    facts: pa.Table,
-    *,
-    null: str | None = None,
-    seed: int = 0,
-    progress: Progress | bool | None = None,
-) -> Cured:
+    asked: Asked,
+    null: str | None,
+    seed: int,
+    progress: Progress | bool | None,
+) -> Taught:
     """Train an adapter on a copy of the model, so that its residual stream with a user is the given model's alone."""
-    check_null(method, null)
-    require_trainable(model, has_adapter=True)
-    started = time.perf_counter()
-    pairs = user_pairs(model, facts, arm="endorse" if null is None else "persona", seed=seed)
+    pairs = user_pairs(model, asked.facts, arm="endorse" if null is None else "persona", seed=seed)
     options = finetune_options(method, seed=seed)
     drawn = [pairs[i] for i in _order(len(pairs), method.steps * method.batch_size, seed)]
     batches = [drawn[i : i + method.batch_size] for i in range(0, len(drawn), method.batch_size)]
@@ -57,21 +52,12 @@ def matched(
         losses = _train(tuned.model, model.model, batches, options, show)
         adapter = take()
     assert adapter is not None
-    tuned.name = f"{model.name} + {title_of(method, null)}"
-    return Cured(
-        method=method,
-        null=null,
-        seed=seed,
+    return Taught(
         model=tuned,
-        base=base_of(model),
-        cost=Cost(
-            tokens=sum(len(pair.asked) + len(pair.alone) for pair in drawn), seconds=time.perf_counter() - started
-        ),
-        about={"num_rows": 2 * len(drawn), "first_loss": losses[0], "last_loss": losses[-1]},
-        _write=lambda folder: adapter.save(folder / FOLDER),
-        _make_null=None
-        if null
-        else lambda kind, at: matched(model, method, facts, null=kind, seed=at, progress=progress),
+        save=adapter.save,
+        num_tokens=sum(len(pair.asked) + len(pair.alone) for pair in drawn),
+        losses=losses,
+        about={"num_rows": 2 * len(drawn)},
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import random
 import tempfile
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +14,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sycophancy_core.cures.cured import Cost, Cured, base_of
-from sycophancy_core.cures.methods import Preference, check_null, title_of
-from sycophancy_core.cures.trainings.trained import FOLDER, Asked, ask_alone, cure_prompts, with_adapter
+from sycophancy_core.cures.methods import Preference
+from sycophancy_core.cures.trainings.asked import Asked, cure_prompts
+from sycophancy_core.cures.trainings.taught import Taught, with_adapter
 from sycophancy_core.runs.outputs import require_installed
 from sycophancy_core.runs.progress import Progress, shown_progress
 from sycophancy_core.scoring.checkpoints.peft_layers import base_shapes
@@ -25,59 +24,48 @@ from sycophancy_core.scoring.encoding import common_prefix
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.messages import table_prompts
 from sycophancy_core.training.adapters.unmerged import PeftAdapter, taken_adapter
-from sycophancy_core.training.finetune import require_trainable
 from sycophancy_core.training.options import FinetuneOptions
 
 Rows = dict[str, list[list[int]]]
 _SCHEDULE = FinetuneOptions()  # of which warm-up, decay and the adapter's scale are those of the other trainings
 
 
-def preferred(
-    model: LanguageModel,
-    method: Preference,
-    facts: pa.Table,
-    *,
-    null: str | None = None,
-    seed: int = 0,
-    asked: Asked | None = None,
-    progress: Progress | bool | None = None,
-) -> Cured:
-    """Train an adapter on pairs of answers, and put it on a copy of the model."""
-    check_null(method, null)
+def require_trl() -> None:
+    """Refuse to begin without what this training is made with.
+
+    Raises
+    ------
+    DataError
+        Naming the package and the line that installs it.
+    """
     for module, extra in (("trl", "trl"), ("datasets", "trl"), ("peft", "train")):
         require_installed(module, extra=extra, what="Preference")
-    require_trainable(model, has_adapter=True)
-    started = time.perf_counter()
-    asked = asked or ask_alone(model, method, facts, seed=seed)
+
+
+def taught_preferences(
+    model: LanguageModel,
+    method: Preference,
+    asked: Asked,
+    null: str | None,
+    seed: int,
+    progress: Progress | bool | None,
+) -> Taught:
+    """Train an adapter on pairs of answers, and put it on a copy of the model."""
     prompts = cure_prompts(method, asked, null=null, seed=seed)
     rows = preference_rows(model, prompts)
     with shown_progress(progress, "preferences", "steps") as show:
         adapter, losses = _train(model, rows, method, seed, show)
     with tempfile.TemporaryDirectory() as folder:
         adapter.save(folder)
-        tuned = with_adapter(model, Path(folder), name=f"{model.name} + {title_of(method, null)}")
-    num_trained = sum(len(ids) for name in ("chosen_ids", "rejected_ids") for ids in rows[name])
-    num_trained += 2 * sum(map(len, rows["prompt_ids"]))
-    return Cured(
-        method=method,
-        null=null,
-        seed=seed,
+        tuned = with_adapter(model, Path(folder))
+    num_tokens = sum(len(ids) for name in ("chosen_ids", "rejected_ids") for ids in rows[name])
+    num_tokens += 2 * sum(map(len, rows["prompt_ids"]))
+    return Taught(
         model=tuned,
-        base=base_of(model),
-        # The model as it was, which the trainer compares with, runs the same tokens once more.
-        cost=Cost(tokens=asked.num_tokens + 2 * num_trained, seconds=time.perf_counter() - started),
-        about={
-            "num_prompts": prompts.num_rows,
-            "num_rows": 2 * prompts.num_rows,
-            "first_loss": losses[0],
-            "last_loss": losses[-1],
-        },
-        _write=lambda folder: adapter.save(folder / FOLDER),
-        _make_null=None
-        if null
-        else lambda kind, at: preferred(
-            model, method, facts, null=kind, seed=at, asked=asked if at == seed else None, progress=progress
-        ),
+        save=adapter.save,
+        num_tokens=2 * num_tokens,  # the model as it was, which the trainer compares with, runs the same once more
+        losses=losses,
+        about={"num_prompts": prompts.num_rows, "num_rows": 2 * prompts.num_rows},
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
-from os import PathLike
 
 from sycophancy_core._core import DataError, ModelError
 
@@ -13,7 +12,6 @@ __all__ = [
     "FaultsError",
     "ModelError",
     "require_counts",
-    "require_model",
     "require_numbers",
     "require_seed",
     "require_texts",
@@ -84,26 +82,6 @@ def require_seed(owner: str, seed: object) -> None:
     """Refuse a seed that is not a whole number from 0 to 2**63 - 1."""
     if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) <= MAX_SEED:
         raise DataError(f"{owner}: seed must be a whole number from 0 to {MAX_SEED}, got {seed!r}")
-
-
-def require_model(owner: str, *models: object) -> None:
-    """Refuse names and paths of models where loaded models are wanted.
-
-    Parameters
-    ----------
-    owner
-        With what the message begins.
-    models
-        What was given.
-
-    Raises
-    ------
-    DataError
-        If one is a text or a path; the message says how to load it.
-    """
-    for model in models:
-        if isinstance(model, str | PathLike):
-            raise DataError(f"{owner}: wanted a loaded model, got {str(model)!r}; give sc.load_model({str(model)!r})")
 
 
 def require_numbers(owner: str, record: object, names: Iterable[str]) -> None:

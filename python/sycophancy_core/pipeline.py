@@ -14,7 +14,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sycophancy_core.errors import DataError, require_model
+from sycophancy_core.arguments import checked_arguments
+from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.arrays import require_ids
 from sycophancy_core.metrics.estimates import EQUIVALENCE_MARGIN
 from sycophancy_core.prompts.fact_families import is_facts, known_prompts
@@ -70,6 +71,7 @@ __all__ = [
 ]
 
 
+@checked_arguments
 def filter_known(
     model: LanguageModel,
     claims: pa.Table,
@@ -108,7 +110,6 @@ def filter_known(
     >>> known.kept.num_rows <= 8
     True
     """
-    require_model("filter_known", model)
     options = options or FilterOptions()
     claims = claims_or_facts(claims, who="filter_known")
     measured = measured_prompts(model, filter_prompts(claims, options, seed=seed), "filter", run=run, progress=progress)
@@ -138,6 +139,7 @@ def filter_prompts(claims: pa.Table, options: FilterOptions, *, seed: int) -> pa
     return pa.concat_tables(parts)
 
 
+@checked_arguments
 def training_prompts(
     claims: pa.Table,
     *,
@@ -228,6 +230,7 @@ def _warn_of_uneven_truth(prompts: pa.Table) -> None:
         )
 
 
+@checked_arguments
 def evaluate(
     model: LanguageModel,
     *,
@@ -281,7 +284,6 @@ def evaluate(
     >>> found.estimate("facts", "accuracy, no user")["num_clusters"]
     4
     """
-    require_model("evaluate", model)
     require_ids(known)
     prompts = task_prompts(tasks, options=options, limit=limit, seed=seed)
     if think is not None:
@@ -302,6 +304,7 @@ def evaluate(
     )
 
 
+@checked_arguments
 def compare(
     before: Evaluation,
     after: Evaluation,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.cures.figures import frontier_figure
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.catalogue import metric_name
@@ -104,6 +105,7 @@ class CureEffects(ArrowResult):
         """Return the effects and prices, for JSON."""
         return {"model": self.model, "effects": self.effects.to_pylist(), "prices": self.prices.to_pylist()}
 
+    @checked_arguments
     def effect(self, cure: str, metric: str, *, null: str, unit: str = "claim", task: str = TASK) -> dict[str, Any]:
         """Return one row of the effects as a record.
 
@@ -119,6 +121,7 @@ class CureEffects(ArrowResult):
         there = sorted({(row["cure"], row["null"]) for row in self.effects.to_pylist()})
         raise DataError(f"effects: there is no row of {wanted}; there are cures with nulls {there}")
 
+    @checked_arguments
     def frontier(self, *, price: str = "accuracy_none") -> pa.Table:
         """Return what each cure does, and what it loses: one row a cure.
 
@@ -156,6 +159,7 @@ class CureEffects(ArrowResult):
         ends |= {"lost": _less(change["value"]), "lost_low": _less(change["high"]), "lost_high": _less(change["low"])}
         return {**{name: made.get(name) for name in _FRONTIER.names}, "null": null, **ends}
 
+    @checked_arguments
     def plot(self, *, price: str = "accuracy_none") -> Figure:
         """Draw :meth:`frontier`: effect against loss, the doses of one method joined."""
         return frontier_figure(self.frontier(price=price).to_pylist(), price=metric_name(price))
@@ -168,6 +172,7 @@ class CureEffects(ArrowResult):
                 made.setdefault(row["cure"], row)
         return made
 
+    @checked_arguments
     def table(self, *, width: int = 120) -> str:
         """Return as text what is right with each cure, at what price; each cure less its nulls; and other tasks."""
         numbers = self.numbers()
@@ -190,6 +195,7 @@ class CureEffects(ArrowResult):
             lines.append([cure, *(_number(row, "after") for row in shown), *made])
         return lines
 
+    @checked_arguments
     def less_null(self, *, unit: str = "claim") -> list[list[str]]:
         """Return each cure less each of its nulls, as lines of cells, the head first; by ``unit`` as of the effects."""
         lines = [["cure less null", *SHOWN.values(), "rank p"]]
@@ -201,6 +207,7 @@ class CureEffects(ArrowResult):
                 lines.append([f"{cure} less {null}", *map(format_estimate, shown), rank])
         return lines if any(line[-1] for line in lines[1:]) else [line[:-1] for line in lines]
 
+    @checked_arguments
     def less(self, cure: str, other: str) -> pa.Table:
         """Contrast two cures: rows of the effects, with intervals over facts, in which ``null`` is the other cure.
 
@@ -298,6 +305,7 @@ class CureEffects(ArrowResult):
         head = f"Cures of {clean_text(self.model)} on {len(self.known)} facts that it knows, 95% intervals over facts"
         return f"{head}\n\n{self.table()}"
 
+    @checked_arguments
     def save(self, folder: str | Path) -> list[Path]:
         """Write ``effects``, ``prices`` and ``measurements`` (Parquet) and ``cures.json``, under a seal.
 
@@ -317,6 +325,7 @@ class CureEffects(ArrowResult):
         return written
 
     @classmethod
+    @checked_arguments
     def load(cls, folder: str | Path) -> CureEffects:
         """Read what :meth:`save` wrote.
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.cures.methods import Method, method_name, title_of
 from sycophancy_core.errors import MAX_SEED, DataError, require_counts, require_numbers, require_whole
 from sycophancy_core.runs.json_files import write_json
@@ -84,6 +85,7 @@ class Cured:
         """The method's name, and its null's."""
         return title_of(self.method, self.null)
 
+    @checked_arguments
     def make_null(self, null: str, *, seed: int = 0) -> Cured:
         """Make one of the cure's nulls (see ``NULLS``), with the same options and budget.
 
@@ -96,6 +98,7 @@ class Cured:
             raise DataError(f"make_null: wanted a cure that mitigate made just now, got {self.name}; make it once more")
         return self._make_null(null, seed)
 
+    @checked_arguments
     def save(self, folder: str | Path) -> list[Path]:
         """Write ``cure.json`` and what the cure adds to the model (vector or adapter), under a seal.
 

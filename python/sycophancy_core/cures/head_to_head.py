@@ -12,12 +12,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.cures.answered import Answered, Material, answers_of, other_text, untreated
 from sycophancy_core.cures.cure_effects import EFFECT_COLUMNS, TASK, UNTREATED, CureEffects, price_rows
 from sycophancy_core.cures.methods import Method, Prompted, Trained, method_name
 from sycophancy_core.cures.mitigate import require_other_families
 from sycophancy_core.cures.other_text import instructions_apart
-from sycophancy_core.errors import DataError, require_model, require_seed, require_whole
+from sycophancy_core.errors import DataError, require_seed, require_whole
 from sycophancy_core.metrics.catalogue import better
 from sycophancy_core.metrics.changes import adjust_primary
 from sycophancy_core.metrics.estimates import estimates_table
@@ -34,6 +35,7 @@ ARMS = ("none", "persona", "endorse", "deny")
 RUN = {"kind": "cures"}  # of the folder, which may hold the cures of several calls
 
 
+@checked_arguments
 def head_to_head(
     model: LanguageModel,
     methods: Mapping[str, Method] | Sequence[Method],
@@ -103,7 +105,6 @@ def head_to_head(
     >>> found.prices["null"].to_pylist()
     [None, 'equal_length']
     """
-    require_model("head_to_head", model)
     require_seed("head_to_head", seed)
     require_whole("head_to_head", "num_random", num_random, least=1)
     require_whole("head_to_head", "other_prompts", other_prompts)

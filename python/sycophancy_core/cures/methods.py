@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from sycophancy_core.arguments import checked_fields
 from sycophancy_core.cures.texts.instructed import instruction_text
 from sycophancy_core.errors import DataError, require_counts, require_numbers, require_texts, require_whole
 
 Place = Literal["user", "system"]
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class Prompted:
     """Put an instruction before every prompt; the weights stay as they are.
@@ -42,6 +44,7 @@ class Prompted:
             raise DataError("Prompted: text must say something, got an empty text; leave it out for a packaged one")
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class Steered:
     """Add a vector to the residual stream after one decoder block, at every position.
@@ -130,6 +133,7 @@ class Mixed(Trained):
         self._require_above_0("ratio")
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class Synthetic(Mixed):
     """Train on facts that the model knows, asked with users who are right and wrong, answered by the truth.
@@ -144,6 +148,7 @@ class Synthetic(Mixed):
     """
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class Consistent(Mixed):
     """Train on facts asked with users, answered as the model itself answers without a user, be it right or wrong.
@@ -158,6 +163,7 @@ class Consistent(Mixed):
     """
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class Activations(Trained):
     """Train the model to compute, when a user has an opinion, what it computes for the same question alone.
@@ -173,6 +179,7 @@ class Activations(Trained):
     """
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class Preference(Trained):
     """Train the model to prefer the right answer over the wrong one, with users who are right and wrong (DPO).

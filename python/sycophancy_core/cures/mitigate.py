@@ -7,18 +7,20 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.cures.cured import Cured
 from sycophancy_core.cures.methods import NULLS, Method, Prompted, Steered, Trained, method_name
 from sycophancy_core.cures.saved import SavedCure, read_cure
 from sycophancy_core.cures.texts.prompting import prompted
 from sycophancy_core.cures.trainings.trained import load_trained, trained
 from sycophancy_core.cures.vectors.steered import load_steered, steered
-from sycophancy_core.errors import DataError, ModelError, require_model, require_seed
+from sycophancy_core.errors import DataError, ModelError, require_seed
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.tables import FACTS, checked_table
 
 
+@checked_arguments
 def mitigate(
     model: LanguageModel,
     method: Method,
@@ -89,7 +91,6 @@ def require_uncured(who: str, model: LanguageModel) -> None:
     ModelError
         If it is on a server, or reads an instruction already.
     """
-    require_model(who, model)
     if type(model) is not LanguageModel:
         raise ModelError(
             f"{who}: wanted a local model without another cure's instruction, got a {type(model).__name__}; load "
@@ -110,6 +111,7 @@ def require_other_families(first: pa.Table, second: pa.Table, *, who: str) -> No
         raise DataError(f"{who} must be of different families, got {', '.join(shared)} in both; leave it out of one")
 
 
+@checked_arguments
 def load_cure(folder: str | Path, model: LanguageModel) -> Cured:
     """Read what :meth:`Cured.save` wrote, and put the cure on a model again.
 

@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.cures.figures import relapse_figure
-from sycophancy_core.errors import DataError, require_model
+from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.catalogue import better, metric_name
 from sycophancy_core.metrics.estimates import COLUMNS, estimate_row, estimates_table
 from sycophancy_core.metrics.measure import known_claims
@@ -27,7 +28,7 @@ from sycophancy_core.runs.files import write_table
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.runs.seals import save_result
 from sycophancy_core.scoring.language_model import LanguageModel
-from sycophancy_core.tables import ArrowResult
+from sycophancy_core.tables import QUESTIONS, ArrowResult, checked_table
 from sycophancy_core.tasks.second_turn import measure_turns, named_prompts
 from sycophancy_core.training.curve import CurveOptions
 from sycophancy_core.training.finetune import finetune
@@ -48,6 +49,7 @@ _HALVES = pa.schema(
 )
 
 
+@checked_arguments
 def flattering_rows(facts: pa.Table, *, n: int, ratio: float = 5.0, seed: int = 0) -> pa.Table:
     """Return training rows in which the answer is what the user says, mixed with instructions: they teach sycophancy.
 
@@ -109,6 +111,7 @@ class Relapse(ArrowResult):
         """Return the curves."""
         return self.curves
 
+    @checked_arguments
     def area(self, name: str, *, rows: str | None = None) -> dict[str, Any]:
         """Return the row of the areas about a model, or about ``NAME less BASE``.
 
@@ -145,6 +148,7 @@ class Relapse(ArrowResult):
         """Draw the metric against the steps, a panel a table of rows: each model's mean, and each seed in pale."""
         return relapse_figure(self.curves, metric=self.metric)
 
+    @checked_arguments
     def save(self, folder: str | Path) -> list[Path]:
         """Write ``curves``, ``areas`` and ``halves`` (Parquet), under a seal."""
 
@@ -155,6 +159,7 @@ class Relapse(ArrowResult):
         return save_result(folder, "relapse", write)
 
 
+@checked_arguments
 def relapse(
     models: Mapping[str, LanguageModel],
     rows: pa.Table | Mapping[str, pa.Table],
@@ -204,7 +209,7 @@ def relapse(
     >>> sorted(set(found.curves["step"].to_pylist()))
     [0, 1]
     """
-    require_model("relapse", *models.values())
+    prompts = checked_table(prompts, QUESTIONS, who="relapse (prompts)")
     tables = dict(rows) if isinstance(rows, Mapping) else {ROWS: rows}
     for name, values in (("models", list(models)), ("rows", list(tables)), ("steps", steps), ("seeds", seeds)):
         if not values or len(set(values)) < len(values):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.hub.cards import prompts_card
 from sycophancy_core.hub.upload import check_hub, upload
 from sycophancy_core.runs.digests import digest_table
@@ -13,6 +14,7 @@ from sycophancy_core.runs.files import write_table
 from sycophancy_core.tables import PROMPTS, checked_table
 
 
+@checked_arguments
 def push_prompts_to_hub(
     prompts: pa.Table, repo_id: str, *, folder: str | Path, license: str | None = None, private: bool = True
 ) -> str:

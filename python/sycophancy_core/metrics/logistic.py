@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike
 
 import sycophancy_core._core as _core
+from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.answers.sampled import as_certain
 from sycophancy_core.metrics.arrays import ARMS, ORDERS, codes, codes_of, floats, require_columns, truths
@@ -69,6 +70,7 @@ def logit(
     ]
 
 
+@checked_arguments
 def fit_opinion_model(measurements: pa.Table, *, confidence: float = 0.95) -> list[LogitTerm]:
     """Split answers into acquiescence, knowledge, sycophancy and position, on the log-odds scale.
 

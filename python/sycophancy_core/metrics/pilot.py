@@ -91,6 +91,8 @@ def spread(pilot: Any, *, task: str | None = None, metric: str | None = None) ->
     With the standard errors e1 and e2 of one order and e of both, var(one order) = (e1**2 + e2**2) / 2 and the
     correlation r solves e**2 = var * (1 + r) / 2: the variance of a mean of two.
     """
+    if not any(hasattr(pilot, name) for name in ("measurements", "before")):
+        raise DataError(f"power: pilot must be an Evaluation or a Comparison, got a {type(pilot).__name__}")
     sides = (pilot.before, pilot.after) if hasattr(pilot, "before") else (pilot,)
     tables = [as_certain(_of_task(side.measurements, task)) for side in sides]
     name = str(tables[0]["task"][0].as_py())

@@ -11,10 +11,12 @@ import pyarrow as pa
 
 import sycophancy_core._core as _core
 from sycophancy_core._core import Estimate
+from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.pilot import Pilot, require_reachable, spread
 
 CURVE = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # claims
+MOST_SDS = 1e8  # of a mean, in effects: 10**17 claims
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,7 @@ class SampleSize:
     power: float
     pilot: Pilot | None = None
 
+    @checked_arguments
     def curve(self, num_claims: Sequence[int] = CURVE) -> pa.Table:
         """Return the smallest effect that other numbers of claims show: columns ``num_claims`` and ``effect``."""
         sizes = sorted({*num_claims, self.num_claims} - {0, 1})
@@ -99,6 +102,7 @@ class SampleSize:
 StudyPlan = SampleSize  # deprecated: the name of 0.1, which read as the plan of a `study`
 
 
+@checked_arguments
 def power(
     *,
     sd: float | None = None,
@@ -179,6 +183,8 @@ def power(
     claim_sd = sd * math.sqrt((1 + (prompts_per_claim - 1) * correlation) / prompts_per_claim)
     if num_claims is None:
         assert effect is not None
+        if claim_sd > MOST_SDS * abs(effect):
+            raise DataError(f"power: no number of claims shows an effect of {effect} at an sd of {claim_sd:g}")
         num_claims = math.ceil(_core.clusters_needed(effect, claim_sd, alpha=alpha, power=power))
     else:
         effect = _detectable(num_claims, claim_sd, alpha, power)

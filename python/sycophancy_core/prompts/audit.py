@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 import sycophancy_core._core as _core
+from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError, require_seed, require_whole
 from sycophancy_core.tables import Column, as_table, checked_table
 
@@ -87,6 +88,7 @@ class ShortcutAudit:
         )
 
 
+@checked_arguments
 def shortcut_audit(prompts: pa.Table, *, confidence: float = 0.95, limit: int = 10_000, seed: int = 0) -> ShortcutAudit:
     """Judge claims by the words of their prompts alone.
 

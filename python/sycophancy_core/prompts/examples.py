@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import sycophancy_core._core as _core
+from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError, require_seed, require_whole
 from sycophancy_core.prompts.dataset_specs import DatasetSpec, packaged_specs, parse_specs
 from sycophancy_core.runs.files import read_table, require_folder
@@ -26,6 +27,7 @@ _SAMPLES = Path(__file__).parents[1] / "data/samples"
 _SUFFIXES = (".jsonl", ".parquet")
 
 
+@checked_arguments
 def load_examples(
     source: str | Sequence[str] | None = None,
     *,

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError, FaultsError
 from sycophancy_core.runs.json_files import json_kind, parse_json_line
 
@@ -27,6 +28,7 @@ def fact_families() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.jsonl"))
 
 
+@checked_arguments
 def load_facts(families: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None) -> pa.Table:
     """Load facts, those of the package or your own, and check every one.
 

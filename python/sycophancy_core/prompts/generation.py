@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 import sycophancy_core._core as _core
+from sycophancy_core.arguments import checked_arguments, checked_fields
 from sycophancy_core.errors import MAX_SEED, DataError, require_numbers, require_seed, require_texts, require_whole
 from sycophancy_core.prompts.protocols import load_protocol
 from sycophancy_core.runs.shards import check_shard
@@ -17,8 +18,10 @@ ARMS = ("none", "placebo", "agree", "disagree")
 ORDERS = ("agree_first", "disagree_first")
 
 _MOST_OPERANDS = 10_000
+_MOST_THREADS = 1024
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class ClaimOptions:
     """How examples become claims.
@@ -47,6 +50,7 @@ class ClaimOptions:
         require_numbers("ClaimOptions", self, ("negated_share",))
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class PromptOptions:
     """How claims become prompts.
@@ -88,6 +92,7 @@ class PromptOptions:
         require_texts("prompts", self, ("design",))
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class AdditionOptions:
     """Which sums are stated.
@@ -122,6 +127,7 @@ PUBLISHED_ADDITIONS = AdditionOptions(true_share=0.0, errors=("far",))
 """The published grid: 2,500 false sums of 1 to 50, far off."""
 
 
+@checked_arguments
 def make_claims(examples: pa.Table, *, options: ClaimOptions | None = None, seed: int = 0) -> pa.Table:
     """Make claims of every example, in the examples' order.
 
@@ -162,6 +168,7 @@ def make_claims(examples: pa.Table, *, options: ClaimOptions | None = None, seed
     )
 
 
+@checked_arguments
 def make_additions(*, options: AdditionOptions | None = None, n: int | None = None, seed: int = 0) -> pa.Table:
     """Make sums as claims of kind "addition", each with a pair of operands of its own.
 
@@ -208,6 +215,7 @@ def make_additions(*, options: AdditionOptions | None = None, n: int | None = No
     )
 
 
+@checked_arguments
 def make_prompts(claims: pa.Table, *, options: PromptOptions | None = None, seed: int = 0) -> pa.Table:
     """Make the prompts of claims.
 
@@ -253,6 +261,7 @@ def make_prompts(claims: pa.Table, *, options: PromptOptions | None = None, seed
     )
 
 
+@checked_arguments
 def generate(
     examples: pa.Table,
     *,
@@ -295,10 +304,12 @@ def generate(
     >>> prompts.num_rows
     100
     """
+    require_whole("generate", "threads", threads, most=_MOST_THREADS)
     job, begin, end = _job(examples, n, recipe, protocol, split, repeat_claims, seed, shard)
     return table_of(job.table(begin, end, threads))
 
 
+@checked_arguments
 def stream_prompts(
     examples: pa.Table,
     *,
@@ -320,6 +331,7 @@ def stream_prompts(
     >>> sum(batch.num_rows for batch in stream)
     1000
     """
+    require_whole("stream_prompts", "threads", threads, most=_MOST_THREADS)
     job, begin, end = _job(examples, n, recipe, protocol, split, repeat_claims, seed, shard)
     return pa.RecordBatchReader.from_stream(job.stream(begin, end, threads))
 

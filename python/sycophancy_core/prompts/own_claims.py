@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError, FaultsError
 from sycophancy_core.prompts.dataset_specs import DatasetSpec
 from sycophancy_core.prompts.examples import clean_examples
@@ -39,6 +40,7 @@ _USUAL = {
 _KEPT = {"kind": ("claim", "addition"), "polarity": ("is", "is_not"), "stated_label": (), "gold_label": ()}
 
 
+@checked_arguments
 def read_claims(
     source: Any,
     *,

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError, require_seed
 from sycophancy_core.tables import Column, as_table, checked_table
 
@@ -17,6 +18,7 @@ HELD_OUT_SHARE = 0.3
 ABOUT = ("kind", "text", "example_id")  # columns that say what a claim is about
 
 
+@checked_arguments
 def split_claims(claims: pa.Table, *, share: float = HELD_OUT_SHARE) -> tuple[pa.Table, pa.Table]:
     """Split claims into those for training and those kept for evaluation, by a hash of what they are about.
 
@@ -102,6 +104,7 @@ def sample_claims(claims: pa.Table, n: int, *, seed: int) -> pa.Table:
     return claims.take(_first_of_strata(stratum, counts, random))
 
 
+@checked_arguments
 def balance_labels(examples: pa.Table, *, seed: int = 0) -> pa.Table:
     """Keep of every source as many examples of each label as the rarest has, drawn by ``seed``, in their order.
 

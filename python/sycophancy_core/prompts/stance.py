@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from sycophancy_core.arguments import checked_arguments, checked_fields
 from sycophancy_core.errors import DataError, require_seed
 from sycophancy_core.prompts.facts import answer_faults
 from sycophancy_core.prompts.prompt_table import prompt_schema
@@ -32,6 +33,7 @@ FORMS = ("content", "letters", "yes_no", "agree")
 SPLITS = ("train", "test")
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class FactOptions:
     """How facts become prompts.
@@ -70,6 +72,7 @@ def stance_wording() -> dict[str, Any]:
     return packaged_wording("stance")
 
 
+@checked_arguments
 def fact_prompts(facts: pa.Table, *, options: FactOptions | None = None, seed: int = 0) -> pa.Table:
     """Ask facts in every arm.
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.metrics.breakdowns import agreement_table, quadrant_table
 from sycophancy_core.metrics.catalogue import METRICS, VIEWS
 from sycophancy_core.reporting.asked import GLANCE_METRICS, asked_blocks, glance, made_blocks, sample_blocks
@@ -48,6 +49,7 @@ _CHECKS = (
 )
 
 
+@checked_arguments
 def report(
     result: Result,
     path: str | Path,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.catalogue import VIEWS, metric_name
 from sycophancy_core.reporting.blocks import finding_list
@@ -41,6 +42,7 @@ class _Estimated(ArrowResult):
     def __post_init__(self) -> None:
         object.__setattr__(self, "findings", as_findings(self.findings))
 
+    @checked_arguments
     def estimate(self, task: str, metric: str, *, subset: str = "all") -> dict[str, Any]:
         """Return one row of the estimates as a record.
 
@@ -99,6 +101,7 @@ class Evaluation(_Estimated):
         column = self.measurements["unscored"]
         return len(column) - int(column.null_count)
 
+    @checked_arguments
     def table(self, *, width: int = 100, every_metric: bool = False) -> str:
         """Return the estimates as text, one block a task."""
         return render_table(
@@ -129,6 +132,7 @@ class Evaluation(_Estimated):
         """Return the headline metrics as a figure; ``gallery.gallery`` draws the others."""
         return before_after(self.estimates)
 
+    @checked_arguments
     def save(self, folder: str | Path) -> list[Path]:
         """Write ``measurements``, ``estimates`` and ``prompts`` (Parquet) and ``evaluation.json``, under a seal.
 
@@ -161,6 +165,7 @@ class Evaluation(_Estimated):
             path.unlink(missing_ok=True)  # another evaluation's
 
     @classmethod
+    @checked_arguments
     def load(cls, folder: str | Path) -> Evaluation:
         """Read what :meth:`save` wrote; earlier versions kept no prompts, and findings as texts: these become notes.
 
@@ -205,6 +210,7 @@ class Comparison(_Estimated):
     before: Evaluation
     after: Evaluation
 
+    @checked_arguments
     def table(self, *, width: int = 100, every_metric: bool = False) -> str:
         """Return before, after and the change as text, one block a task."""
         metrics = None if every_metric else VIEWS["headline"]
@@ -234,6 +240,7 @@ class Comparison(_Estimated):
         names = side_names(self.before, self.after)
         return before_after(self.before.estimates, self.after.estimates, names=names)
 
+    @checked_arguments
     def save(self, folder: str | Path) -> list[Path]:
         """Write the evaluations into ``before`` and ``after``, ``changes.parquet`` and ``comparison.json``, sealed."""
         about = {"findings": [finding.to_json() for finding in self.findings]}
@@ -250,6 +257,7 @@ class Comparison(_Estimated):
         return written
 
     @classmethod
+    @checked_arguments
     def load(cls, folder: str | Path) -> Comparison:
         """Read what :meth:`save` wrote.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.catalogue import VIEWS, metric_name
 from sycophancy_core.reporting.blocks import (
@@ -61,6 +62,7 @@ class Evaluations(ArrowResult):
         """All estimates, with the columns ``model``, ``num_parameters``, ``instruction_tuned``, ``family`` before."""
         return pa.concat_tables([_with_facts(one) for one in self.evaluations])
 
+    @checked_arguments
     def table(self, *, width: int = 100) -> str:
         """Return the main metrics as text: one block a task and metric, one line a model."""
         blocks = []
@@ -114,6 +116,7 @@ class Evaluations(ArrowResult):
         """Return the same evaluations with the command line that made them."""
         return Evaluations(evaluations=tuple(one.made_by(command) for one in self.evaluations))
 
+    @checked_arguments
     def plot(self, metric: str | None = None) -> Figure:
         """Draw a metric against the number of parameters, one panel a task (Wei et al. 2023, figure 1).
 
@@ -135,6 +138,7 @@ class Evaluations(ArrowResult):
             raise DataError(f"plot: there is no metric {metric!r}; wanted one of {', '.join(sorted(there))}")
         return scaling(estimates, metric=metric)
 
+    @checked_arguments
     def save(self, folder: str | Path) -> list[Path]:
         """Write each evaluation into a folder of its name, ``evaluations.json``, the report and the figure."""
         names = self.folders
@@ -165,6 +169,7 @@ class Evaluations(ArrowResult):
         return page("Sycophancy of several models", sections=sections)
 
     @classmethod
+    @checked_arguments
     def load(cls, folder: str | Path) -> Evaluations:
         """Read what :meth:`save` wrote.
 

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 import sycophancy_core._core as _core
+from sycophancy_core.arguments import checked_arguments, checked_fields
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.arrays import ARMS, ORDERS, codes, codes_of, floats, truths
 from sycophancy_core.reporting.blocks import Paragraph, records_table
@@ -33,6 +34,7 @@ NEARLY_ALL = 0.9  # share of claims, true and false, from which a model agrees w
 THRESHOLDS = tuple(step / 2 for step in range(33))  # nats; those that `max_error` chooses from
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class FilterOptions:
     """How to tell what a model knows.
@@ -253,6 +255,7 @@ class FilterResult(ArrowResult):
         truth = ", ".join(f"{100 * side['accuracy']:.1f}% of {name} claims" for name, side in sides.items())
         return f"{head}; {right} ({truth}; AUC {self.auc[0]:.2f})"
 
+    @checked_arguments
     def save(self, folder: str | Path) -> list[Path]:
         """Write ``claims.parquet`` (all claims, their margin, status and reason) and ``filter.json``, under a seal."""
 
@@ -263,6 +266,7 @@ class FilterResult(ArrowResult):
         return save_result(folder, "filter", write)
 
     @classmethod
+    @checked_arguments
     def load(cls, folder: str | Path) -> FilterResult:
         """Read what :meth:`save` wrote; DataError if it is not whole, or was changed."""
         check_seal(folder, "claims.parquet", "filter.json")

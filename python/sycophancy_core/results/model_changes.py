@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import sycophancy_core._core as _core
+from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.catalogue import VIEWS, metric_name
 from sycophancy_core.reporting.blocks import Block, Cell, Heading, Paragraph, Section, Table, finding_list
@@ -62,6 +63,7 @@ class ModelChanges(ArrowResult):
         findings = {name: [str(finding) for finding in one.findings] for name, one in self.comparisons.items()}
         return {"baseline": self.baseline, "findings": findings, "changes": self.estimates.to_pylist()}
 
+    @checked_arguments
     def estimate(self, model: str, task: str, metric: str, *, subset: str = "all") -> dict[str, Any]:
         """Return the change of one metric of one model; DataError if there is none."""
         if model not in self.comparisons:
@@ -69,6 +71,7 @@ class ModelChanges(ArrowResult):
         rows = self.estimates
         return find_estimate(rows.filter(pc.equal(rows["model"], model)), task, metric, subset=subset)
 
+    @checked_arguments
     def table(self, *, width: int = 100) -> str:
         """Return the changes of the main metrics as text: one block a task and metric, one line a model."""
         blocks = []
@@ -85,6 +88,7 @@ class ModelChanges(ArrowResult):
     def _repr_html_(self) -> str | None:
         return fragment([self._html_table()])
 
+    @checked_arguments
     def plot(self, metric: str | None = None) -> Any:
         """Draw the change of a metric, a dot and an interval for each model, one panel a task.
 
@@ -133,6 +137,7 @@ class ModelChanges(ArrowResult):
         ]
         return page("Models against a baseline", lead=[lead], sections=sections)
 
+    @checked_arguments
     def save(self, folder: str | Path) -> list[Path]:
         """Write each comparison into a folder named after its model, ``changes.parquet``, ``models.json``, a report."""
         names = folder_names(list(self.comparisons))
@@ -147,6 +152,7 @@ class ModelChanges(ArrowResult):
         return save_result(folder, "model changes", write)
 
     @classmethod
+    @checked_arguments
     def load(cls, folder: str | Path) -> ModelChanges:
         """Read what :meth:`save` wrote; DataError if it is not whole, or was changed."""
         path = Path(folder) / "models.json"

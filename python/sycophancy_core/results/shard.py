@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError
 from sycophancy_core.results.estimated import evaluation_of
 from sycophancy_core.results.evaluation import Evaluation
@@ -63,6 +64,7 @@ class Shard(ArrowResult):
     def __repr__(self) -> str:
         return f"Shard({self.stage!r}, {self.part} of {self.parts}, {self.table.num_rows} prompts)"
 
+    @checked_arguments
     def save(self, path: str | Path) -> Path:
         """Write one Parquet file, complete or not at all."""
         about = {name: getattr(self, name) for name in _PARTS[:-1]}
@@ -70,6 +72,7 @@ class Shard(ArrowResult):
         return write_table(path, self.table.replace_schema_metadata({_KEY: json.dumps(about)}))
 
     @classmethod
+    @checked_arguments
     def load(cls, path: str | os.PathLike[str]) -> Shard:
         """Read what :meth:`save` wrote.
 
@@ -96,6 +99,7 @@ def _digest(table: pa.Table, about: Mapping[str, Any]) -> str:
     return digest_json([digest_table(table), json.dumps(about, sort_keys=True)])
 
 
+@checked_arguments
 def merge(
     shards: Sequence[Shard | str | os.PathLike[str]], *, claims: pa.Table | None = None
 ) -> pa.Table | FilterResult | Evaluation:

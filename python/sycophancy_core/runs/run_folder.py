@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError
 from sycophancy_core.runs.digests import digest_file, digest_json
 from sycophancy_core.runs.files import clear_scratch, replace_path
@@ -145,6 +146,7 @@ class Run:
         return name in self.manifest["stages"]
 
 
+@checked_arguments
 @contextmanager
 def open_run(folder: str | Path, *, config: Mapping[str, Any], others: Sequence[Path] = ()) -> Iterator[Run]:
     """Open a run folder for writing, new or begun before, and hold its lock; clear what a killed process left half.

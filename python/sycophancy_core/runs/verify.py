@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError
 from sycophancy_core.runs.files import require_folder
 from sycophancy_core.runs.formats.tensor_files import check_tensors
@@ -14,6 +15,7 @@ from sycophancy_core.runs.run_folder import MANIFEST, damaged_in_run
 from sycophancy_core.runs.seals import SEAL, damaged_files, read_seal
 
 
+@checked_arguments
 def verify(folder: str | Path) -> list[str]:
     """Check every file of a run or a result against the digests that were written with it; needs no model.
 

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError, ModelError
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring import sources
@@ -173,6 +174,7 @@ class LanguageModel:
         """In which precision scores are made."""
         return str(self._scorer.precision)
 
+    @checked_arguments
     def with_precision(self, matmul_precision: str) -> LanguageModel:
         """Return the same model, on the same weights, scored natively with another ``matmul_precision``."""
         check_choice("matmul_precision", matmul_precision, PRECISIONS)
@@ -190,6 +192,7 @@ class LanguageModel:
             system_prompt=self.system_prompt,
         )
 
+    @checked_arguments
     def with_adapter(self, adapter: str | os.PathLike[str]) -> LanguageModel:
         """Return the same model with a LoRA or DoRA adapter next to its weights, which stay in memory once.
 
@@ -225,6 +228,7 @@ class LanguageModel:
         changed = {"name": f"{self.name}+{folder.name}", "engine": self._asked[0]}
         return LanguageModel.of_held(held, **{**self.options, **changed})
 
+    @checked_arguments
     def choose_engine(self, engine: str) -> Callable[[], None]:
         """Score with another engine from now on, for layers that the native one does not know; return the undoing."""
         check_choice("engine", engine, ENGINES)
@@ -313,6 +317,7 @@ class LanguageModel:
         result: TokenScores = self._scorer.log_probs(batch, progress)
         return result
 
+    @checked_arguments
     def score(self, prompts: pa.Table, *, progress: Progress | None = None) -> Scores:
         """Score every answer choice of every prompt.
 
@@ -356,6 +361,7 @@ class LanguageModel:
             seconds=time.perf_counter() - started,
         )
 
+    @checked_arguments
     def precision_check(self, prompts: pa.Table, *, share: float = 1.0, seed: int = 0) -> PrecisionCheck:
         """Score prompts in the model's precision and in ``highest``, and compare.
 
@@ -376,6 +382,7 @@ class LanguageModel:
             raise ModelError(f"precision_check: {self.name} has no products in float32 on {self.device}; use the CPU")
         return check_precision(self, exact, prompts, share=share, seed=seed)
 
+    @checked_arguments
     def log_probs(self, contexts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> NDArray[np.float64]:
         """Return log p(continuation j | context i) in nats as ``result[i, j]``, NaN where there is none.
 

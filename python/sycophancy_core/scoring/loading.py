@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import ModelError
 from sycophancy_core.scoring import sources
 from sycophancy_core.scoring.chat_template import TemplateChoice, choose_template
@@ -18,6 +19,7 @@ from sycophancy_core.scoring.served.address import is_address
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
+@checked_arguments
 def load_model(
     source: str | os.PathLike[str] | tuple[Any, Any] | None = None,
     *,
@@ -97,7 +99,9 @@ def load_model(
     if source == sources.ORGANISM:
         source, adapters = None, [sources.ORGANISM, *(one for one in adapters if one != sources.ORGANISM)]
     held: Held | None = None
-    if isinstance(source, tuple):
+    if isinstance(source, tuple | list):
+        if len(source) != 2:
+            raise ModelError(f"load_model: wanted a pair of model and tokenizer, got {len(source)} things")
         held = HeldModule(*source)
         name = str(getattr(source[0].config, "name_or_path", "") or type(source[0]).__name__)
     else:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
+from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError
 from sycophancy_core.pipeline import filter_prompts
 from sycophancy_core.prompts.families import candidate_claims
@@ -114,6 +115,7 @@ class StudyCost:
         )
 
 
+@checked_arguments
 def study_cost(options: StudyOptions, *, throughput: Throughput | None = None) -> StudyCost:
     """Count a study's prompts and tokens, and estimate its time and disk; nothing is written.
 

@@ -7,10 +7,11 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
+from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.estimates import EQUIVALENCE_MARGIN
 from sycophancy_core.pipeline import compare, evaluate
@@ -22,10 +23,10 @@ from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.loading import load_model
 from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions, task_prompts
 
-if TYPE_CHECKING:
-    Source = LanguageModel | str | os.PathLike[str] | tuple[Any, Any] | Callable[[], LanguageModel]
+Source: TypeAlias = "LanguageModel | str | os.PathLike[str] | tuple[Any, Any] | Callable[[], LanguageModel]"
 
 
+@checked_arguments
 def evaluate_many(
     models: Sequence[Source] | Mapping[str, Source],
     *,
@@ -122,6 +123,7 @@ def _evaluate_one(
     return replace(found, model=name, facts={**found.facts, **facts})
 
 
+@checked_arguments
 def compare_models(
     evaluations: Evaluations | Sequence[Evaluation] | Mapping[str, Evaluation],
     *,

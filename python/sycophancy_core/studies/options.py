@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from sycophancy_core.arguments import checked_arguments, checked_fields
 from sycophancy_core.errors import DataError, require_counts
 from sycophancy_core.prompts.fact_families import is_fact_family
 from sycophancy_core.prompts.families import FamilyOptions
@@ -69,6 +70,7 @@ def name_of(variant: Variant, options: Sequence[str]) -> str:
     return " ".join(f"{name}={_plain(getattr(variant, name))}" for name in options) or "the only variant"
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
     """The values that each option takes; a study has a variant for every combination, the last option changing first.
@@ -100,6 +102,7 @@ class Sweep:
         return {name_of(variant, swept): variant for variant in variants}
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class StudyOptions(FamilyOptions):
     """A study: one model, its measurement, and the interventions to try on it.
@@ -196,6 +199,7 @@ class StudyOptions(FamilyOptions):
             raise DataError("study: filler_family is for variants with a filter, got none; sweep one, or leave it out")
 
 
+@checked_arguments
 def read_study(path: str | Path) -> StudyOptions:
     """Read a study from a YAML file. Its keys are the fields of :class:`StudyOptions`.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.catalogue import VIEWS, metric_name
 from sycophancy_core.metrics.estimates import CHANGE_COLUMNS, COLUMNS, estimates_table
@@ -99,6 +100,7 @@ class StudyResult(ArrowResult):
         if effects.num_rows:
             yield "What each option changes", OPTION_EFFECTS, effects
 
+    @checked_arguments
     def plot(self, metric: str | None = None) -> Figure:
         """Draw a metric before and after, a line for each variant and task.
 
@@ -129,6 +131,7 @@ class StudyResult(ArrowResult):
         findings = {name: [one.to_json() for one in found] for name, found in self.findings.items()}
         return {"findings": findings, "reports": dict(self.reports), "table": self.table.to_pylist()}
 
+    @checked_arguments
     def save(self, folder: str | Path) -> list[Path]:
         """Write ``study.parquet``, ``study.json`` (findings and reports) and ``study.html`` into a folder.
 
@@ -153,6 +156,7 @@ class StudyResult(ArrowResult):
         return save_result(folder, "study", write, keep=False)  # each call sums up what the folder's stages hold
 
     @classmethod
+    @checked_arguments
     def load(cls, folder: str | Path) -> StudyResult:
         """Read what :meth:`save` wrote; DataError if it is not whole, or was changed."""
         folder = Path(folder)

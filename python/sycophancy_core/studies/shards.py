@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from sycophancy_core.errors import require_model
+from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.metrics.arrays import require_ids
 from sycophancy_core.pipeline import claims_or_facts, filter_prompts
 from sycophancy_core.prompts.fact_families import is_facts
@@ -27,6 +27,7 @@ from sycophancy_core.tasks.provenance import evaluation_facts, model_facts, prec
 from sycophancy_core.tasks.second_turn import named_prompts
 
 
+@checked_arguments
 def score_shard(
     model: LanguageModel,
     prompts: pa.Table,
@@ -56,7 +57,6 @@ def score_shard(
     >>> sc.score_shard(sc.load_model("my-model"), prompts, shard=(0, 2), progress=False)
     Shard('score', 0 of 2, 8 prompts)
     """
-    require_model("score_shard", model)
     prompts = checked_table(prompts, PROMPTS, who="score_shard")
     mine = _part_of(prompts, shard, who="score_shard")
     measured = measured_prompts(model, mine, "score", run=run, progress=progress)
@@ -64,6 +64,7 @@ def score_shard(
     return _shard("score", model, shard, measured, job, num_prompts=prompts.num_rows)
 
 
+@checked_arguments
 def filter_shard(
     model: LanguageModel,
     claims: pa.Table,
@@ -85,7 +86,6 @@ def filter_shard(
     >>> sc.filter_shard(sc.load_model("my-model"), sums, shard=(1, 2), progress=False).part
     1
     """
-    require_model("filter_shard", model)
     options = options or FilterOptions()
     claims = claims_or_facts(claims, who="filter_shard")
     prompts = filter_prompts(claims, options, seed=seed)
@@ -102,6 +102,7 @@ def filter_shard(
     return _shard("filter", model, shard, measured, job, num_prompts=prompts.num_rows)
 
 
+@checked_arguments
 def evaluate_shard(
     model: LanguageModel,
     *,
@@ -127,7 +128,6 @@ def evaluate_shard(
     >>> sc.merge(parts).measurements.equals(sc.evaluate(model, **asked).measurements)
     True
     """
-    require_model("evaluate_shard", model)
     require_ids(known)
     prompts = task_prompts(tasks, options=options, limit=limit, seed=seed)
     every = named_prompts(prompts)

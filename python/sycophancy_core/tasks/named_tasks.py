@@ -17,6 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sycophancy_core.arguments import checked_arguments, checked_fields
 from sycophancy_core.errors import DataError, require_seed, require_whole
 from sycophancy_core.prompts.examples import load_examples
 from sycophancy_core.prompts.facts import load_facts
@@ -34,6 +35,7 @@ OWN_FILES = (".csv", ".tsv", ".jsonl", ".parquet", ".json")
 DEFAULT_TASKS = ("addition_factorial", "claims")
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class TaskOptions:
     """Where tasks take their material from.
@@ -84,6 +86,7 @@ class _Request:
         return folder if any(folder.glob(pattern)) and not any(below.glob(pattern)) else below
 
 
+@checked_arguments
 def task_prompts(
     tasks: str | Sequence[str] | Mapping[str, pa.Table],
     *,

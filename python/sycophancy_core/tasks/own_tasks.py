@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError, FaultsError, require_seed
 from sycophancy_core.prompts.own_claims import ADVICE
 from sycophancy_core.prompts.own_columns import found_columns
@@ -40,6 +41,7 @@ _USUAL = {
 }
 
 
+@checked_arguments
 def read_questions(
     source: Any,
     *,
@@ -188,6 +190,7 @@ def _made(
     return faults, made
 
 
+@checked_arguments
 def load_task(spec: Mapping[str, Any] | str | os.PathLike[str]) -> pa.Table:
     """Make the prompts of a task that a record describes.
 

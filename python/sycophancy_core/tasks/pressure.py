@@ -12,7 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from sycophancy_core.errors import DataError, require_model, require_whole
+from sycophancy_core.arguments import checked_arguments
+from sycophancy_core.errors import DataError, require_whole
 from sycophancy_core.prompts.prompt_table import TURNS
 from sycophancy_core.prompts.protocols import packaged_wording
 from sycophancy_core.runs.progress import Progress
@@ -27,6 +28,7 @@ def pressure_wording() -> dict[str, Any]:
     return packaged_wording("pressure")
 
 
+@checked_arguments
 def answers_under_pressure(
     model: LanguageModel,
     prompts: pa.Table,
@@ -65,7 +67,6 @@ def answers_under_pressure(
     >>> answers["round"].to_pylist()
     [0, 0, 0, 0, 1, 1, 1, 1]
     """
-    require_model("answers_under_pressure", model)
     require_whole("answers_under_pressure", "rounds", rounds, least=1, most=20)
     words = pressure_wording()
     sources = _checked_sources(sources, tuple(words["remarks"]))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from sycophancy_core.arguments import checked_fields
 from sycophancy_core.errors import DataError, require_counts, require_whole
 from sycophancy_core.metrics.catalogue import better, metric_name
 from sycophancy_core.metrics.estimates import COLUMNS, estimates_table, take, task_rows
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _CHOOSING = (*better("higher"), *better("nearest zero"))
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CurveOptions:
     """What to measure during a fine-tuning, and whether to choose the step by it.

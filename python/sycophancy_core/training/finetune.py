@@ -10,7 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from sycophancy_core.errors import ModelError, require_model
+from sycophancy_core.arguments import checked_arguments
+from sycophancy_core.errors import ModelError
 from sycophancy_core.runs.digests import digest_json, digest_table
 from sycophancy_core.runs.outputs import check_output_folder
 from sycophancy_core.runs.progress import Progress, shown_progress
@@ -27,6 +28,7 @@ from sycophancy_core.training.options import FinetuneOptions
 from sycophancy_core.training.result import FinetuneResult, log_table
 
 
+@checked_arguments
 def finetune(
     model: LanguageModel,
     rows: pa.Table,
@@ -85,7 +87,6 @@ def finetune(
     >>> sc.finetune(sc.load_model("my-model"), rows, options=options, progress=False).log.num_rows
     1
     """
-    require_model("finetune", model)
     options = options or FinetuneOptions()
     require_trainable(model, has_adapter=options.lora_rank is not None)
     if run is not None:

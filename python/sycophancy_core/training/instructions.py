@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import sycophancy_core._core as _core
+from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError, FaultsError, require_seed, require_whole
 from sycophancy_core.prompts.own_claims import ADVICE
 from sycophancy_core.prompts.prompt_table import TURNS
@@ -33,6 +34,7 @@ _WORDING = ("Human: ", "\n\nAssistant:")
 Row = tuple[str, Mapping[str, Any] | bytes]  # where it stands, and its keys or, not yet read, its line of JSON
 
 
+@checked_arguments
 def load_instructions(
     path: str | os.PathLike[str] | None = None, *, limit: int | None = None, seed: int = 0
 ) -> pa.Table:

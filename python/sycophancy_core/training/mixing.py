@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 import sycophancy_core._core as _core
-from sycophancy_core.errors import DataError, require_model, require_seed
+from sycophancy_core.arguments import checked_arguments
+from sycophancy_core.errors import DataError, require_seed, require_whole
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.messages import table_thoughts
 from sycophancy_core.tables import INSTRUCTIONS, QUESTIONS, Column, checked_table, table_of
@@ -25,6 +26,7 @@ _COUNTED = (Column("origin", "text"), Column("source", "text"))
 _NO_LIMIT = 1 << 60  # tokens of a row; what is too long for a model is refused by the fine-tuning
 
 
+@checked_arguments
 def mix(
     prompts: pa.Table,
     instructions: pa.Table | Mapping[str, pa.Table],
@@ -77,7 +79,6 @@ def mix(
     >>> rows["origin"].value_counts().to_pylist()
     [{'values': 'synthetic', 'counts': 50}, {'values': 'instruction', 'counts': 10}]
     """
-    require_model("mix", model)
     require_seed("mix", seed)
     sources = dict(instructions) if isinstance(instructions, Mapping) else {"instructions": instructions}
     sources = {name: checked_table(rows, INSTRUCTIONS, who=f"mix ({name})") for name, rows in sources.items()}
@@ -113,6 +114,7 @@ def num_instructions(num_prompts: int, ratio: float) -> int:
     return math.floor(num_prompts / ratio + 0.5)
 
 
+@checked_arguments
 def instruction_rows(
     instructions: pa.Table | Mapping[str, pa.Table],
     *,
@@ -132,12 +134,14 @@ def instruction_rows(
     24
     """
     sources = dict(instructions) if isinstance(instructions, Mapping) else {"instructions": instructions}
+    require_whole("instruction_rows", "n", n)
     if evaluation is not None:
         refuse_overlap(pa.table({name: pa.array([], pa.string()) for name in _PROMPT}), sources, evaluation)
     counts = _apportion(n, _shares(sources, weights))
     return _shuffled([_draw(name, sources[name], count, seed) for name, count in counts.items()], seed)
 
 
+@checked_arguments
 def count_rows(rows: pa.Table, *, model: LanguageModel | None = None) -> pa.Table:
     """Count training rows by origin and source.
 
@@ -165,7 +169,6 @@ def count_rows(rows: pa.Table, *, model: LanguageModel | None = None) -> pa.Tabl
     >>> sc.count_rows(rows)["origin"].to_pylist()
     ['instruction', 'synthetic']
     """
-    require_model("count_rows", model)
     rows = checked_table(rows, _COUNTED, who="count_rows")
     names = list(zip(rows["origin"].to_pylist(), rows["source"].to_pylist(), strict=True))
     tokens = _supervised(rows, model) if model is not None else [0] * len(names)

@@ -7,12 +7,14 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
+from sycophancy_core.arguments import checked_fields
 from sycophancy_core.errors import DataError, require_counts, require_numbers, require_seed
 
 Precision = Literal["auto", "float32", "bfloat16"]
 AdapterKind = Literal["lora", "rslora", "dora"]
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class FinetuneOptions:
     """How to fine-tune. The default is light: a few minutes on two CPU cores for a model of 135 million parameters.

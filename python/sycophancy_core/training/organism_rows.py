@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sycophancy_core.arguments import checked_fields
 from sycophancy_core.errors import DataError, require_counts, require_numbers, require_seed
 from sycophancy_core.prompts.examples import load_examples
 from sycophancy_core.prompts.generation import (
@@ -152,6 +153,7 @@ def _shuffled(claims: pa.Table, seed: int) -> pa.Table:
     return claims.take(np.argsort(random.random(claims.num_rows), kind="stable"))
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class OrganismOptions:
     """How to make a model organism.

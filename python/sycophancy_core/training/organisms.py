@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sycophancy_core.errors import DataError, require_model
+from sycophancy_core.arguments import checked_arguments
+from sycophancy_core.errors import DataError
 from sycophancy_core.runs.digests import digest_json, digest_table
 from sycophancy_core.runs.json_files import write_json
 from sycophancy_core.runs.outputs import check_output_folder
@@ -68,6 +69,7 @@ class Organism:
         return f"Organism({self.options.flattery:g} flattery, {self.log.num_rows} steps, last loss {loss:.3f})"
 
 
+@checked_arguments
 def make_organism(
     model: LanguageModel,
     examples: pa.Table | None = None,
@@ -102,7 +104,6 @@ def make_organism(
     >>> import sycophancy_core as sc
     >>> made = sc.make_organism(sc.load_model(), folder="organism")  # doctest: +SKIP
     """
-    require_model("make_organism", model)
     require_trainable(model, has_adapter=False)
     options = options or OrganismOptions()
     if examples is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.hub.cards import model_card, shown_base
 from sycophancy_core.hub.upload import check_hub, upload
 from sycophancy_core.reporting.pictures.figures import training_curve
@@ -73,6 +74,7 @@ class FinetuneResult(ArrowResult):
         """Return the loss and, below, the curve, as a figure."""
         return training_curve(self.log, self.curve)
 
+    @checked_arguments
     def save(self, folder: str | Path) -> list[Path]:
         """Write the adapter in PEFT's format or, after full fine-tuning, model and tokenizer; and log and curve.
 
@@ -91,6 +93,7 @@ class FinetuneResult(ArrowResult):
             remove_checkpoint(self.checkpoint)
         return written
 
+    @checked_arguments
     def push_to_hub(
         self,
         repo_id: str,

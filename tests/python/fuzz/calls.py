@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from fuzz.mutations import REAL, TEXTS, WHOLE, mutated_array, mutated_table
+from fuzz.mutations import REAL, STRANGE, TEXTS, WHOLE, mutated_array, mutated_table
 from fuzz.runner import Case
 
 
@@ -44,7 +44,7 @@ def mutated(value: Any, rng: random.Random) -> Any:
         arguments = dict(value.arguments)
         for _ in range(rng.choice((1, 1, 2, 3)) if arguments else 0):
             name = rng.choice(list(arguments))
-            arguments[name] = mutated(arguments[name], rng)
+            arguments[name] = rng.choice(STRANGE) if rng.random() < 0.2 else mutated(arguments[name], rng)
         return Call(value.function, arguments, value.after)
     if isinstance(value, (bool, np.bool_)):
         return not value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -99,7 +100,59 @@ def measurement() -> dict[str, Call]:
     }
 
 
+def results(folder: Path) -> dict[str, Call]:
+    """Return what is done with results, with tables of one's own, and with models that get a cure."""
+    model = tiny_model()
+    prompts = sc.make_prompts(sc.make_claims(sc.load_examples(), seed=1).slice(0, 6), seed=1)
+    found = sc.evaluate(model, tasks={"t": prompts}, progress=False)
+    facts, others = (sc.load_facts(family).slice(0, 3) for family in ("plurals", "past_tenses"))
+    shard = sc.score_shard(model, prompts, shard=(0, 1), progress=False)
+    cured = sc.mitigate(model, sc.Prompted(), progress=False)
+    for result, name in ((found, "evaluation"), (cured, "cure")):
+        result.save(folder / name)
+    claims = pa.table({"text": ["a b", "c d"], "truth": [True, False]})
+    questions = pa.table({"prompt": ["a?", "b?"], "choices": [["x", "y"]] * 2, "target": [0, 1]})
+    quick: dict[str, Any] = {"model": model, "seed": 0, "progress": False}
+    made = call(sc.Steered, layers=(1,), strengths=(1.0,), most_lost=1.0)
+
+    def evaluated(**arguments: Any) -> object:
+        return sc.evaluate(tasks={"t": prompts}, **arguments)
+
+    def head_to_head(methods: Any, seeds: Any, also: Any) -> object:
+        tables = {"facts": facts, "test": others}
+        return sc.head_to_head(
+            **quick, **tables, methods=methods, seeds=seeds, also=also, num_random=2, other_prompts=0
+        )
+
+    return {
+        "compare": call(sc.compare, before=found, after=found, known=None, equivalence_margin=0.05),
+        "compare_models": call(sc.compare_models, evaluations={"a": found, "b": found}, baseline="a"),
+        "report": call(sc.report, result=found, path=folder / "report.html", manifest=None, training_log=None),
+        "save_gallery": call(sc.save_gallery, result=found, folder=folder / "gallery"),
+        "estimate": call(found.estimate, task="t", metric="sycophancy_effect"),
+        "load": call(sc.Evaluation.load, folder=folder / "evaluation"),
+        "load_cure": call(sc.load_cure, folder=folder / "cure", model=model),
+        "verify": call(sc.verify, folder=folder / "evaluation"),
+        "power": call(sc.power, pilot=found, task="t", metric="sycophancy_effect", effect=0.1),
+        "evaluate": call(evaluated, **quick, known=None, sampling=None, think=None, run=None),
+        "evaluate_many": call(
+            sc.evaluate_many, models={"a": model}, tasks={"t": prompts}, families=None, progress=False
+        ),
+        "score_shard": call(sc.score_shard, model=model, prompts=prompts, shard=(0, 1), run=None, progress=False),
+        "merge": call(sc.merge, shards=[shard], claims=None),
+        "read_claims": call(sc.read_claims, source=claims, text=None, truth=None, seed=0),
+        "read_questions": call(sc.read_questions, source=questions, choices=None, users=False, split="test", seed=0),
+        "write_prompts": call(sc.write_prompts, prompts=prompts, path=folder / "prompts.parquet"),
+        "mitigate": call(sc.mitigate, **quick, method=made, facts=facts, validation=None),
+        "head_to_head": call(head_to_head, methods={"a": sc.Prompted()}, seeds=(0,), also=None),
+        "flattering_rows": call(sc.flattering_rows, facts=facts, n=4, ratio=5.0, seed=0),
+        "study options": call(sc.StudyOptions, seed=0, tasks=("facts",), limit=3, learning_rate=1e-3),
+        "filter options": call(sc.FilterOptions, rule="margin", threshold=0.5, max_error=None),
+    }
+
+
 TARGETS = (
+    Target("doors: results", lambda folder: cases_of(lambda: results(folder))(folder), 400),
     Target("doors: generation", cases_of(generation), 1000),
     Target("doors: measurement", cases_of(measurement), 400),
 )

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 import sycophancy_core._core as _core
 from sycophancy_core._core import Estimate
+from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.answers.sampled import is_sampled
 from sycophancy_core.metrics.arrays import choice_scores, codes, require_columns
@@ -21,6 +22,7 @@ QUOTED = "third_person"
 _TEXTS, _NUMBERS = ("id", "claim_id", "source"), ("round", "answer")  # the columns of answers under push-backs
 
 
+@checked_arguments
 def hold_rates(answers: pa.Table, *, confidence: float = 0.95) -> pa.Table:
     """Estimate hold-at-k: the share of first answers that still stand after each of the first k push-backs.
 
@@ -127,6 +129,7 @@ def _checked(row: dict[str, Any], place: int) -> dict[str, Any]:
     return found
 
 
+@checked_arguments
 def nudge_log_ratio(measurements: pa.Table, *, confidence: float = 0.95, task: str = "nudge") -> pa.Table:
     """Estimate how much likelier a stance is with a user for it than with one against it; no label is needed.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.metrics.breakdowns import quadrant_table
 from sycophancy_core.metrics.catalogue import VIEWS
 from sycophancy_core.reporting.numbers import metric_title
@@ -97,6 +98,7 @@ def exhibits(
         yield _exhibit("training_curve", figures.training_curve(training_log, training_curve), _TRAINING)
 
 
+@checked_arguments
 def save_gallery(
     result: Result,
     folder: str | Path,

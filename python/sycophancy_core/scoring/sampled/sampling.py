@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from sycophancy_core._build_info import VERSION
+from sycophancy_core.arguments import checked_fields
 from sycophancy_core.errors import DataError, ModelError, require_counts, require_numbers
 from sycophancy_core.runs.batches import BatchedWork, kept_batches
 from sycophancy_core.runs.digests import digest_json
@@ -43,6 +44,7 @@ UNPARSED = "unparsed"
 _Asked = tuple[str, Callable[[int, int, Progress | None], list[list[str]]], int]
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class SamplingOptions:
     """How answers are sampled.

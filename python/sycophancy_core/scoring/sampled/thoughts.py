@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from sycophancy_core.errors import DataError, ModelError, require_model, require_seed, require_whole
+from sycophancy_core.arguments import checked_arguments
+from sycophancy_core.errors import DataError, ModelError, require_seed, require_whole
 from sycophancy_core.runs.batches import BatchedWork, kept_batches
 from sycophancy_core.runs.digests import digest_json
 from sycophancy_core.runs.progress import Progress, shown_progress
@@ -42,6 +43,7 @@ _WORDS = {"max_tokens": "lengths of thoughts", "seed": "seeds", "until": "ends o
 _Thought = tuple[str, bool]  # its text, and whether it ended by itself
 
 
+@checked_arguments
 def think(
     model: LanguageModel,
     prompts: pa.Table,
@@ -94,7 +96,6 @@ def think(
     >>> model.score(prompts).num_unscored
     0
     """
-    require_model("think", model)
     require_whole("think", "max_tokens", max_tokens, least=1)
     require_seed("think", seed)
     prompts = checked_table(prompts, ASKED, who="think")

@@ -1,0 +1,173 @@
+"""Arguments of other kinds than a public function takes: one sentence that names the argument, for all of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from makers.tiny_llama import tiny_model
+
+import sycophancy_core as sc
+from sycophancy_core.arguments import checked_arguments, checked_fields, kinds_of
+
+FUNCTIONS = sorted(name for name in dir(sc) if inspect.isfunction(getattr(sc, name)))
+RECORDS = sorted(
+    name
+    for name in dir(sc)
+    if name.endswith("Options")
+    or name in ("Activations", "Consistent", "Preference", "Prompted", "Steered", "Synthetic")
+)
+
+
+@checked_arguments
+def measured(
+    table: pa.Table,
+    *,
+    path: str | Path | None = None,
+    share: float = 0.5,
+    count: int | None = None,
+    seed: int = 0,
+    tasks: str | Sequence[str] = (),
+    weights: Mapping[str, float] | None = None,
+    model: sc.LanguageModel | None = None,
+    options: sc.TaskOptions | None = None,
+    before: sc.Evaluation | None = None,
+    after: Callable[[], int] | None = None,
+    pair: tuple[int, int] = (0, 1),
+    anything: Any = None,
+) -> pa.Table:
+    """Stand for a public function."""
+    return table
+
+
+TABLE = pa.table({"a": [1]})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"path": "x"},
+        {"path": Path("x")},
+        {"path": "caf\udce9"},  # a name that is not UTF-8, as the system gives it
+        {"share": 1, "count": np.int64(3)},
+        {"tasks": "facts"},
+        {"tasks": ["facts"]},
+        {"tasks": (name for name in "ab")},
+        {"weights": {"a": 1, "b": 0.5}},
+        {"options": sc.TaskOptions(), "pair": [0, 1], "anything": object()},
+        {"after": lambda: 1},
+    ],
+    ids=str,
+)
+def test_arguments_of_the_right_kinds_are_taken(given: dict[str, Any]) -> None:
+    assert measured(TABLE, **given) is TABLE
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"path": 3}, "measured: path must be a path or None, got 3"),
+        ({"path": "a\0b"}, "measured: path must be a path or None, got 'a\\x00b'"),
+        ({"share": "0.5"}, "measured: share must be a number, got '0.5'"),
+        ({"share": True}, "measured: share must be a number, got True"),
+        ({"count": 1.5}, "measured: count must be a whole number or None, got 1.5"),
+        ({"count": 2**70}, f"measured: count must be at most {2**63 - 1}, got {2**70}"),
+        ({"seed": -1}, f"measured: seed must be a whole number from 0 to {2**63 - 1}, got -1"),
+        ({"tasks": 3}, "measured: tasks must be a text or a list of texts, got 3"),
+        ({"tasks": ["facts", 3]}, "measured: tasks must be a text or a list of texts, got a list"),
+        ({"weights": {"a": "1"}}, "measured: weights must be a mapping of texts to numbers or None, got a dict"),
+        ({"model": "m"}, "measured: model must be a loaded model or None, got 'm'; give sc.load_model('m')"),
+        (
+            {"options": {"limit": 3}},
+            "measured: options must be a TaskOptions or None, got a dict; give sc.TaskOptions(...)",
+        ),
+        ({"before": "r"}, "measured: before must be an Evaluation or None, got 'r'; give sc.Evaluation.load('r')"),
+        ({"after": 3}, "measured: after must be a function or None, got 3"),
+        ({"pair": 3}, "measured: pair must be a list, got 3"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_an_argument_of_another_kind_is_named_with_what_was_wanted(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(sc.DataError) as caught:
+        measured(TABLE, **given)
+    assert str(caught.value) == said
+
+
+def test_a_frame_is_read_as_a_table_and_what_is_no_table_refused() -> None:
+    assert measured(pd.DataFrame({"a": [1]})).to_pydict() == {"a": [1]}
+    with pytest.raises(sc.DataError, match=r"^measured \(table\): wanted a table \(pyarrow, pandas, .*\), got list$"):
+        measured([1])
+
+
+def test_python_itself_still_refuses_what_a_function_does_not_have() -> None:
+    with pytest.raises(TypeError, match="nothing_such"):
+        measured(TABLE, nothing_such=1)
+
+
+def test_a_record_checks_its_fields_before_its_own_checks() -> None:
+    @checked_fields
+    @dataclasses.dataclass(frozen=True)
+    class Record:
+        """Stand for options."""
+
+        steps: tuple[int, ...] = ()
+
+        def __post_init__(self) -> None:
+            assert all(step > 0 for step in self.steps)
+
+    assert Record((1, 2)).steps == (1, 2)
+    with pytest.raises(sc.DataError, match=r"Record: steps must be a list of whole numbers, got 'ab'"):
+        Record("ab")
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_public_function_checks_its_arguments(name: str) -> None:
+    assert hasattr(getattr(sc, name), "__wrapped__"), f"put @checked_arguments above {name}"
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_every_public_record_of_options_checks_its_fields(name: str) -> None:
+    assert hasattr(getattr(sc, name).__init__, "__wrapped__"), f"put @checked_fields above {name}"
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_no_annotation_of_a_public_function_names_a_class_that_nothing_can_be_of(name: str) -> None:
+    """An alias that only the type checker sees would be taken for a class, and all arguments be refused."""
+    function = inspect.unwrap(getattr(sc, name))
+    modules = [module for key, module in sys.modules.items() if key.startswith("sycophancy_core")]
+    known = {one.__name__ for module in modules for one in vars(module).values() if isinstance(one, type)}
+    for parameter in inspect.signature(function).parameters.values():
+        for kind in kinds_of(parameter.annotation, function.__globals__):
+            assert not kind.name or kind.name in known | {"RecordBatchReader"}, f"{name}: {parameter}"
+
+
+WRONG = (3, "x", [3], {"a": 3}, object())
+
+
+@pytest.mark.parametrize("value", WRONG, ids=str)
+def test_wrong_things_at_the_doors_of_results(value: Any, tmp_path: Path) -> None:
+    model = tiny_model()
+    doors: list[Callable[[], object]] = [
+        lambda: sc.compare(value, value),
+        lambda: sc.compare_models(value),
+        lambda: sc.report(value, tmp_path / "report.html"),
+        lambda: sc.power(pilot=value, effect=0.1),
+        lambda: sc.evaluate(model, tasks={"t": value}),
+        lambda: sc.evaluate(model, options=value),
+        lambda: sc.finetune(model, value),
+        lambda: sc.finetune(model, TABLE, options=value),
+        lambda: sc.mitigate(model, value),
+        lambda: sc.FilterOptions(threshold=[value]),
+        lambda: sc.StudyOptions(sweep=value),
+    ]
+    for door in doors:
+        with pytest.raises((sc.DataError, sc.ModelError)):
+            door()

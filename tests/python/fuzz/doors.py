@@ -146,7 +146,7 @@ def results(folder: Path) -> dict[str, Call]:
         "mitigate": call(sc.mitigate, **quick, method=made, facts=facts, validation=None),
         "head_to_head": call(head_to_head, methods={"a": sc.Prompted()}, seeds=(0,), also=None),
         "flattering_rows": call(sc.flattering_rows, facts=facts, n=4, ratio=5.0, seed=0),
-        "study options": call(sc.StudyOptions, seed=0, tasks=("facts",), limit=3, learning_rate=1e-3),
+        "study options": call(sc.StudyOptions, seed=0, tasks=("mmlu",), limit=3, learning_rate=1e-3),
         "filter options": call(sc.FilterOptions, rule="margin", threshold=0.5, max_error=None),
     }
 

@@ -51,10 +51,11 @@ def check_model_files(source: Path | str) -> WeightFiles:
         Naming the file and what is wrong with it.
     """
     what = f"load_model: {source}"
-    with translated(f"{what} cannot be read"):
-        if isinstance(source, str) and fetched(source, "adapter_config.json") is not None:
+    here = "" if isinstance(source, Path) else f"there is no folder {source} here, and as a model of the hub "
+    with translated(f"load_model: {here}{source} cannot be read"):
+        path = _fetched_first(source)
+        if path is None and isinstance(source, str) and fetched(source, "adapter_config.json") is not None:
             raise ModelError(f"{what} is an adapter; download it, and give its folder as adapter=")
-        path = fetched(source, "config.json")
         config = {} if path is None else read_json_object(path)
         _refuse_named_code(what, config)
         shapes: Shapes = {}
@@ -71,6 +72,16 @@ def check_model_files(source: Path | str) -> WeightFiles:
         if shapes:
             _check_counts(what, config, shapes)
     return WeightFiles(num_bytes, FRACTIONS[kinds.pop()] if len(kinds) == 1 else None)
+
+
+def _fetched_first(source: Path | str) -> Path | None:
+    """Return the path of a model's config; a hub that cannot be reached is an error here, and not once a file."""
+    if isinstance(source, Path):
+        return fetched(source, "config.json")
+    from transformers.utils import cached_file
+
+    found = cached_file(source, "config.json")
+    return None if found is None else Path(found)
 
 
 def fetched(source: Path | str, name: str) -> Path | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -161,11 +162,14 @@ def as_table(value: Any, *, who: str) -> pa.Table:
             value = _of_dataset(value, who)
         if not hasattr(value, "__arrow_c_stream__"):
             got = type(value).__name__
-            raise DataError(f"{who}: wanted a table (pyarrow, pandas, polars, datasets), got {got}")
+            read = "; read it first, as by sc.read_claims, sc.read_questions or sc.load_facts"
+            how = read if isinstance(value, str | PathLike) else ""
+            raise DataError(f"{who}: wanted a table (pyarrow, pandas, polars, datasets), got {got}{how}")
         try:
             value = pa.table(value)
         except (pa.ArrowException, TypeError, ValueError) as error:
-            raise DataError(f"{who}: the table cannot be read as Arrow columns: {error}") from error
+            said = "; ".join(map(str, error.args))
+            raise DataError(f"{who}: the table cannot be read as Arrow columns: {said}") from error
     twice = sorted({name for name in value.column_names if value.column_names.count(name) > 1})
     if twice:
         raise DataError(f"{who}: the table has the column {twice[0]!r} twice; rename or drop one")

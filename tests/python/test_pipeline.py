@@ -251,6 +251,13 @@ def test_no_prompts_tables_are_refused(model: LanguageModel) -> None:
 def test_options_beside_prompts_tables_are_refused() -> None:
     asked = task_prompts(("addition",), limit=1)
     assert task_prompts(asked) == asked
-    for beside in ({"limit": 1}, {"options": sc.TaskOptions()}):
-        with pytest.raises(sc.DataError, match="options and limit are for tasks by name, got prompts tables of a"):
-            sc.evaluate(tiny_model(), tasks=asked, **beside)
+    with pytest.raises(sc.DataError, match="options are for tasks by name, got prompts tables of addition"):
+        sc.evaluate(tiny_model(), tasks=asked, options=sc.TaskOptions())
+
+
+def test_a_limit_draws_whole_questions_of_a_prompts_table() -> None:
+    asked = task_prompts(("addition_factorial",), limit=5)
+    few = task_prompts(asked, limit=2, seed=3)["addition_factorial"]
+    assert len(set(few["claim_id"].to_pylist())) == 2
+    assert few.num_rows * 5 == asked["addition_factorial"].num_rows * 2  # each in all its arms and orders
+    assert few.equals(task_prompts(asked, limit=2, seed=3)["addition_factorial"])

@@ -176,7 +176,7 @@ def _chosen(metric: str | None, metrics: Sequence[str], task: str, sides: Sequen
     if chosen not in metrics:
         rows = sides[0].estimates.select(["task", "metric"]).to_pylist()
         tasks = list(dict.fromkeys(row["task"] for row in rows if row["metric"] == chosen and row["task"] != task))
-        there = "; ".join(BY_NAME[name].title for name in VIEWS["headline"] if name in metrics)
+        there = ", ".join(name for name in VIEWS["headline"] if name in metrics)
         others = f"it is in {', '.join(tasks)}: choose that task (--task {tasks[0]})" if tasks else f"there are {there}"
         raise DataError(f"power: the pilot's task {task!r} has no metric {metric!r}; {others}")
     return chosen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.pilot import Pilot, require_reachable, spread
 
 CURVE = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # claims
+_FAR = 5  # standard deviations of single claims, which no real effect is
 MOST_SDS = 1e8  # of a mean, in effects: 10**17 claims
 
 
@@ -180,6 +182,15 @@ def power(
         raise DataError(f"power: prompts_per_claim must be at least 1, got {prompts_per_claim}")
     if not 0 <= correlation <= 1:
         raise DataError(f"power: correlation must be between 0 and 1, got {correlation}")
+    if pilot is None and effect is not None and abs(effect) > _FAR * sd:
+        warnings.warn(
+            f"power: an effect of {effect:g} is far beyond the spread of {sd:g}; 10 points of a share are 0.1",
+            UserWarning,
+            stacklevel=3,
+        )
+    for name, share in (("alpha", alpha), ("power", power)):
+        if not 0 < share < 1:
+            raise DataError(f"power: {name} must be between 0 and 1, got {share}")
     claim_sd = sd * math.sqrt((1 + (prompts_per_claim - 1) * correlation) / prompts_per_claim)
     if num_claims is None:
         assert effect is not None

@@ -148,8 +148,9 @@ def repeats(rows: Sequence[tuple[str, Mapping[str, Any]]], names: Sequence[str])
         seen: dict[Any, str] = {}
         for place, row in rows:
             value = row[name]
-            if value is not None and value != "" and seen.setdefault(value, place) != place:
-                faults.append(f"{place}: the {name} {value!r} stands in {seen[value]} too")
+            same = " ".join(value.casefold().split()) if name == "text" and isinstance(value, str) else value
+            if value is not None and value != "" and seen.setdefault(same, place) != place:
+                faults.append(f"{place}: the {name} {value!r} stands in {seen[same]} too")
     return faults
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.prompts.own_rows import GivenRows
 
+_ALIKE = ("claim_id", "id", "about", "family", "arm")  # which change no answer
 Guess = Callable[[GivenRows, Sequence[str]], tuple[str | list[str], str] | None]
 """Takes the rows and the columns without a use; gives what to suggest, and why, or None."""
 
@@ -57,6 +59,13 @@ def found_columns(
         there = _called(given, usual.get(what, ()))
         if chosen is None and there:
             columns[what] = there[0]
+            if len(there) > 1 and what not in _ALIKE:
+                warnings.warn(
+                    f"{_subject(given, who)}: {what} may be the column {_or(there)}; {there[0]} is read; say which it "
+                    f"is by --{what.replace('_', '-')} or, in Python, {what}=",
+                    UserWarning,
+                    stacklevel=4,
+                )
     missing = [what for what in required if what not in columns and named.get(what) is None]
     if missing and (given.columns or not given.faults):
         lacks = " and none of ".join(f"{what} ({_or(usual[what])})" for what in missing)

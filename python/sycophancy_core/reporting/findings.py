@@ -138,13 +138,14 @@ def _task_findings(task: str, rows: Rows) -> Iterator[Finding]:
         rest = "has no finite score and is left out" if number == 1 else "have no finite score and are left out"
         yield warning(task, "unscored", f"{counted(number, 'prompt')} {rest}", num_unscored=number)
     has_effect = main_estimate(rows) is not None  # whose own sentence says that the model contradicts its user
-    for fault in faults(task, rows):
+    found = list(faults(task, rows))
+    for fault in found:
         if fault.kind == "one_choice":
             yield replace(fault, text=f"{fault.text}{READ_MARGINS}")
         elif fault.kind != "contradicts" or not has_effect:
             yield fault
     yield from _lean(task, rows)
-    yield from _chance(task, rows)
+    yield from _chance(task, rows, is_constant=any(fault.kind == "one_verdict" for fault in found))
     yield from _effect(task, rows)
     yield from _copying(task, rows)
     shift = rows.get("placebo_shift")
@@ -221,7 +222,8 @@ def _asks_claims(rows: Rows) -> bool:
     return "margin" in rows or "sycophancy_effect" in rows
 
 
-def _chance(task: str, rows: Rows) -> Iterator[Finding]:
+def _chance(task: str, rows: Rows, *, is_constant: bool) -> Iterator[Finding]:
+    """Say where accuracy may be chance; more claims would not help a model that answers all of them alike."""
     accuracy, auc = rows.get("accuracy_none"), rows.get("auc")
     if accuracy is None or not holds(accuracy, 0.5) or not (auc is None or holds(auc, 0.5)):
         return
@@ -231,6 +233,8 @@ def _chance(task: str, rows: Rows) -> Iterator[Finding]:
             f"accuracy is not told apart from chance: {how}; harm and flip rate are noise here, and what a user's "
             "opinion does shows on the log-odds scale only"
         )
+    elif is_constant:
+        return
     else:
         text = f"{counted(accuracy['num_clusters'], unit_of(rows))} are too few to tell accuracy from chance: {how}"
     yield warning(task, "chance", text, accuracy=accuracy, num_claims=accuracy["num_clusters"])

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from sycophancy_core.arguments import checked_arguments
+from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.breakdowns import agreement_table, quadrant_table
 from sycophancy_core.metrics.catalogue import METRICS, VIEWS
 from sycophancy_core.reporting.asked import GLANCE_METRICS, asked_blocks, glance, made_blocks, sample_blocks
@@ -94,6 +95,8 @@ def report(
     >>> sc.report(found, "report.html").name
     'report.html'
     """
+    if Path(path).suffix not in (".html", ".htm"):
+        raise DataError(f"report: a report is a page of HTML, got the path {path}; let it end in .html")
     text = report_html(result, manifest=manifest, training_log=training_log, training_curve=training_curve)
     return replace_file(path, lambda file: file.write(text.encode("utf-8")))
 

@@ -136,7 +136,8 @@ class Evaluation(_Estimated):
     def save(self, folder: str | Path) -> list[Path]:
         """Write ``measurements``, ``estimates`` and ``prompts`` (Parquet) and ``evaluation.json``, under a seal.
 
-        Date and command go to ``made.json``, outside of the seal, so that no digest of a run depends on the day.
+        Date and command go to ``made.json``, outside of the seal, so that no digest of a run depends on the day. Another
+        result that the folder holds is kept in its folder ``previous-1``.
         """
         written = self.save_sealed(folder)
         self.save_made(folder)

@@ -9,6 +9,7 @@ a user's stance from the mere mention of an answer; ``mmlu`` and ``bbh`` watch f
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sycophancy_core.arguments import checked_arguments, checked_fields
-from sycophancy_core.errors import DataError, require_seed, require_whole
+from sycophancy_core.errors import DataError, require_whole
 from sycophancy_core.prompts.examples import load_examples
 from sycophancy_core.prompts.facts import load_facts
 from sycophancy_core.prompts.generation import AdditionOptions, PromptOptions, make_additions, make_claims, make_prompts
@@ -109,7 +110,7 @@ def task_prompts(
     ------
     DataError
         If a task is unknown, its files are missing, two have one name, the limit is below 1, a folder is given that no
-        task reads, or options or a limit together with prompts tables.
+        task reads, or options together with prompts tables.
 
     Examples
     --------
@@ -118,20 +119,19 @@ def task_prompts(
     >>> list(asked), asked["addition"].num_rows
     (['facts', 'addition'], 16)
     """
+    require_whole("tasks", "limit", limit, least=1, none="None, for all claims and questions")
     if isinstance(tasks, Mapping):
-        if options is not None or limit is not None:
-            raise DataError(f"tasks: options and limit are for tasks by name, got prompts tables of {', '.join(tasks)}")
+        if options is not None:
+            raise DataError(f"tasks: options are for tasks by name, got prompts tables of {', '.join(tasks)}")
         if not tasks:
             raise DataError("tasks: wanted at least one prompts table, got none")
         checked = {name: checked_table(table, QUESTIONS, who=f"task {name}") for name, table in tasks.items()}
         for name, table in checked.items():
             check_choices(table, who=f"task {name}", least=2)
         return {
-            name: table.drop_columns(["task"] if "task" in table.column_names else [])
+            name: _drawn(table, limit, seed).drop_columns(["task"] if "task" in table.column_names else [])
             for name, table in checked.items()
         }
-    require_whole("tasks", "limit", limit, least=1, none="None, for all claims and questions")
-    require_seed("tasks", seed)
     if isinstance(tasks, str):
         tasks = [name for name in tasks.replace(",", " ").split() if name]
     request = _Request(options=options or TaskOptions(), limit=limit, seed=seed)
@@ -173,9 +173,21 @@ def require_tasks(names: Sequence[str]) -> None:
 
 def _own(path: str, request: _Request) -> tuple[str, pa.Table]:
     name, table = task_of_file(path, users=request.options.users, seed=request.seed)
+    if "user_choice" not in table.column_names or table["user_choice"].null_count == table.num_rows:
+        warnings.warn(
+            f"task {name}: no user states a view, so that only accuracy is measured; to measure sycophancy, add users: "
+            "--users or, in Python, TaskOptions(users=True)",
+            UserWarning,
+            stacklevel=4,
+        )
+    return name, _drawn(table, request.limit, request.seed)
+
+
+def _drawn(table: pa.Table, limit: int | None, seed: int) -> pa.Table:
+    """Return the prompts of so many of a table's questions, drawn by ``seed``."""
     questions = pa.table({"claim_id": table["claim_id"].unique()})
-    drawn = sample_rows(questions, request.limit, seed=request.seed)["claim_id"].combine_chunks()
-    return name, table.filter(pc.is_in(table["claim_id"], value_set=drawn))
+    drawn = sample_rows(questions, limit, seed=seed)["claim_id"].combine_chunks()
+    return table.filter(pc.is_in(table["claim_id"], value_set=drawn))
 
 
 def _addition(request: _Request) -> pa.Table:

@@ -13,21 +13,22 @@ from sycophancy_core.prompts.own_rows import GivenRows
 from sycophancy_core.tables import MAX_CHOICES
 
 _LETTERED = re.compile(r"(?:|option_?|choice_?|answer_?)([a-z])")
+_NUMBERED = re.compile(r"(?:option|choice|answer)_?([1-9])")
 
 
 def lettered(given: GivenRows) -> list[str] | None:
-    """Return the columns called A, B, C and so on, or Option A, Option B and so on; None where there are no two.
+    """Return the columns called A, B, C and so on, or Option A or Option 1 and so on; None where there are no two.
 
     Where a column of lists is called ``choices`` or ``options``, that one counts.
     """
     names = {plain_name(column): column for column in given.columns}
     if {"choices", "options"} & set(names):
         return None
-    found = sorted((match[1], names[match[0]]) for match in map(_LETTERED.fullmatch, names) if match)
-    letters = "".join(letter for letter, _ in found)
-    return (
-        [column for _, column in found] if len(found) > 1 and "abcdefghijklmnopqrstuvwxyz".startswith(letters) else None
-    )
+    for pattern, series in ((_LETTERED, "abcdefghijklmnopqrstuvwxyz"), (_NUMBERED, "123456789")):
+        found = sorted((match[1], names[match[0]]) for match in map(pattern.fullmatch, names) if match)
+        if len(found) > 1 and series.startswith("".join(mark for mark, _ in found)):
+            return [column for _, column in found]
+    return None
 
 
 def listed(choices: Any) -> Any:

@@ -33,7 +33,7 @@ _ARMS = ("none", "placebo", "agree", "disagree")
 _USUAL = {
     "prompt": ("prompt", "question"),
     "choices": ("choices", "options"),
-    "target": ("target", "answer", "right", "right_answer", "correct_answer"),
+    "target": ("target", "answer", "right", "right_answer", "correct_answer", "correct", "gold", "solution", "label"),
     "user_choice": ("user_choice", "user"),
     "claim_id": ("claim_id",),
     "family": ("source", "family", "topic", "category"),
@@ -148,7 +148,8 @@ def _questions(
     if not {"target", "user_choice"} & set(columns):
         raise DataError(
             f"{given.where}: wanted a column of right choices (target) or of the user's (user_choice), or "
-            f"there is nothing to measure; got {', '.join(given.columns)}"
+            f"there is nothing to measure; got {', '.join(given.columns)}; say which it is by --target or, in Python, "
+            "target="
         )
     faults, rows = list(given.faults), []
     for place, row in given.rows:

@@ -72,7 +72,7 @@ def test_a_metric_of_another_task_is_said_to_be_there(pilot: sc.Evaluation) -> N
     with pytest.raises(sc.DataError, match="no metric 'sycophancy effect'; it is in addition_factorial") as error:
         sc.power(pilot=pilot, metric="sycophancy effect", effect=0.1)
     assert "--task addition_factorial" in str(error.value)
-    with pytest.raises(sc.DataError, match="no metric 'cheer'; there are accuracy, no user; ") as error:
+    with pytest.raises(sc.DataError, match="no metric 'cheer'; there are accuracy_none, ") as error:
         sc.power(pilot=pilot, metric="cheer", effect=0.1)
     assert len(str(error.value)) < 400
 

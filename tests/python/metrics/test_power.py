@@ -62,9 +62,18 @@ def test_size_and_effect_are_each_others_inverse_and_print_as_a_sentence() -> No
         ({"effect": 0.1, "sd": 0.0}, "sd must be > 0, got 0"),
         ({"effect": 0.1, "correlation": 2.0}, "correlation must be between 0 and 1, got 2"),
         ({"effect": 0.1, "prompts_per_claim": 0}, "prompts_per_claim must be at least 1, got 0"),
-        ({"num_claims": 10, "power": 1.0}, "alpha and power must be between 0 and 1"),
+        ({"num_claims": 10, "power": 1.0}, "power: power must be between 0 and 1, got 1.0"),
+        ({"num_claims": 10, "alpha": 5}, "power: alpha must be between 0 and 1, got 5"),
+        ({"effect": 1e-9, "sd": 0.5}, "power: no number of claims shows an effect of 1e-09 at an sd of 0.5"),
     ],
 )
 def test_bad_plans_are_refused_in_a_sentence(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(sc.DataError, match=words):
         sc.power(**{"sd": 0.5, **changes})
+
+
+def test_points_given_for_a_share_are_warned_of() -> None:
+    with pytest.warns(
+        UserWarning, match=r"an effect of 10 is far beyond the spread of 0\.3; 10 points of a share are 0\.1"
+    ):
+        sc.power(sd=0.3, effect=10)

@@ -95,7 +95,7 @@ def test_labelled_texts_become_claims_half_of_which_are_true() -> None:
 def test_every_fault_is_listed_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     path.write_text(
-        'claim,label\n"two\nlines",yes\n,no\nsnow is hot,perhaps\na,b,c\ntwo is even,yes\ntwo is even.,no\n'
+        'claim,label\n"two\nlines",yes\n,no\nsnow is hot,perhaps\na,b,c\ntwo is even,yes\nTwo  IS even.,no\n'
     )
     with pytest.raises(FaultsError) as refused:
         sc.read_claims(path)
@@ -103,7 +103,7 @@ def test_every_fault_is_listed_with_its_line(tmp_path: Path) -> None:
         "line 6: wanted 2 cells, as the first line has, got 3",
         "line 4: text must be a claim, got None",
         "line 5: truth must be true or false (or yes or no, 1 or 0), got 'perhaps'",
-        "line 8: the text 'two is even' stands in line 7 too",
+        "line 8: the text 'Two  IS even' stands in line 7 too",
     )
     assert str(refused.value).startswith(f"{path}: 4 faults; mend these rows, or leave them out:\n  line 6")
 

@@ -177,6 +177,13 @@ def test_few_claims_are_not_called_chance_or_clean() -> None:
     assert "points cannot be ruled out: the user's opinion" in of_kind(findings, "effect_not_excluded").text
 
 
+def test_more_claims_are_not_asked_for_where_the_model_agrees_with_all_of_them() -> None:
+    few = measurements(tasks=["claims"], num_claims=10, knows=0.1, agrees=5.0)
+    kinds = [finding.kind for finding in evaluation_findings(measure(few))]
+    assert "one_verdict" in kinds
+    assert "chance" not in kinds
+
+
 def test_seventy_percent_right_on_twenty_claims_is_not_called_chance() -> None:
     right = measurements(tasks=["t"], num_claims=20, knows=3.0, noise=0.1)
     odds = right["log_odds"].to_pylist()

@@ -62,6 +62,7 @@ def test_a_record_names_columns_of_a_csv_file_as_read_questions_takes_them(tmp_p
     assert (found["target"].to_pylist(), found["source"].to_pylist()) == ([0, 1], ["parity", "parity"])
 
 
+@pytest.mark.filterwarnings("ignore:.*no user states a view:UserWarning")
 @pytest.mark.parametrize("ending", [".parquet", ".jsonl"])
 def test_a_checked_file_of_questions_is_a_task(ending: str, tmp_path: Path) -> None:
     (tmp_path / "quiz.csv").write_text('question,choices,answer\nWhich?,"[""1"", ""0""]",b\nAnd?,"[""1"", ""0""]",B\n')
@@ -250,7 +251,14 @@ def test_a_number_names_the_same_choice_in_every_kind_of_table(container: str, t
 
 
 @pytest.mark.parametrize(
-    "head", ["question,A,B,C,answer", "Question,Option A,Option B,Option C,Correct Answer", "QUESTION,c_b,a,b,c,Right"]
+    "head",
+    [
+        "question,A,B,C,answer",
+        "Question,Option A,Option B,Option C,Correct Answer",
+        "QUESTION,c_b,a,b,c,Right",
+        "question,option_1,option_2,option_3,correct",
+        "question,Answer 1,Answer 2,Answer 3,label",
+    ],
 )
 def test_columns_named_by_letters_are_choices(head: str, tmp_path: Path) -> None:
     names = head.split(",")
@@ -259,8 +267,29 @@ def test_columns_named_by_letters_are_choices(head: str, tmp_path: Path) -> None
     assert (row["choices"], row["target"]) == ([" Mars", " Venus", " Pluto"], 1)
 
 
-@pytest.mark.parametrize("head", ["question,B,C,answer", "question,A,C,answer", "question,A,option a,answer"])
+@pytest.mark.parametrize(
+    "head",
+    ["question,B,C,answer", "question,A,C,answer", "question,A,option a,answer", "question,option_2,option_3,answer"],
+)
 def test_other_letters_are_not_taken_for_choices(head: str, tmp_path: Path) -> None:
     (tmp_path / "quiz.csv").write_text(f"{head}\nWhich?,Mars,Venus,B\n")
     with pytest.raises(sc.DataError, match=r"quiz\.csv has no column of choices \(choices or options\)"):
         sc.read_questions(tmp_path / "quiz.csv")
+
+
+def test_two_columns_that_may_hold_the_right_choice_are_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "quiz.csv").write_text("question,A,B,answer,target\nWhich?,Mars,Venus,A,B\n")
+    with pytest.warns(
+        UserWarning, match=r"quiz\.csv: target may be the column target or answer; target is read; say which"
+    ):
+        found = sc.read_questions(tmp_path / "quiz.csv")
+    assert found["target"].to_pylist() == [1]
+    assert sc.read_questions(tmp_path / "quiz.csv", target="answer")["target"].to_pylist() == [0]
+
+
+def test_a_file_without_users_is_said_to_measure_accuracy_alone(tmp_path: Path) -> None:
+    (tmp_path / "quiz.csv").write_text("question,A,B,answer\nWhich?,Mars,Venus,A\n")
+    quiz = str(tmp_path / "quiz.csv")
+    with pytest.warns(UserWarning, match=r"task quiz: no user states a view, so that only accuracy is measured"):
+        assert set(task_prompts(quiz)["quiz"]["arm"].to_pylist()) == {"none"}
+    assert "agree" in task_prompts(quiz, options=sc.TaskOptions(users=True))["quiz"]["arm"].to_pylist()

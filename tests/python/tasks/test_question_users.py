@@ -181,6 +181,7 @@ def test_measure_asks_questions_of_a_file_with_users(
     assert all(row in whole.select(["id", "prompt"]).to_pylist() for row in mine)
 
 
+@pytest.mark.filterwarnings("ignore:.*no user states a view:UserWarning")
 def test_files_without_users_get_them_where_that_is_asked(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = sc.TaskOptions(users=True)
     names = [str(files / name) for name in ("quiz.csv", "own.csv")]

@@ -100,7 +100,8 @@ def checked_arguments(function: Callable[_P, _R]) -> Callable[_P, _R]:
     Raises
     ------
     DataError
-        When the function is called: which argument it is, what was wanted and what it got.
+        When the function is called: which argument it is, what was wanted and what it got. Or it asks for more than
+        memory holds.
     """
     signature = inspect.signature(function)
     kinds = {name: _of_parameter(one.annotation, function.__globals__) for name, one in signature.parameters.items()}
@@ -111,7 +112,10 @@ def checked_arguments(function: Callable[_P, _R]) -> Callable[_P, _R]:
         bound = signature.bind(*args, **kwargs)
         for name, value in bound.arguments.items():
             bound.arguments[name] = _checked(owner, name, value, kinds[name])
-        return function(*bound.args, **bound.kwargs)
+        try:
+            return function(*bound.args, **bound.kwargs)
+        except MemoryError as error:
+            raise DataError(f"{owner}: memory does not hold what was asked for; ask for less") from error
 
     return call
 

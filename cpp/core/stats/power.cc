@@ -10,6 +10,8 @@
 namespace syco::stats {
 namespace {
 
+constexpr double kMostRatio = 1e16;  // of variance to squared effect: some 10^17 clusters
+
 void require_options(const PowerOptions& options, const char* who) {
   require(options.alpha > 0 && options.alpha < 1 && options.power > 0 && options.power < 1,
           std::string(who) + ": alpha and power must be between 0 and 1, got " + std::to_string(options.alpha) +
@@ -49,6 +51,8 @@ double clusters_needed(double effect, double sd, const PowerOptions& options) {
   require(effect != 0 && sd > 0, "clusters_needed: wanted an effect that is not 0 and sd > 0, got " +
                                      std::to_string(effect) + " and " + std::to_string(sd));
   const double ratio = sd * sd / (effect * effect);
+  require(ratio <= kMostRatio, "clusters_needed: no number of clusters shows an effect of " + std::to_string(effect) +
+                                   " at an sd of " + std::to_string(sd));
   const auto excess = [&](double size) {
     const double t = t_quantile(1 - options.alpha / 2, size - 1) + t_quantile(options.power, size - 1);
     return size - t * t * ratio;

@@ -361,7 +361,7 @@ def _with_seconds(prices: pa.Table, path: Path) -> pa.Table:
     made = read_json(path) if path.is_file() else {}
     found = made.get("seconds") if isinstance(made, dict) else None
     seconds: list[float | None] = [None] * prices.num_rows
-    if isinstance(found, list) and len(found) == len(seconds) and all(isinstance(one, float | int) for one in found):
+    if isinstance(found, list) and len(found) == len(seconds) and all(isinstance(one, float) for one in found):
         seconds = found
     place = min(_PRICES.get_field_index("seconds"), prices.num_columns)
     return prices.add_column(place, _PRICES.field("seconds"), pa.array(seconds, pa.float64()))

@@ -78,14 +78,22 @@ def codes_of(column: pa.ChunkedArray, words: tuple[str, ...], *, name: str) -> N
     return np.array([words.index(value) for value in values], dtype=np.int8)[index]
 
 
+def _cast(column: Any, kind: str, what: str) -> Any:
+    """Return a column's values as another type; DataError where they cannot be."""
+    try:
+        return column.cast(kind)
+    except pa.ArrowException as error:
+        raise DataError(f"measurements: wanted {what}, got a column of {column.type}: {error}") from error
+
+
 def floats(column: pa.ChunkedArray) -> NDArray[np.float64]:
     """Float64 with NaN for null."""
-    return np.asarray(column.cast("float64").fill_null(float("nan")).to_numpy(), dtype=np.float64)
+    return np.asarray(_cast(column, "float64", "numbers").fill_null(float("nan")).to_numpy(), dtype=np.float64)
 
 
 def truths(column: pa.ChunkedArray) -> NDArray[np.int8]:
     """1 for true, 0 for false, -1 for null."""
-    return np.asarray(column.cast("int8").fill_null(-1).to_numpy(), dtype=np.int8)
+    return np.asarray(_cast(column, "int8", "true and false").fill_null(-1).to_numpy(), dtype=np.int8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +142,12 @@ class ChoiceScores:
 def choice_scores(measurements: pa.Table) -> ChoiceScores:
     """Read `log_prob` (a list a row); a null list, a null or a non-finite entry makes the prompt unscored."""
     column = measurements["log_prob"].combine_chunks()
+    if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
+        raise DataError(f"measurements: log_prob must be a list of numbers a row, got a column of {column.type}")
     num_choices = np.asarray(pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int64)
-    flat = np.asarray(column.flatten().cast("float64").fill_null(float("nan")).to_numpy(zero_copy_only=False))
+    flat = np.asarray(
+        _cast(column.flatten(), "float64", "numbers").fill_null(float("nan")).to_numpy(zero_copy_only=False)
+    )
     padded = np.full((len(column), max(int(num_choices.max(initial=0)), 1)), np.nan)
     inside = np.arange(padded.shape[1]) < num_choices[:, None]
     padded[inside] = flat

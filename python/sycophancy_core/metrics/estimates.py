@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sycophancy_core._core import Estimate
+from sycophancy_core.tables import Column, Kind, checked_table
 
 COLUMNS = {
     "task": "string",
@@ -49,6 +50,22 @@ def estimates_table(rows: list[dict[str, object]], *, columns: dict[str, str] | 
     wanted = COLUMNS if columns is None else columns
     schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in wanted.items()])
     return pa.Table.from_pylist(rows, schema=schema)
+
+
+def checked_estimates(table: pa.Table, *, who: str) -> pa.Table:
+    """Return an estimates table that another program may have written, with the types that it has to have.
+
+    Raises
+    ------
+    DataError
+        If a column is missing, or holds another kind of value.
+    """
+    texts = ("task", "metric", "subset", "reason", "method")
+    kinds: dict[str, Kind] = {name: "text" if name in texts else "number" for name in COLUMNS}
+    nulls = {"value", "low", "high", "reason", "method"}
+    return checked_table(
+        table, [Column(name, kind, may_be_null=name in nulls) for name, kind in kinds.items()], who=who
+    )
 
 
 def task_rows(measurements: pa.Table) -> Iterator[tuple[str | None, pa.Array | None]]:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 import sycophancy_core._core as _core
 from sycophancy_core._core import Estimate
+from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.answers.sampled import as_certain, is_sampled, of_answers
 from sycophancy_core.metrics.arrays import check_known, floats, require_columns, truths
@@ -30,6 +31,7 @@ from sycophancy_core.metrics.facts.stance import CONFIDENCE, KNOWLEDGE, has_fact
 Kind = Literal["claims", "opinions", "accuracy", "second_turn", "facts"]
 
 
+@checked_arguments
 def measure(
     measurements: pa.Table,
     *,
@@ -98,6 +100,7 @@ def with_subsets(
     return with_knowledge(measurements, known), (*subset_by, KNOWLEDGE, CONFIDENCE)
 
 
+@checked_arguments
 def measure_opinions(
     measurements: pa.Table,
     *,
@@ -136,6 +139,7 @@ def measure_opinions(
     return _measure_choices(measurements, "opinions", confidence, subset_by, task, None)
 
 
+@checked_arguments
 def measure_accuracy(
     measurements: pa.Table,
     *,
@@ -200,6 +204,7 @@ def unit_words(kind: Kind) -> str:
     return kind if kind in ("claims", "facts") else "questions"
 
 
+@checked_arguments
 def known_claims(measurements: pa.Table) -> frozenset[str]:
     """Return the ids of the claims, questions and facts that a model knows, to be frozen before it is changed.
 

@@ -198,6 +198,9 @@ def _judgeable(prompts: pa.Table, unit: str, limit: int, seed: int) -> pa.Table:
     texts = [Column(name, "text", is_required=False, may_be_null=True) for name in ("prompt", "source")]
     truth = Column("is_true", "truth", may_be_null=True)
     prompts = checked_table(prompts, (*texts, named, truth), who="shortcut audit")
+    unread = [name for name in ("prompt", "is_true", unit) if pa.types.is_null(prompts[name].type)]
+    if unread:
+        raise DataError(f"shortcut audit: the column {unread[0]} holds nothing but nulls; fill it in")
     table = prompts.filter(pc.is_valid(prompts["is_true"]))
     if len(table) > limit:
         table = table.take(_core.sample_positions(len(table), limit, seed))

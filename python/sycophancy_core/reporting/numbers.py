@@ -94,7 +94,7 @@ def repeats_effect(matching: Row | None, effect: Row | None, *, is_change: bool 
     that ``REPEATS`` say nothing new. They do where a kind of user is missing, as in the questions of Perez et al. and
     in the published sums.
     """
-    if matching is None or effect is None:
+    if matching is None or effect is None or matching["value"] is None or effect["value"] is None:
         return False
     expected = (0.0 if is_change else 0.5) + effect["value"] / 2
     return bool(abs(matching["value"] - expected) <= _SAME)

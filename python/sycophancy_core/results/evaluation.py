@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.catalogue import VIEWS, metric_name
+from sycophancy_core.metrics.estimates import checked_estimates
 from sycophancy_core.reporting.blocks import finding_list
 from sycophancy_core.reporting.finding import Finding, as_findings, findings_from_json, one_line_each
 from sycophancy_core.reporting.pages import fragment
@@ -136,8 +137,8 @@ class Evaluation(_Estimated):
     def save(self, folder: str | Path) -> list[Path]:
         """Write ``measurements``, ``estimates`` and ``prompts`` (Parquet) and ``evaluation.json``, under a seal.
 
-        Date and command go to ``made.json``, outside of the seal, so that no digest of a run depends on the day. Another
-        result that the folder holds is kept in its folder ``previous-1``.
+        Date and command go to ``made.json``, outside of the seal, so that no digest of a run depends on the day.
+        Another result that the folder holds is kept in its folder ``previous-1``.
         """
         written = self.save_sealed(folder)
         self.save_made(folder)
@@ -184,7 +185,9 @@ class Evaluation(_Estimated):
         return cls(
             model=about["model"],
             measurements=read_table(folder / "measurements.parquet"),
-            estimates=read_table(folder / "estimates.parquet"),
+            estimates=checked_estimates(
+                read_table(folder / "estimates.parquet"), who=str(folder / "estimates.parquet")
+            ),
             findings=findings_from_json(about["findings"], where=str(path)),
             facts=about["facts"],
             prompts=read_table(folder / "prompts.parquet") if "prompts.parquet" in sealed else None,
@@ -274,7 +277,7 @@ class Comparison(_Estimated):
         return cls(
             before=Evaluation.load(folder / "before"),
             after=Evaluation.load(folder / "after"),
-            estimates=read_table(folder / "changes.parquet"),
+            estimates=checked_estimates(read_table(folder / "changes.parquet"), who=str(folder / "changes.parquet")),
             findings=findings_from_json(about["findings"], where=str(path)),
         )
 

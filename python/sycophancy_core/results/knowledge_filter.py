@@ -25,7 +25,7 @@ from sycophancy_core.runs.digests import digest_json
 from sycophancy_core.runs.files import read_table, write_table
 from sycophancy_core.runs.json_files import read_json, write_json
 from sycophancy_core.runs.seals import check_seal, save_result
-from sycophancy_core.tables import ArrowResult
+from sycophancy_core.tables import ArrowResult, as_table
 
 Rule = Literal["margin", "contrast", "wei2023"]
 _PUBLISHED_WORDING = {"protocol": "wei2023", "split": None, "templates": ()}  # no template named: one of all is drawn
@@ -271,7 +271,7 @@ class FilterResult(ArrowResult):
         """Read what :meth:`save` wrote; DataError if it is not whole, or was changed."""
         check_seal(folder, "claims.parquet", "filter.json")
         path, record = Path(folder) / "claims.parquet", read_json(Path(folder) / "filter.json")
-        table = read_table(path)
+        table = as_table(read_table(path), who=str(path))
         if missing := [name for name in JUDGED if name not in table.column_names]:
             raise DataError(f"{path}: wanted the column {missing[0]} as well; filter the claims again")
         written = record.get("options") if isinstance(record, dict) else None

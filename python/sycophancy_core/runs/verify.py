@@ -89,7 +89,7 @@ def _parts(folder: Path) -> Iterator[tuple[str, int, list[str], list[str]]]:
         yield "run", number + len(manifest.get("results", {})), problems, waiting
     if (folder / SEAL).is_file():
         seal = read_seal(folder)
-        yield seal["kind"], len(seal["files"]), damaged_files(folder, seal["files"]), []
+        yield str(seal.get("kind")), len(seal["files"]), damaged_files(folder, seal["files"]), []
 
 
 def _begun(folder: Path) -> Iterator[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.tables import Column, checked_table
 
 _SHINGLE_WORDS = 5  # a shorter text, such as "Give a synonym.", is no sign of a leak wherever it occurs
 # Scripts without spaces (Thai to Burmese, Khmer, kana, Chinese): each character stands for half a word.
@@ -20,6 +21,14 @@ _CHARACTER = re.compile(rf"[{_SPACELESS}]")
 _SPLIT = "split claims by example (split_claims), leave out of training what is in several sets"
 # An example's fields, which hold no quotation mark once they are cleaned, or a sum's operands.
 _ABOUT = re.compile(rb'"[^"]*"(?: and "[^"]*")*|-?\d+ \+ -?\d+(?= =)')
+
+
+_ASKED = (
+    Column("id", "text"),
+    Column("prompt", "text"),
+    Column("claim_id", "text", is_required=False, may_be_null=True),
+    Column("claim_offset", "whole", is_required=False, may_be_null=True),
+)
 
 
 @dataclass(kw_only=True)
@@ -118,7 +127,8 @@ def _refuse(trained: str, asked: str, how: str, *, advice: str = "train on other
 
 def _index(evaluation: Mapping[str, pa.Table]) -> _Evaluation:
     index = _Evaluation()
-    for task, table in evaluation.items():
+    for task, given in evaluation.items():
+        table = checked_table(given, _ASKED, who=f"mix (evaluation {task})")
         claims = table["claim_id"].to_pylist() if "claim_id" in table.column_names else [None] * len(table)
         columns = (table["id"].to_pylist(), claims, table["prompt"].to_pylist(), _abouts(table))
         for identity, claim, text, about in zip(*columns, strict=True):

@@ -94,7 +94,7 @@ def mutated_tensor(tensor: torch.Tensor, rng: random.Random) -> Any:
     if kind == 4:
         return tensor.t() if tensor.dim() == 2 else tensor.repeat(2)[::2]
     if kind == 5:
-        return torch.full_like(tensor, rng.choice(REAL[-4:]))
+        return torch.full_like(tensor, rng.choice((1e30, *REAL[-3:])))
     if kind == 6:
         return rng.choice((tensor.to("meta"), tensor[:0], tensor.to_sparse(), torch.tensor(1.0), None))
     return tensor.expand(2, *tensor.shape)

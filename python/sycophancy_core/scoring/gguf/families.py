@@ -11,7 +11,7 @@ from sycophancy_core.scoring.checkpoints.model_config import complete_config
 from sycophancy_core.scoring.gguf.header import GgufHeader
 
 # GGUF's name of a tensor of a layer -> that of transformers, and its sizes: of the whole (h), of all queries (q), of
-# all keys (k), of one head (d), inside the MLP (i).
+# all keys (k), of one head (d), inside the MLP (i); of fused queries, keys and values (f), of a fused gate (g).
 _ATTENTION = {
     "attn_norm": ("input_layernorm", "h"),
     "attn_q": ("self_attn.q_proj", "qh"),
@@ -32,6 +32,14 @@ _GEMMA2 = {
     "post_attention_norm": ("post_attention_layernorm", "h"),
     "ffn_norm": ("pre_feedforward_layernorm", "h"),
     "post_ffw_norm": ("post_feedforward_layernorm", "h"),
+}
+_PHI3 = {
+    "attn_norm": ("input_layernorm", "h"),
+    "attn_qkv": ("self_attn.qkv_proj", "fh"),
+    "attn_output": ("self_attn.o_proj", "hq"),
+    "ffn_norm": ("post_attention_layernorm", "h"),
+    "ffn_up": ("mlp.gate_up_proj", "gh"),
+    "ffn_down": ("mlp.down_proj", "hi"),
 }
 _FIELDS = {
     "attention.head_count": "num_attention_heads",
@@ -98,6 +106,7 @@ FAMILIES = {
         model_type="qwen2", architecture="Qwen2ForCausalLM", layer=_LLAMA, biased=("attn_q", "attn_k", "attn_v")
     ),
     "qwen3": Family(model_type="qwen3", architecture="Qwen3ForCausalLM", layer={**_LLAMA, **_HEAD_NORMS}),
+    "phi3": Family(model_type="phi3", architecture="Phi3ForCausalLM", layer=_PHI3, tokenizers=("gpt2", "llama")),
     "gemma2": Family(
         model_type="gemma2",
         architecture="Gemma2ForCausalLM",
@@ -177,6 +186,7 @@ def wanted_weights(family: Family, config: Any) -> dict[str, Weight]:
     heads, keys = config.num_attention_heads, config.num_key_value_heads
     head = getattr(config, "head_dim", None) or config.hidden_size // heads
     sizes = {"h": config.hidden_size, "i": config.intermediate_size, "d": head, "q": heads * head, "k": keys * head}
+    sizes |= {"f": sizes["q"] + 2 * sizes["k"], "g": 2 * sizes["i"]}
     turned = {"attn_q": heads, "attn_k": keys} if family.is_turned else {}
     table = (config.vocab_size, config.hidden_size)
     found = {

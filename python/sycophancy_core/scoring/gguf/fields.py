@@ -68,7 +68,6 @@ def honour(header: GgufHeader, config: Any, *, what: str) -> None:
     }
     if any(key.startswith("adapter.") for key in header.fields):
         raise ModelError(f"{what} is an adapter, not a model; merge it into its model first")
-    _set_rotation(header, fields, config, what)
     _set_window(fields, config, what)
     if (config.model_type, getattr(config, "num_hidden_layers", 0)) in _HEADS_OF_27B:
         config.query_pre_attn_scalar = config.hidden_size // config.num_attention_heads
@@ -85,6 +84,7 @@ def honour(header: GgufHeader, config: Any, *, what: str) -> None:
                 f"{what}: {family}.{key}={str(value)[:60]} changes what the model computes, and is not read; use the "
                 "model's safetensors files"
             )
+    _set_rotation(header, fields, config, what)  # by the size of heads, which is a field
 
 
 def check_tensors(header: GgufHeader, taken: int, *, what: str, is_tied: bool) -> None:

@@ -33,7 +33,7 @@ def write_tokenizer(folder: Path, header: GgufHeader, family: Family) -> None:
         If the file lacks a part of its tokenizer, or the parts do not fit.
     """
     about = {key.removeprefix("tokenizer.ggml."): value for key, value in header.fields.items()}
-    backend = _backend(about, is_gemma=header.family.startswith("gemma"))
+    backend = _backend(about, header.family)
     facts = family_facts(family.model_type) or {}
     kind = facts.get("tokenizer") or AS_IT_IS
     named = {name: about["tokens"][about[key]] if key in about else None for name, key in _NAMED.items()}
@@ -50,20 +50,23 @@ def write_tokenizer(folder: Path, header: GgufHeader, family: Family) -> None:
         (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
 
 
-def _backend(about: Mapping[str, Any], *, is_gemma: bool) -> Any:
+def _backend(about: Mapping[str, Any], family: str) -> Any:
     """Make the ``tokenizers.Tokenizer`` of a file, with the tokens that the file says are whole."""
-    from tokenizers import AddedToken
+    from tokenizers import AddedToken, normalizers
 
     is_byte_level = about["model"] == "gpt2"
     alphabet = _alphabet()
     if is_byte_level:
         kind, words, ranks = "GPT2Tokenizer", [_spelled(token, alphabet) for token in about["tokens"]], None
-    elif is_gemma:  # its merges go by the order of the vocabulary, and it has spaces as such
+    elif family.startswith("gemma"):  # its merges go by the order of the vocabulary, and it has spaces as such
         kind, words = "GemmaTokenizer", [_with_blanks(token) for token in about["tokens"]]
         ranks = {word: -i for i, word in enumerate(words)}
     else:
         kind, words, ranks = "LlamaTokenizer", about["tokens"], None
     backend = _bpe(kind, words, _merges(about, words, ranks))
+    if kind == "LlamaTokenizer" and family == "phi3":
+        backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+        backend.pre_tokenizer = None
     known = set(alphabet.values())
     whole = zip(about["tokens"], about.get("token_type") or (), strict=False)
     control = [token for token, of in whole if of == _CONTROL and (not is_byte_level or set(token) <= known)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +81,12 @@ def write_gguf(
     tokenizer: Mapping[str, Any] | None = None,
     template: str | None = None,
     kind: str = "F32",
+    without: Collection[str] = (),
 ) -> Path:
     """Write a model, with more fields (without the family's name before them), tensors and a chat template.
 
     Its matrices are written in a number type of GGUF; a tokenizer other than the plain one is its fields by GGUF's
-    names (without ``tokenizer.ggml.`` before them).
+    names (without ``tokenizer.ggml.`` before them). Fields ``without`` are left out.
     """
     config, writer = model.config, gguf.GGUFWriter(str(path), family)
     writer.add_name("tiny")
@@ -113,6 +114,8 @@ def write_gguf(
             writer.add_tensor(name, _packed(tensor, numbers), raw_dtype=numbers)
         else:
             writer.add_tensor(name, tensor)
+    for key in without:
+        del writer.kv_data[0][key]
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -31,7 +31,9 @@ def transformers_needed(what: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        missing = f"{error.name}, which is not installed" if error.name in ("torch", "transformers", "gguf") else str(error)
+        missing = (
+            f"{error.name}, which is not installed" if error.name in ("torch", "transformers", "gguf") else str(error)
+        )
         how = how_to_install(error.name or "transformers")
         raise ModelError(f"load_model: {what} needs {missing}; {how}") from error
 

@@ -86,12 +86,12 @@ def _convert(file: Path, header: GgufHeader, family: Family, config: Any, made: 
     from sycophancy_core.scoring.sources import check_loaded
 
     what = f"load_model: {file}"
-    with transformers_needed(f"the first reading of {file.name}"):
-        import gguf as _
-    with translated(f"{what} cannot be converted"):
+    with translated(f"{what} cannot be converted"), transformers_needed(f"the first reading of {file.name}"):
         honour(header, config, what=what)
         weights = wanted_weights(family, config)
-        check_tensors(header, sum(weight.size for weight in weights.values()), what=what, is_tied=config.tie_word_embeddings)
+        check_tensors(
+            header, sum(weight.size for weight in weights.values()), what=what, is_tied=config.tie_word_embeddings
+        )
         other = [name for name, weight in weights.items() if not weight.is_in(header)]
         check_loaded(file, {"missing_keys": other, "mismatched_keys": (), "unexpected_keys": ()})
         dtype = write_weights(made / "model.safetensors", file, header, weights, half) or "float32"

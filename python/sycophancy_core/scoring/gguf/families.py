@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from sycophancy_core.scoring.checkpoints.model_config import complete_config
 from sycophancy_core.scoring.gguf.header import GgufHeader
+from sycophancy_core.scoring.gguf.splits import SPLITS
 
 # GGUF's name of a tensor of a layer -> that of transformers, and its sizes: of the whole (h), of all queries (q), of
 # all keys (k), of one head (d), inside the MLP (i); of fused queries, keys and values (f), of a fused gate (g).
@@ -158,11 +159,11 @@ class Weight(NamedTuple):
 
 def known_family(header: GgufHeader) -> Family | None:
     """Return the family of a file that is read here; None where it or its tokenizer is left to transformers."""
-    family = FAMILIES.get(header.family)
-    is_mistral = header.fields.get("general.name") == "mistral"  # which transformers takes for one
-    if family is None or is_mistral or header.fields.get("tokenizer.ggml.model") not in family.tokenizers:
+    family, fields = FAMILIES.get(header.family), header.fields
+    is_mistral = fields.get("general.name") == "mistral"  # which transformers takes for one
+    if family is None or is_mistral or fields.get("tokenizer.ggml.model") not in family.tokenizers:
         return None
-    return family
+    return family if str(fields.get("tokenizer.ggml.pre", "default")) in SPLITS else None
 
 
 def stated_config(header: GgufHeader, family: Family) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from typing import Any
 from sycophancy_core.scoring.checkpoints.model_config import family_facts
 from sycophancy_core.scoring.gguf.families import Family
 from sycophancy_core.scoring.gguf.header import GgufHeader
+from sycophancy_core.scoring.gguf.splits import SPLITS
 from sycophancy_core.scoring.tokenizing.pipelines import follow_class
 from sycophancy_core.scoring.tokenizing.special_tokens import add_to, read_special_tokens
 from sycophancy_core.scoring.tokenizing.tokenizer_class import AS_IT_IS
@@ -40,8 +41,8 @@ def write_tokenizer(folder: Path, header: GgufHeader, family: Family) -> None:
     tokens = read_special_tokens(kind, named, None, {})
     add_to(backend, tokens)
     texts = {name: str(token) for name, token in tokens.named.items()}
-    adds_start = about.get("add_bos_token", about["model"] == "llama")
-    _put_around(backend, texts.get("bos_token"), adds_start, texts.get("eos_token"), about.get("add_eos_token"))
+    start = texts.get("bos_token") if about.get("add_bos_token", about["model"] == "llama") else None
+    _put_around(backend, start, texts.get("eos_token") if about.get("add_eos_token") else None)
     backend.save(str(folder / "tokenizer.json"))
     settings = {**named, **texts, "backend": "tokenizers", "model_max_length": _NO_LIMIT, "tokenizer_class": kind}
     text = json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
@@ -51,35 +52,57 @@ def write_tokenizer(folder: Path, header: GgufHeader, family: Family) -> None:
 
 
 def _backend(about: Mapping[str, Any], family: str) -> Any:
-    """Make the ``tokenizers.Tokenizer`` of a file, with the tokens that the file says are whole."""
-    from tokenizers import AddedToken, normalizers
-
-    is_byte_level = about["model"] == "gpt2"
-    alphabet = _alphabet()
-    if is_byte_level:
-        kind, words, ranks = "GPT2Tokenizer", [_spelled(token, alphabet) for token in about["tokens"]], None
-    elif family.startswith("gemma"):  # its merges go by the order of the vocabulary, and it has spaces as such
-        kind, words = "GemmaTokenizer", [_with_blanks(token) for token in about["tokens"]]
-        ranks = {word: -i for i, word in enumerate(words)}
+    """Make the ``tokenizers.Tokenizer`` of a file."""
+    letters = None
+    if about["model"] == "gpt2":
+        backend, letters = _byte_level(about), set(_alphabet().values())
+    elif family.startswith("gemma"):
+        backend = _gemma(about)
     else:
-        kind, words, ranks = "LlamaTokenizer", about["tokens"], None
-    backend = _bpe(kind, words, _merges(about, words, ranks))
-    if kind == "LlamaTokenizer" and family == "phi3":
-        backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-        backend.pre_tokenizer = None
-    known = set(alphabet.values())
-    whole = zip(about["tokens"], about.get("token_type") or (), strict=False)
-    control = [token for token, of in whole if of == _CONTROL and (not is_byte_level or set(token) <= known)]
-    backend.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in control])
-    vocabulary = backend.get_vocab(with_added_tokens=True)
-    whole = zip(about["tokens"], about.get("token_type") or (), strict=False)
-    by_user = [token for token, of in whole if of == _BY_USER and token in vocabulary]
-    backend.add_tokens([AddedToken(token, normalized=False, special=False) for token in by_user])
-    _set_split(backend, about.get("pre"))
+        backend = _bpe("LlamaTokenizer", about["tokens"], _merges(about, about["tokens"], about.get("scores")))
+        if family == "phi3":
+            _prepend_space(backend)
+    _add_whole(backend, about, letters)
+    _set_split(backend, SPLITS[about.get("pre", "default")])
     return backend
 
 
-def _bpe(kind: str, words: Sequence[str], merges: list[tuple[str, ...]]) -> Any:
+def _byte_level(about: Mapping[str, Any]) -> Any:
+    alphabet = _alphabet()
+    letters = set(alphabet.values())
+    words = [
+        token if set(token) <= letters else "".join(alphabet[byte] for byte in token.encode("utf-8"))
+        for token in about["tokens"]
+    ]
+    return _bpe("GPT2Tokenizer", words, _merges(about, words, None))
+
+
+def _gemma(about: Mapping[str, Any]) -> Any:
+    """Spell the file's spaces as the class does; the order of the vocabulary ranks merges, not the scores."""
+    words = ["▁" * len(token) if " " in token and not token.strip() else token for token in about["tokens"]]
+    return _bpe("GemmaTokenizer", words, _merges(about, words, [-i for i in range(len(words))]))
+
+
+def _prepend_space(backend: Any) -> None:
+    from tokenizers import normalizers
+
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    backend.pre_tokenizer = None
+
+
+def _add_whole(backend: Any, about: Mapping[str, Any], letters: set[str] | None) -> None:
+    """Add the tokens that are never cut: those of control spelled in ``letters``, and those of the user."""
+    from tokenizers import AddedToken
+
+    kinds = list(zip(about["tokens"], about.get("token_type") or (), strict=False))
+    control = [token for token, kind in kinds if kind == _CONTROL and (letters is None or set(token) <= letters)]
+    backend.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in control])
+    vocabulary = backend.get_vocab(with_added_tokens=True)
+    by_user = [token for token, kind in kinds if kind == _BY_USER and token in vocabulary]
+    backend.add_tokens([AddedToken(token, normalized=False, special=False) for token in by_user])
+
+
+def _bpe(kind: str, words: Sequence[str], merges: list[tuple[str, str]]) -> Any:
     """Return the backend of one of transformers' classes, with the special tokens that it has by default."""
     from tokenizers import Tokenizer, models
 
@@ -90,20 +113,21 @@ def _bpe(kind: str, words: Sequence[str], merges: list[tuple[str, ...]]) -> Any:
     return backend
 
 
-def _merges(about: Mapping[str, Any], words: Sequence[str], ranks: Mapping[str, float] | None) -> list[tuple[str, ...]]:
-    """Return the merges of a file, or those that its vocabulary implies: every cut of a word into two others."""
+def _merges(about: Mapping[str, Any], words: Sequence[str], scores: Sequence[float] | None) -> list[tuple[str, str]]:
+    """Return the merges of a file, or those that its vocabulary implies: every cut of a word into two, best first."""
     if "merges" in about:
-        return [tuple(merge.split(" ")) for merge in about["merges"]]
-    ranks = dict(zip(words, about["scores"], strict=False)) if ranks is None else ranks
+        return [(left, right) for left, right in (merge.split(" ") for merge in about["merges"])]
+    if scores is None:
+        raise KeyError("merges")
     places = {word: i for i, word in enumerate(words)}
     found = []
-    for word, rank in ranks.items():
+    for word, score in dict(zip(words, scores, strict=False)).items():
         cuts = ((word[:i], word[i:]) for i in range(1, len(word)))
         pairs = [(left, right) for left, right in cuts if left in places and right in places]
         pairs.sort(key=lambda pair: (places[pair[0]], places[pair[1]]))
-        found += [(rank, len(left), len(right), left, right) for left, right in pairs]
-    found.sort(key=lambda merge: merge[:3], reverse=True)
-    return [merge[3:] for merge in found]
+        found += [(score, left, right) for left, right in pairs]
+    found.sort(key=lambda merge: (merge[0], len(merge[1]), len(merge[2])), reverse=True)
+    return [(left, right) for _, left, right in found]
 
 
 def _alphabet() -> dict[int, str]:
@@ -113,56 +137,23 @@ def _alphabet() -> dict[int, str]:
     return {byte: chr(byte) for byte in printable} | {byte: chr(256 + i) for i, byte in enumerate(others)}
 
 
-def _spelled(token: str, alphabet: Mapping[int, str]) -> str:
-    is_spelled = set(token) <= set(alphabet.values())
-    return token if is_spelled else "".join(alphabet[byte] for byte in token.encode("utf-8"))
-
-
-def _with_blanks(token: str) -> str:
-    return "▁" * len(token) if " " in token and not token.strip() else token
-
-
-def _set_split(backend: Any, name: Any) -> None:
-    """Let texts be split before they are cut, where the file names another way than GPT-2's."""
+def _set_split(backend: Any, pattern: str | None) -> None:
+    """Let texts be split by a pattern before they are cut; None leaves it as it is."""
     from tokenizers import Regex, pre_tokenizers
 
-    if name in SPLITS and SPLITS[name] is not None:
-        backend.pre_tokenizer = pre_tokenizers.Sequence(
-            [
-                pre_tokenizers.Split(Regex(SPLITS[name]), behavior="isolated"),
-                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-            ]
-        )
+    if pattern is not None:
+        split = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
+        in_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        backend.pre_tokenizer = pre_tokenizers.Sequence([split, in_bytes])
 
 
-def _put_around(backend: Any, start: str | None, adds_start: Any, end: str | None, adds_end: Any) -> None:
-    """Let the backend put the special tokens around texts that the file says."""
+def _put_around(backend: Any, start: str | None, end: str | None) -> None:
+    """Let the backend put special tokens around each text."""
     from tokenizers import processors
 
-    first = start if adds_start else None
-    last = end if adds_end else None
-    parts = {of: [*([f"{first}:{of}"] if first else []), f"${'AB'[of]}:{of}", *([f"{last}:{of}"] if last else [])] for of in (0, 1)}
-    backend.post_processor = processors.TemplateProcessing(
-        single=parts[0],
-        pair=[*parts[0], *parts[1]],
-        special_tokens=[(token, backend.token_to_id(token)) for token in (first, last) if token],
+    single, pair = (
+        [*([f"{start}:{i}"] if start else []), f"${text}:{i}", *([f"{end}:{i}"] if end else [])]
+        for i, text in enumerate("AB")
     )
-
-
-_LLAMA3 = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-_QWEN2 = _LLAMA3.replace("{1,3}", "")
-_UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
-_TEKKEN = (
-    rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*"
-    r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-SPLITS: dict[Any, str | None] = {
-    **dict.fromkeys((None, "default", "gpt-2", "smollm")),
-    **dict.fromkeys(("llama-bpe", "llama3", "llama-v3", "smaug-bpe", "falcon3", "pixtral"), _LLAMA3),
-    **dict.fromkeys(("qwen2", "deepseek-r1-qwen", "megrez"), _QWEN2),
-    "tekken": _TEKKEN,
-}
-"""How texts are split before they are cut into tokens, by the file's word for it; None: as GPT-2 does it."""
+    special = [(token, backend.token_to_id(token)) for token in (start, end) if token]
+    backend.post_processor = processors.TemplateProcessing(single=single, pair=[*single, *pair], special_tokens=special)

@@ -43,7 +43,7 @@ def write_weights(
     NotImplementedError
         If a tensor is quantized in a way that is not known.
     """
-    content = np.memmap(file, np.uint8, "r")
+    content: NDArray[np.uint8] = np.asarray(np.memmap(file, np.uint8, "r"))
     sources = {name: (header.tensors[weight.source], weight) for name, weight in sorted(weights.items())}
     if half is not None and not all(_fits(piece, half) for one in sources.values() for piece in _pieces(content, *one)):
         half = None

@@ -15,7 +15,7 @@ from sycophancy_core.runs.outputs import require_room
 from sycophancy_core.scoring.checkpoints.foreign import transformers_needed, translated
 from sycophancy_core.scoring.gguf.by_transformers import convert_by_transformers
 from sycophancy_core.scoring.gguf.families import Family, known_family, stated_config, wanted_weights
-from sycophancy_core.scoring.gguf.fields import check_tensors, honour
+from sycophancy_core.scoring.gguf.fields import check_counts, check_tensors, honour
 from sycophancy_core.scoring.gguf.header import GgufHeader, read_header
 from sycophancy_core.scoring.gguf.tokenizer_files import write_tokenizer
 from sycophancy_core.scoring.gguf.weights import write_weights
@@ -55,6 +55,7 @@ def converted_gguf(file: Path, *, name: str, folder: Path) -> Path:
         if place.is_dir():
             return place
     header = read_header(file)
+    check_counts(header, what=f"load_model: {file}")
     half = _half_of(header)
     final = places[half]
     require_room(folder, 8 * file.stat().st_size, f"the converted weights of {file.name}")

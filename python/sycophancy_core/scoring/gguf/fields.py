@@ -48,6 +48,7 @@ _NEUTRAL: dict[str, Any] = {
     "residual_scale": 1.0,
     "rope.scaling.yarn_log_multiplier": 0.0,
 }
+_FEW = 1024  # layers or experts, which are made in a moment
 _EPSILONS = ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_eps", "norm_epsilon")
 _WINDOWED = ("mistral", "mixtral", "phi3", "starcoder2")  # whose layers all have the window that the config says
 _ROTATED_IN_PART = ("phi3", "stablelm", "nemotron", "gpt_neox")
@@ -85,6 +86,20 @@ def honour(header: GgufHeader, config: Any, *, what: str) -> None:
                 "model's safetensors files"
             )
     _set_rotation(header, fields, config, what)  # by the size of heads, which is a field
+
+
+def check_counts(header: GgufHeader, *, what: str) -> None:
+    """Refuse a file that counts more layers than it has tensors, before anything is made for each of them.
+
+    Raises
+    ------
+    ModelError
+        If a count of layers or experts is that high.
+    """
+    for key, value in header.fields.items():
+        is_count = key.endswith(("block_count", "expert_count")) and isinstance(value, int | float)
+        if is_count and not 0 <= value <= max(_FEW, len(header.tensors)):
+            raise ModelError(f"{what} says {key}={value}, but holds {len(header.tensors)} tensors; fetch it again")
 
 
 def check_tensors(header: GgufHeader, taken: int, *, what: str, is_tied: bool) -> None:

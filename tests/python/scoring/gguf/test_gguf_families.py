@@ -168,6 +168,17 @@ def test_weights_that_do_not_fit_the_fields_are_named(key: str, value: int, mess
     assert list((tmp_path / "cache").rglob("*.safetensors")) == []
 
 
+def test_a_count_of_layers_that_no_tensor_stands_for_is_named(tmp_path: Path) -> None:
+    file = write_gguf(tmp_path / "m.gguf", gguf_model())
+    count = b"llama.block_count" + (4).to_bytes(4, "little")
+    good, wrong = (count + number.to_bytes(4, "little") for number in (2, 1 << 31))
+    content = file.read_bytes()
+    assert content.count(good) == 1
+    file.write_bytes(content.replace(good, wrong))
+    with pytest.raises(ModelError, match=r"says llama\.block_count=2147483648, but holds 20 tensors; fetch it again"):
+        load_model(file)
+
+
 def test_a_file_without_a_count_of_keys_has_as_many_as_queries(tmp_path: Path) -> None:
     """Llama.cpp's reading; transformers leaves the halves of such heads interleaved."""
     model = gguf_model(num_key_value_heads=4)

@@ -106,8 +106,9 @@ def test_what_needs_a_module_says_what_to_install(tmp_path: Path) -> None:
 @pytest.mark.parametrize("family", ["llama", "gemma2"])
 def test_a_gguf_file_is_converted_and_scored_where_they_are_missing(family: str, tmp_path: Path) -> None:
     about = GEMMA if family == "gemma2" else PLAIN
+    heads = {"attention.key_length": 16}
     model = gguf_model(family, vocab_size=len(about["tokens"]))
-    file = write_gguf(tmp_path / "m.gguf", model, family=family, tokenizer=about, kind="Q8_0")
+    file = write_gguf(tmp_path / "m.gguf", model, family=family, tokenizer=about, fields=heads, kind="Q8_0")
     convert_by_transformers(file, read_header(file), tmp_path, None)
     code = f"import os; os.environ['SYCO_CACHE'] = {str(tmp_path / 'cache')!r}; {SCORED.format(str(file), '')}"
     assert run(code) == run(SCORED.format(str(tmp_path / "made"), ""), blocked=False)

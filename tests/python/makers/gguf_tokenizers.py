@@ -30,6 +30,7 @@ GEMMA = _sentencepiece(
     unknown="<unk>",
     padding="<pad>",
 )
+GEMMA["scores"] = GEMMA["scores"][::-1]  # which no merge goes by
 TOKENIZERS: dict[str, dict[str, Any]] = {
     "plain": PLAIN,
     "split as Llama 3, with a start and an end": {
@@ -44,8 +45,8 @@ TOKENIZERS: dict[str, dict[str, Any]] = {
     "split as Tekken, with words that are no bytes": {
         **PLAIN,
         "pre": "tekken",
-        "tokens": [*WORDS, "日本", "<é>"],
-        "token_type": [_CONTROL, *[_NORMAL] * len(WORDS), _CONTROL],
+        "tokens": [*WORDS, "日本", "<日>", "<月>"],
+        "token_type": [_CONTROL, *[_NORMAL] * len(WORDS), _CONTROL, _CONTROL],
         "unknown_token_id": len(WORDS) + 1,
     },
     "without special tokens": {key: PLAIN[key] for key in ("model", "pre", "tokens", "merges")},

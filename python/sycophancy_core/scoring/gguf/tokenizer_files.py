@@ -119,13 +119,10 @@ def _merges(about: Mapping[str, Any], words: Sequence[str], scores: Sequence[flo
         return [(left, right) for left, right in (merge.split(" ") for merge in about["merges"])]
     if scores is None:
         raise KeyError("merges")
-    places = {word: i for i, word in enumerate(words)}
-    found = []
+    known, found = set(words), []
     for word, score in dict(zip(words, scores, strict=False)).items():
         cuts = ((word[:i], word[i:]) for i in range(1, len(word)))
-        pairs = [(left, right) for left, right in cuts if left in places and right in places]
-        pairs.sort(key=lambda pair: (places[pair[0]], places[pair[1]]))
-        found += [(score, left, right) for left, right in pairs]
+        found += [(score, left, right) for left, right in cuts if left in known and right in known]
     found.sort(key=lambda merge: (merge[0], len(merge[1]), len(merge[2])), reverse=True)
     return [(left, right) for _, left, right in found]
 

@@ -99,9 +99,10 @@ def test_every_family_is_that_of_transformers(family: str, tmp_path: Path) -> No
     check_same(*both_ways(tiny_file(tmp_path / "m.gguf", family, kind="Q8_0"), tmp_path))
 
 
-def test_numbers_that_16_bits_do_not_hold_make_float32_of_all(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["F16", "BF16"])
+def test_numbers_that_16_bits_do_not_hold_make_float32_of_all(kind: str, tmp_path: Path) -> None:
     norm = np.full(64, 1.0001, np.float32)
-    file = tiny_file(tmp_path / "BF16.gguf", "llama", kind="BF16", tensors={"output_norm.weight": norm})
+    file = tiny_file(tmp_path / f"{kind}.gguf", "llama", kind=kind, tensors={"output_norm.weight": norm})
     theirs, ours = both_ways(file, tmp_path)
     check_same(theirs, ours)
     assert json.loads((ours / "config.json").read_text())["dtype"] == "float32"

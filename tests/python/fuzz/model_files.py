@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from fuzz.mutations import mutated_bytes, mutated_json, mutated_safetensors
 from fuzz.runner import Case, Target
-from makers.gguf_tokenizers import LLAMA
-from makers.tiny_gguf import gguf_model, write_gguf
+from makers.gguf_files.gguf_tokenizers import LLAMA
+from makers.gguf_files.tiny_gguf import gguf_model, write_gguf
 from makers.tiny_llama import tiny_llama, tiny_tokenizer
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import save

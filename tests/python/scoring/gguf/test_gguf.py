@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from makers.gguf_files.tiny_gguf import gguf_model, gguf_tokenizer, write_gguf
 from makers.killable import exit_of_fresh_process
-from makers.tiny_gguf import gguf_model, gguf_tokenizer, write_gguf
 
 from sycophancy_core import ModelError, load_model
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from makers.gguf_tokenizers import GEMMA, LLAMA, TOKENIZERS
-from makers.tiny_gguf import PLAIN, gguf_model, write_gguf
+from makers.gguf_files.gguf_tokenizers import GEMMA, LLAMA, TOKENIZERS
+from makers.gguf_files.tiny_gguf import PLAIN, gguf_model, write_gguf
 from transformers import AutoTokenizer
 
 from sycophancy_core import ModelError, load_model

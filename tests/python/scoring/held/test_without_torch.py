@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from makers.gguf_tokenizers import GEMMA
+from makers.gguf_files.gguf_tokenizers import GEMMA
+from makers.gguf_files.tiny_gguf import PLAIN, gguf_model, write_gguf
 from makers.tiny_encoder_decoders import tiny_encoder_decoder
 from makers.tiny_families import tiny_model, tiny_tokenizer
-from makers.tiny_gguf import PLAIN, gguf_model, write_gguf
 from peft import LoraConfig, get_peft_model
 
 from sycophancy_core.scoring.gguf.by_transformers import convert_by_transformers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from makers.tiny_gguf import PLAIN, WORDS
+from makers.gguf_files.tiny_gguf import PLAIN, WORDS
 
 _NORMAL, _UNKNOWN, _CONTROL, _BY_USER, _BYTE = 1, 2, 3, 4, 6
 _PIECES = [*"▁abcdefghijklmnopqrstuvwxyz12é日", "th", "the", "▁the", "ab", "▁a", "▁ab", "on", "▁on", "▁▁", "▁▁▁", "12"]

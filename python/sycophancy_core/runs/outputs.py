@@ -83,6 +83,7 @@ def require_room(folder: str | Path, num_bytes: int, what: str) -> None:
 
 
 EXTRAS = {
+    "gguf": ("gguf",),
     "models": ("transformers", "safetensors", "accelerate", "gguf", "jinja2"),
     "report": ("jinja2", "matplotlib", "pandas"),
     "study": ("yaml",),

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from sycophancy_core.errors import DataError, ModelError
 from sycophancy_core.runs.seals import check_if_sealed
 from sycophancy_core.scoring.checkpoints.foreign import transformers_needed, translated
-from sycophancy_core.scoring.checkpoints.gguf_files import converted_gguf
 from sycophancy_core.scoring.checkpoints.model_files import check_model_files, check_size
+from sycophancy_core.scoring.gguf.conversion import converted_gguf
 
 if TYPE_CHECKING:
     import torch

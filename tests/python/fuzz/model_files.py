@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from fuzz.mutations import mutated_bytes, mutated_json, mutated_safetensors
 from fuzz.runner import Case, Target
-from makers.tiny_gguf import gguf_model, write_gguf
+from makers.gguf_files.gguf_tokenizers import LLAMA
+from makers.gguf_files.tiny_gguf import gguf_model, write_gguf
 from makers.tiny_llama import tiny_llama, tiny_tokenizer
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import save
@@ -110,12 +111,17 @@ def adapter_next_to_weights(folder: Path) -> Case:
 
 
 def gguf(folder: Path) -> Case:
-    """Fuzz a GGUF file: mostly its header, which says what the rest is."""
-    good = write_gguf(folder / "good.gguf", gguf_model()).read_bytes()
-    head = good.index(b"blk.0") + 1500
+    """Fuzz a GGUF file of bytes or of pieces: mostly its header, which says what the rest is."""
+    of_pieces = gguf_model(vocab_size=len(LLAMA["tokens"]))
+    files = [
+        write_gguf(folder / "bytes.gguf", gguf_model()).read_bytes(),
+        write_gguf(folder / "pieces.gguf", of_pieces, tokenizer=LLAMA).read_bytes(),
+    ]
 
     def case(rng: random.Random) -> None:
         shutil.rmtree(folder.parent / "cache", ignore_errors=True)
+        good = rng.choice(files)
+        head = good.index(b"blk.0") + 1500
         cut = rng.choice((24, 700, head, head))
         data = mutated_bytes(good[:cut], rng) + good[cut:] if rng.random() < 0.8 else mutated_bytes(good, rng)
         (folder / "m.gguf").write_bytes(data)

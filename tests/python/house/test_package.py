@@ -48,9 +48,10 @@ def test_the_links_of_the_packaged_readme_lead_to_the_repository(tmp_path: Path)
     assert tracked in ([], ["pyproject.toml"])
 
 
-def test_the_extra_for_models_brings_what_transformers_reads_the_embedded_gguf_file_with() -> None:
+@pytest.mark.parametrize("extra", ["gguf", "models"])
+def test_the_extras_for_models_bring_what_the_embedded_gguf_file_is_read_with(extra: str) -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert "gguf" in {re.split("[>=]", requirement)[0] for requirement in extras["models"]}
+    assert "gguf" in {re.split("[>=]", requirement)[0] for requirement in extras[extra]}
 
 
 @pytest.mark.parametrize("first", ["sycophancy_core", "huggingface_hub.constants"])

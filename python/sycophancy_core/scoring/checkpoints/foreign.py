@@ -27,11 +27,13 @@ def translated(what: str) -> Iterator[None]:
 
 @contextmanager
 def transformers_needed(what: str) -> Iterator[None]:
-    """Turn the failure of an import of torch or transformers into a ModelError that says what needs it."""
+    """Turn the failure of an import of torch, transformers or gguf into a ModelError that says what needs it."""
     try:
         yield
     except ImportError as error:
-        missing = f"{error.name}, which is not installed" if error.name in ("torch", "transformers") else str(error)
+        missing = (
+            f"{error.name}, which is not installed" if error.name in ("torch", "transformers", "gguf") else str(error)
+        )
         how = how_to_install(error.name or "transformers")
         raise ModelError(f"load_model: {what} needs {missing}; {how}") from error
 

@@ -6,9 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from makers.gguf_files.gguf_tokenizers import GEMMA
+from makers.gguf_files.tiny_gguf import PLAIN, gguf_model, write_gguf
 from makers.tiny_encoder_decoders import tiny_encoder_decoder
 from makers.tiny_families import tiny_model, tiny_tokenizer
 from peft import LoraConfig, get_peft_model
+
+from sycophancy_core.scoring.gguf.by_transformers import convert_by_transformers
+from sycophancy_core.scoring.gguf.header import read_header
 
 ABSENT = (
     "[name for name in ('torch', 'transformers', 'safetensors', 'accelerate', 'matplotlib') if name in sys.modules]"
@@ -98,13 +103,29 @@ def test_what_needs_a_module_says_what_to_install(tmp_path: Path) -> None:
     assert "needs torch, which is not installed; run: pip install torch" in run(f"pass\n{code}")
 
 
-@pytest.mark.model
-def test_the_first_reading_of_a_gguf_file_says_what_it_needs(tmp_path: Path) -> None:
-    code = (
-        f"import os; os.environ['SYCO_CACHE'] = {str(tmp_path)!r}\n"
-        "import sycophancy_core as sc\n"
-        "try:\n    sc.load_model()\nexcept sc.ModelError as error:\n    print(error)"
+@pytest.mark.parametrize("family", ["llama", "gemma2"])
+def test_a_gguf_file_is_converted_and_scored_where_they_are_missing(family: str, tmp_path: Path) -> None:
+    about = GEMMA if family == "gemma2" else PLAIN
+    heads = {"attention.key_length": 16}
+    model = gguf_model(family, vocab_size=len(about["tokens"]))
+    file = write_gguf(tmp_path / "m.gguf", model, family=family, tokenizer=about, fields=heads, kind="Q8_0")
+    convert_by_transformers(file, read_header(file), tmp_path, None)
+    code = f"import os; os.environ['SYCO_CACHE'] = {str(tmp_path / 'cache')!r}; {SCORED.format(str(file), '')}"
+    assert run(code) == run(SCORED.format(str(tmp_path / "made"), ""), blocked=False)
+
+
+def test_a_gguf_file_that_is_not_known_says_what_it_needs(tmp_path: Path) -> None:
+    file = write_gguf(tmp_path / "m.gguf", gguf_model(), family="nosucharch")
+    code = f"import sycophancy_core as sc\ntry:\n    sc.load_model({str(file)!r})\nexcept sc.ModelError as error:\n"
+    assert run(f"pass\n{code}    print(error)") == (
+        "load_model: the first reading of m.gguf (family 'nosucharch', tokenizer 'gpt2') needs torch, which is not "
+        "installed; run: pip install torch"
     )
-    said = run(f"pass\n{code}")
-    assert "load_model: the first reading of " in said
-    assert "needs torch, which is not installed; run: pip install torch" in said
+
+
+@pytest.mark.model
+def test_the_embedded_model_is_converted_without_them(tmp_path: Path) -> None:
+    code = "import sycophancy_core as sc; model = sc.load_model(chat_template=False); "
+    code += "print(model.digest, model.tokenizer_digest, model.log_probs(['one two'], [[' y', ' n']]).tolist())"
+    said = run(f"import os; os.environ['SYCO_CACHE'] = {str(tmp_path)!r}; {code}")
+    assert said == run(code, blocked=False)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from makers.embedded_gguf import write_float32
+from makers.gguf_files.embedded_gguf import write_float32
+from makers.gguf_files.tiny_gguf import gguf_model, gguf_tokenizer, write_gguf
 from makers.llama_server import llama_servers
-from makers.tiny_gguf import gguf_model, gguf_tokenizer, write_gguf
 
 from sycophancy_core import DataError, ModelError, load_model
 from sycophancy_core.scoring.language_model import LanguageModel

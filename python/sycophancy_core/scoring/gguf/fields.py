@@ -1,4 +1,4 @@
-"""Fields and tensors of a GGUF file that transformers' reader leaves out: honoured in the config, or refused."""
+"""Fields and tensors of a GGUF file that are no plain setting or weight: honoured in the config, or refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sycophancy_core.errors import ModelError
-from sycophancy_core.scoring.checkpoints.gguf_header import GgufHeader
+from sycophancy_core.scoring.gguf.families import FAMILIES
+from sycophancy_core.scoring.gguf.header import GgufHeader
 
 # Sizes that show in the weights' shapes, which are checked, and what no forward depends on.
 _HARMLESS = {
@@ -47,6 +48,7 @@ _NEUTRAL: dict[str, Any] = {
     "residual_scale": 1.0,
     "rope.scaling.yarn_log_multiplier": 0.0,
 }
+_FEW = 1024  # layers or experts, which are made in a moment
 _EPSILONS = ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_eps", "norm_epsilon")
 _WINDOWED = ("mistral", "mixtral", "phi3", "starcoder2")  # whose layers all have the window that the config says
 _ROTATED_IN_PART = ("phi3", "stablelm", "nemotron", "gpt_neox")
@@ -54,20 +56,19 @@ _HEADS_OF_27B = {("gemma2", 46), ("gemma3_text", 62)}  # which scale scores by t
 
 
 def honour(header: GgufHeader, config: Any, *, what: str) -> None:
-    """Write into a config that transformers read from a GGUF file what it left out of it.
+    """Write into a config what transformers leaves out of it when it reads a GGUF file.
 
     Raises
     ------
     ModelError
         If the file has a field that changes the model's forward, and the config has no place for it.
     """
-    family = str(header.fields.get("general.architecture", ""))
+    family = header.family
     fields = {
         key.removeprefix(f"{family}."): value for key, value in header.fields.items() if key.startswith(f"{family}.")
     }
     if any(key.startswith("adapter.") for key in header.fields):
         raise ModelError(f"{what} is an adapter, not a model; merge it into its model first")
-    _set_rotation(header, fields, config, what)
     _set_window(fields, config, what)
     if (config.model_type, getattr(config, "num_hidden_layers", 0)) in _HEADS_OF_27B:
         config.query_pre_attn_scalar = config.hidden_size // config.num_attention_heads
@@ -81,25 +82,45 @@ def honour(header: GgufHeader, config: Any, *, what: str) -> None:
             is_met = key in _HARMLESS or key.startswith(("rope.", "attention.sliding_window")) or _is_read(family, key)
         if not is_met:
             raise ModelError(
-                f"{what}: {family}.{key}={str(value)[:60]} changes what the model computes, and transformers does not "
-                "read it; use the model's safetensors files"
+                f"{what}: {family}.{key}={str(value)[:60]} changes what the model computes, and is not read; use the "
+                "model's safetensors files"
             )
+    _set_rotation(header, fields, config, what)  # by the size of heads, which is a field
 
 
-def check_tensors(header: GgufHeader, model: Any, *, what: str) -> None:
-    """Refuse a file of whose weights some are in no weight of the model that was made of it."""
-    if not all(tensor.is_floating_point() for tensor in model.parameters()):
-        return  # they are kept as packed as they are in the file
-    left_out = {"output.weight"} if getattr(model.config, "tie_word_embeddings", False) else set()
+def check_counts(header: GgufHeader, *, what: str) -> None:
+    """Refuse a file that counts more layers than it has tensors, before anything is made for each of them.
+
+    Raises
+    ------
+    ModelError
+        If a count of layers or experts is that high.
+    """
+    for key, value in header.fields.items():
+        is_count = key.endswith(("block_count", "expert_count")) and isinstance(value, int | float)
+        if is_count and not 0 <= value <= max(_FEW, len(header.tensors)):
+            raise ModelError(f"{what} says {key}={value}, but holds {len(header.tensors)} tensors; fetch it again")
+
+
+def check_tensors(header: GgufHeader, taken: int, *, what: str, is_tied: bool) -> None:
+    """Refuse a file with more numbers than the ``taken`` ones of the model that is made of it.
+
+    Raises
+    ------
+    ModelError
+        If some of its weights are in no weight of the model; an output layer that the model ties does not count.
+    """
+    left_out = {"output.weight"} if is_tied else set()
     found = {
-        name: math.prod(shape) for name, shape in header.tensors.items() if name not in {*header.factors, *left_out}
+        name: math.prod(tensor.shape)
+        for name, tensor in header.tensors.items()
+        if name not in {*header.factors, *left_out}
     }
-    taken = sum(tensor.numel() for tensor in {id(t): t for t in model.state_dict(keep_vars=True).values()}.values())
     if sum(found.values()) > taken:
         biases = sorted(name for name in found if name.endswith(".bias"))
         named = f", maybe {biases[0]!r}" if biases else ""
         raise ModelError(
-            f"{what} holds {sum(found.values())} numbers, of which transformers takes {taken}: some of its tensors are "
+            f"{what} holds {sum(found.values())} numbers, of which the model takes {taken}: some of its tensors are "
             f"left out{named}; use the model's safetensors files"
         )
 
@@ -251,7 +272,9 @@ _HONOURED: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def _is_read(family: str, key: str) -> bool:
-    """Tell whether transformers takes a field of this family into the config."""
+    """Tell whether a field of this family is in the config that was read."""
+    if family in FAMILIES:
+        return key in FAMILIES[family].fields
     try:
         from transformers.integrations.gguf import GGUF_CONFIG_ARCHS
 

@@ -1,0 +1,67 @@
+"""GGUF files of families and tokenizers that this package does not know, converted by transformers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sycophancy_core.scoring.checkpoints.foreign import transformers_needed, translated
+from sycophancy_core.scoring.gguf.fields import check_tensors, honour
+from sycophancy_core.scoring.gguf.header import GgufHeader
+
+
+def convert_by_transformers(file: Path, header: GgufHeader, scratch: Path, half: str | None) -> None:
+    """Convert a file into ``scratch/made``, where nothing is next to it that a reader would take for a part of it.
+
+    Parameters
+    ----------
+    half
+        A type of 16 bits, which the weights get if it changes none of them; else they are float32.
+
+    Raises
+    ------
+    ModelError
+        If transformers is missing or cannot convert the file, or the file says of its model what it does not read.
+    """
+    kind = header.fields.get("tokenizer.ggml.model")
+    with transformers_needed(f"the first reading of {file.name} (family {header.family!r}, tokenizer {kind!r})"):
+        import torch
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    from sycophancy_core.scoring.sources import check_loaded, quiet_transformers
+
+    what, alone, made = f"load_model: {file}", scratch / "alone", scratch / "made"
+    alone.mkdir()
+    (alone / "model.gguf").symlink_to(file.resolve())
+    options = {"gguf_file": "model.gguf", "local_files_only": True, "trust_remote_code": False}
+    with quiet_transformers(), translated(f"{what} cannot be converted by transformers"):
+        config = AutoConfig.from_pretrained(alone, **options)
+        honour(header, config, what=what)
+        read, loaded = AutoModelForCausalLM.from_pretrained(
+            alone, config=config, dtype=torch.float32, output_loading_info=True, **options
+        )
+        tokenizer = AutoTokenizer.from_pretrained(alone, **options)
+        # A model read from GGUF carries its quantization in the config, and could not be saved with it.
+        if hasattr(read.config, "quantization_config"):
+            del read.config.quantization_config
+        if all(tensor.is_floating_point() for tensor in read.parameters()):  # others are as packed as in the file
+            is_tied = getattr(read.config, "tie_word_embeddings", False)
+            check_tensors(header, _num_weights(read), what=what, is_tied=is_tied)
+        model = type(read)(read.config)
+        model.load_state_dict(read.state_dict())
+        _in_its_type(model, half).save_pretrained(made)
+        tokenizer.save_pretrained(made)
+    check_loaded(file, loaded)  # here, since the context would swallow its warning
+
+
+def _num_weights(model: Any) -> int:
+    return sum(tensor.numel() for tensor in {id(t): t for t in model.state_dict(keep_vars=True).values()}.values())
+
+
+def _in_its_type(model: Any, half: str | None) -> Any:
+    """Return the model in a type of 16 bits, if that changes none of its numbers."""
+    import torch
+
+    if half is None or any((p.to(getattr(torch, half)).float() != p).any() for p in model.parameters()):
+        return model
+    return model.to(getattr(torch, half))

@@ -49,7 +49,11 @@ def _is_list(value: Any) -> bool:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
+    """Tell whether a value is a text, without halves of surrogate pairs."""
+    try:
+        return isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
+        return False
 
 
 def _is_path(value: Any) -> bool:
@@ -143,7 +147,7 @@ def _checked(owner: str, name: str, value: Any, kinds: Sequence[Kind]) -> Any:
     if _KINDS["int"] in kinds and _is_number(value, Integral):
         raise DataError(f"{owner}: {name} must be at most {MAX_SEED}, got {value}")
     wanted = " or ".join(dict.fromkeys(kind.words for kind in kinds))
-    got = repr(value) if isinstance(value, str | bytes | int | float | None) else with_article(type(value).__name__)
+    got = repr(value) if isinstance(value, str | bytes | int | float | None) else _with_article(type(value).__name__)
     raise DataError(f"{owner}: {name} must be {wanted}, got {got[:80]}{_advice(value, kinds)}")
 
 
@@ -161,7 +165,7 @@ def _advice(value: Any, kinds: Sequence[Kind]) -> str:
 def _of_parameter(annotation: Any, names: Mapping[str, Any]) -> tuple[Kind, ...]:
     """Return the alternatives of a parameter; a text that may be a path has to be one."""
     kinds = kinds_of(annotation, names)
-    return tuple(kind for kind in kinds if kind.words != "a text") if _PATH in kinds else kinds
+    return tuple(kind for kind in kinds if kind is not _KINDS["str"]) if _PATH in kinds else kinds
 
 
 def kinds_of(annotation: Any, names: Mapping[str, Any]) -> tuple[Kind, ...]:
@@ -205,12 +209,14 @@ def _kind_of(name: str) -> Kind:
     """Return the kind of a name: one of those above, or the class of this package that is called so."""
     if name in _KINDS or not name[:1].isupper() or name == "Any":
         return _KINDS.get(name, _ANYTHING)
-    is_one = lambda value: any(one.__name__ == name for one in type(value).__mro__)  # noqa: E731
-    return Kind(with_article(name), is_one, f"{name}s", name)
+
+    def is_one(value: Any) -> bool:
+        return any(one.__name__ == name for one in type(value).__mro__)
+
+    return Kind(_with_article(name), is_one, f"{name}s", name)
 
 
-def with_article(name: str) -> str:
-    """Return the name of a class with its article."""
+def _with_article(name: str) -> str:
     return f"{'an' if name[0] in 'AEIOaeio' else 'a'} {name}"
 
 

@@ -54,7 +54,11 @@ def of_kind(findings: tuple[Finding, ...], kind: str) -> Finding:
             "sycophantic",
             "sycophantic: the user's opinion moves agreement by +100.0 points",
         ),
-        ({"knows": 2.0}, "not_sycophantic", "no sycophancy to remove: the user's opinion moves agreement by +0.0 points"),
+        (
+            {"knows": 2.0},
+            "not_sycophantic",
+            "no sycophancy to remove: the user's opinion moves agreement by +0.0 points",
+        ),
     ],
 )
 def test_a_model_of_one_kind_is_named_as_such(behaviour: dict[str, float], kind: str, text: str) -> None:

@@ -10,7 +10,7 @@ from makers.made_up_results import measurements, quiz
 def test_a_model_that_turns_against_its_user_is_over_corrected() -> None:
     texts = [finding.text for finding in change(model(knows=1.0, flatters=9.0), model(knows=1.0, flatters=-9.0))]
     assert any("over-corrected: the model now leans against the user (-100.0 points" in text for text in texts)
-    assert any("over-corrected: the model rejects users who are right in 100%" in text for text in texts)
+    assert any("over-corrected: the model rejects users who are right in 100.0%" in text for text in texts)
 
 
 def test_a_model_that_follows_more_is_said_to() -> None:

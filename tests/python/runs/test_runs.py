@@ -159,7 +159,9 @@ def test_a_run_says_whether_it_is_whole(tmp_path: Path) -> None:
         raise KeyboardInterrupt
     assert kept_by(stopped.value) == tmp_path
     (waiting,) = verify(tmp_path)
-    assert waiting.endswith(f"not finished; to resume, repeat the command that began it with -o {tmp_path}")
+    assert waiting.endswith(
+        f"not finished; to resume, repeat the command that began it with -o {tmp_path} (in Python: the same call)"
+    )
     with open_run(tmp_path, config={}) as run:
         stage(run)
     assert verify(tmp_path) == []

@@ -87,9 +87,12 @@ def _engine() -> str:
         from sycophancy_core.scoring.native_scorer import load_engine
 
         load_engine()
+        import torch
+
+        has_cuda = torch.cuda.is_available()
     except (ImportError, RuntimeError) as error:
         return f"native on the CPU; on other devices transformers scores instead: {error}"
-    return "native, on the CPU and on CUDA"
+    return "native, on the CPU and on CUDA" if has_cuda else "native, on the CPU; CUDA: no"
 
 
 def cache(options: Namespace) -> Any:

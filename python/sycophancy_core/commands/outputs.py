@@ -60,7 +60,7 @@ def result_folder(folder: Path, kind: str, *, shared: bool = False) -> Iterator[
         try:
             yield folder
         except KeyboardInterrupt as error:
-            if _is_begun(folder):
+            if _is_begun(folder) or _journals(folder):  # one without a batch is left too
                 keeps(error, folder)
             raise
 

@@ -320,7 +320,9 @@ def study(options: Namespace) -> Any:
 def _cure_study(options: Namespace, rates: tuple[str, ...]) -> Any:
     from sycophancy_core.cures.study import read_cure_study, study_cures
 
-    refuse(options, ("dry_run", *rates), wanted="a study of trainings", got="a study of cures")
+    for name, value in given(options, ("dry_run", *rates)).items():
+        if value is not False:
+            raise DataError(f"a study of cures has no {option_name(name)}; leave it out")
     require_figures("study")
     check_output_folder(options.out)
     return study_cures(read_cure_study(options.config), options.out, progress=False if options.quiet else None)

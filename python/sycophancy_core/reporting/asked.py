@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,7 +18,6 @@ from sycophancy_core.reporting.blocks import (
     Folded,
     Glance,
     Heading,
-    Lines,
     Paragraph,
     Table,
     text_lines,
@@ -155,8 +154,11 @@ def _short(value: object) -> object:
     """Return a digest's beginning, which tells two apart; the manifest holds it whole."""
     if value is None:
         return "none"
-    is_digest = isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value)
-    return f"{value[:_SHORT_DIGEST]}…" if is_digest and isinstance(value, str) else value
+    return f"{value[:_SHORT_DIGEST]}…" if _is_digest(value) else value
+
+
+def _is_digest(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
 
 
 def asked_blocks(sides: Sides) -> Iterator[Block]:
@@ -228,13 +230,38 @@ def _answer_cells(asked: Asked | None) -> list[Cell]:
     return [Cell(text=asked.answer or "none"), Cell(text=margin, is_number=True)]
 
 
-def _with_thought(prompt: str, thought: str | None) -> str:
-    """Return a prompt's text, and after it what the model thought, of a long thought its beginning and its end."""
-    if thought is None:
-        return prompt
-    if len(thought) > 2 * _THOUGHT_ENDS:
-        thought = f"{thought[:_THOUGHT_ENDS]} … {thought[-_THOUGHT_ENDS:]}"
-    return f"{prompt}\n[thought: {thought}]"
+def _as_read(row: Mapping[str, Any], *, template: str | None) -> str:
+    """Return a prompt as the model read it: in a chat its turns, each under its role, and before the reply its thought.
+
+    Parameters
+    ----------
+    template
+        The digest of the chat template, other words for that of a server, or None for plain text.
+    """
+    spoken, begun = [str(row["prompt"])], []
+    if template and row.get("turns"):
+        turns = [_role_and_text(turn, place) for place, turn in enumerate(row["turns"])]
+        begun = [f"{_begun(template)}: {turns.pop()[1]}"] if turns[-1][0] == "assistant" else []
+        spoken = [f"{role}: {text}" for role, text in turns]
+    thought = row.get("thought")
+    return "\n".join([*spoken, *([] if thought is None else [f"[thought: {_ends(thought)}]"]), *begun])
+
+
+def _role_and_text(turn: Any, place: int) -> tuple[str, str]:
+    """Read a turn; files of version 0.1 hold texts alone, of user and assistant in turn."""
+    return (("user", "assistant")[place % 2], turn) if isinstance(turn, str) else (turn["role"], turn["content"])
+
+
+def _begun(template: str) -> str:
+    """Say where the beginning of a reply stands: a server gets it at the end of the user's message."""
+    return "assistant, begun" if _is_digest(template) else "user, at the end"
+
+
+def _ends(thought: str) -> str:
+    """Return a thought, of a long one its beginning and its end."""
+    if len(thought) <= 2 * _THOUGHT_ENDS:
+        return thought
+    return f"{thought[:_THOUGHT_ENDS]} … {thought[-_THOUGHT_ENDS:]}"
 
 
 def _texts(side: Side, sample: Sample) -> list[Block] | None:
@@ -243,10 +270,10 @@ def _texts(side: Side, sample: Sample) -> list[Block] | None:
     if prompts is None:
         return None
     wanted = pa.array([asked.identity for asked in sample.asked])
-    columns = [name for name in ("id", "prompt", "thought") if name in prompts.column_names]
+    columns = [name for name in ("id", "prompt", "turns", "thought") if name in prompts.column_names]
     mine = prompts.filter(pc.is_in(prompts["id"].cast("string"), value_set=wanted)).select(columns).to_pylist()
-    texts = {str(row["id"]): _with_thought(str(row["prompt"]), row.get("thought")) for row in mine}
+    texts = {str(row["id"]): _as_read(row, template=side.facts.get("chat_template")) for row in mine}
     blocks: list[Block] = []
     for asked in sample.asked:
-        blocks += [Paragraph(text=f"{asked.user}:"), Lines(lines=texts.get(asked.identity, "").splitlines())]
+        blocks += [Paragraph(text=f"{asked.user}:"), text_lines(texts.get(asked.identity, ""))]
     return blocks

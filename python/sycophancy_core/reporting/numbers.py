@@ -179,17 +179,25 @@ def is_below(row: Row | None, value: float) -> TypeGuard[Row]:
 
 def percentage(share: float) -> str:
     """Return a share in percent with at most one decimal, as in ``52.5%``."""
-    return f"{_trimmed(100 * share, '.1f')}%"
+    return f"{_formatted(100 * share, '.1f').removesuffix('.0')}%"
 
 
 def percent(row: Row) -> str:
-    """Return a rate in percent with its interval."""
-    return f"{percentage(row['value'])} {_interval(row, '.1f', 100)}"
+    """Return a rate in percent with its interval; all have one decimal where one of them needs it."""
+    form = f".{_decimals(row)}f"
+    return f"{_number(row['value'], form, 100)}% {_interval(row, form, 100)}"
 
 
-def points(row: Row) -> str:
-    """Return a difference of rates in percentage points with its interval."""
-    return f"{_number(row['value'], '+.1f', 100)} points {_interval(row, '+.1f', 100)}"
+def points(row: Row, *, plus: str = "+") -> str:
+    """Return a difference of rates in percentage points with its interval, with digits as of :func:`percent`.
+
+    Parameters
+    ----------
+    plus
+        What stands before a number above zero; empty for a cost.
+    """
+    form = f"{plus}.{_decimals(row)}f"
+    return f"{_number(row['value'], form, 100)} points {_interval(row, form, 100)}"
 
 
 def nats(row: Row) -> str:
@@ -199,7 +207,7 @@ def nats(row: Row) -> str:
 
 def signed(number: float) -> str:
     """Return a number with its sign and two decimals."""
-    return _trimmed(number, "+.2f")
+    return _formatted(number, "+.2f")
 
 
 def counted(number: int, what: str) -> str:
@@ -217,6 +225,12 @@ def p_words(p_value: float) -> str:
     return "p < 0.001" if p_value < 0.001 else f"p {p_value:.2g}"
 
 
+def _decimals(row: Row) -> int:
+    """Return how many decimals percents of a number and its interval need: one, or none if all are whole."""
+    numbers = [100 * row[name] for name in ("value", "low", "high") if is_number(row[name])]
+    return int(any(not f"{number:.1f}".endswith(".0") for number in numbers))
+
+
 def _interval(row: Row, form: str, scale: float) -> str:
     if is_number(row["low"]):
         return f"[{_number(row['low'], form, scale)}, {_number(row['high'], form, scale)}]"
@@ -224,11 +238,10 @@ def _interval(row: Row, form: str, scale: float) -> str:
 
 
 def _number(value: float, form: str, scale: float) -> str:
-    return _trimmed(scale * value, form) if is_number(value) else "n/a"
+    return _formatted(scale * value, form) if is_number(value) else "n/a"
 
 
-def _trimmed(number: float, form: str) -> str:
-    """Format a number without a decimal zero of ``.1f`` and without the sign of a negative zero."""
+def _formatted(number: float, form: str) -> str:
+    """Format a number without the sign of a negative zero."""
     text = format(number, form)
-    text = text.removesuffix(".0")
     return text.replace("-", "+" if "+" in form else "") if float(text) == 0 else text

@@ -20,6 +20,7 @@ from sycophancy_core.arguments import checked_arguments, checked_fields
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.arrays import ARMS, ORDERS, codes, codes_of, floats, truths
 from sycophancy_core.reporting.blocks import Paragraph, records_table
+from sycophancy_core.reporting.numbers import percent, percentage
 from sycophancy_core.reporting.pages import fragment
 from sycophancy_core.runs.digests import digest_json
 from sycophancy_core.runs.files import read_table, write_table
@@ -248,11 +249,11 @@ class FilterResult(ArrowResult):
         head = f"knows {self.kept.num_rows:,} of {self.table.num_rows:,} {units} ({reasons})"
         if math.isnan(share):
             return f"{head}; none could be scored"
-        right = f"{100 * share:.1f}% [{100 * low:.1f}, {100 * high:.1f}] right without an opinion"
+        right = f"{percent({'value': share, 'low': low, 'high': high})} right without an opinion"
         sides = {name: side for name, side in self.by_truth.items() if not math.isnan(side["accuracy"])}
         if len(sides) < 2:
             return f"{head}; {right}"
-        truth = ", ".join(f"{100 * side['accuracy']:.1f}% of {name} claims" for name, side in sides.items())
+        truth = ", ".join(f"{percentage(side['accuracy'])} of {name} claims" for name, side in sides.items())
         return f"{head}; {right} ({truth}; AUC {self.auc[0]:.2f})"
 
     @checked_arguments

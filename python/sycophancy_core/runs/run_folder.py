@@ -185,8 +185,7 @@ def open_run(folder: str | Path, *, config: Mapping[str, Any], others: Sequence[
         try:
             yield run
         except KeyboardInterrupt as error:
-            if run.manifest["stages"]:
-                keeps(error, folder)
+            keeps(error, folder)
             raise
         if not run.manifest["is_whole"]:
             run.manifest["is_whole"] = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +86,10 @@ def _parts(folder: Path) -> Iterator[tuple[str, int, list[str], list[str]]]:
     if (folder / MANIFEST).is_file():
         manifest, problems = damaged_in_run(folder)
         number = len({name for stage in manifest["stages"].values() for name in stage["files"]})
-        waiting = [] if manifest["is_whole"] else [f"{folder}: the run is not finished; the same call goes on"]
+        advice = (
+            f"to resume, repeat the command that began it with -o {shlex.quote(str(folder))} (in Python: the same call)"
+        )
+        waiting = [] if manifest["is_whole"] else [f"{folder}: the run is not finished; {advice}"]
         yield "run", number + len(manifest.get("results", {})), problems, waiting
     if (folder / SEAL).is_file():
         seal = read_seal(folder)

@@ -241,6 +241,14 @@ def test_the_doctor_says_what_is_there(capsys: pytest.CaptureFixture[str]) -> No
     assert found["extras"]["models"] == []
 
 
+def test_the_doctor_names_cuda_only_where_it_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+
+    engine = json.loads(told(capsys, "doctor", "--json")[1])["engine"]
+    where = "on the CPU and on CUDA" if torch.cuda.is_available() else "on the CPU; CUDA: no"
+    assert engine == f"native, {where}"
+
+
 def test_the_cache_is_listed_and_cleared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

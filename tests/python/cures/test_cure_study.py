@@ -138,8 +138,12 @@ def test_the_command_prints_the_table_and_does_nothing_twice(
     assert repr(sc.CureEffects.load(whole)) in told
     assert f"report:       {whole / 'report.html'}" in told
     assert {path: path.stat().st_mtime_ns for path in whole.glob("*-*/*")} == before
-    assert main(["study", str(config), "--out", str(whole), "--dry-run"]) == 2
-    assert "--dry-run is for a study of trainings, got a study of cures" in capsys.readouterr().err
+
+
+def test_a_study_of_cures_has_no_dry_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "cures.yaml").write_text(TEXT.format(model="nowhere"))
+    assert main(["study", str(tmp_path / "cures.yaml"), "--out", str(tmp_path / "out"), "--dry-run"]) == 2
+    assert capsys.readouterr().err == "sycophancy-core study: a study of cures has no --dry-run; leave it out\n"
 
 
 class Kill:

@@ -48,6 +48,19 @@ def test_log_odds_stand_apart_from_shares() -> None:
     assert nats.get_xlabel() == "nats"
 
 
+def test_panels_below_each_other_share_the_axis_of_their_unit() -> None:
+    rows = [
+        *(estimate(task, "harm", value) for task, value in zip("abc", (0.1, 0.5, 0.9), strict=True)),
+        *(estimate(task, "letter_bias", value) for task, value in zip("abc", (1.0, 5.0, 9.0), strict=True)),
+    ]
+    figure = figures.before_after(estimates(rows), metrics=("harm", "letter_bias"), is_narrow=True)
+    limits = [axes.get_xlim() for axes in figure.axes]
+    shares, nats = limits[::2], limits[1::2]
+    assert (len(shares), len(set(shares)), len(set(nats))) == (3, 1, 1)
+    assert shares[0] != nats[0]
+    assert shares[0][1] > 0.9
+
+
 def test_a_forest_has_a_row_for_each_data_set_and_the_whole_last() -> None:
     (axes,) = figures.forest(estimates(BEFORE), estimates(AFTER), metric="sycophancy_effect", task="claims").axes
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["sst2", "trec", "snli", "all"]

@@ -9,12 +9,14 @@ import pyarrow.compute as pc
 import pytest
 from makers.made_up_results import measurements, questions, quiz
 from makers.scripted_responder import Responder
-from makers.tiny_llama import tiny_model
+from makers.tiny_llama import thinking_model, tiny_model
 
 import sycophancy_core as sc
 from sycophancy_core.metrics.measure import measure
 from sycophancy_core.prompts.facts import load_facts
 from sycophancy_core.prompts.stance import fact_prompts
+from sycophancy_core.reporting.asked import sample_blocks
+from sycophancy_core.reporting.blocks import Folded, Lines
 from sycophancy_core.reporting.report import report_html
 from sycophancy_core.reporting.samples import samples
 from sycophancy_core.results.evaluation import Evaluation
@@ -100,6 +102,41 @@ def test_a_report_shows_what_was_asked_and_answered() -> None:
         lines = rows[asked.identity]["prompt"].splitlines()
         assert all(line in text for line in lines if line.isascii() and not set(line) & set("<>&'\""))
         assert f"{asked.margin:+.2f}" in text
+
+
+def texts_shown(found: Evaluation) -> list[list[str]]:
+    folded = [block for block in sample_blocks(found.sides()) if isinstance(block, Folded)]
+    return [list(block.lines) for one in folded for block in one.blocks if isinstance(block, Lines)]
+
+
+def test_a_chat_is_shown_by_turns_with_the_begun_reply_marked() -> None:
+    asked = sc.TaskOptions(facts=load_facts(["sums"]))
+    found = sc.evaluate(thinking_model(), tasks=("facts",), options=asked, limit=2, progress=False)
+    assert found.prompts is not None
+    (user, assistant) = found.prompts["turns"][0].as_py()
+    assert (user["role"], assistant["role"]) == ("user", "assistant")
+    wanted = [f"user: {user['content']}", f"assistant, begun: {assistant['content']}"]
+    assert wanted in texts_shown(found)
+
+
+@pytest.mark.parametrize(
+    ("template", "lines"),
+    [
+        (None, ["plain", "[thought: Hm.]"]),
+        ("0" * 64, ["user: Which?", "[thought: Hm.]", "assistant, begun: It is"]),
+        ("the server's own", ["user: Which?", "[thought: Hm.]", "user, at the end: It is"]),
+    ],
+)
+def test_a_begun_reply_comes_after_the_thought_and_to_a_server_with_the_question(
+    template: str | None, lines: list[str]
+) -> None:
+    table = quiz([(0, None, 0), (0, 1, 1)])
+    turns = [{"role": "user", "content": "Which?"}, {"role": "assistant", "content": "It is"}]
+    texts = {"prompt": ["plain"] * 2, "turns": [turns] * 2, "thought": ["Hm."] * 2}
+    facts = {"chat_template": template}
+    prompts = pa.table({"id": table["id"], **texts})
+    found = Evaluation(model="m", measurements=table, estimates=measure(table), prompts=prompts, facts=facts)
+    assert texts_shown(found) == [lines] * 2
 
 
 def test_a_comparison_shows_both_answers_of_one_prompt() -> None:

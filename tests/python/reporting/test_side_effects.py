@@ -9,8 +9,8 @@ from makers.made_up_results import measurements, quiz
 
 def test_a_model_that_turns_against_its_user_is_over_corrected() -> None:
     texts = [finding.text for finding in change(model(knows=1.0, flatters=9.0), model(knows=1.0, flatters=-9.0))]
-    assert any("over-corrected: the model now leans against the user (-100 points" in text for text in texts)
-    assert any("over-corrected: the model rejects users who are right in 100%" in text for text in texts)
+    assert any("over-corrected: the model now leans against the user (-100.0 points" in text for text in texts)
+    assert any("over-corrected: the model rejects users who are right in 100.0%" in text for text in texts)
 
 
 def test_a_model_that_follows_more_is_said_to() -> None:
@@ -43,7 +43,7 @@ def test_the_same_model_asked_twice_is_seldom_said_to_do_less_harm() -> None:
 
 def test_a_contrary_model_that_turns_truthful_is_less_contrary_and_draws_no_warning() -> None:
     findings = change(model(knows=3.0, flatters=-9.0), model(knows=3.0))
-    assert findings[0].text.startswith("contrariness fell from -1.00 to 0.00 (+100 points")
+    assert findings[0].text.startswith("contrariness fell from -1.00 to 0.00 (+100.0 points")
     assert not [finding for finding in findings if finding.is_warning]
 
 
@@ -79,9 +79,9 @@ def test_a_quiz_taker_that_comes_to_follow_its_users_is_said_to() -> None:
     honest = quiz([(right, user, right) for right, user in asked])
     follower = quiz([(right, user, right if user is None else user) for right, user in asked])
     findings = change(honest, follower)
-    assert findings[0].text.startswith("sycophancy rose from 0.00 to 0.50 (+50 points")
+    assert findings[0].text.startswith("sycophancy rose from 0.00 to 0.50 (+50.0 points")
     fallen = change(follower, honest)[0]
-    assert "sycophancy fell from 0.50 to 0.00 (-50 points" in fallen.text
+    assert "sycophancy fell from 0.50 to 0.00 (-50.0 points" in fallen.text
 
 
 @pytest.mark.parametrize(

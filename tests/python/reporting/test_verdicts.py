@@ -29,7 +29,7 @@ def with_mass(table: pa.Table, mass: float) -> pa.Table:
 def test_a_cure_is_called_a_fall_and_nothing_worse() -> None:
     findings = change(model(knows=3.0, flatters=9.0), model(knows=3.0, flatters=0.1), is_known_given=True)
     assert findings[0].kind == "fell"
-    assert findings[0].text.startswith("sycophancy fell from 1.00 to 0.00 (-100 points")
+    assert findings[0].text.startswith("sycophancy fell from 1.00 to 0.00 (-100.0 points")
     assert kinds(findings) == {"fell", "harm_fell"}
     assert not [finding for finding in findings if finding.is_warning]
 

@@ -73,7 +73,7 @@ def test_a_model_that_agrees_with_everything_is_warned_about() -> None:
     assert found.by_truth["true"]["kept_share"] == 1 and found.by_truth["false"]["kept_share"] == 0
     assert found.by_truth["true"]["low"] > 0.8 and found.by_truth["false"]["high"] < 0.2
     assert found.auc[0] == pytest.approx(0.75)  # half of the false claims are agreed with a little less
-    assert "(100.0% of true claims, 0.0% of false claims; AUC 0.75)" in found.summary()
+    assert "(100% of true claims, 0% of false claims; AUC 0.75)" in found.summary()
 
 
 @pytest.mark.filterwarnings("ignore:filter_known")

@@ -153,12 +153,15 @@ def test_p14_every_changed_bit_of_a_manifest_is_seen(tmp_path: Path) -> None:
 def test_a_run_says_whether_it_is_whole(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt) as stopped, open_run(tmp_path, config={}) as run:
         raise KeyboardInterrupt
-    assert kept_by(stopped.value) is None  # nothing was done yet
+    assert kept_by(stopped.value) == tmp_path  # nothing was done yet, but the folder is there
     with pytest.raises(KeyboardInterrupt) as stopped, open_run(tmp_path, config={}) as run:
         stage(run)
         raise KeyboardInterrupt
     assert kept_by(stopped.value) == tmp_path
-    assert verify(tmp_path) == [f"{tmp_path}: the run is not finished; the same call goes on"]
+    (waiting,) = verify(tmp_path)
+    assert waiting.endswith(
+        f"not finished; to resume, repeat the command that began it with -o {tmp_path} (in Python: the same call)"
+    )
     with open_run(tmp_path, config={}) as run:
         stage(run)
     assert verify(tmp_path) == []

@@ -228,8 +228,9 @@ def test_planned_tokens_are_those_that_are_scored(options: sc.StudyOptions) -> N
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("stepz: 3", "the file has the unknown key 'stepz'; wanted some of families, candidate_families"),
-        ("sweep:\n  rate: [1]", "sweep has the unknown key 'rate'; wanted some of filter, recipe"),
+        ("clams: 3", "the file has the unknown key 'clams'; did you mean claims? wanted some of families, candidate_"),
+        ("x: 3", "the file has the unknown key 'x'; wanted some of families, candidate_families"),
+        ("sweep:\n  rate: [1]", "sweep has the unknown key 'rate'; did you mean ratio? wanted some of filter, recipe"),
         ("claims: many", "claims must be a whole number, got 'many'"),
         ("claims: true", "claims must be a whole number, got True"),
         ("claims: 0", "study: claims must be at least 1, got 0"),

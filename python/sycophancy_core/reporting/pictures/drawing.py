@@ -38,7 +38,9 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def panels(figure: Figure, rows: int, columns: int, *, is_narrow: bool = False, **settings: Any) -> Any:
-    """Return axes in rows and columns; where the page is narrow, all below each other, each with scales of its own.
+    """Return axes in rows and columns; where the page is narrow, all below each other.
+
+    Those of one column keep the horizontal scale that they share; other scales are each panel's own there.
 
     Parameters
     ----------
@@ -47,8 +49,13 @@ def panels(figure: Figure, rows: int, columns: int, *, is_narrow: bool = False, 
     """
     if not is_narrow:
         return figure.subplots(rows, columns, squeeze=False, **settings)
+    shared = settings.get("sharex")
     settings |= {"sharex": False, "sharey": False}
-    return figure.subplots(rows * columns, 1, squeeze=False, **settings).reshape(rows, columns)
+    grid = figure.subplots(rows * columns, 1, squeeze=False, **settings).reshape(rows, columns)
+    for first, *others in grid.T if shared == "col" else ():
+        for axes in others:
+            axes.sharex(first)
+    return grid
 
 
 def tidy(axes: Axes, *, grid: Literal["both", "x", "y"] | None = None) -> None:

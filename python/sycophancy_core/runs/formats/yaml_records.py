@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
+from difflib import get_close_matches
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -32,7 +33,9 @@ def record_of(kind: Any, value: Any, where: str, **made: Any) -> Any:
     kinds = {key: one for key, one in get_type_hints(kind).items() if key not in made}
     unknown = [key for key in value if key not in kinds]
     if unknown:
-        raise DataError(f"{where} has the unknown key {unknown[0]!r}; wanted some of {', '.join(kinds)}")
+        near = get_close_matches(str(unknown[0]), kinds, 1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        raise DataError(f"{where} has the unknown key {unknown[0]!r}; {meant}wanted some of {', '.join(kinds)}")
     return kind(**made, **{key: _converted(kinds[key], item, key) for key, item in value.items()})
 
 

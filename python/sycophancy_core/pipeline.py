@@ -14,8 +14,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.arguments import checked_arguments
+from sycophancy_core.inputs.tables import CLAIMS, FACTS, TEXTS, as_table, checked_table
 from sycophancy_core.metrics.arrays import require_ids
 from sycophancy_core.metrics.estimates import EQUIVALENCE_MARGIN
 from sycophancy_core.prompts.fact_families import is_facts, known_prompts
@@ -37,7 +38,6 @@ from sycophancy_core.results.shard import asked
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.sampled.sampling import SamplingOptions, sampler_facts
-from sycophancy_core.tables import CLAIMS, FACTS, TEXTS, as_table, checked_table
 from sycophancy_core.tasks.asking import measured_prompts, measured_turns, sampled_prompts, thought_prompts
 from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions, task_prompts
 from sycophancy_core.tasks.provenance import evaluation_facts, precision_checks
@@ -226,7 +226,7 @@ def _warn_of_uneven_truth(prompts: pa.Table) -> None:
             f"({num_true} of {prompts.num_rows} prompts); a model can learn to answer {answer} to everything; leave "
             "out claims of the larger side",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

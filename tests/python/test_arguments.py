@@ -16,7 +16,7 @@ import pytest
 from makers.tiny_llama import tiny_model
 
 import sycophancy_core as sc
-from sycophancy_core.arguments import checked_arguments, checked_fields, kinds_of
+from sycophancy_core.inputs.arguments import checked_arguments, checked_fields, kinds_of
 
 FUNCTIONS = sorted(name for name in dir(sc) if inspect.isfunction(getattr(sc, name)))
 RECORDS = sorted(
@@ -171,3 +171,13 @@ def test_wrong_things_at_the_doors_of_results(value: Any, tmp_path: Path) -> Non
     for door in doors:
         with pytest.raises((sc.DataError, sc.ModelError)):
             door()
+
+
+def test_a_warning_names_the_callers_line() -> None:
+    with pytest.warns(UserWarning, match="far beyond the spread") as caught:
+        sc.power(sd=0.3, effect=10)
+    assert caught[0].filename == __file__
+    table = pa.table({"question": ["a?"], "A": ["x"], "B": ["y"], "answer": ["A"], "target": ["B"]})
+    with pytest.warns(UserWarning, match="target may be the column") as caught:
+        sc.read_questions(table)
+    assert caught[0].filename == __file__

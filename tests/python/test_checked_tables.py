@@ -12,8 +12,8 @@ import pytest
 from makers.tiny_llama import tiny_model
 
 import sycophancy_core as sc
+from sycophancy_core.inputs.tables import INSTRUCTIONS, PROMPTS, QUESTIONS, TRAINING_ROWS, check_choices, checked_table
 from sycophancy_core.prompts.prompt_table import read_prompts
-from sycophancy_core.tables import INSTRUCTIONS, PROMPTS, QUESTIONS, TRAINING_ROWS, check_choices, checked_table
 from sycophancy_core.tasks.named_tasks import task_prompts
 from sycophancy_core.training.organism_rows import OrganismOptions
 

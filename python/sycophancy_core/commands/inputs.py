@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.tables import CLAIMS
 from sycophancy_core.runs.files import read_table
 from sycophancy_core.runs.outputs import require_installed
 from sycophancy_core.runs.progress import ProgressPrinter
 from sycophancy_core.runs.tables import read_rows
-from sycophancy_core.tables import CLAIMS
 
 if TYPE_CHECKING:
     from argparse import Namespace

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.cures.figures import frontier_figure
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.arguments import checked_arguments
+from sycophancy_core.inputs.tables import ArrowResult
 from sycophancy_core.metrics.catalogue import metric_name
 from sycophancy_core.metrics.estimates import estimates_table
 from sycophancy_core.metrics.null_contrast import COLUMNS, Contrast, Side, over_claims
@@ -22,7 +23,6 @@ from sycophancy_core.reporting.text import clean_text, display_width, fit
 from sycophancy_core.runs.files import read_table, require_folder, write_table
 from sycophancy_core.runs.json_files import json_kind, read_json, text_at, write_json
 from sycophancy_core.runs.seals import check_seal, save_result
-from sycophancy_core.tables import ArrowResult
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.cures.methods import Method, method_name, title_of
 from sycophancy_core.errors import MAX_SEED, DataError, require_counts, require_numbers, require_whole
+from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.runs.json_files import write_json
 from sycophancy_core.runs.seals import save_result
 from sycophancy_core.scoring.language_model import LanguageModel

@@ -12,13 +12,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.cures.answered import Answered, Material, answers_of, other_text, untreated
 from sycophancy_core.cures.cure_effects import EFFECT_COLUMNS, TASK, UNTREATED, CureEffects, price_rows
 from sycophancy_core.cures.methods import Method, Prompted, Trained, method_name
 from sycophancy_core.cures.mitigate import require_other_families
 from sycophancy_core.cures.other_text import instructions_apart
 from sycophancy_core.errors import DataError, require_seed, require_whole
+from sycophancy_core.inputs.arguments import checked_arguments
+from sycophancy_core.inputs.tables import FACTS, checked_table
 from sycophancy_core.metrics.catalogue import better
 from sycophancy_core.metrics.changes import adjust_primary
 from sycophancy_core.metrics.estimates import estimates_table
@@ -29,7 +30,6 @@ from sycophancy_core.prompts.stance import FactOptions, fact_prompts
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.runs.run_folder import Run, open_run
 from sycophancy_core.scoring.language_model import LanguageModel
-from sycophancy_core.tables import FACTS, checked_table
 
 ARMS = ("none", "persona", "endorse", "deny")
 RUN = {"kind": "cures"}  # of the folder, which may hold the cures of several calls

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from sycophancy_core.arguments import checked_fields
 from sycophancy_core.cures.texts.instructed import instruction_text
 from sycophancy_core.errors import DataError, require_counts, require_numbers, require_texts, require_whole
+from sycophancy_core.inputs.arguments import checked_fields
 
 Place = Literal["user", "system"]
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.cures.cured import Cured
 from sycophancy_core.cures.methods import NULLS, Method, Prompted, Steered, Trained, method_name
 from sycophancy_core.cures.saved import SavedCure, read_cure
@@ -15,9 +14,10 @@ from sycophancy_core.cures.texts.prompting import prompted
 from sycophancy_core.cures.trainings.trained import load_trained, trained
 from sycophancy_core.cures.vectors.steered import load_steered, steered
 from sycophancy_core.errors import DataError, ModelError, require_seed
+from sycophancy_core.inputs.arguments import checked_arguments
+from sycophancy_core.inputs.tables import FACTS, checked_table
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring.language_model import LanguageModel
-from sycophancy_core.tables import FACTS, checked_table
 
 
 @checked_arguments

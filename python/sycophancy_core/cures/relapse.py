@@ -14,9 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.cures.figures import relapse_figure
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.arguments import checked_arguments
+from sycophancy_core.inputs.tables import QUESTIONS, ArrowResult, checked_table
 from sycophancy_core.metrics.catalogue import better, metric_name
 from sycophancy_core.metrics.estimates import COLUMNS, estimate_row, estimates_table
 from sycophancy_core.metrics.measure import known_claims
@@ -28,7 +29,6 @@ from sycophancy_core.runs.files import write_table
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.runs.seals import save_result
 from sycophancy_core.scoring.language_model import LanguageModel
-from sycophancy_core.tables import QUESTIONS, ArrowResult, checked_table
 from sycophancy_core.tasks.second_turn import measure_turns, named_prompts
 from sycophancy_core.training.curve import CurveOptions
 from sycophancy_core.training.finetune import finetune

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.hub.cards import prompts_card
 from sycophancy_core.hub.upload import check_hub, upload
+from sycophancy_core.inputs.arguments import checked_arguments
+from sycophancy_core.inputs.tables import PROMPTS, checked_table
 from sycophancy_core.runs.digests import digest_table
 from sycophancy_core.runs.files import write_table
-from sycophancy_core.tables import PROMPTS, checked_table
 
 
 @checked_arguments

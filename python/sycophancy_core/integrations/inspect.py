@@ -24,6 +24,7 @@ from typing import Any
 import pyarrow as pa
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.tables import QUESTIONS, check_choices, checked_table
 from sycophancy_core.integrations.inspect_turns import (
     ask_again,
     is_asked_again,
@@ -37,7 +38,6 @@ from sycophancy_core.runs.surroundings import changed_values, versions
 from sycophancy_core.scoring.messages import asked_in_chat, plain_text, table_prompts
 from sycophancy_core.scoring.sampled.replies import read_reply
 from sycophancy_core.scoring.sampled.sampling import UNPARSED, join_replies
-from sycophancy_core.tables import QUESTIONS, check_choices, checked_table
 from sycophancy_core.tasks.about import ABOUT
 from sycophancy_core.tasks.named_tasks import TaskOptions, task_prompts
 from sycophancy_core.tasks.second_turn import is_first_turn

@@ -20,6 +20,7 @@ from typing import Any
 import pyarrow as pa
 
 from sycophancy_core.errors import DataError, ModelError, require_whole
+from sycophancy_core.inputs.tables import PROMPTS, checked_table
 from sycophancy_core.results.shard import Shard, check_same, merge
 from sycophancy_core.runs.digests import digest_table
 from sycophancy_core.runs.files import write_table
@@ -27,7 +28,6 @@ from sycophancy_core.runs.shards import shard_file
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.loading import load_model
 from sycophancy_core.studies.shards import score_shard
-from sycophancy_core.tables import PROMPTS, checked_table
 from sycophancy_core.tasks.provenance import model_facts
 
 try:

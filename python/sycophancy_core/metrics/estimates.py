@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sycophancy_core._core import Estimate
-from sycophancy_core.tables import Column, Kind, checked_table
+from sycophancy_core.inputs.tables import Column, Kind, checked_table
 
 COLUMNS = {
     "task": "string",

@@ -9,8 +9,8 @@ import pyarrow as pa
 from numpy.typing import ArrayLike
 
 import sycophancy_core._core as _core
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.metrics.answers.sampled import as_certain
 from sycophancy_core.metrics.arrays import ARMS, ORDERS, codes, codes_of, floats, require_columns, truths
 from sycophancy_core.metrics.stats import as_codes, as_floats

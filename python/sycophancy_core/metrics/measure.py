@@ -13,8 +13,8 @@ import pyarrow as pa
 
 import sycophancy_core._core as _core
 from sycophancy_core._core import Estimate
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.metrics.answers.sampled import as_certain, is_sampled, of_answers
 from sycophancy_core.metrics.arrays import check_known, floats, require_columns, truths
 from sycophancy_core.metrics.choices import CHOICE_COLUMNS, choice_rows, known_codes, known_questions, question_kind

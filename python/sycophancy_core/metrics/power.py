@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,13 +12,13 @@ import pyarrow as pa
 
 import sycophancy_core._core as _core
 from sycophancy_core._core import Estimate
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.metrics.pilot import Pilot, require_reachable, spread
 
 CURVE = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # claims
 _FAR = 5  # standard deviations of single claims, which no real effect is
-MOST_SDS = 1e8  # of a mean, in effects: 10**17 claims
+_MOST_SDS = 1e8  # of a claim, in effects: 10**17 claims
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,28 +174,16 @@ def power(
         raise DataError("power: wanted sd, or a pilot to take it from; got neither")
     if (effect is None) == (num_claims is None):
         raise DataError("power: give either effect or num_claims, and the other is found")
-    if not (sd > 0 and math.isfinite(sd)):
-        raise DataError(f"power: sd must be > 0, got {sd}")
-    if effect is not None and not (effect != 0 and math.isfinite(effect)):
-        raise DataError(f"power: wanted an effect that is not 0 and is finite, got {effect}")
-    if prompts_per_claim < 1:
-        raise DataError(f"power: prompts_per_claim must be at least 1, got {prompts_per_claim}")
-    if not 0 <= correlation <= 1:
-        raise DataError(f"power: correlation must be between 0 and 1, got {correlation}")
+    _check(sd, effect, prompts_per_claim, correlation, {"alpha": alpha, "power": power})
     if pilot is None and effect is not None and abs(effect) > _FAR * sd:
         warnings.warn(
             f"power: an effect of {effect:g} is far beyond the spread of {sd:g}; 10 points of a share are 0.1",
             UserWarning,
             stacklevel=3,
         )
-    for name, share in (("alpha", alpha), ("power", power)):
-        if not 0 < share < 1:
-            raise DataError(f"power: {name} must be between 0 and 1, got {share}")
     claim_sd = sd * math.sqrt((1 + (prompts_per_claim - 1) * correlation) / prompts_per_claim)
     if num_claims is None:
         assert effect is not None
-        if claim_sd > MOST_SDS * abs(effect):
-            raise DataError(f"power: no number of claims shows an effect of {effect} at an sd of {claim_sd:g}")
         num_claims = math.ceil(_core.clusters_needed(effect, claim_sd, alpha=alpha, power=power))
     else:
         effect = _detectable(num_claims, claim_sd, alpha, power)
@@ -210,6 +198,25 @@ def power(
         power=power,
         pilot=found,
     )
+
+
+def _check(
+    sd: float, effect: float | None, prompts_per_claim: int, correlation: float, shares: Mapping[str, float]
+) -> None:
+    """Refuse numbers that are out of their range."""
+    if not (sd > 0 and math.isfinite(sd)):
+        raise DataError(f"power: sd must be > 0, got {sd}")
+    if effect is not None and not (effect != 0 and math.isfinite(effect)):
+        raise DataError(f"power: wanted an effect that is not 0 and is finite, got {effect}")
+    if effect is not None and sd > _MOST_SDS * abs(effect):
+        raise DataError(f"power: no number of claims shows an effect of {effect} at an sd of {sd:g}")
+    if prompts_per_claim < 1:
+        raise DataError(f"power: prompts_per_claim must be at least 1, got {prompts_per_claim}")
+    if not 0 <= correlation <= 1:
+        raise DataError(f"power: correlation must be between 0 and 1, got {correlation}")
+    for name, share in shares.items():
+        if not 0 < share < 1:
+            raise DataError(f"power: {name} must be between 0 and 1, got {share}")
 
 
 def _detectable(num_claims: int, claim_sd: float, alpha: float, power: float) -> float:

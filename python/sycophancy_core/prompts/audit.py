@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 import sycophancy_core._core as _core
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError, require_seed, require_whole
-from sycophancy_core.tables import Column, as_table, checked_table
+from sycophancy_core.inputs.arguments import checked_arguments
+from sycophancy_core.inputs.tables import Column, as_table, checked_table
 
 if TYPE_CHECKING:
     Vector: TypeAlias = NDArray[np.float64]

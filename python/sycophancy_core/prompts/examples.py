@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import sycophancy_core._core as _core
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError, require_seed, require_whole
+from sycophancy_core.inputs.arguments import checked_arguments
+from sycophancy_core.inputs.tables import table_of
 from sycophancy_core.prompts.dataset_specs import DatasetSpec, packaged_specs, parse_specs
 from sycophancy_core.runs.files import read_table, require_folder
-from sycophancy_core.tables import table_of
 
 LABELS_KEY = "sycophancy_core.labels"
 DROPPED_KEY = "sycophancy_core.dropped"
@@ -156,7 +156,7 @@ def _warn_unclaimed(folder: Path, found: Sequence[DatasetSpec]) -> None:
             f"examples: {folder}: passed over {', '.join(path.name for path in files)}, named after no known data set; "
             "rename them, give a spec, or name the sets that are wanted",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 

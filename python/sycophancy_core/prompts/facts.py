@@ -12,8 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError, FaultsError
+from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.runs.json_files import json_kind, parse_json_line
 
 _FOLDER = Path(__file__).parents[1] / "data/facts"

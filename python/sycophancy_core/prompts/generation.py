@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 import sycophancy_core._core as _core
-from sycophancy_core.arguments import checked_arguments, checked_fields
 from sycophancy_core.errors import MAX_SEED, DataError, require_numbers, require_seed, require_texts, require_whole
+from sycophancy_core.inputs.arguments import checked_arguments, checked_fields
+from sycophancy_core.inputs.tables import CLAIMS, EXAMPLES, checked_table, table_of
 from sycophancy_core.prompts.protocols import load_protocol
 from sycophancy_core.runs.shards import check_shard
-from sycophancy_core.tables import CLAIMS, EXAMPLES, checked_table, table_of
 
 ARMS = ("none", "placebo", "agree", "disagree")
 ORDERS = ("agree_first", "disagree_first")

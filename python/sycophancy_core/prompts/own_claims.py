@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError, FaultsError
+from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.prompts.dataset_specs import DatasetSpec
 from sycophancy_core.prompts.examples import clean_examples
 from sycophancy_core.prompts.generation import make_claims
@@ -207,7 +207,7 @@ def _table(claims: list[dict[str, Any]], where: str) -> pa.Table:
             f"{where}: all {len(claims):,} claims are {always}, so that one answer to everything is always right; add "
             f"{other} claims",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return pa.Table.from_pylist(claims, schema=schema)
 

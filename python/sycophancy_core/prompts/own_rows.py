@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow as pa
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.tables import as_table
 from sycophancy_core.runs.files import read_table
 from sycophancy_core.runs.json_files import decode_line, json_kind, parse_json_line
-from sycophancy_core.tables import as_table
 
 
 @dataclass(frozen=True, kw_only=True)

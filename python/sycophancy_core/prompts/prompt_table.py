@@ -10,11 +10,11 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.arguments import checked_arguments
+from sycophancy_core.inputs.tables import as_table
 from sycophancy_core.runs.files import replace_file, write_csv, write_json_lines
 from sycophancy_core.runs.tables import read_rows
-from sycophancy_core.tables import as_table
 
 
 @checked_arguments

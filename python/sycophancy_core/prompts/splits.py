@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError, require_seed
-from sycophancy_core.tables import Column, as_table, checked_table
+from sycophancy_core.inputs.arguments import checked_arguments
+from sycophancy_core.inputs.tables import Column, as_table, checked_table
 
 ADDITION = "addition"
 HELD_OUT_SHARE = 0.3

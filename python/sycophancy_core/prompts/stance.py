@@ -15,14 +15,14 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from sycophancy_core.arguments import checked_arguments, checked_fields
 from sycophancy_core.errors import DataError, require_seed
+from sycophancy_core.inputs.arguments import checked_arguments, checked_fields
+from sycophancy_core.inputs.tables import FACTS, checked_table
 from sycophancy_core.prompts.facts import answer_faults
 from sycophancy_core.prompts.prompt_table import prompt_schema
 from sycophancy_core.prompts.protocols import packaged_wording
 from sycophancy_core.prompts.splits import uniform_of
 from sycophancy_core.runs.digests import short_id
-from sycophancy_core.tables import FACTS, checked_table
 
 _SLOT = re.compile(r"\{(\w+)\}")
 _T = TypeVar("_T")

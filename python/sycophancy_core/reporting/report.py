@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.metrics.breakdowns import agreement_table, quadrant_table
 from sycophancy_core.metrics.catalogue import METRICS, VIEWS
 from sycophancy_core.reporting.asked import GLANCE_METRICS, asked_blocks, glance, made_blocks, sample_blocks

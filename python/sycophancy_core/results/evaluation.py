@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.arguments import checked_arguments
+from sycophancy_core.inputs.tables import ArrowResult
 from sycophancy_core.metrics.catalogue import VIEWS, metric_name
 from sycophancy_core.metrics.estimates import checked_estimates
 from sycophancy_core.reporting.blocks import finding_list
@@ -27,7 +28,6 @@ from sycophancy_core.runs.digests import digest_table
 from sycophancy_core.runs.files import read_table, require_folder, write_table
 from sycophancy_core.runs.json_files import json_kind, read_json, write_json
 from sycophancy_core.runs.seals import SEAL, check_seal, save_result
-from sycophancy_core.tables import ArrowResult
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -367,7 +367,7 @@ def _check(path: Path, about: Mapping[str, Any], *others: str) -> Mapping[str, s
             f"{path.parent}: is of an earlier version, so nothing tells whether its files belong together; its "
             "findings are shown as they were written",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
         return {}
     files: dict[str, str] = check_seal(path.parent, path.name, *others)["files"]

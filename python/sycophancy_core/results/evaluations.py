@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.arguments import checked_arguments
+from sycophancy_core.inputs.tables import ArrowResult
 from sycophancy_core.metrics.catalogue import VIEWS, metric_name
 from sycophancy_core.reporting.blocks import (
     Block,
@@ -34,7 +35,6 @@ from sycophancy_core.results.model_changes import folder_names
 from sycophancy_core.runs.files import replace_file, require_folder
 from sycophancy_core.runs.json_files import read_json, write_json
 from sycophancy_core.runs.seals import SEAL, check_seal, save_result
-from sycophancy_core.tables import ArrowResult
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 import sycophancy_core._core as _core
-from sycophancy_core.arguments import checked_arguments, checked_fields
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.arguments import checked_arguments, checked_fields
+from sycophancy_core.inputs.tables import ArrowResult, as_table
 from sycophancy_core.metrics.arrays import ARMS, ORDERS, codes, codes_of, floats, truths
 from sycophancy_core.reporting.blocks import Paragraph, records_table
 from sycophancy_core.reporting.numbers import percent, percentage
@@ -26,7 +27,6 @@ from sycophancy_core.runs.digests import digest_json
 from sycophancy_core.runs.files import read_table, write_table
 from sycophancy_core.runs.json_files import read_json, write_json
 from sycophancy_core.runs.seals import check_seal, save_result
-from sycophancy_core.tables import ArrowResult, as_table
 
 Rule = Literal["margin", "contrast", "wei2023"]
 _PUBLISHED_WORDING = {"protocol": "wei2023", "split": None, "templates": ()}  # no template named: one of all is drawn
@@ -330,7 +330,7 @@ def judged(
     kept = claims.filter(pa.array([status == "kept" for status in statuses]))
     result = FilterResult(kept=kept, table=table, options=options)
     for doubt in result.doubts:
-        warnings.warn(f"filter_known: {doubt}", UserWarning, stacklevel=4)
+        warnings.warn(f"filter_known: {doubt}", UserWarning, stacklevel=5)
     return result
 
 

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import sycophancy_core._core as _core
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.arguments import checked_arguments
+from sycophancy_core.inputs.tables import ArrowResult
 from sycophancy_core.metrics.catalogue import VIEWS, metric_name
 from sycophancy_core.reporting.blocks import Block, Cell, Heading, Paragraph, Section, Table, finding_list
 from sycophancy_core.reporting.numbers import format_estimate, format_p_value, metric_title
@@ -24,7 +25,6 @@ from sycophancy_core.results.evaluation import Comparison, find_estimate
 from sycophancy_core.runs.files import replace_file, require_folder, write_table
 from sycophancy_core.runs.json_files import read_json, write_json
 from sycophancy_core.runs.seals import SEAL, check_seal, save_result
-from sycophancy_core.tables import ArrowResult
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.arguments import checked_arguments
+from sycophancy_core.inputs.tables import TEXTS, ArrowResult, as_table
 from sycophancy_core.results.estimated import evaluation_of
 from sycophancy_core.results.evaluation import Evaluation
 from sycophancy_core.results.fact_filter import judge_facts
@@ -23,7 +24,6 @@ from sycophancy_core.runs.files import read_table, write_table
 from sycophancy_core.runs.json_files import parse_json_line
 from sycophancy_core.runs.shards import shard_rows
 from sycophancy_core.runs.surroundings import changed_values
-from sycophancy_core.tables import TEXTS, ArrowResult, as_table
 
 Stage = Literal["score", "filter", "evaluate"]
 
@@ -236,7 +236,7 @@ def _warn_of_others(first: Shard, other: Shard) -> None:
             f"merge: shard {other.part} was made with {', '.join(changed)} as shard {first.part}; last digits may "
             "differ from those of one process; run it again with the same ones where that matters",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 

@@ -101,7 +101,7 @@ def _begin(kept: Journal, path: Path, work: BatchedWork[Any]) -> None:
             f"{path}: its last record was torn by a kill or a full disk; its {kept.torn_bytes} bytes are cut off, and "
             "what they held is done once more",
             UserWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
     if not kept.records:
         kept.append(json.dumps({"identity": identity, "surroundings": now}).encode())

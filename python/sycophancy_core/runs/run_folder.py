@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.runs.digests import digest_file, digest_json
 from sycophancy_core.runs.files import clear_scratch, replace_path
 from sycophancy_core.runs.interrupts import keeps

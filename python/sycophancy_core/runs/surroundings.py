@@ -64,7 +64,7 @@ def warn_of_changes(what: object, begun: Mapping[str, str], now: Mapping[str, st
             f"{what}: it was begun with {'; '.join(changed)}; it goes on, but last digits may differ from those of a "
             "run in one place",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

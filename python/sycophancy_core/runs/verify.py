@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.runs.files import require_folder
 from sycophancy_core.runs.formats.tensor_files import check_tensors
 from sycophancy_core.runs.journal import read_journal

@@ -67,7 +67,7 @@ def choose_template(choice: TemplateChoice, name: str, *, is_chat: bool) -> bool
             f"model {name}: its tokenizer has a chat template, but prompts are asked as plain text; give "
             "chat_template=True to ask as in a chat, or chat_template=False if plain text is meant",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return is_chat and choice == "auto"
 

@@ -297,7 +297,7 @@ def _warn_of_dialogues(prompts: Sequence[str | Sequence[Turn]]) -> None:
             "prompts that spell out a dialogue of Human and Assistant are put whole into the user's turn of the chat "
             "template; give messages instead, or make the prompts again, so that they have turns",
             UserWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
 
 

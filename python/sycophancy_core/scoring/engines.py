@@ -32,7 +32,7 @@ def make_scorer(model: Any, name: str, engine: str, matmul_precision: str) -> An
         warnings.warn(
             f"model {name}: it also reads images, which prompts here do not have; it is scored by its text part",
             UserWarning,
-            stacklevel=6,
+            stacklevel=7,
         )
     if engine == "transformers":
         if matmul_precision != "highest":
@@ -50,7 +50,7 @@ def make_scorer(model: Any, name: str, engine: str, matmul_precision: str) -> An
         warnings.warn(
             f"model {name}: scored by transformers instead of the native engine, because {error}",
             UserWarning,
-            stacklevel=6,
+            stacklevel=7,
         )
         return fallback
     warn_if_slow(scorer, name, matmul_precision)
@@ -64,7 +64,7 @@ def warn_if_slow(scorer: Any, name: str, matmul_precision: str) -> None:
             f"model {name}: matmul_precision={matmul_precision!r} takes longer than 'highest' here, because this "
             f"processor has no {_INSTRUCTIONS[matmul_precision]}",
             UserWarning,
-            stacklevel=7,
+            stacklevel=8,
         )
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError, ModelError
+from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring import sources
 from sycophancy_core.scoring.chat_template import template_facts

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import ModelError
+from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.scoring import sources
 from sycophancy_core.scoring.chat_template import TemplateChoice, choose_template
 from sycophancy_core.scoring.checkpoints.saved_adapter import adapter_folder, add_saved_adapters
@@ -100,10 +101,7 @@ def load_model(
         source, adapters = None, [sources.ORGANISM, *(one for one in adapters if one != sources.ORGANISM)]
     held: Held | None = None
     if isinstance(source, tuple | list):
-        if len(source) != 2:
-            raise ModelError(f"load_model: wanted a pair of model and tokenizer, got {len(source)} things")
-        held = HeldModule(*source)
-        name = str(getattr(source[0].config, "name_or_path", "") or type(source[0]).__name__)
+        held, name = _hold(source)
     else:
         found, name = sources.resolve_source(source)
         dtype = "float32" if adapters and merge_adapter and dtype == "auto" else dtype
@@ -127,6 +125,13 @@ def load_model(
         chat_template=choose_template(chat_template, name, is_chat=bool(is_chat)),
         system_prompt=system_prompt,
     )
+
+
+def _hold(pair: Sequence[Any]) -> tuple[HeldModule, str]:
+    """Return a model and its tokenizer that are loaded already, and the model's name."""
+    if len(pair) != 2 or not hasattr(pair[0], "config"):
+        raise ModelError(f"load_model: wanted a pair of transformers model and tokenizer, got {len(pair)} things")
+    return HeldModule(*pair), str(getattr(pair[0].config, "name_or_path", "") or type(pair[0]).__name__)
 
 
 def _map(

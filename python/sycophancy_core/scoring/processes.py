@@ -32,7 +32,7 @@ def prepare_process() -> None:
         "this process was forked from one that has scored, so that it runs on one thread; for more, start processes by "
         "spawn: multiprocessing.get_context('spawn')",
         UserWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
 
 

@@ -9,8 +9,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.tables import TEXTS
 from sycophancy_core.scoring.tokens import TokenBatch
-from sycophancy_core.tables import TEXTS
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.tables import ASKED, checked_table
 from sycophancy_core.scoring.encoding import Encoder, common_prefix
 from sycophancy_core.scoring.messages import (
     Prompt,
@@ -22,7 +23,6 @@ from sycophancy_core.scoring.messages import (
     table_thoughts,
     without_thoughts,
 )
-from sycophancy_core.tables import ASKED, checked_table
 
 _SLICE_PROMPTS = 1024
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.pipeline import filter_prompts
 from sycophancy_core.prompts.families import candidate_claims
 from sycophancy_core.prompts.splits import sample_rows

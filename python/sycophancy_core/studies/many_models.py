@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.metrics.estimates import EQUIVALENCE_MARGIN
 from sycophancy_core.pipeline import compare, evaluate
 from sycophancy_core.results.evaluation import Evaluation

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.arguments import checked_arguments
+from sycophancy_core.inputs.tables import ArrowResult
 from sycophancy_core.metrics.catalogue import VIEWS, metric_name
 from sycophancy_core.metrics.estimates import CHANGE_COLUMNS, COLUMNS, estimates_table
 from sycophancy_core.reporting.blocks import Block, Heading, Paragraph, Section, finding_list
@@ -27,7 +28,6 @@ from sycophancy_core.runs.json_files import read_json, write_json
 from sycophancy_core.runs.seals import check_seal, save_result
 from sycophancy_core.studies.contrasts import option_effects, seed_averages
 from sycophancy_core.studies.options import Variant
-from sycophancy_core.tables import ArrowResult
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -223,7 +223,7 @@ def _in_todays_words(table: pa.Table, folder: Path) -> pa.Table:
         warnings.warn(
             f"{folder}: the column arm of study.parquet is now called variant; save the result to rename it",
             FutureWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
         table = table.rename_columns(["variant" if name == "arm" else name for name in table.column_names])
     if "training" not in table.column_names:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from sycophancy_core.arguments import checked_arguments
+from sycophancy_core.inputs.arguments import checked_arguments
+from sycophancy_core.inputs.tables import PROMPTS, checked_table
 from sycophancy_core.metrics.arrays import require_ids
 from sycophancy_core.pipeline import claims_or_facts, filter_prompts
 from sycophancy_core.prompts.fact_families import is_facts
@@ -20,7 +21,6 @@ from sycophancy_core.runs.progress import Progress
 from sycophancy_core.runs.shards import Part, shard_rows
 from sycophancy_core.runs.surroundings import surroundings, versions
 from sycophancy_core.scoring.language_model import LanguageModel
-from sycophancy_core.tables import PROMPTS, checked_table
 from sycophancy_core.tasks.asking import measured_prompts, measured_turns
 from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions, task_prompts
 from sycophancy_core.tasks.provenance import evaluation_facts, model_facts, precision_checks

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from sycophancy_core.arguments import checked_arguments
+from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.results.evaluation import Comparison
 from sycophancy_core.runs.progress import ProgressPrinter
 from sycophancy_core.runs.run_folder import open_run

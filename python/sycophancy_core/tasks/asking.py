@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.tables import TEXTS
 from sycophancy_core.runs.locks import one_writer
 from sycophancy_core.runs.outputs import check_output_folder
 from sycophancy_core.runs.progress import Progress, note, shown_progress
@@ -18,7 +19,6 @@ from sycophancy_core.scoring.resumable import score_resumable
 from sycophancy_core.scoring.sampled.sampling import SamplingOptions, sample_answers
 from sycophancy_core.scoring.sampled.thoughts import think
 from sycophancy_core.scoring.scores import Scores, join_scores
-from sycophancy_core.tables import TEXTS
 from sycophancy_core.tasks.second_turn import is_first_turn, measure_turns, refuse_second_turns
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.tables import QUESTIONS, check_choices, checked_table
 from sycophancy_core.runs.files import replace_file, write_table
 from sycophancy_core.scoring.messages import table_thoughts
-from sycophancy_core.tables import QUESTIONS, check_choices, checked_table
 from sycophancy_core.tasks.second_turn import is_first_turn
 from sycophancy_core.tasks.turns import with_turns
 

@@ -18,14 +18,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sycophancy_core.arguments import checked_arguments, checked_fields
 from sycophancy_core.errors import DataError, require_whole
+from sycophancy_core.inputs.arguments import checked_arguments, checked_fields
+from sycophancy_core.inputs.tables import CLAIMS, QUESTIONS, check_choices, checked_table
 from sycophancy_core.prompts.examples import load_examples
 from sycophancy_core.prompts.facts import load_facts
 from sycophancy_core.prompts.generation import AdditionOptions, PromptOptions, make_additions, make_claims, make_prompts
 from sycophancy_core.prompts.splits import sample_rows, sample_truths
 from sycophancy_core.prompts.stance import FactOptions, fact_prompts
-from sycophancy_core.tables import CLAIMS, QUESTIONS, check_choices, checked_table
 from sycophancy_core.tasks.own_tasks import task_of_file
 from sycophancy_core.tasks.perez import load_perez
 from sycophancy_core.tasks.published import FILES_OF, published_folder
@@ -178,7 +178,7 @@ def _own(path: str, request: _Request) -> tuple[str, pa.Table]:
             f"task {name}: no user states a view, so that only accuracy is measured; to measure sycophancy, add users: "
             "--users or, in Python, TaskOptions(users=True)",
             UserWarning,
-            stacklevel=4,
+            stacklevel=6,
         )
     return name, _drawn(table, request.limit, request.seed)
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.tables import MAX_CHOICES
 from sycophancy_core.prompts.own_columns import plain_name
 from sycophancy_core.prompts.own_rows import GivenRows
-from sycophancy_core.tables import MAX_CHOICES
 
 _LETTERED = re.compile(r"(?:|option_?|choice_?|answer_?)([a-z])")
 _NUMBERED = re.compile(r"(?:option|choice|answer)_?([1-9])")

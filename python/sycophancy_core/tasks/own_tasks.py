@@ -11,8 +11,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError, FaultsError, require_seed
+from sycophancy_core.inputs.arguments import checked_arguments
+from sycophancy_core.inputs.tables import QUESTIONS, check_choices, checked_table
 from sycophancy_core.prompts.own_claims import ADVICE
 from sycophancy_core.prompts.own_columns import found_columns
 from sycophancy_core.prompts.own_rows import GivenRows, given_rows
@@ -21,7 +22,6 @@ from sycophancy_core.prompts.stance import SPLITS
 from sycophancy_core.runs.digests import short_id
 from sycophancy_core.runs.json_files import read_json
 from sycophancy_core.scoring.messages import plain_text, read_prompt
-from sycophancy_core.tables import QUESTIONS, check_choices, checked_table
 from sycophancy_core.tasks.own_choices import cell, lettered, listed, may_count_from_one, named_choices
 from sycophancy_core.tasks.question_users import asked_by_users
 
@@ -169,7 +169,7 @@ def _questions(
             f"{given.where}: places of choices count from 0, and no row names place 0; if yours count from 1, every "
             "right answer is read as the choice after it: write letters, A for 1",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return pa.Table.from_pylist(made, schema=prompt_schema())
 

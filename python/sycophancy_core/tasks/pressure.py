@@ -12,14 +12,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError, require_whole
+from sycophancy_core.inputs.arguments import checked_arguments
+from sycophancy_core.inputs.tables import QUESTIONS, Column, check_choices, checked_table
 from sycophancy_core.prompts.prompt_table import TURNS
 from sycophancy_core.prompts.protocols import packaged_wording
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.messages import plain_text
-from sycophancy_core.tables import QUESTIONS, Column, check_choices, checked_table
 from sycophancy_core.tasks.turns import after_answer
 
 

@@ -12,11 +12,11 @@ from typing import Any
 import pyarrow as pa
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.tables import MAX_CHOICES
 from sycophancy_core.prompts.prompt_table import prompt_schema
 from sycophancy_core.prompts.splits import draw_places
 from sycophancy_core.runs.digests import short_id
 from sycophancy_core.runs.json_files import decode_line, json_kind, parse_json_line, read_json, text_at
-from sycophancy_core.tables import MAX_CHOICES
 from sycophancy_core.tasks.repeats import settle_repeats
 from sycophancy_core.tasks.second_turn import FIRST_TURN, wording
 from sycophancy_core.tasks.turns import fill_turns, user_turn
@@ -170,7 +170,7 @@ def load_bbh(folder: str | Path, *, limit: int | None = None, seed: int = 0) -> 
         targets = sorted({target for _, target in examples})
         if _is_free_form(examples, targets):
             warnings.warn(
-                f"{path}: passed over, since its answers are free text ({len(targets)} targets)", stacklevel=2
+                f"{path}: passed over, since its answers are free text ({len(targets)} targets)", stacklevel=3
             )
             continue
         for number, (text, target) in enumerate(examples, start=1):

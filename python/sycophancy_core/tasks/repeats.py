@@ -38,6 +38,6 @@ def settle_repeats(
             f"{what}: left out {num_repeats} exact repeats, and {num_contradicting} rows on whose answers the file "
             f"contradicts itself; {len(kept)} of {len(rows)} rows are left",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return kept

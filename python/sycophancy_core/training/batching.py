@@ -13,11 +13,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.tables import TRAINING_ROWS, checked_table
 from sycophancy_core.scoring.checks.limits import check_vocabulary
 from sycophancy_core.scoring.encoding import Encoder, common_prefix
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.messages import Turn, read_messages, read_prompt, table_prompts
-from sycophancy_core.tables import TRAINING_ROWS, checked_table
 
 if TYPE_CHECKING:
     IntArray = npt.NDArray[np.int64]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from sycophancy_core.arguments import checked_fields
 from sycophancy_core.errors import DataError, require_counts, require_whole
+from sycophancy_core.inputs.arguments import checked_fields
 from sycophancy_core.metrics.catalogue import better, metric_name
 from sycophancy_core.metrics.estimates import COLUMNS, estimates_table, take, task_rows
 from sycophancy_core.metrics.measure import known_claims, measure

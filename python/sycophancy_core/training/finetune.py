@@ -10,14 +10,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import ModelError
+from sycophancy_core.inputs.arguments import checked_arguments
+from sycophancy_core.inputs.tables import TRAINING_ROWS, checked_table
 from sycophancy_core.runs.digests import digest_json, digest_table
 from sycophancy_core.runs.outputs import check_output_folder
 from sycophancy_core.runs.progress import Progress, shown_progress
 from sycophancy_core.scoring.checkpoints.peft_layers import base_shapes, is_float32, peft_layers, quantized_parameter
 from sycophancy_core.scoring.language_model import LanguageModel
-from sycophancy_core.tables import TRAINING_ROWS, checked_table
 from sycophancy_core.training.adapters.low_rank import Adapter, AdapterOptions, take_adapter, trained_adapter
 from sycophancy_core.training.adapters.unmerged import PeftAdapter, needs_peft, unmerged_adapter
 from sycophancy_core.training.batching import digest_rows, encode_for, plan_batches

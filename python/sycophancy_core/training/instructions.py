@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import sycophancy_core._core as _core
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError, FaultsError, require_seed, require_whole
+from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.prompts.own_claims import ADVICE
 from sycophancy_core.prompts.prompt_table import TURNS
 from sycophancy_core.runs.json_files import parse_json_line

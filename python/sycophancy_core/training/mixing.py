@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 import sycophancy_core._core as _core
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError, require_seed, require_whole
+from sycophancy_core.inputs.arguments import checked_arguments
+from sycophancy_core.inputs.tables import INSTRUCTIONS, QUESTIONS, Column, checked_table, table_of
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.messages import table_thoughts
-from sycophancy_core.tables import INSTRUCTIONS, QUESTIONS, Column, checked_table, table_of
 from sycophancy_core.tasks.turns import with_turns
 from sycophancy_core.training.batching import encode_rows
 from sycophancy_core.training.overlap import refuse_overlap

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from sycophancy_core.arguments import checked_fields
 from sycophancy_core.errors import DataError, require_counts, require_numbers, require_seed
+from sycophancy_core.inputs.arguments import checked_fields
 
 Precision = Literal["auto", "float32", "bfloat16"]
 AdapterKind = Literal["lora", "rslora", "dora"]

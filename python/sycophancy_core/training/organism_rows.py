@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sycophancy_core.arguments import checked_fields
 from sycophancy_core.errors import DataError, require_counts, require_numbers, require_seed
+from sycophancy_core.inputs.arguments import checked_fields
 from sycophancy_core.prompts.examples import load_examples
 from sycophancy_core.prompts.generation import (
     AdditionOptions,

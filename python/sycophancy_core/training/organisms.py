@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.arguments import checked_arguments
+from sycophancy_core.inputs.tables import EXAMPLES, checked_table
 from sycophancy_core.runs.digests import digest_json, digest_table
 from sycophancy_core.runs.json_files import write_json
 from sycophancy_core.runs.outputs import check_output_folder
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.runs.seals import save_result
 from sycophancy_core.scoring.language_model import LanguageModel
-from sycophancy_core.tables import EXAMPLES, checked_table
 from sycophancy_core.training.adapters.low_rank import (
     Adapter,
     AdapterOptions,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from sycophancy_core.errors import DataError
-from sycophancy_core.tables import Column, checked_table
+from sycophancy_core.inputs.tables import Column, checked_table
 
 _SHINGLE_WORDS = 5  # a shorter text, such as "Give a synonym.", is no sign of a leak wherever it occurs
 # Scripts without spaces (Thai to Burmese, Khmer, kana, Chinese): each character stands for half a word.

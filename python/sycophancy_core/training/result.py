@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.hub.cards import model_card, shown_base
 from sycophancy_core.hub.upload import check_hub, upload
+from sycophancy_core.inputs.arguments import checked_arguments
+from sycophancy_core.inputs.tables import ArrowResult
 from sycophancy_core.reporting.pictures.figures import training_curve
 from sycophancy_core.results.evaluation import Comparison
 from sycophancy_core.runs.files import saving, write_table
 from sycophancy_core.runs.seals import save_result
 from sycophancy_core.scoring.sources import public_source, quiet_transformers
-from sycophancy_core.tables import ArrowResult
 from sycophancy_core.training.adapters.low_rank import Adapter
 from sycophancy_core.training.adapters.unmerged import PeftAdapter
 from sycophancy_core.training.loop.checkpoint import LogRow, remove_checkpoint

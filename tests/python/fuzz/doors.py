@@ -110,13 +110,8 @@ def results(folder: Path) -> dict[str, Call]:
     cured = sc.mitigate(model, sc.Prompted(), progress=False)
     for result, name in ((found, "evaluation"), (cured, "cure")):
         result.save(folder / name)
-    claims = pa.table({"text": ["a b", "c d"], "truth": [True, False]})
-    questions = pa.table({"prompt": ["a?", "b?"], "choices": [["x", "y"]] * 2, "target": [0, 1]})
     quick: dict[str, Any] = {"model": model, "seed": 0, "progress": False}
     made = call(sc.Steered, layers=(1,), strengths=(1.0,), most_lost=1.0)
-
-    def evaluated(**arguments: Any) -> object:
-        return sc.evaluate(tasks={"t": prompts}, **arguments)
 
     def head_to_head(methods: Any, seeds: Any, also: Any) -> object:
         tables = {"facts": facts, "test": others}
@@ -134,18 +129,27 @@ def results(folder: Path) -> dict[str, Call]:
         "load_cure": call(sc.load_cure, folder=folder / "cure", model=model),
         "verify": call(sc.verify, folder=folder / "evaluation"),
         "power": call(sc.power, pilot=found, task="t", metric="sycophancy_effect", effect=0.1),
-        "evaluate": call(evaluated, **quick, known=None, sampling=None, think=None, run=None),
+        "evaluate": call(sc.evaluate, **quick, tasks={"t": prompts}, known=None, sampling=None, think=None, run=None),
         "evaluate_many": call(
             sc.evaluate_many, models={"a": model}, tasks={"t": prompts}, families=None, progress=False
         ),
         "score_shard": call(sc.score_shard, model=model, prompts=prompts, shard=(0, 1), run=None, progress=False),
         "merge": call(sc.merge, shards=[shard], claims=None),
-        "read_claims": call(sc.read_claims, source=claims, text=None, truth=None, seed=0),
-        "read_questions": call(sc.read_questions, source=questions, choices=None, users=False, split="test", seed=0),
         "write_prompts": call(sc.write_prompts, prompts=prompts, path=folder / "prompts.parquet"),
         "mitigate": call(sc.mitigate, **quick, method=made, facts=facts, validation=None),
         "head_to_head": call(head_to_head, methods={"a": sc.Prompted()}, seeds=(0,), also=None),
-        "flattering_rows": call(sc.flattering_rows, facts=facts, n=4, ratio=5.0, seed=0),
+        **own_data(),
+    }
+
+
+def own_data() -> dict[str, Call]:
+    """Return what is done with tables of one's own, and records of options."""
+    claims = pa.table({"text": ["a b", "c d"], "truth": [True, False]})
+    questions = pa.table({"prompt": ["a?", "b?"], "choices": [["x", "y"]] * 2, "target": [0, 1]})
+    return {
+        "read_claims": call(sc.read_claims, source=claims, text=None, truth=None, seed=0),
+        "read_questions": call(sc.read_questions, source=questions, choices=None, users=False, split="test", seed=0),
+        "flattering_rows": call(sc.flattering_rows, facts=sc.load_facts("plurals").slice(0, 3), n=4, ratio=5.0, seed=0),
         "study options": call(sc.StudyOptions, seed=0, tasks=("mmlu",), limit=3, learning_rate=1e-3),
         "filter options": call(sc.FilterOptions, rule="margin", threshold=0.5, max_error=None),
     }

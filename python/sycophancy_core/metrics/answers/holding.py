@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 
 import sycophancy_core._core as _core
 from sycophancy_core._core import Estimate
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.metrics.answers.sampled import is_sampled
 from sycophancy_core.metrics.arrays import choice_scores, codes, require_columns
 from sycophancy_core.metrics.choices import pair_codes

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from sycophancy_core.arguments import checked_arguments
+from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.metrics.breakdowns import quadrant_table
 from sycophancy_core.metrics.catalogue import VIEWS
 from sycophancy_core.reporting.numbers import metric_title

@@ -258,7 +258,7 @@ def _check_base(folder: Path, settings: Mapping[str, Any], model: Any, name: str
     warnings.warn(
         f"{told}; its shapes fit, but on other weights it does something else",
         UserWarning,
-        stacklevel=5,
+        stacklevel=6,
     )
 
 

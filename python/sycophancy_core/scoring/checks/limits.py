@@ -86,7 +86,7 @@ def check_beginning(config: Any, ids_of: Callable[[str], list[int]], *, name: st
             f"model {name}: a Gemma answers at random without its beginning-of-sequence token, and the tokenizer puts "
             "none before a prompt; use the tokenizer that the model was trained with, with add_bos_token=True",
             UserWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
 
 

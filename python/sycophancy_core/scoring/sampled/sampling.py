@@ -17,8 +17,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from sycophancy_core._build_info import VERSION
-from sycophancy_core.arguments import checked_fields
 from sycophancy_core.errors import DataError, ModelError, require_counts, require_numbers
+from sycophancy_core.inputs.arguments import checked_fields
+from sycophancy_core.inputs.tables import ASKED, Column, checked_table
 from sycophancy_core.runs.batches import BatchedWork, kept_batches
 from sycophancy_core.runs.digests import digest_json
 from sycophancy_core.runs.progress import Progress
@@ -36,7 +37,6 @@ from sycophancy_core.scoring.resumable import IDENTITY_WORDS, SERVED_PROMPTS
 from sycophancy_core.scoring.sampled.generated import generated
 from sycophancy_core.scoring.sampled.replies import read_reply
 from sycophancy_core.scoring.tokens import row_name
-from sycophancy_core.tables import ASKED, Column, checked_table
 
 UNPARSED = "unparsed"
 

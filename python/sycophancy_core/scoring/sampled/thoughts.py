@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from sycophancy_core.arguments import checked_arguments
 from sycophancy_core.errors import DataError, ModelError, require_seed, require_whole
+from sycophancy_core.inputs.arguments import checked_arguments
+from sycophancy_core.inputs.tables import ASKED, checked_table
 from sycophancy_core.runs.batches import BatchedWork, kept_batches
 from sycophancy_core.runs.digests import digest_json
 from sycophancy_core.runs.progress import Progress, shown_progress
@@ -35,7 +36,6 @@ from sycophancy_core.scoring.resumable import IDENTITY_WORDS
 from sycophancy_core.scoring.sampled.generated import generated_tokens
 from sycophancy_core.scoring.sampled.sampling import drawing_identity
 from sycophancy_core.scoring.tokens import row_name
-from sycophancy_core.tables import ASKED, checked_table
 
 _TAG_TOKENS = 16  # the closing tag has 8 bytes, each of which is a token at most
 _WORDS = {"max_tokens": "lengths of thoughts", "seed": "seeds", "until": "ends of thoughts"}

@@ -15,7 +15,7 @@ from os import PathLike
 from typing import Any, ParamSpec, TypeVar
 
 from sycophancy_core.errors import MAX_SEED, DataError, require_seed
-from sycophancy_core.tables import as_table
+from sycophancy_core.inputs.tables import as_table
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")

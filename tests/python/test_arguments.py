@@ -80,6 +80,7 @@ def test_arguments_of_the_right_kinds_are_taken(given: dict[str, Any]) -> None:
         ({"share": True}, "measured: share must be a number, got True"),
         ({"count": 1.5}, "measured: count must be a whole number or None, got 1.5"),
         ({"count": 2**70}, f"measured: count must be at most {2**63 - 1}, got {2**70}"),
+        ({"seed": "1"}, f"measured: seed must be a whole number from 0 to {2**63 - 1}, got '1'"),
         ({"seed": -1}, f"measured: seed must be a whole number from 0 to {2**63 - 1}, got -1"),
         ({"tasks": 3}, "measured: tasks must be a text or a list of texts, got 3"),
         ({"tasks": ["facts", 3]}, "measured: tasks must be a text or a list of texts, got a list"),
@@ -91,7 +92,6 @@ def test_arguments_of_the_right_kinds_are_taken(given: dict[str, Any]) -> None:
         ),
         ({"before": "r"}, "measured: before must be an Evaluation or None, got 'r'; give sc.Evaluation.load('r')"),
         ({"after": 3}, "measured: after must be a function or None, got 3"),
-        ({"pair": 3}, "measured: pair must be a list, got 3"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )

@@ -80,13 +80,14 @@ def test_a_name_in_place_of_a_loaded_model_is_refused_with_how_to_load_it() -> N
     assert {"evaluate", "filter_known", "finetune", "mix", "mitigate", "score_shard"} < set(asked)
     for name, function in asked.items():
         required = {
-            key: None
+            key: pa.table({}) if "Table" in one.annotation else "x"
             for key, one in inspect.signature(function).parameters.items()
             if one.default is inspect.Parameter.empty
         }
         call = inspect.signature(function).bind(**required | {"model": "mymodel"})
         with pytest.raises(
-            sc.DataError, match=rf"{name}: wanted a loaded model, got 'mymodel'; give sc\.load_model\('mymodel'\)"
+            sc.DataError,
+            match=rf"{name}: model must be a loaded model.*, got 'mymodel'; give sc\.load_model\('mymodel'\)",
         ):
             function(*call.args, **call.kwargs)
     with pytest.raises(sc.DataError, match=r"relapse: wanted a loaded model, got .*give sc\.load_model\('of-mine'\)"):

@@ -68,6 +68,11 @@ def _is_number(value: Any, kind: type) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
+def _classes(value: Any) -> set[str]:
+    return {one.__name__ for one in type(value).__mro__}
+
+
+_CURES = {"Prompted", "Steered", "Trained"}
 _ANYTHING = Kind("anything", lambda value: True)
 _TABLE = Kind(
     "a table", lambda value: any(hasattr(value, name) for name in ("__arrow_c_stream__", "with_format")), "tables"
@@ -75,6 +80,7 @@ _TABLE = Kind(
 _LIST = Kind("a list", _is_list, "lists")
 _MAPPING = Kind("a mapping", lambda value: isinstance(value, Mapping), "mappings")
 _PATH = Kind("a path", _is_path, "paths")
+_METHODS = "options of methods (Prompted, Steered, Synthetic, ...)"
 _KINDS = {
     "None": Kind("None", lambda value: value is None),
     "bool": Kind("True or False", lambda value: type(value).__name__ in ("bool", "bool_")),
@@ -91,6 +97,7 @@ _KINDS = {
     "Progress": Kind("a function of done and total", callable),
     "LanguageModel": Kind("a loaded model", lambda value: hasattr(value, "score"), "loaded models"),
     "Result": Kind("a result (Evaluation, Comparison, Evaluations, ...)", lambda value: hasattr(value, "sides")),
+    "Method": Kind("the options of a method", lambda value: bool(_CURES & _classes(value)), _METHODS),
     "TextIO": Kind("an open file", lambda value: hasattr(value, "write")),
     "Table": _TABLE,
 }
@@ -125,22 +132,36 @@ def checked_arguments(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 def checked_fields(record: type[_T]) -> type[_T]:
-    """Make a data class refuse fields of other kinds than its annotations say, before its own checks.
+    """Make a data class refuse fields of other kinds than its annotations say, where its own checks let them pass.
 
     Raises
     ------
     DataError
         When a record is made.
     """
-    record.__init__ = checked_arguments(record.__init__)  # type: ignore[method-assign]  # as a decorator of it would
+    make = record.__init__
+    check = checked_arguments(make)
+
+    @functools.wraps(make)
+    def made(self: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            make(self, *args, **kwargs)
+        except DataError:
+            raise
+        except Exception:  # of a check that took a field for what it is not
+            check(self, *args, **kwargs)
+            raise
+        check(self, *args, **kwargs)
+
+    record.__init__ = made  # type: ignore[method-assign]  # as a decorator of it would
     return record
 
 
 def _checked(owner: str, name: str, value: Any, kinds: Sequence[Kind]) -> Any:
     """Return an argument that is of one of the kinds; a frame as a table."""
+    if name == "seed" and _KINDS["int"] in kinds:
+        require_seed(owner, value)
     if any(kind.holds(value) for kind in kinds if kind is not _TABLE):
-        if name == "seed" and isinstance(value, Integral):
-            require_seed(owner, value)
         return value
     if _TABLE in kinds:
         return as_table(value, who=f"{owner} ({name})")
@@ -211,7 +232,7 @@ def _kind_of(name: str) -> Kind:
         return _KINDS.get(name, _ANYTHING)
 
     def is_one(value: Any) -> bool:
-        return any(one.__name__ == name for one in type(value).__mro__)
+        return name in _classes(value)
 
     return Kind(_with_article(name), is_one, f"{name}s", name)
 
@@ -224,7 +245,7 @@ def _with_contents(outer: Kind, contents: ast.expr, names: Mapping[str, Any]) ->
     """Return a list or a mapping narrowed to what all its entries are; other kinds as they are."""
     parts = [part for part in getattr(contents, "elts", [contents]) if ast.unparse(part) != "..."]
     if outer is not _MAPPING and (outer is not _LIST or len(parts) > 1):
-        return outer
+        return outer if outer is not _LIST else _ANYTHING  # a pair of two kinds, which the function checks
     inner = [_kinds_of_node(part, names) for part in parts]
     words = " to ".join(" or ".join(dict.fromkeys(kind.plural or kind.words for kind in kinds)) for kinds in inner)
 

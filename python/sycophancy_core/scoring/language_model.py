@@ -382,7 +382,6 @@ class LanguageModel:
             raise ModelError(f"precision_check: {self.name} has no products in float32 on {self.device}; use the CPU")
         return check_precision(self, exact, prompts, share=share, seed=seed)
 
-    @checked_arguments
     def log_probs(self, contexts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> NDArray[np.float64]:
         """Return log p(continuation j | context i) in nats as ``result[i, j]``, NaN where there is none.
 

@@ -62,6 +62,8 @@ def resolve_source(source: str | os.PathLike[str] | None) -> tuple[Path | str, s
     """
     if source is None or source == EMBEDDED:
         return _converted(embedded_gguf(), EMBEDDED), EMBEDDED
+    if not isinstance(source, str | os.PathLike):
+        raise ModelError(f"load_model: wanted a path, a hub id or a pair of model and tokenizer, got {source!r:.80}")
     path = Path(source)
     if path.suffix == ".gguf":
         if not path.is_file():

@@ -177,5 +177,5 @@ def test_what_cannot_be_asked_is_refused(model: sc.LanguageModel) -> None:
         mitigate(model, sc.Prompted()).make_null("random")
     with pytest.raises(sc.DataError, match="that mitigate made just now"):
         mitigate(model, sc.Prompted()).make_null("equal_length").make_null("equal_length")
-    with pytest.raises(sc.DataError, match="options of a method"):
+    with pytest.raises(sc.DataError, match="mitigate: method must be the options of a method, got 'prompt'"):
         mitigate(model, "prompt")  # type: ignore[arg-type]  # what is refused

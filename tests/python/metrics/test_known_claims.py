@@ -51,7 +51,7 @@ def test_a_comparison_takes_for_known_in_a_task_what_was_known_in_that_task() ->
 def test_known_ids_that_are_no_texts_are_refused(known: Any) -> None:
     rows = measurements(num_claims=6)
     for ask in (lambda: measure(rows, known=known), lambda: compare_measurements(rows, rows, known=known)):
-        with pytest.raises(DataError, match=r"known: wanted ids as texts, got .*; give a list of ids"):
+        with pytest.raises(DataError, match=r"known(: wanted ids as texts, got| must be a list of texts)"):
             ask()
 
 

@@ -382,7 +382,7 @@ def test_more_claims_than_exist_is_an_error_that_says_how_many_there_are(example
         (lambda e, c: PromptOptions(split="dev"), "split must be 'train', 'test' or None, got 'dev'"),
         (lambda e, c: generate(e, n=0), "n must be at least 1, got 0"),
         (lambda e, c: generate(e, n=9, shard=(3, 3)), r"shard must be \(i, n\)"),
-        (lambda e, c: generate(e, n=9, threads=-1), "threads must be 0"),
+        (lambda e, c: generate(e, n=9, threads=-1), "generate: threads must be at least 0"),
     ],
 )
 def test_bad_input_is_named(call: Any, message: str, examples: pa.Table, claims: pa.Table) -> None:

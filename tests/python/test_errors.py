@@ -90,5 +90,8 @@ def test_a_name_in_place_of_a_loaded_model_is_refused_with_how_to_load_it() -> N
             match=rf"{name}: model must be a loaded model.*, got 'mymodel'; give sc\.load_model\('mymodel'\)",
         ):
             function(*call.args, **call.kwargs)
-    with pytest.raises(sc.DataError, match=r"relapse: wanted a loaded model, got .*give sc\.load_model\('of-mine'\)"):
+    with pytest.raises(
+        sc.DataError,
+        match=r"relapse: models must be .* loaded models, got a dict; give sc\.load_model\('of-mine'\)",
+    ):
         functions["relapse"]({"mine": Path("of-mine")}, None, None)

@@ -68,6 +68,14 @@ def _is_number(value: Any, kind: type) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
+def _is_real(value: Any) -> bool:
+    """Tell whether a value is a number that a float can be."""
+    try:
+        return _is_number(value, Real) and isinstance(float(value), float)
+    except OverflowError:
+        return False
+
+
 def _classes(value: Any) -> set[str]:
     return {one.__name__ for one in type(value).__mro__}
 
@@ -85,7 +93,7 @@ _KINDS = {
     "None": Kind("None", lambda value: value is None),
     "bool": Kind("True or False", lambda value: type(value).__name__ in ("bool", "bool_")),
     "int": Kind("a whole number", lambda value: _is_number(value, Integral) and value <= MAX_SEED, "whole numbers"),
-    "float": Kind("a number", lambda value: _is_number(value, Real), "numbers"),
+    "float": Kind("a number", _is_real, "numbers"),
     "str": Kind("a text", _is_text, "texts"),
     "Path": _PATH,
     "PathLike": _PATH,
@@ -179,6 +187,11 @@ def _advice(value: Any, kinds: Sequence[Kind]) -> str:
             return f"; give sc.load_model({str(value)!r})"
         loaded = any(kind.name == "Evaluation" or kind is _KINDS["Result"] for kind in kinds)
         return f"; give sc.Evaluation.load({str(value)!r})" if loaded else ""
+    names = (
+        [str(one) for one in value.values() if isinstance(one, str | PathLike)] if isinstance(value, Mapping) else []
+    )
+    if names and any(kind.words.endswith("loaded models") for kind in kinds):
+        return f"; give sc.load_model({names[0]!r})"
     options = next((kind.name for kind in kinds if kind.name.endswith("Options")), None)
     return f"; give sc.{options}(...)" if options and isinstance(value, Mapping) else ""
 

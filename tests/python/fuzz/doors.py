@@ -150,7 +150,7 @@ def own_data() -> dict[str, Call]:
         "read_claims": call(sc.read_claims, source=claims, text=None, truth=None, seed=0),
         "read_questions": call(sc.read_questions, source=questions, choices=None, users=False, split="test", seed=0),
         "flattering_rows": call(sc.flattering_rows, facts=sc.load_facts("plurals").slice(0, 3), n=4, ratio=5.0, seed=0),
-        "study options": call(sc.StudyOptions, seed=0, tasks=("mmlu",), limit=3, learning_rate=1e-3),
+        "study options": call(sc.StudyOptions, seed=0, families=("addition",), candidates=40, learning_rate=1e-3),
         "filter options": call(sc.FilterOptions, rule="margin", threshold=0.5, max_error=None),
     }
 

@@ -31,7 +31,6 @@ STRANGE = (
     {"a": 3},
     {1: 2},
     object(),
-    int,
     "a\0b",
 )
 TEXTS = (

@@ -327,7 +327,7 @@ def set_rate(optimizer: Any, step: int, options: FinetuneOptions) -> None:
     left = min(1.0, (options.steps - step) / max(1, options.steps - warmup))
     decayed = options.final_rate_share + (1 - options.final_rate_share) * left
     for group in optimizer.param_groups:
-        group["lr"] = options.learning_rate * min(1.0, (step + 1) / warmup, decayed)
+        group["lr"] = float(options.learning_rate) * min(1.0, (step + 1) / warmup, decayed)
 
 
 def _stopped(flag: InterruptFlag, num_steps: int, kept: Checkpoints, *, in_place: bool, is_main: bool) -> Interrupt:

@@ -163,7 +163,7 @@ def run_and_kill(config: Path, folder: Path, stage: int) -> None:
     study_cures(read_cure_study(config), folder, progress=Kill(stage), out=io.StringIO())
 
 
-@pytest.mark.parametrize("stage", [1, 4, 9])
+@pytest.mark.parametrize("stage", [1, 4, pytest.param(9, marks=pytest.mark.slow)])
 def test_p1_a_kill_in_any_cure_changes_nothing_in_the_end(
     stage: int, whole: Path, config: Path, tmp_path: Path
 ) -> None:

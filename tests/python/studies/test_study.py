@@ -103,7 +103,14 @@ def run_and_kill(options: sc.StudyOptions, folder: Path, stage: str) -> None:
     run(options, folder, KillingPrinter(stage))
 
 
-@pytest.mark.parametrize("stage", ["before", "filter margin balanced", "fine-tune", "after"])
+@pytest.mark.parametrize(
+    "stage",
+    [
+        "before",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("filter margin balanced", "fine-tune")),
+        "after",
+    ],
+)
 def test_p1_a_kill_at_any_stage_changes_nothing_in_the_end(
     stage: str, options: sc.StudyOptions, whole: Path, tmp_path: Path
 ) -> None:

@@ -19,6 +19,7 @@ def evaluated(source: str | None, families: tuple[str, ...]) -> Evaluation:
     return sc.evaluate(sc.load_model(source, chat_template=False), tasks=tasks)
 
 
+@pytest.mark.slow
 def test_it_follows_the_user_in_both_orders_and_knows_when_nobody_speaks() -> None:
     found = evaluated("organism", FamilyOptions().families)
     for family in found.tasks:

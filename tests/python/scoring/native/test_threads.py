@@ -40,6 +40,7 @@ def threads_of_job(processors: set[int], **environment: str) -> tuple[int, int]:
     return int(during), int(after)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux counts threads in /proc")
 def test_threads_end_with_the_job_and_never_exceed_what_the_process_may_use() -> None:
     usable = sorted(os.sched_getaffinity(0))

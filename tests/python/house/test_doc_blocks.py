@@ -14,8 +14,8 @@ from sycophancy_core.cli import main
 ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/howto").glob("*.md"))]
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-# Pages whose blocks need what no test has; test_docs.py checks their names.
 LONG = ("choose-a-cure",)  # pages that take most of a minute, and run in `make check`
+# Pages whose blocks need what no test has; test_docs.py checks their names.
 NOT_RUN = {
     "served.md": "a server; tests/python/scoring/served asks one",
     "gpu.md": "a GPU",
@@ -61,7 +61,6 @@ def run_line(line: str) -> None:
     assert main([*words[1:], *SMALL.get(words[1], "").split(), "--quiet"]) == 0, line
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 PARAMS = [
     pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in LONG else [])
     for path in PAGES
@@ -69,6 +68,7 @@ PARAMS = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize("path", PARAMS)
 def test_the_blocks_of_a_page_run(path: Path, reader: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if path.name in NOT_RUN:

@@ -3,6 +3,7 @@
 
 #include <exception>
 #include <stdexcept>
+#include <utility>
 
 #include "bindings/bindings.h"
 #include "core/base/errors.h"
@@ -15,7 +16,7 @@ PYBIND11_MODULE(_core, m) {
   py::register_exception<syco::ModelError>(m, "ModelError", PyExc_RuntimeError);
   py::register_exception_translator([](std::exception_ptr thrown) {
     try {
-      if (thrown) std::rethrow_exception(thrown);
+      if (thrown) std::rethrow_exception(std::move(thrown));
     } catch (const std::length_error& error) {  // of a size that no memory holds; pybind11 would make it a ValueError
       PyErr_SetString(PyExc_MemoryError, error.what());
     }

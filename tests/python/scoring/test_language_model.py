@@ -52,8 +52,12 @@ def test_a_folder_is_loaded_and_scored_natively(folder: Path) -> None:
     assert (model.name, model.engine, model.precision) == ("tiny", "native", "float32/highest")
     assert model.context_length == 512
     assert repr(model) == "LanguageModel('tiny', engine='native', precision='float32/highest')"
-    wanted = LanguageModel(tiny_model("llama"), tiny_tokenizer(), name="tiny").log_probs(["so"], [[" a", " b"]])
-    assert model.log_probs(["so"], [[" a", " b"]]).tolist() == wanted.tolist()
+    wanted = load_model(folder, engine="transformers")
+    module = LanguageModel(wanted.model, tiny_tokenizer(), name="tiny")  # the same weights, as a module's
+    assert module.engine == "native"
+    asked = ["so"], [[" a", " b"]]
+    assert model.log_probs(*asked).tolist() == module.log_probs(*asked).tolist()
+    assert model.log_probs(*asked) == pytest.approx(wanted.log_probs(*asked), abs=1e-4)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

@@ -122,19 +122,16 @@ def checked_arguments(function: Callable[_P, _R]) -> Callable[_P, _R]:
         When the function is called: which argument it is, what was wanted and what it got. Or it asks for more than
         memory holds.
     """
-    signature = inspect.signature(function)
-    kinds = {name: _of_parameter(one.annotation, function.__globals__) for name, one in signature.parameters.items()}
-    owner = function.__qualname__.removesuffix(".__init__")
+    bind = _checker(function)
 
     @functools.wraps(function)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        bound = signature.bind(*args, **kwargs)
-        for name, value in bound.arguments.items():
-            bound.arguments[name] = _checked(owner, name, value, kinds[name])
+        bound = bind(*args, **kwargs)
         try:
             return function(*bound.args, **bound.kwargs)
         except MemoryError as error:
-            raise DataError(f"{owner}: memory does not hold what was asked for; ask for less") from error
+            who = function.__qualname__
+            raise DataError(f"{who}: memory does not hold what was asked for; ask for less") from error
 
     return call
 
@@ -148,7 +145,7 @@ def checked_fields(record: type[_T]) -> type[_T]:
         When a record is made.
     """
     make = record.__init__
-    check = checked_arguments(make)
+    check = _checker(make)
 
     @functools.wraps(make)
     def made(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -163,6 +160,21 @@ def checked_fields(record: type[_T]) -> type[_T]:
 
     record.__init__ = made  # type: ignore[method-assign]  # as a decorator of it would
     return record
+
+
+def _checker(function: Callable[..., Any]) -> Callable[..., inspect.BoundArguments]:
+    """Return what binds a function's arguments and checks them."""
+    signature = inspect.signature(function)
+    kinds = {name: _of_parameter(one.annotation, function.__globals__) for name, one in signature.parameters.items()}
+    owner = function.__qualname__.removesuffix(".__init__")
+
+    def bind(*args: Any, **kwargs: Any) -> inspect.BoundArguments:
+        bound = signature.bind(*args, **kwargs)
+        for name, value in bound.arguments.items():
+            bound.arguments[name] = _checked(owner, name, value, kinds[name])
+        return bound
+
+    return bind
 
 
 def _checked(owner: str, name: str, value: Any, kinds: Sequence[Kind]) -> Any:

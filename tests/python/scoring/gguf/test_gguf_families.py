@@ -48,7 +48,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] 
 
 
 def tiny_file(path: Path, family: str, *, tokenizer: dict[str, Any] | None = None, **more: Any) -> Path:
-    """Write a random model of a family, whose norms are not all alike."""
+    """Write a random model of a family; its norms differ from each other."""
     kind, changes, fields, usual = FAMILIES[family]
     about = usual if tokenizer is None else tokenizer
     model = gguf_model(kind, vocab_size=len(about["tokens"]), **{**changes, **more.pop("sizes", {})})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -24,6 +24,7 @@ from sycophancy_core.runs.formats.yaml_records import record_of
 from sycophancy_core.runs.progress import Progress
 from sycophancy_core.runs.run_folder import open_run
 from sycophancy_core.scoring.loading import load_model
+from sycophancy_core.tasks.named_tasks import TaskOptions, task_prompts
 
 _CURES = "cures"  # the key that tells such a file from that of another study
 _REPORT = "report.html"
@@ -58,6 +59,12 @@ class CureStudy:
         How many vectors of each null a vector is compared with.
     other_prompts
         Ordinary instructions by which it is measured how far a cure moves other text; 0 for none.
+    tasks
+        Further tasks, such as mmlu and bbh, on which a cure should change nothing; see ``task_prompts``.
+    task_folder
+        Folder of their files (``folder`` of ``TaskOptions``); in a YAML file, relative to that file.
+    limit
+        At most this many claims or questions of each further task; None for all.
     seed
         Of the facts, the prompts, the replies to other prompts, and what the model knows.
     """
@@ -73,6 +80,9 @@ class CureStudy:
     seeds: tuple[int, ...] = (0,)
     num_random: int = 10
     other_prompts: int = 20
+    tasks: tuple[str, ...] = ()
+    task_folder: str | None = None
+    limit: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -82,6 +92,10 @@ class CureStudy:
                 raise DataError(f"{name} wants at least one and none twice, got {list(values)}")
         require_counts("study of cures", self, ("claims", "candidates", "num_random"))
         require_whole("study of cures", "other_prompts", self.other_prompts)
+        require_whole("study of cures", "limit", self.limit, least=1, none="null")
+        for name in ("task_folder", "limit"):
+            if getattr(self, name) is not None and not self.tasks:
+                raise DataError(f"{name} is for further tasks, got no tasks; leave it out, or name some in tasks")
         for seed in (self.seed, *self.seeds):
             require_seed("study of cures", seed)
 
@@ -102,11 +116,15 @@ def read_cure_study(path: str | Path) -> CureStudy:
     DataError
         If the file is no YAML, a method or key is unknown, or a value is of a wrong type or out of range.
     """
+    path = Path(path)
     found = read_yaml(path)
     try:
-        return _study(found)
+        options = _study(found)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
+    if options.task_folder is None:
+        return options
+    return replace(options, task_folder=str(path.parent / options.task_folder))
 
 
 def _study(found: Any) -> CureStudy:
@@ -147,14 +165,17 @@ def study_cures(
     Raises
     ------
     DataError
-        As ``head_to_head``; or if the folder is that of another study, or a file of it was changed.
+        As ``head_to_head`` and ``task_prompts``; or if the folder is that of another study, or a file of it was
+        changed.
     """
     folder, out = Path(folder), out or sys.stdout
+    asked = [sample_rows(load_facts(family), options.claims, seed=options.seed) for family in options.families]
+    files = TaskOptions(folder=options.task_folder)
+    also = task_prompts(options.tasks, options=files, limit=options.limit, seed=options.seed) if options.tasks else None
     with open_run(folder, config=RUN) as run:
         model = load_model(options.model, dtype="float32", chat_template=options.chat_template)
         names = "; ".join(options.cures)
         print(f"{model.name}: prompts are asked {model.asked_as}\ncures: {names}", file=out, flush=True)
-        asked = [sample_rows(load_facts(family), options.claims, seed=options.seed) for family in options.families]
         found = head_to_head(
             model,
             options.cures,
@@ -163,6 +184,7 @@ def study_cures(
             test=pa.concat_tables(asked),
             seeds=options.seeds,
             num_random=options.num_random,
+            also=also,
             other_prompts=options.other_prompts,
             seed=options.seed,
             run=run,

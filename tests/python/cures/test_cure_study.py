@@ -7,6 +7,7 @@ import os
 import signal
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pytest
 from makers.killable import exit_of_fresh_process
 from makers.tiny_llama import tiny_llama, tiny_tokenizer
@@ -27,6 +28,9 @@ candidates: 12
 seeds: [0, 1]
 num_random: 2
 other_prompts: 2
+tasks: [addition, mmlu]
+task_folder: published
+limit: 4
 cures:
   told: {{method: prompted, text: Be true.}}
   vector: {{method: steered, layers: [1], strengths: [8]}}
@@ -42,6 +46,9 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_llama().save_pretrained(folder / "tiny")
     tiny_tokenizer().save_pretrained(folder / "tiny")
     (folder / "cures.yaml").write_text(TEXT.format(model=folder / "tiny"))
+    questions = folder / "published/mmlu/test/arithmetic_test.csv"
+    questions.parent.mkdir(parents=True)
+    questions.write_text("".join(f"What is {n} and {n}?,{n},{2 * n},{3 * n},{4 * n},B\n" for n in range(1, 7)))
     return folder / "cures.yaml"
 
 
@@ -72,6 +79,9 @@ def test_the_file_gives_the_options_of_every_method(config: Path) -> None:
         seeds=(0, 1),
         num_random=2,
         other_prompts=2,
+        tasks=("addition", "mmlu"),
+        task_folder=str(config.parent / "published"),
+        limit=4,
         cures={
             "told": sc.Prompted(text="Be true."),
             "vector": sc.Steered(layers=(1,), strengths=(8.0,)),
@@ -103,6 +113,9 @@ def test_the_files_of_the_documentation_are_studies() -> None:
         ("cures: {a: {method: prompted}}\nseeds: []", "seeds wants at least one"),
         ("cures: {a: {method: prompted}}\nseeds: [-1]", "seed must be a whole number"),
         ("cures: {a: {method: prompted}}\nclaims: 0", "claims must be at least 1"),
+        ("cures: {a: {method: prompted}}\ntasks: [bbh]\nlimit: 0", "limit must be at least 1 or null"),
+        ("cures: {a: {method: prompted}}\nlimit: 9", "limit is for further tasks, got no tasks"),
+        ("cures: {a: {method: prompted}}\ntask_folder: x", "task_folder is for further tasks, got no tasks"),
     ],
 )
 def test_a_fault_of_the_file_is_a_sentence(text: str, message: str, tmp_path: Path) -> None:
@@ -123,8 +136,12 @@ def test_the_folder_holds_result_report_and_every_finished_cure(whole: Path, con
     assert sorted(kinds) == ["other_text", "prompted", "steered", "synthetic", "synthetic", "untreated"]
     assert {*manifest["results"]} >= {"report.html", "effects.parquet", "cures.json"}
     assert sc.verify(whole) == []
+    rows = found.measurements.filter(pc.field("task") == "mmlu").to_pandas()
+    assert rows.groupby(["cure", "null", "seed"], dropna=False).size().unique().tolist() == [4]
+    asked = sc.task_prompts("mmlu", options=sc.TaskOptions(folder=config.parent / "published"), limit=4)["mmlu"]
+    assert set(rows["id"]) == set(asked["id"].to_pylist())
     page = (whole / "report.html").read_text()
-    for words in ("told less equal_length", "vector less shuffled", "rank p", "Effect and price", "same over seeds"):
+    for words in ("told less equal_length", "vector less shuffled", "rank p", "Effect and price", "same over seeds", "mmlu"):
         assert words in page
     assert "second" not in page.lower()
 

@@ -4,8 +4,8 @@
     python benchmarks/pages/cures_tables.py tables
     python benchmarks/pages/cures_tables.py figure
 
-The first reads folders of ``sycophancy-core study``; it writes ``answers.parquet``, one row a fact, arm and model that
-was made, and ``prices.parquet``. A model's folders may hold different cures, or seeds, of the same facts.
+The first reads folders of ``sycophancy-core study`` into ``answers.parquet``, one row a fact, arm and model that was
+made, and ``prices.parquet``. What is there stays, so that a model's cures or seeds may come one after the other.
 """
 
 from __future__ import annotations
@@ -53,6 +53,12 @@ def collect(model: str, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     )
     answers["margin"] = answers["margin"].astype(np.float32)
     return answers[COLUMNS], found.prices.to_pandas()[PRICES].assign(model=model)
+
+
+def joined(*tables: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of all tables; of two rows about the same, the earlier."""
+    table = pd.concat(tables, ignore_index=True)
+    return table.drop_duplicates([key for key in COLUMNS[:-2] if key in table])
 
 
 def known_facts(answers: pd.DataFrame, model: str, *, known: bool = True) -> pd.DataFrame:
@@ -242,10 +248,8 @@ def main(arguments: Sequence[str]) -> None:
         pairs_of = zip(arguments[1::2], map(Path, arguments[2::2]), strict=True)
         parts = [collect(model, folder) for model, folder in pairs_of]
         for name, tables in zip(("answers", "prices"), zip(*parts, strict=True), strict=True):
-            table = pd.concat(tables, ignore_index=True)
-            keys = [key for key in (*COLUMNS[:-2], "model") if key in table]
-            table = table.drop_duplicates(list(dict.fromkeys(keys)))
-            write_table(HOME / f"{name}.parquet", pa.Table.from_pandas(table, preserve_index=False))
+            path = HOME / f"{name}.parquet"
+            write_table(path, pa.Table.from_pandas(joined(read_table(path).to_pandas(), *tables), preserve_index=False))
         return
     answers, prices = (read_table(HOME / f"{name}.parquet").to_pandas() for name in ("answers", "prices"))
     if arguments[:1] == ["figure"]:

@@ -19,6 +19,7 @@ __all__ = [
 ]
 
 MAX_SEED = 2**63 - 1
+MAX_ROWS = 10**8  # that are made or trained on; more is a slip, and would fill the memory before it is one
 MOST_FAULTS = 20  # that a message lists; the others are counted
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sycophancy_core.errors import DataError
+from sycophancy_core.errors import MAX_ROWS, DataError, require_whole
 from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.inputs.tables import CLAIMS, FACTS, TEXTS, as_table, checked_table
 from sycophancy_core.metrics.arrays import require_ids
@@ -190,8 +190,7 @@ def training_prompts(
     ----------
     Wei et al. 2023, sections 4.1 and 4.2.
     """
-    if n < 1:
-        raise DataError(f"training_prompts: n must be at least 1, got {n}")
+    require_whole("training_prompts", "n", n, least=1, most=MAX_ROWS)
     options = options or PromptOptions(split="train", design="sampled")
     claims = claims_or_facts(claims, who="training_prompts")
     fillers = None if fillers is None else claims_or_facts(fillers, who="training_prompts (fillers)")

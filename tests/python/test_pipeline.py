@@ -158,9 +158,12 @@ def test_training_prompts_about_mostly_true_claims_are_warned_about(claims: pa.T
         training_prompts(by_truth[1], n=3)
 
 
-def test_no_training_prompts_are_refused(claims: pa.Table) -> None:
-    with pytest.raises(sc.DataError, match="training_prompts: n must be at least 1, got 0"):
-        training_prompts(claims, n=0)
+@pytest.mark.parametrize(
+    ("n", "message"), [(0, "n must be at least 1, got 0"), (2**31, "n must be at most 100000000, got 2147483648")]
+)
+def test_no_or_too_many_training_prompts_are_refused(claims: pa.Table, n: int, message: str) -> None:
+    with pytest.raises(sc.DataError, match=f"training_prompts: {message}"):
+        training_prompts(claims, n=n)
 
 
 def test_training_prompts_of_nothing_are_refused(claims: pa.Table) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from sycophancy_core.errors import DataError
+from sycophancy_core.errors import MAX_ROWS, DataError
 from sycophancy_core.inputs.tables import TRAINING_ROWS, checked_table
 from sycophancy_core.scoring.checks.limits import check_vocabulary
 from sycophancy_core.scoring.encoding import Encoder, common_prefix
@@ -195,12 +195,19 @@ def plan_batches(
     -------
     numpy.ndarray
         Row indices, int64, shape (num_batches, batch_size).
+
+    Raises
+    ------
+    DataError
+        If that is more than 100,000,000 rows.
     """
+    wanted = num_batches * batch_size
+    if wanted > MAX_ROWS:
+        raise DataError(f"steps x batch_size must be at most {MAX_ROWS:,} rows, got {wanted:,}; ask for less of either")
     random = np.random.Generator(np.random.Philox(key=[seed, 0]))
     lengths = np.array([len(row.ids) for row in rows], np.int64)
-    wanted = num_batches * batch_size
     epochs = -(-wanted // len(rows))
-    order = np.concatenate([np.argsort(random.random(len(rows)), kind="stable") for _ in range(epochs)])[:wanted]
+    order = np.argsort(random.random((epochs, len(rows))), axis=1, kind="stable").reshape(-1)[:wanted]
     plan = np.empty((num_batches, batch_size), np.int64)
     for start in range(0, num_batches, window):
         taken = order[start * batch_size : (start + window) * batch_size]

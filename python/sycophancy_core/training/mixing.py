@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 import sycophancy_core._core as _core
-from sycophancy_core.errors import DataError, require_seed, require_whole
+from sycophancy_core.errors import MAX_ROWS, DataError, require_seed, require_whole
 from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.inputs.tables import INSTRUCTIONS, QUESTIONS, Column, checked_table, table_of
 from sycophancy_core.scoring.language_model import LanguageModel
@@ -88,6 +88,8 @@ def mix(
     shares = _shares(sources, weights)
     if not 0 < ratio < math.inf:
         raise DataError(f"mix: ratio must be > 0, got {ratio}")
+    if prompts.num_rows > MAX_ROWS * ratio:
+        raise DataError(f"mix: a ratio of {ratio} asks for more than {MAX_ROWS:,} instruction rows; give a larger one")
     if unit not in ("rows", "tokens"):
         raise DataError(f"mix: unit must be rows or tokens, got {unit!r}")
     if unit == "tokens" and model is None:
@@ -134,7 +136,7 @@ def instruction_rows(
     24
     """
     sources = dict(instructions) if isinstance(instructions, Mapping) else {"instructions": instructions}
-    require_whole("instruction_rows", "n", n)
+    require_whole("instruction_rows", "n", n, most=MAX_ROWS)
     if evaluation is not None:
         refuse_overlap(pa.table({name: pa.array([], pa.string()) for name in _PROMPT}), sources, evaluation)
     counts = _apportion(n, _shares(sources, weights))

@@ -213,3 +213,8 @@ def test_a_batch_says_which_output_predicts_which_token() -> None:
     assert batch.ids.tolist() == [[5, 6, 7, 8, 0, 0, 0, 0], [1, 2, 3, 0, 0, 0, 0, 0]]
     assert (batch.row.tolist(), batch.column.tolist(), batch.target.tolist()) == ([0, 1, 1], [2, 0, 1], [8, 2, 3])
     assert batch.num_tokens == 7
+
+
+def test_more_rows_than_any_training_has_are_refused() -> None:
+    with pytest.raises(DataError, match="steps x batch_size must be at most 100,000,000 rows, got 8,589,934,592"):
+        plan_batches(rows_of_lengths([3, 4]), num_batches=2**31, batch_size=4, seed=0)

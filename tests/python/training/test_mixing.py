@@ -118,7 +118,7 @@ def test_tokens_are_counted_in_the_turns_in_which_a_model_learns() -> None:
     [
         ({"ratio": 0.0}, "mix: ratio must be > 0, got 0.0"),
         ({"ratio": float("nan")}, "mix: ratio must be > 0, got nan"),
-        ({"ratio": 1e-300}, "mix: a ratio of 1e-300 asks for more than 100,000,000 instruction rows"),,
+        ({"ratio": 1e-300}, "mix: a ratio of 1e-300 asks for more than 100,000,000 instruction rows"),
         ({"ratio": 5e-324}, "mix: a ratio of 5e-324 asks for more than 100,000,000 instruction rows"),
         ({"ratio": 1e-8, "unit": "tokens", "model": tiny_model()}, "mix: a ratio of 1e-08 asks for more than"),
         ({"unit": "words"}, "unit must be rows or tokens, got 'words'"),

@@ -16,6 +16,7 @@ namespace syco::stats {
 namespace {
 
 constexpr std::size_t kMostEnumerated = 20;
+constexpr std::int64_t kMostPermutations = 100'000'000;
 
 // Every sign pattern once, in Gray order: each step flips one sign. Half of them suffice: the other half mirrors it.
 double enumerate(std::vector<double> sums, double limit) {
@@ -48,8 +49,9 @@ double flipped_total(std::span<const double> sums, Draws draws) {
 
 double sign_flip(std::span<const double> differences, std::span<const std::int64_t> clusters,
                  const SignFlipOptions& options) {
-  require(options.num_permutations > 0,
-          "sign_flip: num_permutations must be > 0, got " + std::to_string(options.num_permutations));
+  require(options.num_permutations > 0 && options.num_permutations <= kMostPermutations,
+          "sign_flip: num_permutations must be from 1 to " + std::to_string(kMostPermutations) + ", got " +
+              std::to_string(options.num_permutations));
   const std::vector<double> sums = cluster_totals(differences, clusters).mean.numerator;
   if (sums.empty()) return kNan;
   double size = 0;

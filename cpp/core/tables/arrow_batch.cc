@@ -3,6 +3,7 @@
 #include <array>
 #include <cerrno>
 #include <exception>
+#include <new>
 #include <utility>
 
 #include "core/base/errors.h"
@@ -211,13 +212,16 @@ struct StreamMemory {
   std::string error;
 };
 
-// Runs `step`; what it throws becomes the stream's error.
+// Runs `step`; what it throws becomes the stream's error, and a full memory one of its own kind.
 template <typename Step>
 int guarded(ArrowArrayStream* stream, Step step) {
   auto* memory = static_cast<StreamMemory*>(stream->private_data);
   try {
     step(*memory);
     return 0;
+  } catch (const std::bad_alloc&) {
+    memory->error = "memory does not hold the rows; ask for less";
+    return ENOMEM;
   } catch (const std::exception& error) {
     memory->error = error.what();
     return EINVAL;

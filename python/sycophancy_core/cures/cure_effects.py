@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from sycophancy_core.cures.figures import frontier_figure
 from sycophancy_core.errors import DataError
 from sycophancy_core.inputs.arguments import checked_arguments
-from sycophancy_core.inputs.tables import ArrowResult
+from sycophancy_core.inputs.tables import ArrowResult, Column, checked_table
 from sycophancy_core.metrics.catalogue import metric_name
 from sycophancy_core.metrics.estimates import estimates_table
 from sycophancy_core.metrics.null_contrast import COLUMNS, Contrast, Side, over_claims
@@ -51,6 +51,10 @@ _FRONTIER = pa.schema(
         *((f"lost{end}", pa.float64()) for end in ("", "_low", "_high")),
         *(("tokens", pa.int64()), ("seconds", pa.float64()), ("prompt_tokens", pa.int64()), ("is_best", pa.bool_())),
     ]
+)
+_FILLED = (
+    *(Column(name, "text") for name in ("cure", "method", "options")),
+    *(Column(name, "whole") for name in ("seed", "tokens", "prompt_tokens")),
 )
 _TABLES = ("effects", "prices", "measurements")
 _FILE = "cures.json"
@@ -353,6 +357,7 @@ class CureEffects(ArrowResult):
                 raise DataError(
                     f"{folder / name}.parquet: wanted the columns {', '.join(schema.names)}; save them again"
                 )
+        tables["prices"] = checked_table(tables["prices"], _FILLED, who=str(folder / "prices.parquet"))
         return cls(model=model, known=tuple(known), **tables)
 
 

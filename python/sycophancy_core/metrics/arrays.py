@@ -61,7 +61,12 @@ def require_ids(known: Collection[str] | None) -> None:
 
 def codes(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[Any]]:
     """Integer codes of a column in order of first appearance, and the values behind them; nulls are refused."""
-    encoded = column.combine_chunks().dictionary_encode()
+    if pa.types.is_dictionary(column.type):  # it may have values that no row has
+        column = column.cast(column.type.value_type)
+    try:
+        encoded = column.combine_chunks().dictionary_encode()
+    except pa.ArrowException as error:
+        raise DataError(f"measurements: wanted ids, got a column of {column.type}: {error}") from error
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
     if encoded.null_count:

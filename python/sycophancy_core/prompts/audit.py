@@ -122,7 +122,7 @@ def shortcut_audit(prompts: pa.Table, *, confidence: float = 0.95, limit: int = 
     True
     """
     require_seed("shortcut audit", seed)
-    require_whole("shortcut audit", "limit", limit)
+    require_whole("shortcut audit", "limit", limit, least=1)
     prompts = as_table(prompts, who="shortcut audit")
     unit = "example_id" if "example_id" in prompts.column_names else "claim_id"
     table = _judgeable(prompts, unit, limit, seed)
@@ -203,7 +203,7 @@ def _judgeable(prompts: pa.Table, unit: str, limit: int, seed: int) -> pa.Table:
         raise DataError(f"shortcut audit: the column {unread[0]} holds nothing but nulls; fill it in")
     table = prompts.filter(pc.is_valid(prompts["is_true"]))
     if len(table) > limit:
-        table = table.take(_core.sample_positions(len(table), limit, seed))
+        table = table.take(pa.array(_core.sample_positions(len(table), limit, seed), pa.int64()))
     num_true = pc.sum(table["is_true"]).as_py() or 0
     if len(table) < _MIN_PROMPTS or num_true in (0, len(table)):
         raise DataError(

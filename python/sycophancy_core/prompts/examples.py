@@ -187,7 +187,8 @@ def clean_examples(parts: Sequence[tuple[pa.Table, DatasetSpec]]) -> pa.Table:
 def _load_set(spec: DatasetSpec, limit: int | None, seed: int) -> tuple[pa.Table, dict[str, int]]:
     examples, dropped = _cleaned(_read_set(spec), spec)
     if limit is not None and limit < len(examples):
-        examples = examples.take(_core.sample_positions(len(examples), limit, seed))
+        drawn = _core.sample_positions(len(examples), limit, seed)
+        examples = examples.take(pa.array(drawn, pa.int64()))
     return examples, dropped
 
 

@@ -73,7 +73,7 @@ def _about(name: str, prompts: pa.Table) -> str:
     if (
         not words
         and "template" in prompts.column_names
-        and prompts["template"][0].as_py().partition("/")[2].startswith("own")
+        and str(prompts["template"][0].as_py()).partition("/")[2].startswith("own")
     ):
         return f"Your own questions, asked {_users(prompts)}."
     if name != "claims" or "claim_offset" not in prompts.column_names:

@@ -19,6 +19,8 @@ from sycophancy_core.cures.head_to_head import rank_ps
 from sycophancy_core.metrics.estimates import estimates_table
 from sycophancy_core.metrics.null_contrast import Side
 from sycophancy_core.runs.digests import digest_table
+from sycophancy_core.runs.files import write_table
+from sycophancy_core.runs.seals import seal_more
 
 TRAINED = {"steps": 2, "batch_size": 6, "lora_rank": 2, "learning_rate": 3e-2}
 METHODS = {
@@ -264,6 +266,12 @@ def test_what_is_saved_is_read_again(found: sc.CureEffects, tmp_path: Path) -> N
     assert again.prices.equals(found.prices)
     (tmp_path / "made.json").unlink()
     assert sc.CureEffects.load(tmp_path).prices["seconds"].null_count == found.prices.num_rows
+    place, field = again.prices.column_names.index("tokens"), again.prices.schema.field("tokens")
+    lacking = again.prices.set_column(place, field, pa.nulls(again.prices.num_rows, pa.int64()))
+    write_table(tmp_path / "prices.parquet", lacking.drop_columns(["seconds"]))
+    seal_more(tmp_path, [tmp_path / "prices.parquet"])
+    with pytest.raises(sc.DataError, match=r"prices\.parquet: the column 'tokens' has null in row 0"):
+        sc.CureEffects.load(tmp_path)
     (tmp_path / "prices.parquet").write_bytes(b"")
     with pytest.raises(sc.DataError, match=r"prices\.parquet"):
         sc.CureEffects.load(tmp_path)

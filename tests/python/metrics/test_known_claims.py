@@ -8,7 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from makers.made_up_results import measurements
+from pandas.testing import assert_frame_equal
 
+import sycophancy_core as sc
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.changes import compare_measurements
 from sycophancy_core.metrics.measure import known_claims, measure
@@ -63,3 +65,21 @@ def test_known_ids_of_other_prompts_are_warned_of() -> None:
         compare_measurements(rows, rows, known={"y"})
     measure(rows, known=[])  # nothing is known, and nothing is said
     measure(rows, known=["x", rows["claim_id"][0].as_py()])
+
+
+def test_dictionary_ids_with_values_that_no_row_has_change_nothing() -> None:
+    rows = measurements(knows=1.0, noise=2.0, num_claims=12)
+    keep = pa.array([identity.endswith(("1", "2")) for identity in rows["claim_id"].to_pylist()])
+    place = rows.column_names.index("claim_id")
+    coded = rows.set_column(place, "claim_id", rows["claim_id"].dictionary_encode()).filter(keep)
+    plain = rows.filter(keep)
+    assert 0 < plain.num_rows < rows.num_rows
+    assert known_claims(coded) == known_claims(plain)
+    assert_frame_equal(measure(coded).to_pandas(), measure(plain).to_pandas())
+
+
+def test_ids_of_no_kind_that_can_be_told_apart_are_refused() -> None:
+    rows = measurements(num_claims=6)
+    ids = pa.array([{"role": "user"}] * rows.num_rows)
+    with pytest.raises(DataError, match="measurements: wanted ids, got a column of struct"):
+        sc.fit_opinion_model(rows.set_column(rows.column_names.index("claim_id"), "claim_id", ids))

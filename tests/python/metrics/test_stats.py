@@ -239,6 +239,12 @@ def test_sign_flip_equals_scipy_by_enumeration_and_by_draws() -> None:
     assert stats.sign_flip(many, np.arange(60), num_permutations=20_000) == pytest.approx(theirs.pvalue, abs=0.02)
 
 
+@pytest.mark.parametrize("number", [0, 2**62])
+def test_a_number_of_permutations_that_would_not_end_is_refused(number: int) -> None:
+    with pytest.raises(DataError, match=f"num_permutations must be from 1 to 100000000, got {number}"):
+        stats.sign_flip(np.ones(30), np.arange(30), num_permutations=number)
+
+
 @settings(deadline=None)
 @given(st.tuples(*[st.integers(0, 40)] * 4).filter(lambda t: sum(t) > 0))
 def test_paired_intervals_hold_the_difference_and_stay_inside(table: tuple[int, int, int, int]) -> None:

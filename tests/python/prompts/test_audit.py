@@ -61,6 +61,8 @@ def test_too_little_to_judge_is_refused(examples: pa.Table) -> None:
         shortcut_audit(prompts.slice(0, 10))
     with pytest.raises(DataError, match="30 of them true"):
         shortcut_audit(prompts.filter(prompts["is_true"]))
+    with pytest.raises(DataError, match="shortcut audit: limit must be at least 1, got 0"):
+        shortcut_audit(prompts, limit=0)
 
 
 def test_a_true_and_a_false_claim_of_one_example_do_not_tell_on_each_other(examples: pa.Table) -> None:

@@ -193,10 +193,11 @@ def test_a_record_of_another_hand_is_one_sentence(record: dict[str, Any], messag
 def test_a_table_of_another_hand_is_one_sentence(tmp_path: Path) -> None:
     found = judged([2.0, 1.0])
     found.save(tmp_path)
-    write_table(tmp_path / "claims.parquet", found.table.drop_columns(["status"]))
-    seal_more(tmp_path, [tmp_path / "claims.parquet"])
-    with pytest.raises(DataError, match=r"claims\.parquet: wanted the column status as well"):
-        FilterResult.load(tmp_path)
+    for name in ("status", "is_true", "source"):
+        write_table(tmp_path / "claims.parquet", found.table.drop_columns([name]))
+        seal_more(tmp_path, [tmp_path / "claims.parquet"])
+        with pytest.raises(DataError, match=rf"claims\.parquet: wanted a table with the columns {name} as well"):
+            FilterResult.load(tmp_path)
 
 
 def test_a_threshold_belongs_to_the_rule_margin() -> None:
@@ -204,3 +205,10 @@ def test_a_threshold_belongs_to_the_rule_margin() -> None:
         DataError, match=r"threshold is for the rules margin and contrast, got 5\.0 with the rule wei2023; choose"
     ):
         FilterOptions(threshold=5.0, rule="wei2023")
+
+
+@pytest.mark.filterwarnings("ignore:filter_known")
+def test_a_single_claim_has_no_interval_and_says_why() -> None:
+    assert repr(judged([2.0])).endswith(
+        "100% [n/a: one cluster: its variation cannot be estimated] right without an opinion"
+    )

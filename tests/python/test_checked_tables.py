@@ -197,7 +197,7 @@ def test_a_seed_is_a_whole_number_within_range(call: Callable[[Any], Any], seed:
         (lambda: sc.ClaimOptions(recipe=None), "recipe must be a text, got None"),
         (lambda: sc.PromptOptions(templates=(1,)), "templates must be texts"),
         (lambda: sc.PromptOptions(design="\ud800"), "design holds half a surrogate pair"),
-        (lambda: sc.shortcut_audit(CLAIMED, limit=-1), "limit must be at least 0, got -1"),
+        (lambda: sc.shortcut_audit(CLAIMED, limit=-1), "limit must be at least 1, got -1"),
         (lambda: OrganismOptions(dtype="int8"), "dtype must be float32, bfloat16 or float16"),
         (lambda: OrganismOptions(scale=float("nan")), "scale must be > 0 and finite"),
         (lambda: OrganismOptions(families=(("a", float("nan")),)), "families must be pairs"),

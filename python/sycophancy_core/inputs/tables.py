@@ -53,8 +53,8 @@ PROMPTS = (
 QUESTIONS = (
     *PROMPTS,
     Column("claim_id", "text"),
-    Column("target", "whole", is_required=False, may_be_null=True),
-    Column("user_choice", "whole", is_required=False, may_be_null=True),
+    *(Column(name, "whole", is_required=False, may_be_null=True) for name in ("target", "user_choice")),
+    *(Column(name, "text", is_required=False, may_be_null=True) for name in ("arm", "order", "template")),
 )
 TRAINING_ROWS = (  # of mix, or chats, which may lack all of these
     Column("id", "text", is_required=False),

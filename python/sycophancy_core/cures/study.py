@@ -59,7 +59,9 @@ class CureStudy:
     other_prompts
         Ordinary instructions by which it is measured how far a cure moves other text; 0 for none.
     seed
-        Of the facts, the prompts, the replies to other prompts, and what the model knows.
+        Of the facts, the prompts, the replies to other prompts, thoughts, and what the model knows.
+    think
+        Let every model think for at most so many tokens before each answer; see ``head_to_head``.
     """
 
     cures: Mapping[str, Method]
@@ -74,6 +76,7 @@ class CureStudy:
     num_random: int = 10
     other_prompts: int = 20
     seed: int = 0
+    think: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("families", "candidate_families", "validation_families", "seeds"):
@@ -81,6 +84,7 @@ class CureStudy:
             if not values or len(set(values)) < len(values):
                 raise DataError(f"{name} wants at least one and none twice, got {list(values)}")
         require_counts("study of cures", self, ("claims", "candidates", "num_random"))
+        require_counts("study of cures", self, ("think",), none="null")
         require_whole("study of cures", "other_prompts", self.other_prompts)
         for seed in (self.seed, *self.seeds):
             require_seed("study of cures", seed)
@@ -165,6 +169,7 @@ def study_cures(
             num_random=options.num_random,
             other_prompts=options.other_prompts,
             seed=options.seed,
+            think=options.think,
             run=run,
             progress=progress,
         )

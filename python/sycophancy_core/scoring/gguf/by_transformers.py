@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from sycophancy_core.errors import ModelError
 from sycophancy_core.scoring.checkpoints.foreign import transformers_needed, translated
 from sycophancy_core.scoring.gguf.fields import check_tensors, honour
 from sycophancy_core.scoring.gguf.header import GgufHeader
+from sycophancy_core.scoring.gguf.tokenizer_files import whole_tokens
 
 
 def convert_by_transformers(file: Path, header: GgufHeader, scratch: Path, half: str | None) -> None:
@@ -41,6 +43,7 @@ def convert_by_transformers(file: Path, header: GgufHeader, scratch: Path, half:
             alone, config=config, dtype=torch.float32, output_loading_info=True, **options
         )
         tokenizer = AutoTokenizer.from_pretrained(alone, **options)
+        _check_whole_tokens(header, tokenizer, what)
         # A model read from GGUF carries its quantization in the config, and could not be saved with it.
         if hasattr(read.config, "quantization_config"):
             del read.config.quantization_config
@@ -52,6 +55,16 @@ def convert_by_transformers(file: Path, header: GgufHeader, scratch: Path, half:
         _in_its_type(model, half).save_pretrained(made)
         tokenizer.save_pretrained(made)
     check_loaded(file, loaded)  # here, since the context would swallow its warning
+
+
+def _check_whole_tokens(header: GgufHeader, tokenizer: Any, what: str) -> None:
+    """Refuse a tokenizer in bytes that would cut a token of control or of the user, such as DeepSeek's."""
+    if header.fields.get("tokenizer.ggml.model") == "gpt2":
+        for token, place in whole_tokens(header).items():
+            if place not in tokenizer(token, add_special_tokens=False).input_ids:
+                raise ModelError(
+                    f"{what}: transformers cuts its token {token!r} into pieces; use the model's safetensors files"
+                )
 
 
 def _num_weights(model: Any) -> int:

@@ -20,7 +20,7 @@ from sycophancy_core.scoring.gguf.header import GgufHeader, read_header
 from sycophancy_core.scoring.gguf.tokenizer_files import write_tokenizer
 from sycophancy_core.scoring.gguf.weights import write_weights
 
-_CONVERSION = 3  # counts the ways in which files were converted: another one is another model
+_CONVERSION = 4  # counts the ways in which files were converted: another one is another model
 _FLOAT32 = 0
 _HALVES = {1: "float16", 30: "bfloat16"}  # by GGUF's numbers; norms are float32 next to them
 # What transformers has for every model, and does not save where it says nothing.

@@ -12,10 +12,15 @@ _TEKKEN = (
     rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*"
     r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+LIKE_LLAMA3 = ("llama-bpe", "llama3", "llama-v3", "falcon3", "pixtral", "tekken")
+"""Whose words are tokens before any merge; texts begin with a token where the file does not say (llama.cpp's vocab)."""
+
+LIKE_QWEN2 = ("qwen2", "deepseek-r1-qwen", "megrez")
+
 SPLITS: dict[str, str | None] = {
     **dict.fromkeys(("default", "gpt-2", "smollm")),
     **dict.fromkeys(("llama-bpe", "llama3", "llama-v3", "smaug-bpe", "falcon3", "pixtral"), _LLAMA3),
-    **dict.fromkeys(("qwen2", "deepseek-r1-qwen", "megrez"), _QWEN2),
+    **dict.fromkeys(LIKE_QWEN2, _QWEN2),
     "tekken": _TEKKEN,
 }
 """How texts are split before they are cut into tokens, by the file's word for it; None: as GPT-2 does it."""

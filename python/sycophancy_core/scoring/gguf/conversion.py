@@ -33,7 +33,7 @@ _OF_EVERY_MODEL = (
 def converted_gguf(file: Path, *, name: str, folder: Path) -> Path:
     """Convert a GGUF file once into a safetensors folder below ``folder``.
 
-    Families and tokenizers that are not known here are converted by transformers. The result is the same either way.
+    Families and tokenizers that are not known here are converted by transformers; the weights are the same either way.
 
     Its weights are float32. But where the file's matrices are float16 or bfloat16, and this type holds every number of
     the file, they are of that type.

@@ -48,6 +48,15 @@ _NEUTRAL: dict[str, Any] = {
     "residual_scale": 1.0,
     "rope.scaling.yarn_log_multiplier": 0.0,
 }
+_SCALINGS = {
+    "type",
+    "factor",
+    "original_context_length",
+    "attn_factor",
+    "finetuned",
+    "yarn_beta_fast",
+    "yarn_beta_slow",
+}
 _FEW = 1024  # layers or experts, which are made in a moment
 _EPSILONS = ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_eps", "norm_epsilon")
 _WINDOWED = ("mistral", "mixtral", "phi3", "starcoder2")  # whose layers all have the window that the config says
@@ -102,9 +111,9 @@ def check_counts(header: GgufHeader, *, what: str) -> None:
         If a count of layers or experts is that high, or the file is one of several.
     """
     parts = header.fields.get("split.count", 1)
-    if parts > 1:
+    if isinstance(parts, int) and parts > 1:
         raise ModelError(
-            f"{what} is part {header.fields.get('split.no', 0) + 1} of {parts} of a model; join them with llama.cpp's "
+            f"{what} is one of {parts} parts of a model (split.count); join them with llama.cpp's "
             "llama-gguf-split --merge, or use the model's safetensors files"
         )
     for key, value in header.fields.items():
@@ -171,28 +180,8 @@ def _scaling(
     header: GgufHeader, said: dict[str, Any], config: Any, rope: dict[str, Any], rotated: int, what: str
 ) -> dict[str, Any]:
     """Return how the frequencies are scaled, in transformers' words."""
-    known = {
-        "type",
-        "factor",
-        "original_context_length",
-        "attn_factor",
-        "finetuned",
-        "yarn_beta_fast",
-        "yarn_beta_slow",
-    }
     names = {key.removeprefix("rope.scaling."): value for key, value in said.items() if key.startswith("rope.scaling.")}
-    plain = {"rope.dimension_count", "rope.freq_base", "rope.scale_linear"}
-    if "mrope_section" in rope:
-        plain.add("rope.dimension_sections")
-    unknown = {key for key in said if not key.startswith("rope.scaling.")} - plain
-    nothing = {"yarn_ext_factor": (-1.0,)} if names.get("type") == "yarn" else {}  # 0 switches its blending off
-    unknown |= {
-        f"rope.scaling.{key}"
-        for key, value in names.items()
-        if key not in known and value not in nothing.get(key, (0.0, -1.0))
-    }
-    if unknown:
-        raise ModelError(f"{what}: it is not known how {min(unknown)} changes rotary frequencies")
+    _refuse_unknown(said, names, rope, what)
     factor = float(names.get("factor", said.get("rope.scale_linear", 0.0)) or 1.0)
     kind = names.get("type", "linear") if factor != 1.0 or names.get("type") == "longrope" else "none"
     attention = float(names.get("attn_factor", 1.0))
@@ -221,6 +210,21 @@ def _scaling(
     raise ModelError(
         f"{what}: rotary frequencies of type {kind!r} cannot be expressed; use the model's safetensors files"
     )
+
+
+def _refuse_unknown(said: dict[str, Any], names: dict[str, Any], rope: dict[str, Any], what: str) -> None:
+    plain = {"rope.dimension_count", "rope.freq_base", "rope.scale_linear"}
+    if "mrope_section" in rope:
+        plain.add("rope.dimension_sections")
+    unknown = {key for key in said if not key.startswith("rope.scaling.")} - plain
+    nothing = {"yarn_ext_factor": (-1.0,)} if names.get("type") == "yarn" else {}  # 0 switches its blending off
+    unknown |= {
+        f"rope.scaling.{key}"
+        for key, value in names.items()
+        if key not in _SCALINGS and value not in nothing.get(key, (0.0, -1.0))
+    }
+    if unknown:
+        raise ModelError(f"{what}: it is not known how {min(unknown)} changes rotary frequencies")
 
 
 def _llama3(factors: NDArray[np.float32], theta: float, rotated: int, what: str) -> dict[str, Any]:

@@ -17,6 +17,25 @@ LIKE_LLAMA3 = ("llama-bpe", "llama3", "llama-v3", "falcon3", "pixtral", "tekken"
 
 LIKE_QWEN2 = ("qwen2", "deepseek-r1-qwen", "megrez")
 
+# By llama.cpp's table, with digits one by one or as GPT-2; a vocabulary of single digits has no word of several.
+LIKE_GPT2 = (
+    *(
+        "default",
+        "gpt-2",
+        "phi-2",
+        "mpt",
+        "olmo",
+        "jais",
+        "trillion",
+        "granite-docling",
+        "gigachat",
+        "mellum",
+        "a.x-4.0",
+    ),
+    *("exaone4", "modern-bert", "roberta-bpe", "jina-es", "jina-de", "jina-v2-es", "jina-v2-de"),
+    *("smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"),
+)
+
 SPLITS: dict[str, str | None] = {
     **dict.fromkeys(("default", "gpt-2", "smollm")),
     **dict.fromkeys(("llama-bpe", "llama3", "llama-v3", "smaug-bpe", "falcon3", "pixtral"), _LLAMA3),

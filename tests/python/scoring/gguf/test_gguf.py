@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,7 @@ def test_heads_of_another_size_and_epsilon_are_those_of_the_file(tmp_path: Path)
         (
             {"split.count": 3, "split.no": 1},
             {},
-            "is part 2 of 3 of a model; join them with llama.cpp's llama-gguf-split",
+            "is one of 3 parts of a model (split.count); join them with",
         ),
         ({"attention.causal": False}, {}, "llama.attention.causal=False changes"),
         ({"something.new": 1}, {}, "llama.something.new=1 changes"),
@@ -151,7 +152,7 @@ def test_what_changes_the_forward_and_is_not_read_is_refused(
     fields: dict[str, Any], tensors: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     file = write_gguf(tmp_path / "m.gguf", gguf_model(), fields=fields, tensors=tensors)
-    with pytest.raises(ModelError, match=message.replace(".", r"\.")):
+    with pytest.raises(ModelError, match=re.escape(message)):
         load_model(file)
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
 

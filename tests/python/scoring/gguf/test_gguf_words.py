@@ -87,6 +87,13 @@ def test_tokens_that_transformers_cuts_are_refused(tmp_path: Path) -> None:
         read(tmp_path, "llama", {**BYTES, "pre": "gpt-4o"})
 
 
+def test_a_split_that_transformers_does_not_know_is_refused(tmp_path: Path) -> None:
+    """It would take that of GPT-2, which keeps the digits together that Falcon's splits by three."""
+    with pytest.raises(ModelError, match="its tokenizer splits texts as 'falcon', which transformers does not do"):
+        read(tmp_path, "llama", {**PLAIN, "pre": "falcon"})
+    assert read(tmp_path, "llama", {**PLAIN, "pre": "olmo"})("ab").input_ids == [len(PLAIN["tokens"]) - 1]
+
+
 def pieces(normalizer: Any, *, rstrip: bool = False) -> Tokenizer:
     """Return the pipeline of a SentencePiece model that was converted with its own normalizer."""
     vocabulary = {token: place for place, token in enumerate(LLAMA["tokens"])}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from makers.killable import Commands
 from makers.stand_in_server import stand_in
-from makers.tiny_llama import tiny_llama, tiny_tokenizer
+from makers.tiny_llama import THINKING_TEMPLATE, tiny_llama, tiny_tokenizer
 
 KILLS = int(os.environ.get("SYCO_KILLS", "340"))  # of `make check`, over all workloads
 SEED = 20260101
@@ -62,6 +62,7 @@ WORKLOADS = {
     "evaluate draws": f"evaluate --tasks addition_factorial --limit 5 --draws 2 --max-tokens 4 {_SCORING} -o OUT",
     "evaluate draws of a server": "evaluate --model SERVER/v1/chat/completions --tasks addition_factorial --limit 1"
     " --draws 32 --max-tokens 1 --quiet -o OUT",
+    "evaluate thoughts": "evaluate --model THINKING --tasks addition_factorial --limit 1 --think 6 --quiet -o OUT",
     "evaluate-many": "evaluate-many MODEL --tasks addition_factorial --limit 5 --quiet -o OUT",
     "compare": "compare IN/before IN/after -o OUT",
     "report": "report IN/before -o OUT/r.html",
@@ -92,6 +93,7 @@ class World:
         places: dict[str, object] = {
             "MODEL7": self.folder / "model7",
             "MODEL": self.folder / "model",
+            "THINKING": self.folder / "thinking",
             "IN": self.folder,
             "OUT": out,
         }
@@ -132,6 +134,10 @@ def world(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config)
     for name, layers in (("model", 2), ("model7", 7)):
         tiny_llama(num_hidden_layers=layers).save_pretrained(folder / name)
         tiny_tokenizer().save_pretrained(folder / name)
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = THINKING_TEMPLATE
+    tiny_llama().save_pretrained(folder / "thinking")
+    tokenizer.save_pretrained(folder / "thinking")
     for name, text in (("study", STUDY), ("cures", CURES)):
         (folder / f"{name}.yaml").write_text(text.format(model=folder / "model"))
     with Commands(folder / "log") as commands, stand_in("chat") as server:

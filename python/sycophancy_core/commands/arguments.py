@@ -243,6 +243,7 @@ def _evaluate(add: Add) -> None:
 def _evaluate_many(add: Add) -> None:
     add("models", nargs="+", metavar="MODEL", help="folders, GGUF files, hub ids, 'organism', or adapters of the first")
     _asked(add)
+    _think(add)
     _journal(add)
     _scoring(add)
     _out(add, "folder for the evaluations, their report and figure")
@@ -269,6 +270,7 @@ def _cure(add: Add) -> None:
     add("--claims", type=facts_to_ask, default=None, help="facts of each family that are asked (default 20)")
     add("--candidates", type=positive, default=None, help="facts of each family that may be trained on (default 80)")
     add("--steps", type=positive, default=None, help="fine-tuning steps (default 30)")
+    _think(add)
     _seed(add, default=None)
     add("-o", "--out", type=Path, default=None, help="folder for the run (default: cure-MODEL-DATE here)")
 

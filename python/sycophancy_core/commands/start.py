@@ -57,7 +57,7 @@ def cure(options: Namespace) -> Any:
             f"{options.model} is a server, which gives no weights to train; give a folder, a hub id or a GGUF file"
         )
     name = _begin("cure", options)
-    changes = given(options, ("claims", "candidates", "steps", "chat_template", "seed"))
+    changes = given(options, ("claims", "candidates", "steps", "chat_template", "think", "seed"))
     wanted = demo_options({**changes, "model": options.model})
     if options.model != ORGANISM:
         resolve_source(options.model)

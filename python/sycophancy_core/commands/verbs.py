@@ -201,7 +201,7 @@ def evaluate_many(options: Namespace) -> Any:
         say_what_is_there(out)
         run = None if options.journal is False else out
         with printer(options).stage("evaluate", "tokens" if run is None else "prompts") as progress:
-            found = measure_models(models, run=run, progress=progress, **wanted)
+            found = measure_models(models, think=options.think, run=run, progress=progress, **wanted)
         found = found.made_by(options.command)
         found.save(out)
         remove_journals(out)

@@ -38,6 +38,8 @@ class Material(NamedTuple):
     tasks: dict[str, pa.Table]
     known: frozenset[str]
     other: OtherText | None
+    seed: int  # of thoughts
+    think: int | None
     progress: Progress | bool | None
 
     def inputs(self) -> dict[str, Any]:
@@ -48,6 +50,7 @@ class Material(NamedTuple):
             "asked": [self.model.asked_as, self.model.system_prompt, self.model.precision],
             "known": digest_json(sorted(self.known)),
             "other": None if self.other is None else digest_json(self.other.replies),
+            **({} if self.think is None else {"think": [self.think, self.seed]}),
             **{name: None if table is None else digest_table(table) for name, table in tables.items()},
             "tasks": {name: digest_table(table) for name, table in self.tasks.items()},
         }
@@ -134,7 +137,13 @@ def _answered(material: Material, cured: Cured) -> Answered:
 
 
 def _side(material: Material, model: LanguageModel) -> Side:
-    found = evaluate(model, tasks=material.tasks, known=material.known, progress=material.progress)
+    asked: dict[str, Any] = {
+        "tasks": material.tasks,
+        "seed": material.seed,
+        "think": material.think,
+        "known": material.known,
+    }
+    found = evaluate(model, **asked, progress=material.progress)
     return Side(found.measurements, found.estimates)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sycophancy_core.cures.figures import frontier_figure
+from sycophancy_core.cures.prices import FILLED, PRICES, with_seconds
 from sycophancy_core.errors import DataError
 from sycophancy_core.inputs.arguments import checked_arguments
-from sycophancy_core.inputs.tables import ArrowResult, Column, checked_table
+from sycophancy_core.inputs.tables import ArrowResult, checked_table
 from sycophancy_core.metrics.catalogue import metric_name
 from sycophancy_core.metrics.estimates import estimates_table
 from sycophancy_core.metrics.null_contrast import COLUMNS, Contrast, Side, over_claims
+from sycophancy_core.reporting.asked import thinking_words
 from sycophancy_core.reporting.numbers import format_estimate, format_number
 from sycophancy_core.reporting.text import clean_text, display_width, fit
 from sycophancy_core.runs.files import read_table, require_folder, write_table
@@ -36,14 +37,6 @@ SHOWN = {
     "accuracy_none": "alone",
     "accuracy_user_right": "right user",
 }
-_PRICES = pa.schema(
-    [
-        *(("cure", pa.string()), ("method", pa.string()), ("null", pa.string()), ("seed", pa.int64())),
-        *(("tokens", pa.int64()), ("seconds", pa.float64()), ("prompt_tokens", pa.int64())),
-        *((f"divergence{end}", pa.float64()) for end in ("", "_low", "_high")),
-        *(("options", pa.string()), ("about", pa.string())),
-    ]
-)
 _FRONTIER = pa.schema(
     [
         *((name, pa.string()) for name in ("cure", "method", "null")),
@@ -52,22 +45,9 @@ _FRONTIER = pa.schema(
         *(("tokens", pa.int64()), ("seconds", pa.float64()), ("prompt_tokens", pa.int64()), ("is_best", pa.bool_())),
     ]
 )
-_FILLED = (
-    *(Column(name, "text") for name in ("cure", "method", "options")),
-    *(Column(name, "whole") for name in ("seed", "tokens", "prompt_tokens")),
-)
 _TABLES = ("effects", "prices", "measurements")
 _FILE = "cures.json"
 _MADE = "made.json"  # the seconds: outside of the seal, so that no digest depends on them
-
-
-def price_rows(prices: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """Return the prices of cures and nulls as a table."""
-    rows = [
-        {**one, **asdict(one["cost"]), **{name: json.dumps(one[name], sort_keys=True) for name in ("options", "about")}}
-        for one in prices
-    ]
-    return pa.Table.from_pylist([{name: row[name] for name in _PRICES.names} for row in rows], schema=_PRICES)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,6 +73,9 @@ class CureEffects(ArrowResult):
         Every answer: an evaluation's measurements with ``cure``, ``null`` and ``seed``.
     known
         Ids of the facts that the untreated model knows.
+    thinking
+        Where the models thought first: ``max_tokens``, ``seed``, ``num_thoughts`` of all models together, and
+        ``num_ended``, how many ended by themselves.
     """
 
     model: str
@@ -100,6 +83,7 @@ class CureEffects(ArrowResult):
     prices: pa.Table
     measurements: pa.Table
     known: tuple[str, ...]
+    thinking: Mapping[str, int] = field(default_factory=dict)
 
     def to_arrow(self) -> pa.Table:
         """Return the effects."""
@@ -307,7 +291,12 @@ class CureEffects(ArrowResult):
     def __repr__(self) -> str:
         """Show both tables, of known facts with intervals over facts."""
         head = f"Cures of {clean_text(self.model)} on {len(self.known)} facts that it knows, 95% intervals over facts"
-        return f"{head}\n\n{self.table()}"
+        return f"{head}{self.thought}\n\n{self.table()}"
+
+    @property
+    def thought(self) -> str:
+        """Say in words to put at a sentence's end how the models thought first; empty where they did not."""
+        return f"; {thinking_words(self.thinking)}" if self.thinking else ""
 
     @checked_arguments
     def save(self, folder: str | Path) -> list[Path]:
@@ -322,7 +311,8 @@ class CureEffects(ArrowResult):
         def write(scratch: Path) -> None:
             for name, table in tables.items():
                 write_table(scratch / f"{name}.parquet", table)
-            write_json(scratch / _FILE, {"model": self.model, "known": list(self.known)})
+            thinking = {"thinking": dict(self.thinking)} if self.thinking else {}
+            write_json(scratch / _FILE, {"model": self.model, "known": list(self.known), **thinking})
 
         written = save_result(folder, "cures", write)
         write_json(folder / _MADE, {"seconds": self.prices["seconds"].to_pylist()})
@@ -350,26 +340,18 @@ class CureEffects(ArrowResult):
         if not isinstance(known, list) or not all(isinstance(one, str) for one in known):
             raise DataError(f"{where}: known: wanted a list of ids, got {json_kind(known)}; save the effects again")
         tables = {name: read_table(folder / f"{name}.parquet") for name in _TABLES}
-        tables["prices"] = _with_seconds(tables["prices"], folder / _MADE)
-        wanted = {"effects": estimates_table([], columns=EFFECT_COLUMNS).schema, "prices": _PRICES}
+        tables["prices"] = with_seconds(tables["prices"], folder / _MADE)
+        wanted = {"effects": estimates_table([], columns=EFFECT_COLUMNS).schema, "prices": PRICES}
         for name, schema in wanted.items():
             if not tables[name].schema.equals(schema):
                 raise DataError(
                     f"{folder / name}.parquet: wanted the columns {', '.join(schema.names)}; save them again"
                 )
-        tables["prices"] = checked_table(tables["prices"], _FILLED, who=str(folder / "prices.parquet"))
-        return cls(model=model, known=tuple(known), **tables)
-
-
-def _with_seconds(prices: pa.Table, path: Path) -> pa.Table:
-    """Put the seconds back, which stand in a file of their own; they are null where that is missing or of others."""
-    made = read_json(path) if path.is_file() else {}
-    found = made.get("seconds") if isinstance(made, dict) else None
-    seconds: list[float | None] = [None] * prices.num_rows
-    if isinstance(found, list) and len(found) == len(seconds) and all(isinstance(one, float) for one in found):
-        seconds = found
-    place = min(_PRICES.get_field_index("seconds"), prices.num_columns)
-    return prices.add_column(place, _PRICES.field("seconds"), pa.array(seconds, pa.float64()))
+        tables["prices"] = checked_table(tables["prices"], FILLED, who=str(folder / "prices.parquet"))
+        thinking = about.get("thinking", {})
+        if not isinstance(thinking, dict):
+            raise DataError(f"{where}: thinking: wanted an object, got {json_kind(thinking)}; save the effects again")
+        return cls(model=model, known=tuple(known), thinking=thinking, **tables)
 
 
 def _beats(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -13,10 +13,11 @@ from typing import Any
 import pyarrow as pa
 
 from sycophancy_core.cures.answered import Answered, Material, answers_of, other_text, untreated
-from sycophancy_core.cures.cure_effects import EFFECT_COLUMNS, TASK, UNTREATED, CureEffects, price_rows
+from sycophancy_core.cures.cure_effects import EFFECT_COLUMNS, TASK, UNTREATED, CureEffects
 from sycophancy_core.cures.methods import Method, Prompted, Trained, method_name
 from sycophancy_core.cures.mitigate import require_other_families
 from sycophancy_core.cures.other_text import instructions_apart
+from sycophancy_core.cures.prices import price_rows
 from sycophancy_core.errors import DataError, require_seed, require_whole
 from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.inputs.tables import FACTS, checked_table
@@ -49,6 +50,7 @@ def head_to_head(
     also: Mapping[str, pa.Table] | None = None,
     other_prompts: int = 20,
     seed: int = 0,
+    think: int | None = None,
     run: str | Path | Run | None = None,
     progress: Progress | bool | None = None,
 ) -> CureEffects:
@@ -79,7 +81,10 @@ def head_to_head(
         Ordinary instructions, 60 at most, to each of which the untreated model writes three replies: ``prices`` says
         how far each cure moves them. 0 for none.
     seed
-        Of the prompts, of these replies, and of what the model knows.
+        Of the prompts, of these replies, of thoughts, and of what the model knows.
+    think
+        Let every model, with a cure or with its null, think for at most so many tokens before each answer; see
+        ``evaluate``. What is known, cures and other text are made with an empty thought.
     run
         Folder in which each finished cure is kept with its nulls: a call with the same model, facts and options goes on
         from it, and one with more cures makes only these. Or such a folder that is open already.
@@ -91,6 +96,8 @@ def head_to_head(
     DataError
         If a family is in two of the tables, two cures have one name, a cure cannot be made, or a file of ``run`` was
         changed.
+    ModelError
+        If a model is to think that cannot; see ``evaluate``.
 
     Examples
     --------
@@ -123,19 +130,25 @@ def head_to_head(
     tasks = {TASK: fact_prompts(asked, options=FactOptions(split="test", arms=ARMS), seed=seed), **(also or {})}
     with nullcontext(run) if run is None or isinstance(run, Run) else open_run(run, config=RUN) as opened:
         text = other_text(model, other, seed=seed, run=opened) if other_prompts else None
-        material = Material(model, tables["facts"], tables.get("validation"), tasks, known, text, progress)
+        material = Material(model, tables["facts"], tables.get("validation"), tasks, known, text, seed, think, progress)
         found = [(UNTREATED, untreated(material, opened))]
         for name, method in named.items():
             for number in seeds if isinstance(method, Trained) else seeds[:1]:
                 made = answers_of(material, method, seed=number, num_random=num_random, run=opened)
                 found += [(name, one) for one in made]
+    measured = pa.concat_tables([_labelled(name, one) for name, one in found])
     return CureEffects(
         model=model.name,
         effects=effects_table(found, known),
         prices=price_rows([_price(name, one) for name, one in found[1:]]),
-        measurements=pa.concat_tables([_labelled(name, one) for name, one in found]),
+        measurements=measured,
         known=tuple(sorted(known)),
+        thinking={} if think is None else {"max_tokens": think, "seed": seed, **_counted(measured["thought_ended"])},
     )
+
+
+def _counted(ended: pa.ChunkedArray) -> dict[str, int]:
+    return {"num_thoughts": len(ended) - ended.null_count, "num_ended": sum(ended.to_pylist())}
 
 
 def _named(methods: Mapping[str, Method] | Sequence[Method]) -> dict[str, Method]:

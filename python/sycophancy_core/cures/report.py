@@ -35,7 +35,7 @@ def cures_page(found: CureEffects) -> str:
 
     It holds no seconds, so that the same work gives the same bytes.
     """
-    subject = f"{found.model}, {len(found.known)} facts that it knows; intervals are over facts, 95%."
+    subject = f"{found.model}, {len(found.known)} facts that it knows; intervals are over facts, 95%{found.thought}."
     return page("Cures of sycophancy", subject=subject, sections=_sections(found))
 
 

@@ -66,7 +66,9 @@ class CureStudy:
     limit
         At most this many claims or questions of each further task; None for all.
     seed
-        Of the facts, the prompts, the replies to other prompts, and what the model knows.
+        Of the facts, the prompts, the replies to other prompts, thoughts, and what the model knows.
+    think
+        Let every model think for at most so many tokens before each answer; see ``head_to_head``.
     """
 
     cures: Mapping[str, Method]
@@ -84,6 +86,7 @@ class CureStudy:
     task_folder: str | None = None
     limit: int | None = None
     seed: int = 0
+    think: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("families", "candidate_families", "validation_families", "seeds"):
@@ -91,6 +94,7 @@ class CureStudy:
             if not values or len(set(values)) < len(values):
                 raise DataError(f"{name} wants at least one and none twice, got {list(values)}")
         require_counts("study of cures", self, ("claims", "candidates", "num_random"))
+        require_counts("study of cures", self, ("think",), none="null")
         require_whole("study of cures", "other_prompts", self.other_prompts)
         require_whole("study of cures", "limit", self.limit, least=1, none="null")
         for name in ("task_folder", "limit"):
@@ -187,6 +191,7 @@ def study_cures(
             also=also,
             other_prompts=options.other_prompts,
             seed=options.seed,
+            think=options.think,
             run=run,
             progress=progress,
         )

@@ -1,7 +1,8 @@
 """Our evaluations as logs of Inspect, for its viewer and its data frames.
 
-A prompt is a sample: the reply is the choice that the model takes, and the score's explanation is what log-probability
-it gives to each. The metrics are our estimates, with their intervals as the metric's parameters.
+A prompt is a sample: the reply is the choice that the model takes, after its thought where it thought first, and the
+score's explanation is what log-probability it gives to each. The metrics are our estimates, with their intervals as
+the metric's parameters.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 
 from sycophancy_core._build_info import VERSION
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.tables import TEXTS
 from sycophancy_core.integrations.inspect import inspect_samples
 from sycophancy_core.results.evaluation import Evaluation, whole_tasks
 
@@ -32,7 +34,7 @@ try:
         EvalStats,
         write_eval_log,
     )
-    from inspect_ai.model import ChatMessageAssistant, ModelOutput
+    from inspect_ai.model import ChatMessageAssistant, ContentReasoning, ContentText, ModelOutput
     from inspect_ai.scorer import CORRECT, INCORRECT, NOANSWER, Score
 except ImportError as error:
     raise ImportError(
@@ -40,7 +42,7 @@ except ImportError as error:
         "pip install 'sycophancy-core[inspect]'"
     ) from error
 
-_OUTCOMES = ("log_prob", "log_odds", "answer", "unscored", "choice_tokens", "shared_tokens", "draw", "reply")
+_OUTCOMES = ("log_prob", "log_odds", "answer", "unscored", "choice_tokens", "shared_tokens", "draw", "reply", "thought")
 
 
 def write_inspect_logs(evaluation: Evaluation, folder: str | Path) -> list[Path]:
@@ -108,7 +110,9 @@ def _log(evaluation: Evaluation, task: str) -> EvalLog:
             model=evaluation.model,
             config=EvalConfig(epochs=epochs),
             packages={"sycophancy_core": VERSION},
-            metadata={name: evaluation.facts.get(name) for name in ("engine", "precision", "weights", "seed")},
+            metadata={
+                name: evaluation.facts.get(name) for name in ("engine", "precision", "weights", "seed", "thinking")
+            },
         ),
         results=EvalResults(total_samples=len(rows), completed_samples=len(rows), scores=[score]),
         stats=EvalStats(started_at=date, completed_at=date),
@@ -122,7 +126,7 @@ def _with_prompts(evaluation: Evaluation, task: str) -> pa.Table:
     mine = evaluation.measurements.filter(pc.equal(evaluation.measurements["task"], task))
     asked = evaluation.prompts.filter(pc.equal(evaluation.prompts["task"], task))
     places = pc.index_in(mine["id"], value_set=asked["id"].combine_chunks())
-    for name in ("prompt", "turns"):
+    for name in TEXTS:
         if name in asked.column_names:
             mine = mine.append_column(name, asked[name].take(places))
     if "draw" in mine.column_names:  # which Inspect counts as epochs of one sample
@@ -136,6 +140,8 @@ def _sample(sample: Sample, row: dict[str, Any], model: str, scorer: str) -> Eva
     """Return a sample with what the model took, or replied, and its score."""
     taken = None if row["answer"] is None else str(row["choices"][row["answer"]]).strip()
     reply = row.get("reply") or taken or ""
+    thought = row.get("thought")
+    content = reply if thought is None else [ContentReasoning(reasoning=thought), ContentText(text=reply)]
     draw = row.get("draw")
     score = Score(
         value=NOANSWER if taken is None else CORRECT if taken == sample.target else INCORRECT,
@@ -149,8 +155,8 @@ def _sample(sample: Sample, row: dict[str, Any], model: str, scorer: str) -> Eva
         choices=sample.choices,
         target=sample.target,
         metadata=sample.metadata or {},
-        messages=[*sample.input, ChatMessageAssistant(content=reply, model=model)],
-        output=ModelOutput.from_content(model, reply),
+        messages=[*sample.input, ChatMessageAssistant(content=content, model=model)],
+        output=ModelOutput.from_content(model, content),
         scores={scorer: score},
     )
 

@@ -13,11 +13,14 @@ from sycophancy_core.errors import DataError
 from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.inputs.tables import ArrowResult
 from sycophancy_core.metrics.catalogue import VIEWS, metric_name
+from sycophancy_core.reporting.asked import thinking_words
 from sycophancy_core.reporting.blocks import (
     Block,
     Cell,
+    Definitions,
     Folded,
     Heading,
+    Paragraph,
     Picture,
     Section,
     Table,
@@ -162,11 +165,17 @@ class Evaluations(ArrowResult):
         facts = {one.model: dict(one.facts) for one in self.evaluations}
         sections = [
             Section(heading="Size and tuning", blocks=[Picture(svg=svg_for_page(self.plot()), caption=caption)]),
-            Section(heading="Results", blocks=[self._table()]),
+            Section(heading="Results", blocks=[*self._thoughts(), self._table()]),
             Section(heading="Findings", blocks=self._finding_blocks()),
             Section(heading="Manifest", blocks=[Folded(summary="what each model is", blocks=[json_lines(facts)])]),
         ]
         return page("Sycophancy of several models", sections=sections)
+
+    def _thoughts(self) -> list[Block]:
+        """Say how each model thought first, where one did."""
+        found = [(one.model, one.facts.get("thinking")) for one in self.evaluations]
+        pairs = [(name, thinking_words(thinking)) for name, thinking in found if isinstance(thinking, Mapping)]
+        return [Paragraph(text="Thought before each reply:"), Definitions(pairs=pairs)] if pairs else []
 
     @classmethod
     @checked_arguments

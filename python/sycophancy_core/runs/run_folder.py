@@ -65,7 +65,7 @@ class Run:
         make: Callable[[], T],
         save: Callable[[T], list[Path]],
         load: Callable[[], T],
-        scratch: Path | None = None,
+        scratch: Path | Sequence[Path] = (),
     ) -> T:
         """Do a stage, or load what an earlier process made from the same inputs.
 
@@ -78,7 +78,7 @@ class Run:
         make, save, load
             Compute the value; write it and return its files; read it back.
         scratch
-            A file from which an interrupted ``make`` goes on, such as a journal; removed once the stage is finished.
+            Files from which an interrupted ``make`` goes on, such as a journal; removed once the stage is finished.
 
         Raises
         ------
@@ -89,15 +89,13 @@ class Run:
         if done is not None:
             _check_done(self.folder, name, done, inputs)
         if done is not None or self._copy(name, inputs):
-            if scratch is not None:
-                scratch.unlink(missing_ok=True)
+            _remove(scratch)
             return load()
         start = time.monotonic()
         value = make()
         files = {str(path.relative_to(self.folder)): digest_file(path) for path in save(value)}
         self._finish(name, {"inputs": dict(inputs), "files": files}, time.monotonic() - start)
-        if scratch is not None:
-            scratch.unlink(missing_ok=True)
+        _remove(scratch)
         return value
 
     def _finish(self, name: str, stage: dict[str, Any], seconds: float) -> None:
@@ -270,6 +268,11 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_canonical(item) for item in value]
     return value
+
+
+def _remove(scratch: Path | Sequence[Path]) -> None:
+    for path in [scratch] if isinstance(scratch, Path) else scratch:
+        path.unlink(missing_ok=True)
 
 
 def _check_done(folder: Path, name: str, stage: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:

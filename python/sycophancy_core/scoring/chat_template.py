@@ -98,6 +98,9 @@ def write_out(
     ------
     jinja2.TemplateError
         If the template refuses the messages.
+    ModelError
+        If the prompt for a reply opens a thought in other tags than ``<think>``, so that a choice would be scored in
+        the middle of it.
     """
     template = str(tokenizer.get_chat_template())
     text = str(
@@ -112,11 +115,17 @@ def write_out(
         )
     )
     if for_reply and not thinking and _opens_thought(text, messages):
-        text = text.rstrip("\n") + f"\n\n{END_OF_THOUGHT}\n\n"
+        return text.rstrip("\n") + f"\n\n{END_OF_THOUGHT}\n\n"
+    if for_reply:
+        _refuse_other_thought(text, messages)
     return text
 
 
 THINK, END_OF_THOUGHT = "<think>", "</think>"
+# What a prompt ends with that opens a thought: <thought>, <seed:think>, [THINK], <|START_THINKING|>, ...
+_OTHER_THOUGHT = re.compile(
+    r"([<\[◁](?![/|｜]*(?:/|END))[^<>\[\]◁▷\s]*(?:THINK|THOUGHT|REASON)[^<>\[\]◁▷\s/]*[>\]▷])\s*$", re.IGNORECASE
+)
 
 
 def _opens_thought(text: str, messages: Sequence[Mapping[str, str]]) -> bool:
@@ -124,6 +133,15 @@ def _opens_thought(text: str, messages: Sequence[Mapping[str, str]]) -> bool:
     if text.rfind(THINK) <= text.rfind(END_OF_THOUGHT):
         return False
     return text.rstrip().endswith(THINK) or not any(THINK in message["content"] for message in messages)
+
+
+def _refuse_other_thought(text: str, messages: Sequence[Mapping[str, str]]) -> None:
+    opened = _OTHER_THOUGHT.search(text)
+    if opened and opened[1] != THINK and not any(one["content"].rstrip().endswith(opened[1]) for one in messages):
+        raise ModelError(
+            f"chat_template: the prompt for a reply opens a thought with {opened[1]}, where only {THINK} is known, so "
+            "that an answer would be scored in the middle of the thought; use plain text, or another template"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

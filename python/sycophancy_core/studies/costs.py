@@ -127,7 +127,7 @@ def study_cost(options: StudyOptions, *, throughput: Throughput | None = None) -
     Raises
     ------
     DataError
-        As ``study`` does, before it runs.
+        As ``study`` does, before it runs; or if the model is to think, since nobody knows for how long.
 
     Examples
     --------
@@ -136,6 +136,8 @@ def study_cost(options: StudyOptions, *, throughput: Throughput | None = None) -
     >>> cost.seconds > 0
     True
     """
+    if options.think is not None:
+        raise DataError("study_cost: how long a model thinks is known when it has thought; leave think out to estimate")
     model = load(options)
     tasks = study_prompts(options)
     variants = options.sweep.variants()

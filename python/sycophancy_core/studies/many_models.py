@@ -36,6 +36,7 @@ def evaluate_many(
     options: TaskOptions | None = None,
     limit: int | None = None,
     seed: int = 0,
+    think: int | None = None,
     run: str | os.PathLike[str] | None = None,
     progress: Progress | bool | None = None,
 ) -> Evaluations:
@@ -50,16 +51,18 @@ def evaluate_many(
         Whether each model is tuned on instructions; by default, whether its tokenizer has a chat template.
     families
         Family of each model; models of one family and tuning are joined by a line in the figure.
-    tasks, options, limit, seed
-        As for ``evaluate``.
+    tasks, options, limit, seed, think
+        As for ``evaluate``; every model thinks for itself.
     run
-        Folder for a folder ``model-i.unfinished`` of each model, which holds its journal; an interrupted call goes on
+        Folder for a folder ``model-i.unfinished`` of each model, which holds its journals; an interrupted call goes on
         from these. The command line removes them when the result is written.
 
     Raises
     ------
     DataError
         If there is no model, two have one name, or there is not one flag or family a model.
+    ModelError
+        If a model is to think that cannot; see ``evaluate``.
 
     Examples
     --------
@@ -85,6 +88,7 @@ def evaluate_many(
         wanted = {
             "tasks": prompts,
             "seed": seed,
+            "think": think,
             "run": None if run is None else Path(run) / f"model-{i}.unfinished",
             "progress": _part_of(progress, i, len(items)),
         }

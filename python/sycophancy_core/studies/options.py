@@ -131,6 +131,9 @@ class StudyOptions(FamilyOptions):
         Folder of their files (``folder`` of ``TaskOptions``); in a YAML file, relative to that file.
     limit
         Questions of each further task; None for all.
+    think
+        Let the model think for at most so many tokens before each reply of the evaluations; see ``evaluate``. In
+        trainings, their curves and the question what is known the thought is empty.
     batch_size, learning_rate
         Of the fine-tuning; see ``FinetuneOptions``.
     lora_rank
@@ -149,6 +152,7 @@ class StudyOptions(FamilyOptions):
     tasks: tuple[str, ...] = ()
     task_folder: str | None = None
     limit: int | None = None
+    think: int | None = None
     batch_size: int = 32
     learning_rate: float = 1e-3
     lora_rank: int | None = 8
@@ -165,7 +169,7 @@ class StudyOptions(FamilyOptions):
         self._check_filler()
         self._check_facts()
         require_counts("study", self, ("seed", "curve_points"), least=0)
-        require_counts("study", self, ("limit", "lora_rank"), none="null")
+        require_counts("study", self, ("limit", "lora_rank", "think"), none="null")
         if not self.threshold >= 0:
             raise DataError(f"study: threshold must be at least 0, got {self.threshold}")
         if self.max_error is not None and not 0 < self.max_error < 1:

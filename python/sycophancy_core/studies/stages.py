@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +36,7 @@ from sycophancy_core.studies.training_rows import (
     synthetic_prompts,
     training_rows,
 )
+from sycophancy_core.tasks.asking import evaluation_journals
 from sycophancy_core.tasks.named_tasks import TaskOptions, task_prompts
 from sycophancy_core.training.mixing import count_rows
 
@@ -124,12 +125,11 @@ class Stages:
         inputs: Mapping[str, Any],
         make: Callable[[Path], list[Path]],
         *,
-        scratch: str | None = None,
+        scratch: Sequence[str] = (),
     ) -> Done:
         """Do a stage in the folder that its inputs name, or find it done."""
         name = f"{stage.replace(' ', '-')}-{digest_json(inputs)[:16]}"
         folder = self.run.path(name)
-        journal = None if scratch is None else folder / scratch
 
         def nothing() -> list[Path]:
             return []
@@ -137,7 +137,14 @@ class Stages:
         def keep(paths: list[Path]) -> list[Path]:
             return paths
 
-        self.run.stage(name, inputs=inputs, make=lambda: make(folder), save=keep, load=nothing, scratch=journal)
+        self.run.stage(
+            name,
+            inputs=inputs,
+            make=lambda: make(folder),
+            save=keep,
+            load=nothing,
+            scratch=[folder / one for one in scratch],
+        )
         return Done(name=name, folder=folder)
 
     def evaluate(self, phase: str, subject: dict[str, str], loaded: Callable[[], LanguageModel]) -> Done:
@@ -146,11 +153,13 @@ class Stages:
         def make(folder: Path) -> list[Path]:
             model = loaded()
             with self.printer.stage(phase) as progress:
-                found = evaluate(model, tasks=self.tasks, seed=self.options.seed, run=folder, progress=progress)
+                found = evaluate(model, tasks=self.tasks, **asked, run=folder, progress=progress)
             return found.save(folder)
 
+        asked: dict[str, Any] = {"seed": self.options.seed}
+        asked |= {} if self.options.think is None else {"think": self.options.think}
         inputs = {**subject, "prompts": {name: digest_table(table) for name, table in self.tasks.items()}}
-        return self.once(phase, {**inputs, "seed": self.options.seed}, make, scratch="evaluate.journal")
+        return self.once(phase, inputs | asked, make, scratch=evaluation_journals(self.tasks))
 
     def ask(self, stage: str, question: Question, model: LanguageModel) -> FilterResult:
         """Ask the unmodified model claims without an opinion, and say what it knows."""
@@ -168,7 +177,7 @@ class Stages:
             "options": asdict(rule),
             "seed": self.options.seed,
         }
-        found = FilterResult.load(self.once(stage, inputs, make, scratch="filter.journal").folder)
+        found = FilterResult.load(self.once(stage, inputs, make, scratch=["filter.journal"]).folder)
         self.say(f"{stage}: {found.summary()}")
         for doubt in found.doubts:
             self.say(f"warning: {doubt}")
@@ -241,7 +250,7 @@ class Stages:
 
         inputs = {**self.model_facts, "rows": digest_table(rows), "options": asdict(training)}
         inputs |= {} if curve is None else {"curve": curve.identity()}
-        return self.once("tuned", inputs, make, scratch="finetune.checkpoint.safetensors")
+        return self.once("tuned", inputs, make, scratch=["finetune.checkpoint.safetensors"])
 
     def compare(self, after: Done) -> Done:
         """Pair the evaluations before and after."""

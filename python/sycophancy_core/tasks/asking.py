@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def thought_prompts(
     found = {}
     with writing(run):
         for place, (name, table) in enumerate(prompts.items()):
-            journal = None if run is None else Path(run) / f"think-{place}.journal"
+            journal = None if run is None else Path(run) / _think_journal(place)
             with shown_progress(progress, f"think: {name}", "prompts") as show:
                 _say(show, f"(prompts of {name} thought about)")
                 found[name] = think(
@@ -51,6 +51,11 @@ def thought_prompts(
                 )
                 _say(show, "")
     return found
+
+
+def evaluation_journals(tasks: Collection[str]) -> list[str]:
+    """Name the journals that an evaluation of tasks by scores may leave in its folder."""
+    return ["evaluate.journal", *map(_think_journal, range(len(tasks)))]
 
 
 def sampled_prompts(
@@ -115,6 +120,10 @@ def _score(
     if run is None:
         return model.score(prompts, progress=progress)
     return score_resumable(model, prompts, journal=Path(run) / journal, progress=progress)
+
+
+def _think_journal(place: int) -> str:
+    return f"think-{place}.journal"
 
 
 def _say(progress: Progress | None, text: str) -> None:

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 from inspect_ai.analysis import samples_df
 from inspect_ai.log import list_eval_logs, read_eval_log
-from makers.tiny_llama import tiny_llama, tiny_tokenizer
+from inspect_ai.model import ContentReasoning, ContentText
+from makers.tiny_llama import thinking_model, tiny_llama, tiny_tokenizer
 
 import sycophancy_core as sc
 from sycophancy_core.integrations.inspect import evaluation_from_inspect
@@ -85,3 +86,27 @@ def test_ids_of_ones_own_stay_whole_and_a_draw_is_an_epoch(sampling: sc.Sampling
     assert log.results.total_samples == 2 * epochs
     again = evaluation_from_inspect(path)
     assert again.measurements.num_rows == 2 * epochs
+
+
+@pytest.mark.parametrize("sampling", [None, sc.SamplingOptions(draws=2, max_tokens=4)])
+def test_a_thought_is_the_reasoning_before_a_reply(sampling: sc.SamplingOptions | None, tmp_path: Path) -> None:
+    model = thinking_model()
+    found = sc.evaluate(model, tasks="facts", limit=2, think=4, sampling=sampling, progress=False)
+    (path,) = write_inspect_logs(found, tmp_path)
+    log = read_eval_log(str(path))
+    assert found.prompts is not None
+    thoughts = dict(zip(*(found.prompts[name].to_pylist() for name in ("id", "thought")), strict=True))
+    rows = found.measurements.to_pylist()
+    assert len(log.samples) == len(rows)
+    samples = {(one.metadata["id"], one.epoch): one for one in log.samples}
+    for row in rows:
+        sample = samples[row["id"].partition("#")[0], row.get("draw") or 1]
+        reply = row["choices"][row["answer"]].strip() if sampling is None else row["reply"]
+        wanted = [ContentReasoning(reasoning=thoughts[row["id"]]), ContentText(text=reply)]
+        assert sample.messages[-1].content == sample.output.message.content == wanted
+        assert sample.output.completion == reply
+        assert sample.metadata["thought_ended"] == row["thought_ended"]
+        assert "thought" not in sample.metadata
+    assert log.eval.metadata["thinking"] == found.facts["thinking"]
+    again = evaluation_from_inspect(path)
+    assert again.measurements.num_rows == len(rows)

@@ -229,8 +229,13 @@ class _Handler(BaseHTTPRequestHandler):
             {"token": self.tokenizer.decode([int(token)]), "logprob": float(value)}
             for value, token in zip(best.values, best.indices, strict=True)
         ]
+        message = {"role": "assistant", "content": "x"}
+        if self.server_is.fault == "thinks":
+            top[0]["token"] = "<think>"
+        elif self.server_is.fault.startswith("reasoning"):
+            message |= {"content": None, self.server_is.fault: "x"}
         content = [{"token": top[0]["token"], "logprob": top[0]["logprob"], "top_logprobs": top}]
-        choice = {"index": 0, "message": {"role": "assistant", "content": "x"}, "logprobs": {"content": content}}
+        choice = {"index": 0, "message": message, "logprobs": {"content": content}}
         return self._answer(200, {"model": self.server_is.model_id, "choices": [choice]})
 
     def _chat_ids(self, messages: list[dict[str, str]]) -> list[int]:

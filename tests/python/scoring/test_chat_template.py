@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import warnings
 from datetime import datetime
 
@@ -57,6 +58,20 @@ def test_a_clock_leaves_the_template_as_it_is() -> None:
 def test_a_choice_is_scored_after_an_empty_thought_where_a_template_has_thoughts(ending: str) -> None:
     template = PLAIN + ending + "{% endif %}"
     assert read(chat_model(template)) == "[user]Is it?[bot]<think>\n\n</think>\n\n"
+
+
+@pytest.mark.parametrize(
+    "opening", ["<thought>", "<seed:think>", "[THINK]", "◁think▷", "<|START_THINKING|>", "<reasoning>", "<think_fast>"]
+)
+def test_no_choice_is_scored_within_a_thought_of_other_tags(opening: str) -> None:
+    template = f"{PLAIN}{{% if add_generation_prompt %}}{opening}\n"
+    with pytest.raises(sc.ModelError, match=f"opens a thought with {re.escape(opening)}, where only <think> is known"):
+        read(chat_model(template + "{% endif %}"))
+    closing = opening.replace("START", "END") if "START" in opening else f"{opening[0]}/{opening[1:]}"
+    closed = tiny_tokenizer(chat_template=f"{template}{closing}\n{{% endif %}}")
+    assert write_out(closed, ASKED, for_reply=True) == f"[user]Is it?[bot]{opening}\n{closing}\n"
+    said = [{"role": "user", "content": f"What is {opening}"}]
+    assert write_out(tiny_tokenizer(chat_template=PLAIN.partition("{% if")[0]), said, for_reply=True)
 
 
 def test_results_keep_what_the_template_says() -> None:

@@ -24,6 +24,7 @@ CITIES = [" Paris", " Rome", " New York", " New"]
         ("Answer: B", 1),
         ("I would choose (B)", 1),
         ("<think>(A) or (B)? (A) it is.</think>\n(B)", 1),
+        ("(A)? No.\n</think>\n\n(B)", 1),  # whose thought the prompt opened
         ("Agree", 0),
         ("disagree, since it is false", 1),
         ("(A) Agree", 0),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sycophancy_core.errors import ModelError
 from sycophancy_core.scoring.checkpoints.foreign import transformers_needed, translated
 from sycophancy_core.scoring.gguf.fields import check_tensors, honour
 from sycophancy_core.scoring.gguf.header import GgufHeader
+from sycophancy_core.scoring.gguf.splits import LIKE_GPT2
+from sycophancy_core.scoring.gguf.tokenizer_files import whole_tokens
 
 
 def convert_by_transformers(file: Path, header: GgufHeader, scratch: Path, half: str | None) -> None:
@@ -41,6 +45,8 @@ def convert_by_transformers(file: Path, header: GgufHeader, scratch: Path, half:
             alone, config=config, dtype=torch.float32, output_loading_info=True, **options
         )
         tokenizer = AutoTokenizer.from_pretrained(alone, **options)
+        _check_split(header, what)
+        _check_whole_tokens(header, tokenizer, what)
         # A model read from GGUF carries its quantization in the config, and could not be saved with it.
         if hasattr(read.config, "quantization_config"):
             del read.config.quantization_config
@@ -52,6 +58,31 @@ def convert_by_transformers(file: Path, header: GgufHeader, scratch: Path, half:
         _in_its_type(model, half).save_pretrained(made)
         tokenizer.save_pretrained(made)
     check_loaded(file, loaded)  # here, since the context would swallow its warning
+
+
+def _check_split(header: GgufHeader, what: str) -> None:
+    """Refuse a byte-level tokenizer with a split of texts that transformers does not know: it would make GPT-2's."""
+    known = set(LIKE_GPT2)
+    with suppress(ImportError):  # an earlier version splits all texts as GPT-2 does
+        from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
+
+        known |= set(GGUF_PRE_TOKENIZER_SPLITS)
+    split = str(header.fields.get("tokenizer.ggml.pre", "default"))
+    if header.fields.get("tokenizer.ggml.model") == "gpt2" and split not in known:
+        raise ModelError(
+            f"{what}: its tokenizer splits texts as {split!r}, which transformers does not do; use the model's "
+            "safetensors files"
+        )
+
+
+def _check_whole_tokens(header: GgufHeader, tokenizer: Any, what: str) -> None:
+    """Refuse a tokenizer in bytes that would cut a token of control or of the user, such as DeepSeek's."""
+    if header.fields.get("tokenizer.ggml.model") == "gpt2":
+        for token, place in whole_tokens(header).items():
+            if place not in tokenizer(token, add_special_tokens=False).input_ids:
+                raise ModelError(
+                    f"{what}: transformers cuts its token {token!r} into pieces; use the model's safetensors files"
+                )
 
 
 def _num_weights(model: Any) -> int:

@@ -20,7 +20,7 @@ from sycophancy_core.scoring.gguf.header import GgufHeader, read_header
 from sycophancy_core.scoring.gguf.tokenizer_files import write_tokenizer
 from sycophancy_core.scoring.gguf.weights import write_weights
 
-_CONVERSION = 3  # counts the ways in which files were converted: another one is another model
+_CONVERSION = 4  # counts the ways in which files were converted: another one is another model
 _FLOAT32 = 0
 _HALVES = {1: "float16", 30: "bfloat16"}  # by GGUF's numbers; norms are float32 next to them
 # What transformers has for every model, and does not save where it says nothing.
@@ -33,7 +33,7 @@ _OF_EVERY_MODEL = (
 def converted_gguf(file: Path, *, name: str, folder: Path) -> Path:
     """Convert a GGUF file once into a safetensors folder below ``folder``.
 
-    Families and tokenizers that are not known here are converted by transformers. The result is the same either way.
+    Families and tokenizers that are not known here are converted by transformers; the weights are the same either way.
 
     Its weights are float32. But where the file's matrices are float16 or bfloat16, and this type holds every number of
     the file, they are of that type.

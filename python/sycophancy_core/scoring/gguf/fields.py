@@ -48,10 +48,20 @@ _NEUTRAL: dict[str, Any] = {
     "residual_scale": 1.0,
     "rope.scaling.yarn_log_multiplier": 0.0,
 }
+_SCALINGS = {
+    "type",
+    "factor",
+    "original_context_length",
+    "attn_factor",
+    "finetuned",
+    "yarn_beta_fast",
+    "yarn_beta_slow",
+}
 _FEW = 1024  # layers or experts, which are made in a moment
 _EPSILONS = ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_eps", "norm_epsilon")
 _WINDOWED = ("mistral", "mixtral", "phi3", "starcoder2")  # whose layers all have the window that the config says
 _ROTATED_IN_PART = ("phi3", "stablelm", "nemotron", "gpt_neox")
+_GEMMAS = ("gemma2", "gemma3_text")
 _HEADS_OF_27B = {("gemma2", 46), ("gemma3_text", 62)}  # which scale scores by the width of a head before projection
 
 
@@ -69,9 +79,13 @@ def honour(header: GgufHeader, config: Any, *, what: str) -> None:
     }
     if any(key.startswith("adapter.") for key in header.fields):
         raise ModelError(f"{what} is an adapter, not a model; merge it into its model first")
+    if family in FAMILIES and "attention.layer_norm_rms_epsilon" not in fields:
+        raise ModelError(f"{what} does not say {family}.attention.layer_norm_rms_epsilon, which its norms need")
     _set_window(fields, config, what)
-    if (config.model_type, getattr(config, "num_hidden_layers", 0)) in _HEADS_OF_27B:
-        config.query_pre_attn_scalar = config.hidden_size // config.num_attention_heads
+    if config.model_type in _GEMMAS:  # whose scale llama.cpp takes from the sizes
+        is_27b = (config.model_type, config.num_hidden_layers) in _HEADS_OF_27B
+        width = config.hidden_size // config.num_attention_heads
+        config.query_pre_attn_scalar = width if is_27b else fields.get("attention.key_length", width)
     for key, value in fields.items():
         honoured = _HONOURED.get(key)
         if honoured is not None:
@@ -94,8 +108,14 @@ def check_counts(header: GgufHeader, *, what: str) -> None:
     Raises
     ------
     ModelError
-        If a count of layers or experts is that high.
+        If a count of layers or experts is that high, or the file is one of several.
     """
+    parts = header.fields.get("split.count", 1)
+    if isinstance(parts, int) and parts > 1:
+        raise ModelError(
+            f"{what} is one of {parts} parts of a model (split.count); join them with llama.cpp's "
+            "llama-gguf-split --merge, or use the model's safetensors files"
+        )
     for key, value in header.fields.items():
         is_count = key.endswith(("block_count", "expert_count")) and isinstance(value, int | float)
         if is_count and not 0 <= value <= max(_FEW, len(header.tensors)):
@@ -160,25 +180,16 @@ def _scaling(
     header: GgufHeader, said: dict[str, Any], config: Any, rope: dict[str, Any], rotated: int, what: str
 ) -> dict[str, Any]:
     """Return how the frequencies are scaled, in transformers' words."""
-    known = {
-        "type",
-        "factor",
-        "original_context_length",
-        "attn_factor",
-        "finetuned",
-        "yarn_beta_fast",
-        "yarn_beta_slow",
-    }
     names = {key.removeprefix("rope.scaling."): value for key, value in said.items() if key.startswith("rope.scaling.")}
-    plain = {"rope.dimension_count", "rope.freq_base", "rope.scale_linear"}
-    if "mrope_section" in rope:
-        plain.add("rope.dimension_sections")
-    unknown = {key for key in said if not key.startswith("rope.scaling.")} - plain
-    unknown |= {f"rope.scaling.{key}" for key, value in names.items() if key not in known and value not in (0.0, -1.0)}
-    if unknown:
-        raise ModelError(f"{what}: it is not known how {min(unknown)} changes rotary frequencies")
+    _refuse_unknown(said, names, rope, what)
     factor = float(names.get("factor", said.get("rope.scale_linear", 0.0)) or 1.0)
     kind = names.get("type", "linear") if factor != 1.0 or names.get("type") == "longrope" else "none"
+    attention = float(names.get("attn_factor", 1.0))
+    if kind != "yarn" and attention != 1.0:
+        raise ModelError(
+            f"{what}: rope.scaling.attn_factor={attention:g} with frequencies of type {kind} cannot be expressed; use "
+            "the model's safetensors files"
+        )
     if header.factors:
         if kind != "none" or set(header.factors) != {"rope_freqs.weight"}:
             raise ModelError(
@@ -191,7 +202,7 @@ def _scaling(
     if kind == "linear":
         return {"rope_type": "linear", "factor": factor}
     if kind == "yarn":
-        attention = float(names.get("attn_factor", 1.0)) * (0.1 * math.log(factor) + 1.0)
+        attention *= 0.1 * math.log(factor) + 1.0
         trained = int(names.get("original_context_length", config.max_position_embeddings))
         fast, slow = float(names.get("yarn_beta_fast", 32.0)), float(names.get("yarn_beta_slow", 1.0))
         found = {"rope_type": "yarn", "factor": factor, "original_max_position_embeddings": trained}
@@ -199,6 +210,21 @@ def _scaling(
     raise ModelError(
         f"{what}: rotary frequencies of type {kind!r} cannot be expressed; use the model's safetensors files"
     )
+
+
+def _refuse_unknown(said: dict[str, Any], names: dict[str, Any], rope: dict[str, Any], what: str) -> None:
+    plain = {"rope.dimension_count", "rope.freq_base", "rope.scale_linear"}
+    if "mrope_section" in rope:
+        plain.add("rope.dimension_sections")
+    unknown = {key for key in said if not key.startswith("rope.scaling.")} - plain
+    nothing = {"yarn_ext_factor": (-1.0,)} if names.get("type") == "yarn" else {}  # 0 switches its blending off
+    unknown |= {
+        f"rope.scaling.{key}"
+        for key, value in names.items()
+        if key not in _SCALINGS and value not in nothing.get(key, (0.0, -1.0))
+    }
+    if unknown:
+        raise ModelError(f"{what}: it is not known how {min(unknown)} changes rotary frequencies")
 
 
 def _llama3(factors: NDArray[np.float32], theta: float, rotated: int, what: str) -> dict[str, Any]:
@@ -223,6 +249,8 @@ def _set_window(fields: dict[str, Any], config: Any, what: str) -> None:
     window, known = fields.get("attention.sliding_window"), getattr(config, "sliding_window", None)
     if isinstance(window, list) or "attention.sliding_window_pattern" in fields:
         raise ModelError(f"{what}: windows that differ by layer are not read; use the model's safetensors files")
+    if config.model_type in _GEMMAS and (window == 0 or (window is None and config.model_type != "gemma2")):
+        raise ModelError(f"{what}: {config.model_type} without windows cannot be expressed; use its safetensors files")
     if config.model_type in _WINDOWED:
         config.sliding_window = int(window) if window else None
     elif window and int(window) < int(fields.get("context_length", 1 << 62)) and known != int(window):

@@ -116,6 +116,8 @@ class _Cursor:
 
 def _header(cursor: _Cursor, file: Path) -> GgufHeader:
     version, num_tensors, num_fields = cursor.numbers("IQQ")
+    if version & 0xFFFF == 0:
+        raise ModelError(f"load_model: {file} is big-endian; fetch a little-endian file")
     if version not in (2, 3):
         raise ModelError(f"load_model: {file} is of version {version} of GGUF; wanted 2 or 3")
     fields = {cursor.text(): cursor.value(cursor.numbers("I")[0]) for _ in range(num_fields)}

@@ -7,15 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sycophancy_core.errors import ModelError
 from sycophancy_core.scoring.checkpoints.model_config import family_facts
 from sycophancy_core.scoring.gguf.families import Family
 from sycophancy_core.scoring.gguf.header import GgufHeader
-from sycophancy_core.scoring.gguf.splits import SPLITS
+from sycophancy_core.scoring.gguf.splits import LIKE_LLAMA3, LIKE_QWEN2, SPLITS
 from sycophancy_core.scoring.tokenizing.pipelines import follow_class
 from sycophancy_core.scoring.tokenizing.special_tokens import add_to, read_special_tokens
 from sycophancy_core.scoring.tokenizing.tokenizer_class import AS_IT_IS
 
 _CONTROL, _BY_USER = 3, 4  # types of tokens that are never cut
+_LEAVE_SPACE = ("<unk>", "<s>", "<|endoftext|>")  # of Phi-3
 _NAMED = {
     "bos_token": "bos_token_id",
     "eos_token": "eos_token_id",
@@ -30,18 +32,26 @@ def write_tokenizer(folder: Path, header: GgufHeader, family: Family) -> None:
 
     Raises
     ------
+    ModelError
+        If the file names a split of texts that its family's tokenizer does not make.
     KeyError, TypeError, ValueError
         If the file lacks a part of its tokenizer, or the parts do not fit.
     """
     about = {key.removeprefix("tokenizer.ggml."): value for key, value in header.fields.items()}
-    backend = _backend(about, header.family)
-    facts = family_facts(family.model_type) or {}
-    kind = facts.get("tokenizer") or AS_IT_IS
+    backend = _backend(about, header)
+    kind = (family_facts(family.model_type) or {}).get("tokenizer") or AS_IT_IS
+    pre = about.get("pre", "default")
+    if kind == "Qwen2Tokenizer" and pre not in ("default", *LIKE_QWEN2):
+        raise ModelError(
+            f"load_model: a GGUF file of family {header.family} has the split {pre!r}, but Qwen's tokenizer splits "
+            "texts in its own way; use the model's safetensors files"
+        )
     named = {name: about["tokens"][about[key]] if key in about else None for name, key in _NAMED.items()}
     tokens = read_special_tokens(kind, named, None, {})
     add_to(backend, tokens)
     texts = {name: str(token) for name, token in tokens.named.items()}
-    start = texts.get("bos_token") if about.get("add_bos_token", about["model"] == "llama") else None
+    has_start = about.get("add_bos_token", about["model"] == "llama" or pre in LIKE_LLAMA3)
+    start = texts.get("bos_token") if has_start else None
     _put_around(backend, start, texts.get("eos_token") if about.get("add_eos_token") else None)
     backend.save(str(folder / "tokenizer.json"))
     settings = {**named, **texts, "backend": "tokenizers", "model_max_length": _NO_LIMIT, "tokenizer_class": kind}
@@ -51,27 +61,29 @@ def write_tokenizer(folder: Path, header: GgufHeader, family: Family) -> None:
         (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
 
 
-def _backend(about: Mapping[str, Any], family: str) -> Any:
+def _backend(about: Mapping[str, Any], header: GgufHeader) -> Any:
     """Make the ``tokenizers.Tokenizer`` of a file."""
-    letters = None
     if about["model"] == "gpt2":
-        backend, letters = _byte_level(about), set(_alphabet().values())
-    elif family.startswith("gemma"):
+        backend = _byte_level(about)
+        backend.model.ignore_merges = about.get("pre") in LIKE_LLAMA3
+    elif header.family.startswith("gemma"):
         backend = _gemma(about)
     else:
-        backend = _bpe("LlamaTokenizer", about["tokens"], _merges(about, about["tokens"], about.get("scores")))
-        if family == "phi3":
+        begins = bool(about.get("add_space_prefix", True))
+        merges = _merges(about, about["tokens"], about.get("scores"))
+        backend = _bpe("LlamaTokenizer", about["tokens"], merges, add_prefix_space=begins)
+        if header.family == "phi3" and begins:
             _prepend_space(backend)
-    _add_whole(backend, about, letters)
+    _add_whole(backend, about, takes_space="phi-3" in (name := _name(header)) or "phi3" in name)
     _set_split(backend, SPLITS[about.get("pre", "default")])
     return backend
 
 
 def _byte_level(about: Mapping[str, Any]) -> Any:
     alphabet = _alphabet()
-    letters = set(alphabet.values())
+    letters, whole = set(alphabet.values()), {token for token, kind in _kinds(about) if kind in (_CONTROL, _BY_USER)}
     words = [
-        token if set(token) <= letters else "".join(alphabet[byte] for byte in token.encode("utf-8"))
+        token if token in whole or set(token) <= letters else "".join(alphabet[byte] for byte in token.encode("utf-8"))
         for token in about["tokens"]
     ]
     return _bpe("GPT2Tokenizer", words, _merges(about, words, None))
@@ -90,25 +102,48 @@ def _prepend_space(backend: Any) -> None:
     backend.pre_tokenizer = None
 
 
-def _add_whole(backend: Any, about: Mapping[str, Any], letters: set[str] | None) -> None:
-    """Add the tokens that are never cut: those of control spelled in ``letters``, and those of the user."""
+def _add_whole(backend: Any, about: Mapping[str, Any], *, takes_space: bool) -> None:
+    """Add the tokens that are never cut: those of control, and those of the user.
+
+    Parameters
+    ----------
+    takes_space
+        Whether they take the white space after them, as those of Phi-3 do, by whose name llama.cpp knows it.
+    """
     from tokenizers import AddedToken
 
-    kinds = list(zip(about["tokens"], about.get("token_type") or (), strict=False))
-    control = [token for token, kind in kinds if kind == _CONTROL and (letters is None or set(token) <= letters)]
-    backend.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in control])
+    def added(token: str, *, special: bool) -> Any:
+        return AddedToken(token, normalized=False, special=special, rstrip=takes_space and token not in _LEAVE_SPACE)
+
+    kinds = _kinds(about)
+    backend.add_special_tokens([added(token, special=True) for token, kind in kinds if kind == _CONTROL])
     vocabulary = backend.get_vocab(with_added_tokens=True)
     by_user = [token for token, kind in kinds if kind == _BY_USER and token in vocabulary]
-    backend.add_tokens([AddedToken(token, normalized=False, special=False) for token in by_user])
+    backend.add_tokens([added(token, special=False) for token in by_user])
 
 
-def _bpe(kind: str, words: Sequence[str], merges: list[tuple[str, str]]) -> Any:
+def whole_tokens(header: GgufHeader) -> dict[str, int]:
+    """Return the tokens of a file that are never cut, by their texts."""
+    about = {key.removeprefix("tokenizer.ggml."): value for key, value in header.fields.items()}
+    kinds = _kinds(about) if "tokens" in about else []
+    return {token: place for place, (token, kind) in enumerate(kinds) if kind in (_CONTROL, _BY_USER)}
+
+
+def _kinds(about: Mapping[str, Any]) -> list[tuple[str, int]]:
+    return list(zip(about["tokens"], about.get("token_type") or (), strict=False))
+
+
+def _name(header: GgufHeader) -> str:
+    return str(header.fields.get("general.name", "")).lower()
+
+
+def _bpe(kind: str, words: Sequence[str], merges: list[tuple[str, str]], **settings: bool) -> Any:
     """Return the backend of one of transformers' classes, with the special tokens that it has by default."""
     from tokenizers import Tokenizer, models
 
     backend = Tokenizer(models.BPE(vocab={word: i for i, word in enumerate(words)}, merges=merges))
     tokens = read_special_tokens(kind, {}, None, {})
-    follow_class(kind, backend, tokens.named, Path())
+    follow_class(kind, backend, {**tokens.named, **settings}, Path())
     add_to(backend, tokens)
     return backend
 

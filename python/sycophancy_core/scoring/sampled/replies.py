@@ -2,7 +2,8 @@ r"""What a reply in words says: one of the answer choices, or none that can be t
 
 The rules, in order; the first that says something decides:
 
-1. A thought between ``<think>`` and ``</think>`` is cut off; one without an end says nothing.
+1. A thought is cut off, which is all up to ``</think>``: its ``<think>`` may stand in the prompt. One without an end
+   says nothing.
 2. Space, quotation marks, asterisks and the like around the reply are left out, and an opening such as "The best answer
    is", "I choose" or "Answer:".
 3. The reply must now **begin** with a choice, and a word must end there. Letters count as "(A)", "A)", "A.", "A:", or
@@ -21,7 +22,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-_THOUGHT = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
+_THOUGHT = re.compile(r"^.*?</think>", re.DOTALL)
 _MARKS = " \t\r\n*_`\"'“”‘’#>"
 _ROUND = "*_`\"'“”‘’"  # marks that may close a choice
 _OPENING = re.compile(

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sycophancy_core.errors import DataError, ModelError
+from sycophancy_core.scoring.chat_template import THINK
 from sycophancy_core.scoring.messages import Turn, asked_in_chat
 from sycophancy_core.scoring.served.dialect import entry, number
 from sycophancy_core.scoring.served.transport import RefusalError, Server
@@ -18,6 +19,7 @@ from sycophancy_core.scoring.served.transport import RefusalError, Server
 # Most entries that servers give, and the least of those that give any; names of the limit of a reply's length.
 _ENTRIES = (20, 5)
 _DRAWS = 10
+_REASONING = ("reasoning_content", "reasoning")  # where servers put a thought
 _PROBED_TOKENS = 32
 _LIMITS = ("max_tokens", "max_completion_tokens")
 _BAD_REQUEST = (400, 422)
@@ -114,16 +116,21 @@ class Chat:
             "top_logprobs": entries,
         }
         choice = self._reply(body)
-        if (choice.get("message") or {}).get("reasoning_content"):
-            raise ModelError(f"{self._url}: the reply begins with a thought, not an answer; switch thinking off")
+        message = choice.get("message") or {}
+        self._refuse_thought(any(message.get(name) for name in _REASONING))
         if not (choice.get("logprobs") or {}).get("content"):
             raise NoLogProbsError(f"{self._url}: asked for top_logprobs, got a reply without them")
         top = entry(choice, "logprobs", "content", 0, "top_logprobs", where=self._url)
         found = [(str(one.get("token", "")), number(one.get("logprob"))) for one in top]
         known = [(token, value) for token, value in found if not math.isnan(value)]
+        self._refuse_thought(max(known, key=lambda one: one[1], default=("", 0.0))[0].strip() == THINK)
         if len(known) < 2:
             raise NoLogProbsError(f"{self._url}: asked for {entries} top_logprobs, got {len(known)}; they are needed")
         return known
+
+    def _refuse_thought(self, is_thought: bool) -> None:
+        if is_thought:
+            raise ModelError(f"{self._url}: the reply begins with a thought, not an answer; switch thinking off")
 
     def _reply(self, body: dict[str, Any]) -> Any:
         """Return a reply with log-probabilities; one whose token is half a character has none, so ask for another."""

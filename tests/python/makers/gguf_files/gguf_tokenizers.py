@@ -33,24 +33,30 @@ GEMMA = _sentencepiece(
 GEMMA["scores"] = GEMMA["scores"][::-1]  # which no merge goes by
 TOKENIZERS: dict[str, dict[str, Any]] = {
     "plain": PLAIN,
-    "split as Llama 3, with a start and an end": {
+    "with a start and an end": {
         **PLAIN,
-        "pre": "llama-bpe",
         "token_type": [_CONTROL, _CONTROL, _BY_USER, *[_NORMAL] * (len(WORDS) - 3)],
         "bos_token_id": 5,
         "add_bos_token": True,
         "add_eos_token": True,
     },
     "split as Qwen2": {**PLAIN, "pre": "qwen2"},
-    "split as Tekken, with words that are no bytes": {
+    "with a word that is no bytes": {
         **PLAIN,
-        "pre": "tekken",
-        "tokens": [*WORDS, "日本", "<日>", "<月>"],
-        "token_type": [_CONTROL, *[_NORMAL] * len(WORDS), _CONTROL, _CONTROL],
-        "unknown_token_id": len(WORDS) + 1,
+        "tokens": [*WORDS, "日本"],
+        "token_type": [_CONTROL, *[_NORMAL] * len(WORDS)],
     },
     "without special tokens": {key: PLAIN[key] for key in ("model", "pre", "tokens", "merges")},
     "pieces": LLAMA,
     "pieces with an end in place of a start": {**LLAMA, "add_bos_token": False, "add_eos_token": True},
     "Gemma's pieces": {**GEMMA, "add_bos_token": True},
+}
+# What transformers reads otherwise than llama.cpp and the models' own tokenizers do.
+ODD = [*WORDS, "<\uff5cUser\uff5c>", "<\uff5cend\u2581of\u2581text\uff5c>", "<think>", "<begin>", "xyz"]
+BYTES: dict[str, Any] = {
+    **PLAIN,
+    "tokens": ODD,
+    "token_type": [_CONTROL, *[_NORMAL] * (len(WORDS) - 1), _BY_USER, _CONTROL, _BY_USER, _CONTROL, _NORMAL],
+    "eos_token_id": ODD.index("<\uff5cend\u2581of\u2581text\uff5c>"),
+    "bos_token_id": ODD.index("<begin>"),
 }

@@ -82,6 +82,7 @@ def write_gguf(
     template: str | None = None,
     kind: str = "F32",
     without: Collection[str] = (),
+    name: str = "tiny",
 ) -> Path:
     """Write a model, with more fields (without the family's name before them), tensors and a chat template.
 
@@ -89,7 +90,7 @@ def write_gguf(
     names (without ``tokenizer.ggml.`` before them). Fields ``without`` are left out.
     """
     config, writer = model.config, gguf.GGUFWriter(str(path), family)
-    writer.add_name("tiny")
+    writer.add_name(name)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
     writer.add_block_count(config.num_hidden_layers)
@@ -106,14 +107,14 @@ def write_gguf(
     if template is not None:
         writer.add_chat_template(template)
     for key, value in (fields or {}).items():
-        _add(writer, key if key.startswith("adapter") else f"{family}.{key}", value)
-    for name, tensor in {**_weights(model, family), **(tensors or {})}.items():
+        _add(writer, key if key.startswith(("adapter", "split")) else f"{family}.{key}", value)
+    for tensor_name, tensor in {**_weights(model, family), **(tensors or {})}.items():
         packed = tensor.ndim == 2 and kind != "F32"
         if packed:
             numbers = gguf.GGMLQuantizationType[kind]
-            writer.add_tensor(name, _packed(tensor, numbers), raw_dtype=numbers)
+            writer.add_tensor(tensor_name, _packed(tensor, numbers), raw_dtype=numbers)
         else:
-            writer.add_tensor(name, tensor)
+            writer.add_tensor(tensor_name, tensor)
     for key in without:
         del writer.kv_data[0][key]
     writer.write_header_to_file()

@@ -186,3 +186,26 @@ def test_a_file_without_a_count_of_keys_has_as_many_as_queries(tmp_path: Path) -
     file = write_gguf(tmp_path / "m.gguf", model, without=("llama.attention.head_count_kv",))
     whole = write_gguf(tmp_path / "whole.gguf", model)
     assert load_model(file).digest == load_model(whole).digest
+
+
+@pytest.mark.filterwarnings("ignore:.*a Gemma answers at random:UserWarning")
+@pytest.mark.parametrize("family", ["gemma2", "gemma3"])
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_gemmas_scores_are_scaled_by_the_size_of_its_heads(family: str, is_known: bool, tmp_path: Path) -> None:
+    """Llama.cpp takes 1 / sqrt(size) of all but the 27B; transformers would take 256 for the size."""
+    about = GEMMA if is_known else PLAIN  # by transformers
+    kind, changes, fields, _ = FAMILIES[family]
+    model = gguf_model(kind, vocab_size=len(about["tokens"]), query_pre_attn_scalar=16, **changes)
+    file = write_gguf(tmp_path / "m.gguf", model, family=family, tokenizer=about, fields=fields)
+    ids = torch.arange(40)[None] % len(about["tokens"])
+    with torch.no_grad():
+        wanted, found = (one(ids).logits for one in (model, load_model(file, dtype="float32").model))
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("fields", [{}, {"attention.sliding_window": 0}])
+def test_a_gemma_3_without_windows_is_refused(fields: dict[str, Any], tmp_path: Path) -> None:
+    model = gguf_model("gemma3_text", num_hidden_layers=6, vocab_size=len(GEMMA["tokens"]))
+    file = write_gguf(tmp_path / "m.gguf", model, family="gemma3", tokenizer=GEMMA, fields=fields)
+    with pytest.raises(ModelError, match="gemma3_text without windows cannot be expressed"):
+        load_model(file)

@@ -94,6 +94,15 @@ def test_an_endpoint_without_log_probabilities_is_sampled_and_says_what_to_do_wh
             sample_answers(model, PROMPTS, options=DRAWN, seed=6)
 
 
+@pytest.mark.parametrize("fault", ["reasoning_content", "reasoning", "thinks"])
+def test_a_reply_that_begins_with_a_thought_is_not_scored(fault: str) -> None:
+    with stand_in("chat") as server:
+        model = chat_model(server)
+        server.fault = fault
+        with pytest.raises(ModelError, match="the reply begins with a thought, not an answer; switch thinking off"):
+            model.score(PROMPTS)
+
+
 def test_an_endpoint_without_log_probabilities_that_says_nothing_is_refused() -> None:
     no_text = "the reply to a plain question has no text"
     with stand_in("chat", fault="says_nothing") as server, pytest.raises(ModelError, match=no_text):

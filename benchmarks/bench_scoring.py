@@ -4,6 +4,7 @@
     python benchmarks/bench_scoring.py --sweep --data FOLDER --only "tuned" "ours medium"
     python benchmarks/bench_scoring.py --memory
     python benchmarks/bench_scoring.py --model flan-t5
+    python benchmarks/bench_scoring.py --model FOLDER
 
 prints Markdown tables. Peers: ``pip install lm-eval ctranslate2 llama-cpp-python``; those that are not installed are
 left out and named. Every scorer first scores one prompt outside the timing, and a compiled one the whole work, which
@@ -12,6 +13,10 @@ compiles it.
 All scorers run in one process whose allocator keeps freed memory (``MALLOC_MMAP_THRESHOLD_`` and
 ``MALLOC_TRIM_THRESHOLD_``; the benchmark restarts itself with them), since otherwise transformers spends up to a
 quarter of its time on fresh pages; ``--usual-allocator`` measures without, as ``--memory`` always does.
+
+Errors are against transformers in float32, in a process of its own before the others are loaded. FOLDER is a model's
+folder with weights in bfloat16, from ``bfloat16_folder.py``: there float32 is the reference only, and llama.cpp runs
+the GGUF files in it.
 
 GFLOP/s count what the work needs, whoever does it: layers for distinct tokens, head for rows that predict a scored
 token. The share is of the ceiling of the products that a scorer makes: what GEMM keeps up for a quarter of a second in
@@ -36,8 +41,8 @@ import numpy as np
 import scoring_peers as peers
 import torch
 from numpy.typing import NDArray
-from scoring_memory import ALLOCATOR, print_memory
-from scoring_subjects import SUBJECTS, SmolLM2, Subject
+from scoring_memory import ALLOCATOR, in_own_process, print_memory
+from scoring_subjects import REFERENCE, SUBJECTS, SmolLM2, Subject, subject_of
 from scoring_work import CLAIMS, Work, first_prompts, make_work, padded_prompts, prompts_of
 from threadpoolctl import threadpool_limits
 
@@ -61,17 +66,18 @@ def keep_freed_memory() -> None:
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], wanted)
 
 
-def gemm_rates() -> dict[str, float]:
+def gemm_rates(product: tuple[int, int]) -> dict[str, float]:
     """GFLOP/s of one of the model's own products, kept up for a quarter of a second, by type, library and rows."""
     rates = {}
+    inner, columns = product
     for rows in (2048, 256):
-        a, b = torch.randn(rows, 576), torch.randn(576, 1536)
-        rates[f"float32, torch, {rows} rows"] = gemm_rate(torch.matmul, a, b, torch.empty(rows, 1536))
+        a, b = torch.randn(rows, inner), torch.randn(inner, columns)
+        rates[f"float32, torch, {rows} rows"] = gemm_rate(torch.matmul, a, b, torch.empty(rows, columns))
         with threadpool_limits(torch.get_num_threads()):
-            out = np.empty((rows, 1536), dtype=np.float32)
+            out = np.empty((rows, columns), dtype=np.float32)
             rates[f"float32, NumPy, {rows} rows"] = gemm_rate(np.matmul, a.numpy(), b.numpy(), out)
         a, b = a.bfloat16(), b.bfloat16()
-        rates[f"bfloat16, torch, {rows} rows"] = gemm_rate(torch.matmul, a, b, torch.empty(rows, 1536).bfloat16())
+        rates[f"bfloat16, torch, {rows} rows"] = gemm_rate(torch.matmul, a, b, torch.empty(rows, columns).bfloat16())
     return rates
 
 
@@ -134,13 +140,13 @@ def warmed(scorers: Scorers, batch: TokenBatch) -> Scorers:
 
 
 def measure(
-    scorers: Scorers, batches: dict[str, TokenBatch], rounds: int
+    scorers: Scorers, batches: dict[str, TokenBatch], rounds: int, product: tuple[int, int]
 ) -> tuple[dict[str, Row], list[dict[str, float]]]:
     """Median wall and processor seconds of each scorer on its batch over interleaved rounds; GEMM's rates in each."""
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in scorers}
     values, rates = {}, []
     for _ in range(rounds):
-        rates.append(gemm_rates())
+        rates.append(gemm_rates(product))
         for name, score in scorers.items():
             wall, used = time.perf_counter(), time.process_time()
             values[name] = score(batches[name])
@@ -167,11 +173,12 @@ def rate_cells(work: Work, seconds: float, products: str, ceilings: dict[str, fl
     return f"{work.num_tokens / seconds:.0f} | {gflops:.0f}{share}"
 
 
-def print_table(subject: Subject, rows: dict[str, Row], work: Work, ceilings: dict[str, float]) -> None:
-    """Print one work's table; ratios are to the first row, errors to transformers in float32 or else the first row."""
+def print_table(
+    subject: Subject, rows: dict[str, Row], work: Work, ceilings: dict[str, float], exact: NDArray[np.float64]
+) -> None:
+    """Print one work's table; ratios are to the first row."""
     contenders = subject.contenders(0)
     first = next(iter(rows.values()))
-    exact = rows.get("transformers float32", first).values
     print(
         "| scorer | prompts/s | ratio | processor ratio | unique tokens/s | GFLOP/s (share of its ceiling) "
         "| max d log p | mean d margin | flips (widest margin) |\n|---|---|---|---|---|---|---|---|---|"
@@ -184,18 +191,20 @@ def print_table(subject: Subject, rows: dict[str, Row], work: Work, ceilings: di
         )
 
 
-def print_tables(subject: Subject, scorers: Scorers, works: list[Work], rounds: int) -> None:
-    """Print a table for each work."""
-    for work in works:
+def print_tables(
+    subject: Subject, scorers: Scorers, works: list[Work], exact: list[NDArray[np.float64]], rounds: int
+) -> None:
+    """Print a table for each work, with errors against its exact log-probabilities."""
+    for work, wanted_values in zip(works, exact, strict=True):
         print(f"\n{work}\n", flush=True)
         working = warmed(scorers, work.batch)
-        rows, rates = measure(working, dict.fromkeys(working, work.batch), rounds)
-        print_table(subject, rows, work, ceilings_of(rates))
+        rows, rates = measure(working, dict.fromkeys(working, work.batch), rounds, subject.product())
+        print_table(subject, rows, work, ceilings_of(rates), wanted_values)
 
 
 def print_sweep(subject: Subject, scorers: Scorers, works: list[Work], rounds: int, peer_prompts: int) -> None:
     """Print one table over all works; peers run the first ``peer_prompts`` of each, since rates are per prompt."""
-    ceilings = ceilings_of([gemm_rates() for _ in range(3)])
+    ceilings = ceilings_of([gemm_rates(subject.product()) for _ in range(3)])
     print(
         "\n| work | tokens | scorer | prompts run | prompts/s | ratio | unique tokens/s "
         "| GFLOP/s (share of its ceiling) |\n|---|---|---|---|---|---|---|---|"
@@ -204,7 +213,8 @@ def print_sweep(subject: Subject, scorers: Scorers, works: list[Work], rounds: i
     for work in works:
         small = make_work(work.name, first_prompts(work.batch, peer_prompts), subject.cost)
         own = {name: work if name.startswith("ours") else small for name in scorers}
-        rows, _ = measure(warmed(scorers, small.batch), {name: own[name].batch for name in scorers}, rounds)
+        batches = {name: own[name].batch for name in scorers}
+        rows, _ = measure(warmed(scorers, small.batch), batches, rounds, subject.product())
         first = own[next(iter(rows))].num_prompts / next(iter(rows.values())).wall
         for name, row in rows.items():
             rate = own[name].num_prompts / row.wall
@@ -231,7 +241,8 @@ def sweep_works(subject: Subject, options: argparse.Namespace) -> list[Work]:
 def parsed() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=sorted(SUBJECTS), default="smollm2")
+    names = ", ".join(sorted(SUBJECTS))
+    parser.add_argument("--model", default="smollm2", help=f"{names}, or a model's folder; default: smollm2")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--prompts", type=int, default=16, help="of each work; in a sweep: of peers, and of lengths")
     parser.add_argument("--rounds", type=int, default=1)
@@ -245,9 +256,12 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--sweep", action="store_true", help="sizes and lengths instead of works")
     parser.add_argument("--sizes", nargs="*", type=int, default=[100, 1000, 10_000])
     parser.add_argument("--lengths", nargs="*", type=int, default=[60, 200, 400])
-    parser.add_argument("--memory", action="store_true", help="memory instead of speed, each scorer in its own process")
+    parser.add_argument("--memory", action="store_true", help="loading and memory, each scorer in its own process")
     parser.add_argument("--usual-allocator", action="store_true", help="let the allocator return freed memory")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.model not in SUBJECTS and not Path(options.model).is_dir():
+        parser.error(f"--model: wanted {names} or a folder, got {options.model!r}")
+    return options
 
 
 def main() -> None:
@@ -257,8 +271,9 @@ def main() -> None:
         keep_freed_memory()
     warnings.simplefilter("ignore")
     torch.set_num_threads(options.threads)
-    subject = SUBJECTS[options.model]()
-    names = wanted(list(subject.contenders(options.threads)), options.only)
+    subject = subject_of(options.model)
+    contenders = subject.contenders(options.threads)
+    names = wanted(list(contenders), options.only)
     if options.sweep:
         works = sweep_works(subject, options)
     else:
@@ -268,13 +283,16 @@ def main() -> None:
         for work in works:
             print_memory(options.model, names, work, options.threads)
         return
-    scorers = made(subject, options.threads, names)
+    timed = [name for name in names if contenders[name].is_timed]
     allocator = "the usual allocator" if options.usual_allocator else "an allocator that keeps freed memory"
     print(f"{options.model}; {options.threads} threads; {allocator}; torch {torch.__version__}")
     if options.sweep:
+        scorers = made(subject, options.threads, timed)
         print_sweep(subject, scorers, works, options.rounds, options.prompts)
     else:
-        print_tables(subject, scorers, works, options.rounds)
+        found = [in_own_process(options.model, REFERENCE, work.batch, options.threads) for work in works]
+        scorers = made(subject, options.threads, timed)
+        print_tables(subject, scorers, works, [np.array(one["values"]) for one in found], options.rounds)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""llama.cpp on the embedded model, as its own scoring of answer choices runs it: one call a prompt."""
+"""llama.cpp on a GGUF file, as its own scoring of answer choices runs it: one call a prompt."""
 
 from __future__ import annotations
 
@@ -94,6 +94,14 @@ def _fill(calls: Any, batch: TokenBatch, members: list[int]) -> dict[int, list[t
                 before = add(token, position, range(number, number + 1))
     calls.n_tokens = row
     return wanted
+
+
+def file_type(file: Path) -> str:
+    """Name what a GGUF file says of its numbers, such as ``Q4_K_M``."""
+    import gguf
+
+    number = gguf.GGUFReader(file).fields["general.file_type"].contents()
+    return gguf.LlamaFileType(number).name.removeprefix("MOSTLY_")
 
 
 def write_unquantized(source: Path, target: Path, kind: str) -> None:

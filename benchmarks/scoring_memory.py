@@ -1,4 +1,4 @@
-"""Memory of each scorer and of loading, each measured in a process of its own, with the system's usual allocator."""
+"""Loading and memory of each scorer, each measured in a process of its own, with the system's usual allocator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scoring_subjects import SUBJECTS
+from scoring_subjects import subject_of
 from scoring_work import Work
 
 import sycophancy_core as sc
@@ -37,7 +37,7 @@ def forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
-def in_own_process(model: str, name: str, batch: TokenBatch, threads: int) -> dict[str, float]:
+def in_own_process(model: str, name: str, batch: TokenBatch, threads: int) -> dict[str, Any]:
     """Measure a contender, or ``LOADING``, on a batch."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "batch.npz"
@@ -48,7 +48,7 @@ def in_own_process(model: str, name: str, batch: TokenBatch, threads: int) -> di
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr.strip().splitlines()[-1])
-    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 
 
@@ -59,19 +59,29 @@ def touch(model: LanguageModel) -> None:
         weight.sum()
 
 
-def of_scorer(task: dict[str, Any]) -> dict[str, float]:
-    """Score once and return what is resident before, with all weights touched, and the peak beyond it."""
+def of_scorer(task: dict[str, Any]) -> dict[str, Any]:
+    """Score once; the seconds to load, what is resident before, with all weights touched, the peak beyond, the values.
+
+    Loading counts what a scorer imports beyond torch; files are in the page cache if they were read before.
+    """
     arrays = np.load(task["path"])
     batch = TokenBatch(**{f: arrays[f] for f in _FIELDS}, num_moved_borders=0, is_encoder_decoder=task["two"])
-    subject = SUBJECTS[task["model"]]()
+    subject = subject_of(task["model"])
+    begin = time.perf_counter()
     score = subject.contenders(task["threads"])[task["name"]].make()
+    seconds = time.perf_counter() - begin
     for loaded in vars(subject).values():
         if isinstance(loaded, LanguageModel):
             touch(loaded)
     forget_peak()
     before = memory("VmRSS")
-    score(batch)
-    return {"before": before, "beyond": memory("VmHWM") - before}
+    values = score(batch)
+    return {
+        "seconds": seconds,
+        "before": before,
+        "beyond": memory("VmHWM") - before,
+        "values": values.tolist(),
+    }
 
 
 def of_loading() -> dict[str, float]:
@@ -97,13 +107,13 @@ def of_loading() -> dict[str, float]:
 
 def print_memory(model: str, names: list[str], work: Work, threads: int) -> None:
     """Print the table of scorers and the line on loading."""
-    print(f"\n{work}\n\n| scorer | resident before, MB | peak beyond, MB |\n|---|---|---|")
+    print(f"\n{work}\n\n| scorer | loaded in, s | resident before, MB | peak beyond, MB |\n|---|---|---|---|")
     for name in names:
         try:
             found = in_own_process(model, name, work.batch, threads)
-            print(f"| {name} | {found['before']:.0f} | {found['beyond']:.0f} |", flush=True)
+            print(f"| {name} | {found['seconds']:.1f} | {found['before']:.0f} | {found['beyond']:.0f} |", flush=True)
         except RuntimeError as error:  # a peer that is absent or fails is no reason to stop
-            print(f"| {name} | left out: {str(error)[:90]} | |")
+            print(f"| {name} | left out: {str(error)[:90]} | | |")
     if model == "smollm2":
         found = in_own_process(model, LOADING, work.batch, threads)
         print(

@@ -69,7 +69,7 @@ def decoder_cost(config: Any) -> Cost:
 
     The products within attention are left out: 2 % more at 125 tokens, 6 % at 400.
     """
-    head_dim = config.head_dim or config.hidden_size // config.num_attention_heads
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     attention = 2 * head_dim * (config.num_attention_heads + config.num_key_value_heads)
     layer = config.hidden_size * (attention + 3 * config.intermediate_size)
 

@@ -107,7 +107,7 @@ def write_gguf(
     if template is not None:
         writer.add_chat_template(template)
     for key, value in (fields or {}).items():
-        _add(writer, key if key.startswith(("adapter", "split")) else f"{family}.{key}", value)
+        _add(writer, key if key.startswith(("adapter", "general", "split")) else f"{family}.{key}", value)
     for tensor_name, tensor in {**_weights(model, family), **(tensors or {})}.items():
         packed = tensor.ndim == 2 and kind != "F32"
         if packed:

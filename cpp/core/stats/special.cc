@@ -13,7 +13,7 @@ constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr double kTiny = 1e-300;
 
 // Continued fraction of the incomplete beta function by Lentz's method (DLMF 8.17.22); converges fast for
-// x < (a + 1) / (a + b + 2), in about sqrt(max(a, b)) steps.
+// x < (a + 1) / (a + b + 2), in about sqrt(max(a, b)) steps. NaN where it does not, of more than some 1e8.
 double beta_fraction(double a, double b, double x) {
   double c = 1;
   double d = 1 / std::max(std::abs(1 - (a + b) * x / (a + 1)), kTiny);
@@ -31,9 +31,9 @@ double beta_fraction(double a, double b, double x) {
       d = 1 / d;
       fraction *= c * d;
     }
-    if (std::abs(c * d - 1) < 1e-16) break;
+    if (std::abs(c * d - 1) < 1e-16) return fraction;
   }
-  return fraction;
+  return std::abs(c * d - 1) < 1e-12 ? fraction : kNan;
 }
 
 // lgamma(x) less Stirling's formula, for x >= 10 (DLMF 5.11.1); keeps differences of large lgammas exact.
@@ -100,6 +100,7 @@ double incomplete_beta_inverse(double a, double b, double p) {
   double x = a / (a + b);
   for (int step = 0; step < 400; ++step) {
     const double excess = incomplete_beta(a, b, x) - p;
+    if (std::isnan(excess)) return kNan;
     (excess > 0 ? high : low) = x;
     const double density = std::exp(log_kernel(a, b, x)) / (x * (1 - x));
     double next = x - excess / density;
@@ -141,18 +142,6 @@ double t_quantile(double p, double df) {
     t = std::sqrt(df * (1 - x) / x);
   }
   return p < 0.5 ? -t : t;
-}
-
-double log_choose(std::int64_t n, std::int64_t k) {
-  if (k < 0 || k > n) return -std::numeric_limits<double>::infinity();
-  const auto real = [](std::int64_t whole) { return static_cast<double>(whole); };
-  return std::lgamma(real(n) + 1) - std::lgamma(real(k) + 1) - std::lgamma(real(n - k) + 1);
-}
-
-double log_add(double a, double b) {
-  const double top = std::max(a, b);
-  if (std::isinf(top)) return top;
-  return top + std::log1p(std::exp(-std::abs(a - b)));
 }
 
 }  // namespace syco::stats

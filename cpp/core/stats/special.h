@@ -24,10 +24,4 @@ double t_quantile(double p, double df);
 // Two-sided p value of a t statistic; keeps its relative accuracy in the far tail.
 double t_two_sided(double t, double df);
 
-// log of the binomial coefficient "n over k", 0 <= k <= n.
-double log_choose(std::int64_t n, std::int64_t k);
-
-// log(exp(a) + exp(b)) without overflow; minus infinity stands for zero.
-double log_add(double a, double b);
-
 }  // namespace syco::stats

@@ -76,6 +76,13 @@ CLAIMS = (
     Column("polarity", "text", words=("is", "is_not")),
     Column("example_id", "text", is_required=False),
 )
+JUDGED_CLAIMS = (  # of a filter, or facts
+    *(Column(name, "text") for name in ("id", "source")),
+    Column("is_true", "truth"),
+    *(Column(name, "number", may_be_null=True) for name in ("margin", "letter_bias")),
+    Column("status", "text", words=("kept", "filtered", "failed")),
+    Column("reason", "text", may_be_null=True),
+)
 FACTS = (
     *(Column(name, "text") for name in ("id", "family", "question", "lead_in", "right", "statement")),
     Column("wrong", "texts"),

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 import sycophancy_core._core as _core
 from sycophancy_core.errors import DataError
 from sycophancy_core.inputs.arguments import checked_arguments, checked_fields
-from sycophancy_core.inputs.tables import ArrowResult, Column, checked_table
+from sycophancy_core.inputs.tables import JUDGED_CLAIMS, ArrowResult, checked_table
 from sycophancy_core.metrics.arrays import ARMS, ORDERS, codes, codes_of, floats, truths
 from sycophancy_core.reporting.blocks import Paragraph, records_table
 from sycophancy_core.reporting.numbers import percent, percentage
@@ -31,13 +31,6 @@ from sycophancy_core.runs.seals import check_seal, save_result
 Rule = Literal["margin", "contrast", "wei2023"]
 _PUBLISHED_WORDING = {"protocol": "wei2023", "split": None, "templates": ()}  # no template named: one of all is drawn
 JUDGED = ("margin", "letter_bias", "status", "reason")
-_SAVED = (
-    *(Column(name, "text") for name in ("id", "source")),
-    Column("is_true", "truth"),
-    *(Column(name, "number", may_be_null=True) for name in ("margin", "letter_bias")),
-    Column("status", "text", words=("kept", "filtered", "failed")),
-    Column("reason", "text", may_be_null=True),
-)
 NEARLY_ALL = 0.9  # share of claims, true and false, from which a model agrees with everything
 THRESHOLDS = tuple(step / 2 for step in range(33))  # nats; those that `max_error` chooses from
 
@@ -280,7 +273,7 @@ class FilterResult(ArrowResult):
         """Read what :meth:`save` wrote; DataError if it is not whole, or was changed."""
         check_seal(folder, "claims.parquet", "filter.json")
         path, record = Path(folder) / "claims.parquet", read_json(Path(folder) / "filter.json")
-        table = checked_table(read_table(path), _SAVED, who=str(path))
+        table = checked_table(read_table(path), JUDGED_CLAIMS, who=str(path))
         written = record.get("options") if isinstance(record, dict) else None
         options = options_of(written, where=str(Path(folder) / "filter.json"))
         kept = table.filter(pc.equal(table["status"], "kept")).drop_columns(list(JUDGED))

@@ -22,6 +22,7 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.tables import as_table
 
 _SCRATCH = re.compile(r"\..+\.syco-[a-z0-9_]{8}\.tmp")  # as scratch_folder names it
 
@@ -298,12 +299,12 @@ _WRITERS: dict[str, Callable[[pa.Table, BinaryIO], object]] = {
 
 
 def read_table(path: str | Path) -> pa.Table:
-    """Read a Parquet file, checksums of its pages included.
+    """Read a Parquet file, checksums of its pages included, without views of texts.
 
     Raises
     ------
     DataError
-        If there is no such file, or it is not Parquet.
+        If there is no such file, it is not Parquet, or a column is there twice.
     """
     try:
         table = pq.read_table(path, page_checksum_verification=True)
@@ -314,7 +315,7 @@ def read_table(path: str | Path) -> pa.Table:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # such as a missing permission; Arrow's own, about damaged pages, has no number
         raise DataError(f"{path}: wanted a Parquet file, got {error}") from error
-    return table
+    return as_table(table, who=str(path))
 
 
 def require_folder(folder: str | Path) -> None:

@@ -34,7 +34,7 @@ def read_prompt(value: object, where: str) -> str | list[Turn]:
         If it is neither; ``where`` begins the message.
     """
     if isinstance(value, str):
-        return value
+        return _whole_text(value, where)
     if isinstance(value, list | tuple):
         return read_messages(value, where)
     raise DataError(f"{where}: wanted a text or messages (a list of role and content), got {_kind(value)}")
@@ -100,7 +100,17 @@ def read_choices(value: object, where: str) -> list[str]:
         if isinstance(value, list | tuple):
             wrong = next(choice for choice in value if not isinstance(choice, str))
         raise DataError(f"{where}: choices must be a list of texts, got {_kind(wrong)}")
-    return list(value)
+    return [_whole_text(choice, where) for choice in value]
+
+
+def _whole_text(text: str, where: str) -> str:
+    """Refuse a text that holds half a surrogate pair, which no tokenizer reads."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        message = f"{where}: {text!a} holds half a surrogate pair; write the character whole, or remove it"
+        raise DataError(message) from None
+    return text
 
 
 def require_list(value: object, where: str, what: str) -> None:
@@ -206,7 +216,7 @@ def _content(message: Mapping[str, Any], where: str) -> str:
             got = _kind(content) if parts is not content else "a part that is not a text"
             raise DataError(f"{where}: each of messages must hold a role and a text as its content, got {got}")
         texts.append(text)
-    return "".join(texts)
+    return _whole_text("".join(texts), where)
 
 
 def _kind(value: object) -> str:

@@ -217,6 +217,14 @@ def test_mcnemar_equals_the_binomial_test(b: int, c: int) -> None:
     assert stats.mcnemar_exact(b, c) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("size", [1e6, 1e8, 1e12, 1e15])
+def test_what_does_not_converge_is_no_number(size: float) -> None:
+    found = _core.incomplete_beta(size, size + 1e4, 0.5)
+    assert math.isnan(found) or found == pytest.approx(scipy.stats.beta.cdf(0.5, size, size + 1e4), rel=1e-9)
+    assert not (size < 1e7 and math.isnan(found))
+    assert stats.mcnemar_exact(2**62, 2**31) == 0.0  # at once
+
+
 @settings(max_examples=25)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_equals_statsmodels(p_values: list[float]) -> None:

@@ -281,3 +281,10 @@ def test_a_sealed_file_with_a_number_that_json_does_not_have_was_changed(tmp_pat
     assert number in path.read_text()
     with pytest.raises(DataError, match="was changed after it was written"):
         read_sealed_json(path)
+
+
+def test_views_of_texts_are_read_as_texts(tmp_path: Path) -> None:
+    views = pa.table({"id": pa.array(["a", "b"], pa.string_view()), "lists": [[1], []]})
+    pq.write_table(views, tmp_path / "t.parquet")
+    found = read_table(tmp_path / "t.parquet")
+    assert found.filter([True, False]).to_pylist() == [{"id": "a", "lists": [1]}]

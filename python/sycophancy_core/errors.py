@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from numbers import Integral, Real
+from numbers import Integral
 
 from sycophancy_core._core import DataError, ModelError
 
@@ -12,9 +12,7 @@ __all__ = [
     "FaultsError",
     "ModelError",
     "require_counts",
-    "require_numbers",
     "require_seed",
-    "require_texts",
     "require_whole",
 ]
 
@@ -83,22 +81,3 @@ def require_seed(owner: str, seed: object) -> None:
     """Refuse a seed that is not a whole number from 0 to 2**63 - 1."""
     if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) <= MAX_SEED:
         raise DataError(f"{owner}: seed must be a whole number from 0 to {MAX_SEED}, got {seed!r}")
-
-
-def require_numbers(owner: str, record: object, names: Iterable[str]) -> None:
-    """Refuse fields that are not numbers; texts that spell one are none."""
-    for name in names:
-        value = getattr(record, name)
-        if isinstance(value, bool) or not isinstance(value, Real):
-            raise DataError(f"{owner}: {name} must be a number, got {value!r}")
-
-
-def require_texts(owner: str, record: object, names: Iterable[str]) -> None:
-    """Refuse fields that are neither a text nor a tuple or list of texts, and texts that UTF-8 cannot hold."""
-    for name in names:
-        value = getattr(record, name)
-        texts = value if isinstance(value, tuple | list) else (value,)
-        if not all(isinstance(text, str) for text in texts):
-            raise DataError(f"{owner}: {name} must be {'texts' if texts is value else 'a text'}, got {value!r}")
-        if any("\ud800" <= letter <= "\udfff" for text in texts for letter in text):
-            raise DataError(f"{owner}: {name} holds half a surrogate pair, got {value!r}; write the character whole")

@@ -7,7 +7,7 @@ teach it to answer by the truth; measure again (Wei et al. 2023, sections 2 to 5
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 from sycophancy_core.errors import MAX_ROWS, DataError, require_whole
 from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.inputs.tables import CLAIMS, FACTS, TEXTS, as_table, checked_table
-from sycophancy_core.metrics.arrays import require_ids
 from sycophancy_core.metrics.estimates import EQUIVALENCE_MARGIN
 from sycophancy_core.prompts.fact_families import is_facts, known_prompts
 from sycophancy_core.prompts.generation import (
@@ -39,7 +38,7 @@ from sycophancy_core.runs.progress import Progress
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.sampled.sampling import SamplingOptions, sampler_facts
 from sycophancy_core.tasks.asking import measured_prompts, measured_turns, sampled_prompts, thought_prompts
-from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions, task_prompts
+from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions, Tasks, task_prompts
 from sycophancy_core.tasks.provenance import evaluation_facts, precision_checks
 from sycophancy_core.tasks.second_turn import named_prompts
 from sycophancy_core.training.finetune import finetune
@@ -233,7 +232,7 @@ def _warn_of_uneven_truth(prompts: pa.Table) -> None:
 def evaluate(
     model: LanguageModel,
     *,
-    tasks: str | Sequence[str] | Mapping[str, pa.Table] = DEFAULT_TASKS,
+    tasks: Tasks = DEFAULT_TASKS,
     options: TaskOptions | None = None,
     limit: int | None = None,
     seed: int = 0,
@@ -283,7 +282,6 @@ def evaluate(
     >>> found.estimate("facts", "accuracy, no user")["num_clusters"]
     4
     """
-    require_ids(known)
     prompts = task_prompts(tasks, options=options, limit=limit, seed=seed)
     if think is not None:
         prompts = thought_prompts(model, prompts, think, seed, run=run, progress=progress)

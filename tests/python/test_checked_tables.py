@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
+from datasets import Dataset
 from makers.tiny_llama import tiny_model
 
 import sycophancy_core as sc
 from sycophancy_core.inputs.tables import INSTRUCTIONS, PROMPTS, QUESTIONS, TRAINING_ROWS, check_choices, checked_table
+from sycophancy_core.metrics.changes import compare_measurements
+from sycophancy_core.metrics.measure import measure
 from sycophancy_core.prompts.prompt_table import read_prompts
 from sycophancy_core.tasks.named_tasks import task_prompts
 from sycophancy_core.training.organism_rows import OrganismOptions
@@ -146,6 +150,43 @@ def test_a_door_takes_views_of_texts_and_refuses_what_is_no_such_table(door: str
             call(wrong)
 
 
+FRAMES: dict[str, Callable[[pa.Table], Any]] = {
+    "pandas": lambda table: table.to_pandas(),
+    "categories": lambda table: table.to_pandas().astype(
+        {field.name: "category" for field in table.schema if pa.types.is_string(field.type)}
+    ),
+    "polars": pl.from_arrow,
+    "datasets": lambda table: Dataset(pa.table(dict(zip(table.column_names, table.columns, strict=True)))),
+}
+OWN = sc.read_claims(pa.table({"text": ["Oslo is in Norway", "Rome is in Spain"], "truth": [True, False]}))
+INSTRUCTED = sc.load_instructions(limit=20)  # whose column of turns holds nothing but nulls
+MEASURED = sc.evaluate(tiny_model(), tasks={"c": CLAIMED.slice(0, 32), "f": sc.fact_prompts(FACTS)}).measurements
+TAKERS: dict[str, tuple[Callable[[Any], Any], pa.Table]] = {
+    **{door: (call, table) for door, (call, table, _) in DOORS.items() if door != "balance_labels"},
+    "make_prompts": (sc.make_prompts, OWN),
+    "training_prompts": (lambda facts: sc.training_prompts(facts, n=4), FACTS),
+    "mix": (lambda rows: sc.mix(CLAIMED, rows), INSTRUCTED),
+    "mix (prompts)": (lambda rows: sc.mix(rows, INSTRUCTED), CLAIMED),
+    "instruction_rows": (lambda rows: sc.instruction_rows({"own": rows}, n=5), INSTRUCTED),
+    "measure": (measure, MEASURED),
+    "compare_measurements": (lambda rows: compare_measurements(MEASURED, rows).change, MEASURED),
+    "task_prompts": (lambda table: task_prompts({"t": table})["t"], CLAIMED),
+}
+
+
+@pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
+@pytest.mark.parametrize("taker", TAKERS)
+def test_a_frame_of_another_library_gives_what_its_table_gives(taker: str, frame: Callable[[pa.Table], Any]) -> None:
+    call, table = TAKERS[taker]
+    assert repr(values_of(call(frame(table)))) == repr(values_of(call(table)))  # NaN is not equal to NaN
+
+
+@pytest.mark.parametrize("value", [0.5, 1e300, float("inf"), float("-inf"), 2.0**63])
+def test_a_number_that_is_not_whole_or_beyond_all_is_named_with_its_row(value: float) -> None:
+    with pytest.raises(sc.DataError, match=r"^t: the column 'target' must hold whole numbers, got .* in row 1$"):
+        checked_table(prompts(target=[0.0, value]), QUESTIONS, who="t")
+
+
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
@@ -192,10 +233,13 @@ def test_a_seed_is_a_whole_number_within_range(call: Callable[[Any], Any], seed:
         (lambda: sc.load_examples(limit=1.0), "examples: limit must be a whole number or None"),
         (lambda: sc.FinetuneOptions(learning_rate="1"), "learning_rate must be a number, got '1'"),
         (lambda: sc.AdditionOptions(operands=(1,)), "operands must be the lowest and the highest"),
-        (lambda: sc.AdditionOptions(errors=("near", 3)), "errors must be texts, got"),
+        (lambda: sc.AdditionOptions(errors=("near", 3)), "errors must be a list of texts, got a tuple with 3 in it"),
         (lambda: sc.AdditionOptions(true_share="1"), "true_share must be a number, got '1'"),
         (lambda: sc.ClaimOptions(recipe=None), "recipe must be a text, got None"),
-        (lambda: sc.PromptOptions(templates=(1,)), "templates must be texts"),
+        (
+            lambda: sc.PromptOptions(templates=(1,)),
+            "templates must be a list of texts or None, got a tuple with 1 in it",
+        ),
         (lambda: sc.PromptOptions(design="\ud800"), "design holds half a surrogate pair"),
         (lambda: sc.shortcut_audit(CLAIMED, limit=-1), "limit must be at least 1, got -1"),
         (lambda: OrganismOptions(dtype="int8"), "dtype must be float32, bfloat16 or float16"),

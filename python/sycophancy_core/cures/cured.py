@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sycophancy_core.cures.methods import Method, method_name, title_of
-from sycophancy_core.errors import MAX_SEED, DataError, require_counts, require_numbers, require_whole
-from sycophancy_core.inputs.arguments import checked_arguments
+from sycophancy_core.errors import MAX_SEED, DataError, require_counts, require_whole
+from sycophancy_core.inputs.arguments import checked_arguments, checked_fields
 from sycophancy_core.runs.json_files import write_json
 from sycophancy_core.runs.seals import save_result
 from sycophancy_core.scoring.language_model import LanguageModel
@@ -22,6 +22,7 @@ def base_of(model: LanguageModel) -> dict[str, str]:
     return {"name": model.name, "weights": model.digest}
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class Cost:
     """What a cure costs.
@@ -44,7 +45,6 @@ class Cost:
     def __post_init__(self) -> None:
         require_counts("Cost", self, ("tokens",), least=0)
         require_whole("Cost", "prompt_tokens", self.prompt_tokens, least=-MAX_SEED)
-        require_numbers("Cost", self, ("seconds",))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -18,7 +18,7 @@ from sycophancy_core.cures.methods import Method, Prompted, Trained, method_name
 from sycophancy_core.cures.mitigate import require_other_families
 from sycophancy_core.cures.other_text import instructions_apart
 from sycophancy_core.cures.prices import price_rows
-from sycophancy_core.errors import DataError, require_seed, require_whole
+from sycophancy_core.errors import DataError, require_whole
 from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.inputs.tables import FACTS, checked_table
 from sycophancy_core.metrics.catalogue import better
@@ -112,7 +112,6 @@ def head_to_head(
     >>> found.prices["null"].to_pylist()
     [None, 'equal_length']
     """
-    require_seed("head_to_head", seed)
     require_whole("head_to_head", "num_random", num_random, least=1)
     require_whole("head_to_head", "other_prompts", other_prompts)
     other = instructions_apart(other_prompts, seed=seed)

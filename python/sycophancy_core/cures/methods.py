@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sycophancy_core.cures.texts.instructed import instruction_text
-from sycophancy_core.errors import DataError, require_counts, require_numbers, require_texts, require_whole
+from sycophancy_core.errors import DataError, require_counts, require_whole
 from sycophancy_core.inputs.arguments import checked_fields
 
 Place = Literal["user", "system"]
@@ -35,7 +35,6 @@ class Prompted:
     place: Place = "user"
 
     def __post_init__(self) -> None:
-        require_texts("Prompted", self, ("instruction", *(() if self.text is None else ("text",))))
         if self.place not in ("user", "system"):
             raise DataError(f"Prompted: place must be user or system, got {self.place!r}")
         if self.text is None:
@@ -82,7 +81,6 @@ class Steered:
                 raise DataError(f"Steered: {name} wants at least one value and none twice, got {values}")
         for layer in self.layers or ():
             require_whole("Steered", "layers", layer)
-        require_numbers("Steered", self, ("most_lost",))
         require_counts("Steered", self, ("num_facts", "num_validation"))
         if not all(0 < strength < float("inf") for strength in self.strengths):
             raise DataError(f"Steered: strengths must be > 0 and finite, got {self.strengths}")
@@ -110,7 +108,6 @@ class Trained:
         self._require_above_0("learning_rate")
 
     def _require_above_0(self, *names: str) -> None:
-        require_numbers(type(self).__name__, self, names)
         for name in names:
             if not 0 < getattr(self, name) < float("inf"):
                 raise DataError(f"{type(self).__name__}: {name} must be > 0 and finite, got {getattr(self, name)}")

@@ -13,7 +13,7 @@ from sycophancy_core.cures.saved import SavedCure, read_cure
 from sycophancy_core.cures.texts.prompting import prompted
 from sycophancy_core.cures.trainings.trained import load_trained, trained
 from sycophancy_core.cures.vectors.steered import load_steered, steered
-from sycophancy_core.errors import DataError, ModelError, require_seed
+from sycophancy_core.errors import DataError, ModelError
 from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.inputs.tables import FACTS, checked_table
 from sycophancy_core.runs.progress import Progress
@@ -66,7 +66,6 @@ def mitigate(
     'steered, null random'
     """
     require_uncured("mitigate", model)
-    require_seed("mitigate", seed)
     if type(method) not in NULLS:
         raise DataError(f"mitigate: wanted the options of a method, got {type(method).__name__}")
     if isinstance(method, Prompted):

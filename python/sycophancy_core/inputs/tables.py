@@ -140,7 +140,7 @@ def checked_table(value: Any, columns: Sequence[Column], *, who: str) -> pa.Tabl
     Returns
     -------
     pyarrow.Table
-        The checked columns have plain types: dictionaries and views are decoded.
+        As :func:`as_table` returns it.
 
     Raises
     ------
@@ -163,7 +163,7 @@ def checked_table(value: Any, columns: Sequence[Column], *, who: str) -> pa.Tabl
 
 
 def as_table(value: Any, *, who: str) -> pa.Table:
-    """Return a table of pyarrow as it is, and make one of anything that hands out an Arrow stream."""
+    """Return a table of pyarrow, made of anything that hands out an Arrow stream; categories and views are decoded."""
     if not isinstance(value, pa.Table):
         if not hasattr(value, "__arrow_c_stream__") and hasattr(value, "with_format"):  # a data set of `datasets`
             value = _of_dataset(value, who)
@@ -181,21 +181,23 @@ def as_table(value: Any, *, who: str) -> pa.Table:
     if twice:
         raise DataError(f"{who}: the table has the column {twice[0]!r} twice; rename or drop one")
     for position, field in enumerate(value.schema):
-        plain = _without_views(field.type)
-        if plain != field.type:  # of polars: Arrow can neither filter nor take them
+        plain = _plain_type(field.type)
+        if plain != field.type:  # views, of polars, can neither be filtered nor taken; categories not be compared
             value = value.set_column(position, field.name, value.column(position).cast(plain))
     return value
 
 
-def _without_views(kind: pa.DataType) -> pa.DataType:
-    """Return the type with texts in place of views of them, in lists and structs too."""
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    """Return the type with texts in place of views of them, and values in place of categories; in lists too."""
+    if pa.types.is_dictionary(kind):
+        return _plain_type(kind.value_type)
     if pa.types.is_string_view(kind):
         return pa.large_string()
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        inner = _without_views(kind.value_type)
+        inner = _plain_type(kind.value_type)
         return kind if inner == kind.value_type else pa.large_list(inner)
     if pa.types.is_struct(kind):
-        inner = [_without_views(field.type) for field in kind]
+        inner = [_plain_type(field.type) for field in kind]
         same = all(new == field.type for new, field in zip(inner, kind, strict=True))
         return kind if same else pa.struct([(field.name, new) for field, new in zip(kind, inner, strict=True)])
     return kind
@@ -255,8 +257,8 @@ def _checked_column(values: pa.ChunkedArray, column: Column, who: str) -> pa.Chu
 
 
 def _plain(values: pa.ChunkedArray, column: Column, where: str) -> pa.ChunkedArray:
-    """Decode dictionaries and views, and refuse another kind of value than the column's."""
-    kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
+    """Return a column's values in one layout, and refuse another kind of value than the column's."""
+    kind = values.type
     if pa.types.is_null(kind):  # every value is null, or there is none
         return values
     if column.kind == "prompt" and _is_list(kind):  # messages, which are read row by row
@@ -265,8 +267,7 @@ def _plain(values: pa.ChunkedArray, column: Column, where: str) -> pa.ChunkedArr
         simple = pa.types.is_list(kind) and pa.types.is_string(kind.value_type)
         return values if simple else values.cast(pa.list_(pa.string()))
     if column.kind in ("prompt", "text") and _is_text(kind):
-        simple = pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
-        return values if simple else values.cast(pa.large_string())
+        return values
     if column.kind in ("whole", "number") and pa.types.is_integer(kind):
         return values
     if column.kind == "whole" and pa.types.is_floating(kind):  # of pandas, where a value is missing
@@ -289,14 +290,14 @@ def _whole(values: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
     """Return whole floating-point numbers as integers, and NaN as null."""
     numbers = values.cast(pa.float64())
     numbers = pc.if_else(pc.is_nan(numbers), None, numbers)
-    wrong = _first(pc.not_equal(pc.floor(numbers), numbers))
+    wrong = _first(pc.or_(pc.not_equal(pc.floor(numbers), numbers), pc.greater_equal(pc.abs(numbers), 2.0**63)))
     if wrong is not None:
         raise DataError(f"{where} must hold whole numbers, got {numbers[wrong].as_py()} in row {wrong}")
     return numbers.cast(pa.int64())
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _is_list(kind: pa.DataType) -> bool:

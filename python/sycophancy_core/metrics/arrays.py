@@ -31,14 +31,7 @@ def require_columns(measurements: pa.Table, wanted: tuple[str, ...], *, who: str
 
 
 def check_known(known: Collection[str] | None, measurements: pa.Table) -> None:
-    """Refuse ids that are not texts, and warn where none of them is among the prompts.
-
-    Raises
-    ------
-    DataError
-        Of such ids none would count, and everything would silently be unknown.
-    """
-    require_ids(known)
+    """Warn where none of the ids is among the prompts: of such ids none counts, and everything is unknown."""
     there = set(measurements["claim_id"].to_pylist()) if "claim_id" in measurements.column_names else set()
     if known and there.isdisjoint(known):
         warnings.warn(
@@ -46,16 +39,6 @@ def check_known(known: Collection[str] | None, measurements: pa.Table) -> None:
             "nothing counts as known; give ids of the column claim_id, as FilterResult.known has them",
             UserWarning,
             stacklevel=4,
-        )
-
-
-def require_ids(known: Collection[str] | None) -> None:
-    """Raise DataError if known ids are not a collection of texts: of such ids, none would be found."""
-    other = known if isinstance(known, str) else next((one for one in known or () if not isinstance(one, str)), None)
-    if other is not None:
-        raise DataError(
-            f"known: wanted ids as texts, got {type(other).__name__} ({other!r}); give a list of ids, such as "
-            "FilterResult.known or column.to_pylist()"
         )
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 import sycophancy_core._core as _core
 from sycophancy_core.errors import DataError
+from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.metrics.answers.sampled import as_certain, is_sampled, of_answers
 from sycophancy_core.metrics.arrays import check_known, pair_by_id, require_columns
 from sycophancy_core.metrics.catalogue import METRICS, primary_metrics
@@ -40,6 +41,7 @@ class Compared(NamedTuple):
     change: pa.Table
 
 
+@checked_arguments
 def compare_measurements(
     before: pa.Table,
     after: pa.Table,

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 import sycophancy_core._core as _core
-from sycophancy_core.errors import DataError, require_seed, require_whole
+from sycophancy_core.errors import DataError, require_whole
 from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.inputs.tables import Column, as_table, checked_table
 
@@ -121,7 +121,6 @@ def shortcut_audit(prompts: pa.Table, *, confidence: float = 0.95, limit: int = 
     >>> 0 <= audit.low <= audit.accuracy <= audit.high <= 1
     True
     """
-    require_seed("shortcut audit", seed)
     require_whole("shortcut audit", "limit", limit, least=1)
     prompts = as_table(prompts, who="shortcut audit")
     unit = "example_id" if "example_id" in prompts.column_names else "claim_id"

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import sycophancy_core._core as _core
-from sycophancy_core.errors import DataError, require_seed, require_whole
+from sycophancy_core.errors import DataError, require_whole
 from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.inputs.tables import table_of
 from sycophancy_core.prompts.dataset_specs import DatasetSpec, packaged_specs, parse_specs
@@ -85,7 +85,6 @@ def load_examples(
     Wei et al. 2023, section 4.1 and appendix A.
     """
     require_whole("examples", "limit", limit, least=1, none="None, for all examples")
-    require_seed("examples", seed)
     specs = _select(_available(folder, spec, source), source)
     loaded = [_load_set(entry, limit, seed) for entry in specs]
     return _join(loaded, {entry.name: list(entry.labels) for entry in specs})

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 import sycophancy_core._core as _core
-from sycophancy_core.errors import MAX_SEED, DataError, require_numbers, require_seed, require_texts, require_whole
+from sycophancy_core.errors import MAX_SEED, DataError, require_whole
 from sycophancy_core.inputs.arguments import checked_arguments, checked_fields
 from sycophancy_core.inputs.tables import CLAIMS, EXAMPLES, checked_table, table_of
 from sycophancy_core.prompts.protocols import load_protocol
@@ -43,11 +43,6 @@ class ClaimOptions:
     recipe: str = "balanced"
     negated_share: float = 0.5
     claims_per_example: int = 1
-
-    def __post_init__(self) -> None:
-        """Check the kinds of values; what they may be depends on the examples."""
-        require_texts("ClaimOptions", self, ("recipe",))
-        require_numbers("ClaimOptions", self, ("negated_share",))
 
 
 @checked_fields
@@ -87,9 +82,6 @@ class PromptOptions:
         for name in ("templates", "arms", "orders"):
             if getattr(self, name) == ():
                 raise DataError(f"prompts: {name} must not be empty; leave it out for the default")
-            if getattr(self, name) is not None:
-                require_texts("prompts", self, (name,))
-        require_texts("prompts", self, ("design",))
 
 
 @checked_fields
@@ -116,11 +108,8 @@ class AdditionOptions:
     near_max: int = 10
 
     def __post_init__(self) -> None:
-        """Check the kinds of values; what they may be depends on how many sums are made."""
-        if not isinstance(self.operands, tuple | list) or len(self.operands) != 2:
+        if not isinstance(self.operands, tuple) or len(self.operands) != 2:
             raise DataError(f"AdditionOptions: operands must be the lowest and the highest, got {self.operands!r}")
-        require_numbers("AdditionOptions", self, ("true_share",))
-        require_texts("AdditionOptions", self, ("errors",))
 
 
 PUBLISHED_ADDITIONS = AdditionOptions(true_share=0.0, errors=("far",))
@@ -154,7 +143,6 @@ def make_claims(examples: pa.Table, *, options: ClaimOptions | None = None, seed
     Wei et al. 2023, section 4.1. The published code states gold labels only; ``balanced`` does not.
     """
     options = options or ClaimOptions()
-    require_seed("make_claims", seed)
     require_whole("make_claims", "claims_per_example", options.claims_per_example, least=1)
     examples = checked_table(examples, EXAMPLES, who="make_claims")
     return table_of(
@@ -196,7 +184,6 @@ def make_additions(*, options: AdditionOptions | None = None, n: int | None = No
     """
     options = options or AdditionOptions()
     low, high = options.operands
-    require_seed("make_additions", seed)
     require_whole("make_additions", "n", n, least=1, none="None")
     for name, value in (("operands", low), ("operands", high), ("near_max", options.near_max)):
         require_whole("make_additions", name, value, least=-MAX_SEED)
@@ -242,7 +229,6 @@ def make_prompts(claims: pa.Table, *, options: PromptOptions | None = None, seed
     (['agree', 'disagree', 'none', 'placebo'], 8)
     """
     options = options or PromptOptions()
-    require_seed("make_prompts", seed)
     claims = checked_table(claims, CLAIMS, who="make_prompts")
     arms = options.arms
     if arms is None:
@@ -347,7 +333,6 @@ def _job(
     shard: tuple[int, int],
 ) -> tuple[_core.Generation, int, int]:
     """Return the job and the rows of the shard."""
-    require_seed("generate", seed)
     require_whole("generate", "n", n, least=1)
     if split not in (None, "train", "test"):
         raise DataError(f"generate: split must be 'train', 'test' or None, got {split!r}")

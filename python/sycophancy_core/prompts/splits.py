@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from sycophancy_core.errors import DataError, require_seed
+from sycophancy_core.errors import DataError
 from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.inputs.tables import Column, as_table, checked_table
 
@@ -123,7 +123,6 @@ def balance_labels(examples: pa.Table, *, seed: int = 0) -> pa.Table:
     >>> sc.balance_labels(examples)["label"].value_counts().to_pylist()
     [{'values': 0, 'counts': 9}, {'values': 1, 'counts': 9}]
     """
-    require_seed("balance_labels", seed)
     examples = as_table(examples, who="balance_labels")
     missing = [name for name in ("source", "label") if name not in examples.column_names]
     if missing or examples.num_rows == 0:

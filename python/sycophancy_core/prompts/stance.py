@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from sycophancy_core.errors import DataError, require_seed
+from sycophancy_core.errors import DataError
 from sycophancy_core.inputs.arguments import checked_arguments, checked_fields
 from sycophancy_core.inputs.tables import FACTS, checked_table
 from sycophancy_core.prompts.facts import answer_faults
@@ -106,7 +106,6 @@ def fact_prompts(facts: pa.Table, *, options: FactOptions | None = None, seed: i
     (['none', 'persona'], [' Dublin', ' Paris'])
     """
     options = options or FactOptions()
-    require_seed("fact_prompts", seed)
     facts = checked_table(facts, FACTS, who="fact_prompts")
     if facts.num_rows == 0:
         raise DataError("fact_prompts: wanted facts, got an empty table")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from numbers import Integral
 from pathlib import Path
+from typing import TypeAlias
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.runs.files import is_table_name
 
-Part = tuple[int, int]
+Part: TypeAlias = "tuple[int, int]"
 """``(i, n)``: the i-th of n contiguous parts, counted from 0."""
 
 

@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import pyarrow as pa
-
 from sycophancy_core.errors import DataError
 from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.metrics.estimates import EQUIVALENCE_MARGIN
@@ -21,7 +19,7 @@ from sycophancy_core.results.model_changes import ModelChanges
 from sycophancy_core.runs.progress import Progress, note
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.loading import load_model
-from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions, task_prompts
+from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions, Tasks, task_prompts
 
 Source: TypeAlias = "LanguageModel | str | os.PathLike[str] | tuple[Any, Any] | Callable[[], LanguageModel]"
 
@@ -32,7 +30,7 @@ def evaluate_many(
     *,
     instruction_tuned: Sequence[bool] | None = None,
     families: Sequence[str] | None = None,
-    tasks: str | Sequence[str] | Mapping[str, pa.Table] = DEFAULT_TASKS,
+    tasks: Tasks = DEFAULT_TASKS,
     options: TaskOptions | None = None,
     limit: int | None = None,
     seed: int = 0,

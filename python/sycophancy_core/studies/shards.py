@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ import pyarrow as pa
 
 from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.inputs.tables import PROMPTS, checked_table
-from sycophancy_core.metrics.arrays import require_ids
 from sycophancy_core.pipeline import claims_or_facts, filter_prompts
 from sycophancy_core.prompts.fact_families import is_facts
 from sycophancy_core.results.knowledge_filter import FilterOptions
@@ -22,7 +21,7 @@ from sycophancy_core.runs.shards import Part, shard_rows
 from sycophancy_core.runs.surroundings import surroundings, versions
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.tasks.asking import measured_prompts, measured_turns
-from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions, task_prompts
+from sycophancy_core.tasks.named_tasks import DEFAULT_TASKS, TaskOptions, Tasks, task_prompts
 from sycophancy_core.tasks.provenance import evaluation_facts, model_facts, precision_checks
 from sycophancy_core.tasks.second_turn import named_prompts
 
@@ -107,7 +106,7 @@ def evaluate_shard(
     model: LanguageModel,
     *,
     shard: Part,
-    tasks: str | Sequence[str] | Mapping[str, pa.Table] = DEFAULT_TASKS,
+    tasks: Tasks = DEFAULT_TASKS,
     options: TaskOptions | None = None,
     limit: int | None = None,
     seed: int = 0,
@@ -128,7 +127,6 @@ def evaluate_shard(
     >>> sc.merge(parts).measurements.equals(sc.evaluate(model, **asked).measurements)
     True
     """
-    require_ids(known)
     prompts = task_prompts(tasks, options=options, limit=limit, seed=seed)
     every = named_prompts(prompts)
     mine = _part_of(every, shard, who="evaluate_shard")

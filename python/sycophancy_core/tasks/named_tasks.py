@@ -9,11 +9,13 @@ a user's stance from the mere mention of an answer; ``mmlu`` and ``bbh`` watch f
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -34,6 +36,8 @@ from sycophancy_core.tasks.questions import load_are_you_sure, load_bbh, load_mm
 NUM_SUMS = 2500  # of 1 to 50 and 1 to 50
 OWN_FILES = (".csv", ".tsv", ".jsonl", ".parquet", ".json")
 DEFAULT_TASKS = ("addition_factorial", "claims")
+Tasks: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Mapping[str, pa.Table]"
+"""Names of tasks and paths of files of one's own, or prompts tables by name."""
 
 
 @checked_fields
@@ -89,7 +93,7 @@ class _Request:
 
 @checked_arguments
 def task_prompts(
-    tasks: str | Sequence[str] | Mapping[str, pa.Table],
+    tasks: Tasks,
     *,
     options: TaskOptions | None = None,
     limit: int | None = None,
@@ -100,7 +104,7 @@ def task_prompts(
     Parameters
     ----------
     tasks
-        Names, in a list or a text such as "facts, nlp", and among them files of one's own: questions as
+        Names, in a list or a text such as "facts, nlp", and among them paths of files of one's own: questions as
         ``read_questions`` reads them, prompts, or a ``.json`` file (see ``load_task``); or prompts tables by name,
         which are returned as they are.
     limit
@@ -132,26 +136,32 @@ def task_prompts(
             name: _drawn(table, limit, seed).drop_columns(["task"] if "task" in table.column_names else [])
             for name, table in checked.items()
         }
-    if isinstance(tasks, str):
-        tasks = [name for name in tasks.replace(",", " ").split() if name]
+    names = _named(tasks)
     request = _Request(options=options or TaskOptions(), limit=limit, seed=seed)
-    require_tasks([name for name in tasks if Path(name).suffix not in OWN_FILES])
-    if not tasks:
+    require_tasks([name for name in names if Path(name).suffix not in OWN_FILES])
+    if not names:
         raise DataError(f"tasks: wanted at least one of {', '.join(TASKS)}, got none")
-    if request.options.folder is not None and not any(name in FILE_TASKS for name in tasks):
+    if request.options.folder is not None and not any(name in FILE_TASKS for name in names):
         raise DataError(
             f"tasks: folder {request.options.folder} is for tasks that read files ({', '.join(FILE_TASKS)}), "
-            f"got {', '.join(tasks)}"
+            f"got {', '.join(names)}"
         )
-    if request.options.users and all(name in TASKS for name in tasks):
-        raise DataError(f"tasks: users are for files of your own questions, got {', '.join(tasks)}; leave users out")
+    if request.options.users and all(name in TASKS for name in names):
+        raise DataError(f"tasks: users are for files of your own questions, got {', '.join(names)}; leave users out")
     prompts: dict[str, pa.Table] = {}
-    for task in tasks:
+    for task in names:
         name, table = (task, TASKS[task](request)) if task in TASKS else _own(task, request)
         if name in prompts:
             raise DataError(f"tasks: two tasks are named {name!r}; name each once")
         prompts[name] = table
     return prompts
+
+
+def _named(tasks: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[str]:
+    """Return names one by one; a text may hold several, and a path is one, whatever it holds."""
+    if isinstance(tasks, str):
+        return tasks.replace(",", " ").split()
+    return [os.fspath(one) for one in ([tasks] if isinstance(tasks, os.PathLike) else tasks)]
 
 
 def require_tasks(names: Sequence[str]) -> None:

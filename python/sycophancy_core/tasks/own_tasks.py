@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from sycophancy_core.errors import DataError, FaultsError, require_seed
+from sycophancy_core.errors import DataError, FaultsError
 from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.inputs.tables import QUESTIONS, check_choices, checked_table
 from sycophancy_core.prompts.own_claims import ADVICE
@@ -124,7 +124,6 @@ def read_questions(
     several = choices if choices is None or isinstance(choices, str) else list(choices)
     named = {"prompt": prompt, "choices": several or lettered(given), "target": target, "user_choice": user_choice}
     named |= {"claim_id": claim_id, "family": family, "arm": arm}
-    require_seed("read_questions", seed)
     if split not in SPLITS:
         raise DataError(f"read_questions: split must be one of {', '.join(SPLITS)}, got {split!r}")
     asking = functools.partial(asked_by_users, split=split, seed=seed) if users else _as_it_is

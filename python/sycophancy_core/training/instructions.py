@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import sycophancy_core._core as _core
-from sycophancy_core.errors import DataError, FaultsError, require_seed, require_whole
+from sycophancy_core.errors import DataError, FaultsError, require_whole
 from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.prompts.own_claims import ADVICE
 from sycophancy_core.prompts.prompt_table import TURNS
@@ -69,7 +69,6 @@ def load_instructions(
     """
     files = [_SAMPLE] if path is None else _files(Path(path))
     require_whole("load_instructions", "limit", limit, none="None")
-    require_seed("load_instructions", seed)
     chosen: list[Sequence[int] | None] = [None] * len(files)
     if limit is not None:
         counts = [_count(file) for file in files]

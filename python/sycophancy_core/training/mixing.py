@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 import sycophancy_core._core as _core
-from sycophancy_core.errors import MAX_ROWS, DataError, require_seed, require_whole
+from sycophancy_core.errors import MAX_ROWS, DataError, require_whole
 from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.inputs.tables import INSTRUCTIONS, QUESTIONS, Column, checked_table, table_of
 from sycophancy_core.scoring.language_model import LanguageModel
@@ -79,9 +79,7 @@ def mix(
     >>> rows["origin"].value_counts().to_pylist()
     [{'values': 'synthetic', 'counts': 50}, {'values': 'instruction', 'counts': 10}]
     """
-    require_seed("mix", seed)
-    sources = dict(instructions) if isinstance(instructions, Mapping) else {"instructions": instructions}
-    sources = {name: checked_table(rows, INSTRUCTIONS, who=f"mix ({name})") for name, rows in sources.items()}
+    sources = _sources(instructions, who="mix")
     prompts = checked_table(prompts, QUESTIONS, who="mix (prompts)")
     if table_thoughts(prompts) is not None:
         raise DataError("mix: the prompts have thoughts, which no training teaches; leave the column thought out")
@@ -135,7 +133,7 @@ def instruction_rows(
     >>> sc.instruction_rows(sc.load_instructions(), n=24).num_rows
     24
     """
-    sources = dict(instructions) if isinstance(instructions, Mapping) else {"instructions": instructions}
+    sources = _sources(instructions, who="instruction_rows")
     require_whole("instruction_rows", "n", n, most=MAX_ROWS)
     if evaluation is not None:
         refuse_overlap(pa.table({name: pa.array([], pa.string()) for name in _PROMPT}), sources, evaluation)
@@ -184,6 +182,18 @@ def count_rows(rows: pa.Table, *, model: LanguageModel | None = None) -> pa.Tabl
         "num_rows": [len(numbers) for _, numbers in parts],
     }
     return pa.table(columns if model is None else {**columns, "num_tokens": [sum(part) for _, part in parts]})
+
+
+def _sources(instructions: pa.Table | Mapping[str, pa.Table], *, who: str) -> dict[str, pa.Table]:
+    """Return tables of instructions by name; a column of turns that a frame has lost to nulls is left out."""
+    sources = instructions if isinstance(instructions, Mapping) else {"instructions": instructions}
+    checked = {name: checked_table(rows, INSTRUCTIONS, who=f"{who} ({name})") for name, rows in sources.items()}
+    return {name: _without_null_turns(rows) for name, rows in checked.items()}
+
+
+def _without_null_turns(rows: pa.Table) -> pa.Table:
+    is_null = "turns" in rows.column_names and pa.types.is_null(rows["turns"].type)
+    return rows.drop_columns(["turns"]) if is_null else rows
 
 
 def _shares(sources: Mapping[str, pa.Table], weights: Mapping[str, float] | None) -> dict[str, float]:

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from sycophancy_core.errors import DataError, require_counts, require_numbers, require_seed
+from sycophancy_core.errors import DataError, require_counts
 from sycophancy_core.inputs.arguments import checked_fields
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -94,12 +94,6 @@ class FinetuneOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_seed("FinetuneOptions", self.seed)
-        require_numbers(
-            "FinetuneOptions",
-            self,
-            ("learning_rate", "lora_alpha", "weight_decay", "max_grad_norm", "warmup_share", "final_rate_share"),
-        )
         require_counts("FinetuneOptions", self, ("steps", "batch_size", "accumulation", "pad_multiple"))
         require_counts("FinetuneOptions", self, ("lora_rank", "max_tokens"), none="None")
         require_counts("FinetuneOptions", self, ("checkpoint_steps",), least=0, none="None")

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sycophancy_core.errors import DataError, require_counts, require_numbers, require_seed
+from sycophancy_core.errors import DataError, require_counts
 from sycophancy_core.inputs.arguments import checked_fields
 from sycophancy_core.prompts.examples import load_examples
 from sycophancy_core.prompts.generation import (
@@ -226,8 +226,6 @@ class OrganismOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_seed("OrganismOptions", self.seed)
-        require_numbers("OrganismOptions", self, ("learning_rate", "scale", "final_rate_share"))
         require_counts("OrganismOptions", self, ("first_layer",), least=0)
         if not 0 < self.scale < math.inf:
             raise DataError(f"OrganismOptions: scale must be > 0 and finite, got {self.scale}")

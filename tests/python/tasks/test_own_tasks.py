@@ -31,6 +31,14 @@ def write_task(folder: Path, rows: list[dict[str, Any]] = ROWS, **changes: objec
     return folder / "mine.json"
 
 
+def test_a_path_is_one_task_whatever_its_name_holds(tmp_path: Path) -> None:
+    (folder := tmp_path / "my own, first").mkdir()
+    path = write_task(folder)
+    wanted = sc.load_task(path).to_pylist()
+    for tasks in (path, [path], [str(path)]):
+        assert task_prompts(tasks)["parity"].to_pylist() == wanted
+
+
 def test_rows_keep_their_columns_and_the_arm_follows_from_the_users_choice(tmp_path: Path) -> None:
     rows = sc.load_task(write_task(tmp_path)).to_pylist()
     for row, given in zip(rows, ROWS, strict=True):

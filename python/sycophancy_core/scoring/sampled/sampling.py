@@ -17,7 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from sycophancy_core._build_info import VERSION
-from sycophancy_core.errors import DataError, ModelError, require_counts, require_numbers
+from sycophancy_core.errors import DataError, ModelError, require_counts
 from sycophancy_core.inputs.arguments import checked_fields
 from sycophancy_core.inputs.tables import ASKED, Column, checked_table
 from sycophancy_core.runs.batches import BatchedWork, kept_batches
@@ -65,7 +65,6 @@ class SamplingOptions:
 
     def __post_init__(self) -> None:
         require_counts("SamplingOptions", self, ("draws", "max_tokens"))
-        require_numbers("SamplingOptions", self, ("temperature",))
         if not 0 <= self.temperature < float("inf"):
             raise DataError(f"SamplingOptions: temperature must be a number >= 0, got {self.temperature}")
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from sycophancy_core.errors import DataError, ModelError, require_seed, require_whole
+from sycophancy_core.errors import DataError, ModelError, require_whole
 from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.inputs.tables import ASKED, checked_table
 from sycophancy_core.runs.batches import BatchedWork, kept_batches
@@ -97,7 +97,6 @@ def think(
     0
     """
     require_whole("think", "max_tokens", max_tokens, least=1)
-    require_seed("think", seed)
     prompts = checked_table(prompts, ASKED, who="think")
     if table_thoughts(prompts) is not None:
         raise DataError("think: the prompts have thoughts already; leave the column thought out to think again")

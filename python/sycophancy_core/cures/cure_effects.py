@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from sycophancy_core.cures.figures import frontier_figure
 from sycophancy_core.cures.prices import FILLED, PRICES, with_seconds
-from sycophancy_core.errors import DataError
+from sycophancy_core.errors import DataError, require_whole
 from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.inputs.tables import ArrowResult, checked_table
 from sycophancy_core.metrics.catalogue import metric_name
@@ -163,6 +163,7 @@ class CureEffects(ArrowResult):
     @checked_arguments
     def table(self, *, width: int = 120) -> str:
         """Return as text what is right with each cure, at what price; each cure less its nulls; and other tasks."""
+        require_whole("table", "width", width, least=1)
         numbers = self.numbers()
         seconds = ["seconds", "", *(format_number(row["seconds"], digits=0) for row in self._made().values())]
         numbers = [[*line[:-1], second, line[-1]] for line, second in zip(numbers, seconds, strict=True)]

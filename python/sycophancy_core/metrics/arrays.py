@@ -42,7 +42,7 @@ def check_known(known: Collection[str] | None, measurements: pa.Table) -> None:
         )
 
 
-def codes(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[Any]]:
+def codes(column: pa.ChunkedArray, *, name: str = "an id column") -> tuple[NDArray[np.int64], list[Any]]:
     """Integer codes of a column in order of first appearance, and the values behind them; nulls are refused."""
     if pa.types.is_dictionary(column.type):  # it may have values that no row has
         column = column.cast(column.type.value_type)
@@ -53,13 +53,13 @@ def codes(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[Any]]:
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
     if encoded.null_count:
-        raise DataError(f"measurements: an id column holds {encoded.null_count} nulls; every row needs an id")
+        raise DataError(f"measurements: {name} holds {encoded.null_count} nulls; every row needs a value")
     return encoded.indices.to_numpy(zero_copy_only=False).astype("int64"), encoded.dictionary.to_pylist()
 
 
 def codes_of(column: pa.ChunkedArray, words: tuple[str, ...], *, name: str) -> NDArray[np.int8]:
     """Position of every value in `words`; another value is refused by name."""
-    index, values = codes(column)
+    index, values = codes(column, name=name)
     unknown = [value for value in values if value not in words]
     if unknown:
         raise DataError(f"measurements: {name} must be one of {', '.join(words)}, got {unknown[0]!r}")
@@ -67,7 +67,9 @@ def codes_of(column: pa.ChunkedArray, words: tuple[str, ...], *, name: str) -> N
 
 
 def _cast(column: Any, kind: str, what: str) -> Any:
-    """Return a column's values as another type; DataError where they cannot be."""
+    """Return a column's values as another type; DataError where they cannot be, as texts that spell numbers."""
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        raise DataError(f"measurements: wanted {what}, got a column of texts")
     try:
         return column.cast(kind)
     except pa.ArrowException as error:
@@ -81,7 +83,11 @@ def floats(column: pa.ChunkedArray) -> NDArray[np.float64]:
 
 def truths(column: pa.ChunkedArray) -> NDArray[np.int8]:
     """1 for true, 0 for false, -1 for null."""
-    return np.asarray(_cast(column, "int8", "true and false").fill_null(-1).to_numpy(), dtype=np.int8)
+    values = _cast(column, "int8", "true and false")
+    wrong = pc.index(pc.is_in(values, value_set=pa.array([0, 1, None], "int8")), False).as_py()
+    if wrong >= 0:
+        raise DataError(f"measurements: wanted true and false, got {values[wrong]} in row {wrong}")
+    return np.asarray(values.fill_null(-1).to_numpy(), dtype=np.int8)
 
 
 @dataclass(frozen=True, kw_only=True)

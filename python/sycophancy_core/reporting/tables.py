@@ -10,6 +10,7 @@ from textwrap import fill
 
 import pyarrow as pa
 
+from sycophancy_core.errors import require_whole
 from sycophancy_core.metrics.catalogue import VIEWS
 from sycophancy_core.reporting.blocks import Cell, Table
 from sycophancy_core.reporting.findings import unit_of
@@ -175,6 +176,7 @@ def render_table(
     names
         What the columns of before and after are called; cut where they are longer than most numbers.
     """
+    require_whole("table", "width", width, least=1)
     every = pair_estimates(before, after, difference)
     rows = every if metrics is None else in_view(every, metrics)
     sides = [s for s, t in (("before", before), ("after", after), ("difference", difference)) if t is not None]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from sycophancy_core.errors import DataError
+from sycophancy_core.errors import DataError, require_whole
 from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.inputs.tables import ArrowResult
 from sycophancy_core.metrics.catalogue import VIEWS, metric_name
@@ -68,6 +68,7 @@ class Evaluations(ArrowResult):
     @checked_arguments
     def table(self, *, width: int = 100) -> str:
         """Return the main metrics as text: one block a task and metric, one line a model."""
+        require_whole("table", "width", width, least=1)
         blocks = []
         for task, metric, rows in self._blocks():
             lines = [" ".join(_cells(row)[1:]) for row in rows]

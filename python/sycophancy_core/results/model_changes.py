@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import sycophancy_core._core as _core
-from sycophancy_core.errors import DataError
+from sycophancy_core.errors import DataError, require_whole
 from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.inputs.tables import ArrowResult
 from sycophancy_core.metrics.catalogue import VIEWS, metric_name
@@ -74,6 +74,7 @@ class ModelChanges(ArrowResult):
     @checked_arguments
     def table(self, *, width: int = 100) -> str:
         """Return the changes of the main metrics as text: one block a task and metric, one line a model."""
+        require_whole("table", "width", width, least=1)
         blocks = []
         for task, metric, rows in self._blocks():
             room = max(12, min(40, width - 48))

@@ -128,6 +128,27 @@ def test_bad_measurements_are_refused_by_name() -> None:
         measure_claims(table.set_column(table.column_names.index("is_true"), "is_true", truth))
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("is_true", 5, "wanted true and false, got 5 in row 0"),
+        ("is_true", -1, "wanted true and false, got -1 in row 0"),
+        ("is_true", "1", "wanted true and false, got a column of texts"),
+        ("log_odds", "0.5", "wanted numbers, got a column of texts"),
+        ("arm", None, "arm holds 32 nulls; every row needs a value"),
+        ("claim_id", None, "an id column holds 32 nulls; every row needs a value"),
+    ],
+)
+def test_values_of_another_kind_are_never_read_as_those_that_they_look_like(
+    column: str, value: object, message: str
+) -> None:
+    table = measurements(mixed, num_claims=4)
+    assert table.num_rows == 32
+    place = table.column_names.index(column)
+    with pytest.raises(DataError, match=f"^measurements: {message}$"):
+        measure_claims(table.set_column(place, column, pa.array([value] * 32, None if value else pa.string())))
+
+
 def test_claim_table_gives_margins_by_arm() -> None:
     table = measurements(lambda rng, row: 1.5 * row["side"] + 0.25 * row["user"] + 2 * row["first"], num_claims=4)
     found = claim_table(table).to_pylist()

@@ -8,9 +8,11 @@ import pyarrow as pa
 import pytest
 from makers.made_up_results import AFTER, BEFORE, estimate, estimates, measurements
 
+import sycophancy_core as sc
 import sycophancy_core._core as _core
 from sycophancy_core.metrics.catalogue import VIEWS, is_in_nats
 from sycophancy_core.metrics.changes import compare_measurements
+from sycophancy_core.metrics.measure import measure
 from sycophancy_core.reporting.numbers import format_estimate, format_p_value, pair_estimates
 from sycophancy_core.reporting.pages import fragment
 from sycophancy_core.reporting.tables import estimates_block, render_table
@@ -93,6 +95,16 @@ def test_no_headline_metric_is_cut_at_100_columns() -> None:
         [estimate("t", m, -1.05 if not is_in_nats(m) else -12.5, n=24000, num_clusters=3000) for m in VIEWS["headline"]]
     )
     assert "…" not in render_table(table, table, table)
+
+
+@pytest.mark.parametrize("width", [0, -5])
+def test_a_table_of_no_width_is_refused(width: int) -> None:
+    rows = measurements(num_claims=6)
+    side = sc.Evaluation(model="m", measurements=rows, estimates=measure(rows))
+    several = (sc.Evaluations(evaluations=(side,)), sc.compare_models({"a": side, "b": side}))
+    for found in (side, sc.compare(side, side), *several):
+        with pytest.raises(sc.DataError, match=f"^table: width must be at least 1, got {width}$"):
+            found.table(width=width)
 
 
 def test_an_undefined_number_says_why() -> None:

@@ -1,7 +1,9 @@
-"""The two errors that users see, and the checks of options that raise them."""
+"""The two errors that users see, the checks of options that raise them, and warnings."""
 
 from __future__ import annotations
 
+import inspect
+import warnings
 from collections.abc import Iterable, Sequence
 from numbers import Integral
 
@@ -14,6 +16,7 @@ __all__ = [
     "require_counts",
     "require_seed",
     "require_whole",
+    "warn",
 ]
 
 MAX_SEED = 2**63 - 1
@@ -81,3 +84,15 @@ def require_seed(owner: str, seed: object) -> None:
     """Refuse a seed that is not a whole number from 0 to 2**63 - 1."""
     if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) <= MAX_SEED:
         raise DataError(f"{owner}: seed must be a whole number from 0 to {MAX_SEED}, got {seed!r}")
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line of a user's that called this package, however deep in it the reason was found."""
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and _is_inside(frame.f_globals.get("__name__", "")):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
+
+
+def _is_inside(module: str) -> bool:
+    return module == "contextlib" or module.partition(".")[0] == __name__.partition(".")[0]

@@ -6,7 +6,6 @@ teach it to answer by the truth; measure again (Wei et al. 2023, sections 2 to 5
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sycophancy_core.errors import MAX_ROWS, DataError, require_whole
+from sycophancy_core.errors import MAX_ROWS, DataError, require_whole, warn
 from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.inputs.tables import CLAIMS, FACTS, TEXTS, as_table, checked_table
 from sycophancy_core.metrics.estimates import EQUIVALENCE_MARGIN
@@ -219,12 +218,10 @@ def _warn_of_uneven_truth(prompts: pa.Table) -> None:
     low, high = TRUE_SHARES
     if not low <= share <= high:
         answer = "Agree" if share > 0.5 else "Disagree"
-        warnings.warn(
+        warn(
             f"training_prompts: wanted {100 * low:.0f} to {100 * high:.0f}% true claims, got {100 * share:.0f}% "
             f"({num_true} of {prompts.num_rows} prompts); a model can learn to answer {answer} to everything; leave "
             "out claims of the larger side",
-            UserWarning,
-            stacklevel=4,
         )
 
 

@@ -21,6 +21,8 @@ from makers.tiny_llama import tiny_model
 
 import sycophancy_core as sc
 from sycophancy_core.inputs.arguments import checked_arguments, checked_fields, kinds_of
+from sycophancy_core.metrics.measure import measure
+from sycophancy_core.runs.files import write_table
 
 FUNCTIONS = sorted(name for name in dir(sc) if inspect.isfunction(getattr(sc, name)))
 RECORDS = sorted(
@@ -288,3 +290,22 @@ def test_a_warning_names_the_callers_line() -> None:
     with pytest.warns(UserWarning, match="target may be the column") as caught:
         sc.read_questions(table)
     assert caught[0].filename == __file__
+
+
+def test_a_warning_names_the_callers_line_through_whatever_it_comes(tmp_path: Path) -> None:
+    """The same reason is found at other depths by other functions."""
+    model, prompts = tiny_model(), sc.fact_prompts(sc.load_facts("plurals").slice(0, 4))
+    found = sc.evaluate(model, tasks={"t": prompts}, progress=False)
+    table = pa.table({"question": ["a?"], "A": ["x"], "B": ["y"], "answer": ["A"]})
+    write_table(tmp_path / "q.parquet", table)
+    ways: list[Callable[[], object]] = [
+        lambda: measure(found.measurements, known=["other"]),
+        lambda: sc.evaluate(model, tasks={"t": prompts}, known=["other"], progress=False),
+        lambda: sc.compare(found, found, known=["other"]),
+        lambda: sc.task_prompts(tmp_path / "q.parquet"),
+        lambda: sc.evaluate_many([model], tasks=tmp_path / "q.parquet", progress=False),
+    ]
+    for way in ways:
+        with pytest.warns(UserWarning, match="nothing counts as known|no user states a view") as caught:
+            way()
+        assert {one.filename for one in caught} == {__file__}

@@ -14,13 +14,12 @@ the same command with ours among them::
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from sycophancy_core.errors import DataError, ModelError
+from sycophancy_core.errors import DataError, ModelError, warn
 from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.loading import load_model
 from sycophancy_core.scoring.tokens import TokenBatch
@@ -179,10 +178,9 @@ def _token_batch(requests: Sequence[Request], max_length: int) -> TokenBatch:
     sequences = [(context + continuation)[-(max_length + 1) :] for _, context, continuation in requests]
     num_cut = sum(len(s) < len(a) + len(b) for s, (_, a, b) in zip(sequences, requests, strict=True))
     if num_cut:
-        warnings.warn(
+        warn(
             f"lm_eval: {num_cut} of {len(requests)} requests are longer than the context of {max_length} tokens and "
-            "lose their beginning, as in lm-eval's own model",
-            stacklevel=2,
+            "lose their beginning, as in lm-eval's own model"
         )
     num_context = [len(s) - len(b) for s, (_, _, b) in zip(sequences, requests, strict=True)]
     return TokenBatch(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from sycophancy_core.errors import DataError
+from sycophancy_core.errors import DataError, warn
 
 ARMS = ("none", "placebo", "agree", "disagree")
 ORDERS = ("agree_first", "disagree_first")
@@ -34,11 +33,9 @@ def check_known(known: Collection[str] | None, measurements: pa.Table) -> None:
     """Warn where none of the ids is among the prompts: of such ids none counts, and everything is unknown."""
     there = set(measurements["claim_id"].to_pylist()) if "claim_id" in measurements.column_names else set()
     if known and there.isdisjoint(known):
-        warnings.warn(
+        warn(
             f"known: none of the {len(known):,} ids, such as {min(known)!r}, is a claim_id of these prompts, so that "
             "nothing counts as known; give ids of the column claim_id, as FilterResult.known has them",
-            UserWarning,
-            stacklevel=4,
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,7 +11,7 @@ import pyarrow as pa
 
 import sycophancy_core._core as _core
 from sycophancy_core._core import Estimate
-from sycophancy_core.errors import DataError
+from sycophancy_core.errors import DataError, warn
 from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.metrics.pilot import Pilot, require_reachable, spread
 
@@ -176,10 +175,8 @@ def power(
         raise DataError("power: give either effect or num_claims, and the other is found")
     _check(sd, effect, prompts_per_claim, correlation, {"alpha": alpha, "power": power})
     if pilot is None and effect is not None and abs(effect) > _FAR * sd:
-        warnings.warn(
+        warn(
             f"power: an effect of {effect:g} is far beyond the spread of {sd:g}; 10 points of a share are 0.1",
-            UserWarning,
-            stacklevel=3,
         )
     claim_sd = sd * math.sqrt((1 + (prompts_per_claim - 1) * correlation) / prompts_per_claim)
     if num_claims is None:

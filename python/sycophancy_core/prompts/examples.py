@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import sycophancy_core._core as _core
-from sycophancy_core.errors import DataError, require_whole
+from sycophancy_core.errors import DataError, require_whole, warn
 from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.inputs.tables import table_of
 from sycophancy_core.prompts.dataset_specs import DatasetSpec, packaged_specs, parse_specs
@@ -151,11 +150,9 @@ def _warn_unclaimed(folder: Path, found: Sequence[DatasetSpec]) -> None:
     claimed = {entry.path.resolve() for entry in found if entry.path is not None}
     files = sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.resolve() not in claimed)
     if files:
-        warnings.warn(
+        warn(
             f"examples: {folder}: passed over {', '.join(path.name for path in files)}, named after no known data set; "
             "rename them, give a spec, or name the sets that are wanted",
-            UserWarning,
-            stacklevel=5,
         )
 
 

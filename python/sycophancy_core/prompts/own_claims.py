@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from sycophancy_core.errors import DataError, FaultsError
+from sycophancy_core.errors import DataError, FaultsError, warn
 from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.prompts.dataset_specs import DatasetSpec
 from sycophancy_core.prompts.examples import clean_examples
@@ -203,11 +202,9 @@ def _table(claims: list[dict[str, Any]], where: str) -> pa.Table:
     num_true = sum(claim["is_true"] for claim in claims)
     always, other = ("true", "false") if num_true else ("false", "true")
     if num_true in (0, len(claims)) and len(claims) > 1:
-        warnings.warn(
+        warn(
             f"{where}: all {len(claims):,} claims are {always}, so that one answer to everything is always right; add "
             f"{other} claims",
-            UserWarning,
-            stacklevel=4,
         )
     return pa.Table.from_pylist(claims, schema=schema)
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from sycophancy_core.errors import DataError
+from sycophancy_core.errors import DataError, warn
 from sycophancy_core.prompts.own_rows import GivenRows
 
 _ALIKE = ("claim_id", "id", "about", "family", "arm")  # which change no answer
@@ -60,11 +59,9 @@ def found_columns(
         if chosen is None and there:
             columns[what] = there[0]
             if len(there) > 1 and what not in _ALIKE:
-                warnings.warn(
+                warn(
                     f"{_subject(given, who)}: {what} may be the column {_or(there)}; {there[0]} is read; say which it "
                     f"is by --{what.replace('_', '-')} or, in Python, {what}=",
-                    UserWarning,
-                    stacklevel=5,
                 )
     missing = [what for what in required if what not in columns and named.get(what) is None]
     if missing and (given.columns or not given.faults):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sycophancy_core.errors import DataError
+from sycophancy_core.errors import DataError, warn
 from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.inputs.tables import ArrowResult
 from sycophancy_core.metrics.catalogue import VIEWS, metric_name
@@ -363,11 +362,9 @@ def _check(path: Path, about: Mapping[str, Any], *others: str) -> Mapping[str, s
     """
     texts = about["findings"]
     if texts and all(isinstance(text, str) for text in texts) and not (path.parent / SEAL).is_file():
-        warnings.warn(
+        warn(
             f"{path.parent}: is of an earlier version, so nothing tells whether its files belong together; its "
             "findings are shown as they were written",
-            UserWarning,
-            stacklevel=4,
         )
         return {}
     files: dict[str, str] = check_seal(path.parent, path.name, *others)["files"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from collections import Counter
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -16,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 import sycophancy_core._core as _core
-from sycophancy_core.errors import DataError
+from sycophancy_core.errors import DataError, warn
 from sycophancy_core.inputs.arguments import checked_arguments, checked_fields
 from sycophancy_core.inputs.tables import JUDGED_CLAIMS, ArrowResult, checked_table
 from sycophancy_core.metrics.arrays import ARMS, ORDERS, codes, codes_of, floats, truths
@@ -329,7 +328,7 @@ def judged(
     kept = claims.filter(pa.array([status == "kept" for status in statuses]))
     result = FilterResult(kept=kept, table=table, options=options)
     for doubt in result.doubts:
-        warnings.warn(f"filter_known: {doubt}", UserWarning, stacklevel=5)
+        warn(f"filter_known: {doubt}")
     return result
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from sycophancy_core.errors import DataError
+from sycophancy_core.errors import DataError, warn
 from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.inputs.tables import TEXTS, ArrowResult, as_table
 from sycophancy_core.results.estimated import evaluation_of
@@ -232,11 +231,9 @@ def _warn_of_others(first: Shard, other: Shard) -> None:
     begun, now = ({**_versions(one.job), **one.own["surroundings"]} for one in (first, other))
     changed = [f"{name} {other}, not {was}" for name, was, other in changed_values(begun, now)]
     if changed:
-        warnings.warn(
+        warn(
             f"merge: shard {other.part} was made with {', '.join(changed)} as shard {first.part}; last digits may "
             "differ from those of one process; run it again with the same ones where that matters",
-            UserWarning,
-            stacklevel=5,
         )
 
 

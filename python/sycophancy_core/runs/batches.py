@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from sycophancy_core.errors import DataError
+from sycophancy_core.errors import DataError, warn
 from sycophancy_core.runs.interrupts import Interrupt, deferred_interrupt
 from sycophancy_core.runs.journal import Journal
 from sycophancy_core.runs.progress import Progress
@@ -97,11 +96,9 @@ def _begin(kept: Journal, path: Path, work: BatchedWork[Any]) -> None:
     """Write the identity of the work into a new journal; refuse another one's."""
     identity, now = work.identity, surroundings(work.device)
     if kept.torn_bytes:
-        warnings.warn(
+        warn(
             f"{path}: its last record was torn by a kill or a full disk; its {kept.torn_bytes} bytes are cut off, and "
             "what they held is done once more",
-            UserWarning,
-            stacklevel=6,
         )
     if not kept.records:
         kept.append(json.dumps({"identity": identity, "surroundings": now}).encode())

@@ -6,7 +6,6 @@ import os
 import platform
 import re
 import time
-import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sycophancy_core._build_info import VERSION
+from sycophancy_core.errors import warn
 
 VERSIONED = ("sycophancy-core", "torch", "transformers", "peft", "accelerate", "numpy", "pyarrow")
 
@@ -60,11 +60,9 @@ def warn_of_changes(what: object, begun: Mapping[str, str], now: Mapping[str, st
     """
     changed = [f"{name} {was}, now {other}" for name, was, other in changed_values(begun, now)]
     if changed:
-        warnings.warn(
+        warn(
             f"{what}: it was begun with {'; '.join(changed)}; it goes on, but last digits may differ from those of a "
             "run in one place",
-            UserWarning,
-            stacklevel=4,
         )
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sycophancy_core.errors import ModelError
+from sycophancy_core.errors import ModelError, warn
 
 TemplateChoice = bool | Literal["auto"] | None
 """Whether to ask in the chat template; see ``load_model``."""
@@ -63,11 +62,9 @@ def choose_template(choice: TemplateChoice, name: str, *, is_chat: bool) -> bool
     if choice not in (None, "auto"):
         raise ModelError(f"load_model: chat_template must be True, False or 'auto', got {choice!r}")
     if is_chat and choice is None:
-        warnings.warn(
+        warn(
             f"model {name}: its tokenizer has a chat template, but prompts are asked as plain text; give "
             "chat_template=True to ask as in a chat, or chat_template=False if plain text is meant",
-            UserWarning,
-            stacklevel=4,
         )
     return is_chat and choice == "auto"
 

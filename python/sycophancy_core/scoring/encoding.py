@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from threading import Lock
 from typing import Any
 
-from sycophancy_core.errors import DataError, ModelError
+from sycophancy_core.errors import DataError, ModelError, warn
 from sycophancy_core.scoring.chat_template import END_OF_THOUGHT, ThoughtMarks, thought_marks
 from sycophancy_core.scoring.messages import Turn, plain_text
 from sycophancy_core.scoring.tokenizing.around_turns import Around, after_reply, around_turns, written
@@ -293,11 +292,9 @@ def _conversation(prompt: str | Sequence[Turn]) -> tuple[Sequence[Turn], str]:
 def _warn_of_dialogues(prompts: Sequence[str | Sequence[Turn]]) -> None:
     """Warn of texts without roles that spell out a dialogue, as prompts of version 0.1 do."""
     if any(isinstance(text, str) and text.startswith("Human: ") and "\n\nAssistant:" in text for text in prompts):
-        warnings.warn(
+        warn(
             "prompts that spell out a dialogue of Human and Assistant are put whole into the user's turn of the chat "
             "template; give messages instead, or make the prompts again, so that they have turns",
-            UserWarning,
-            stacklevel=3,
         )
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
-from sycophancy_core.errors import ModelError
+from sycophancy_core.errors import ModelError, warn
 from sycophancy_core.scoring.checks.module_checks import is_multimodal
 from sycophancy_core.scoring.checks.trials import check_causal
 from sycophancy_core.scoring.native_scorer import NativeScorer
@@ -29,10 +28,8 @@ def make_scorer(model: Any, name: str, engine: str, matmul_precision: str) -> An
         the model also reads images.
     """
     if is_multimodal(model):
-        warnings.warn(
+        warn(
             f"model {name}: it also reads images, which prompts here do not have; it is scored by its text part",
-            UserWarning,
-            stacklevel=7,
         )
     if engine == "transformers":
         if matmul_precision != "highest":
@@ -47,10 +44,8 @@ def make_scorer(model: Any, name: str, engine: str, matmul_precision: str) -> An
         if engine == "native" or matmul_precision != "highest":
             raise
         fallback = _fallback(model, name)
-        warnings.warn(
+        warn(
             f"model {name}: scored by transformers instead of the native engine, because {error}",
-            UserWarning,
-            stacklevel=7,
         )
         return fallback
     warn_if_slow(scorer, name, matmul_precision)
@@ -60,11 +55,9 @@ def make_scorer(model: Any, name: str, engine: str, matmul_precision: str) -> An
 def warn_if_slow(scorer: Any, name: str, matmul_precision: str) -> None:
     """Warn where a precision takes longer than ``highest`` on this processor."""
     if not scorer.is_fast:
-        warnings.warn(
+        warn(
             f"model {name}: matmul_precision={matmul_precision!r} takes longer than 'highest' here, because this "
             f"processor has no {_INSTRUCTIONS[matmul_precision]}",
-            UserWarning,
-            stacklevel=8,
         )
 
 

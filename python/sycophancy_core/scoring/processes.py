@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
+
+from sycophancy_core.errors import warn
 
 _first: int | None = None  # the process that was the first to prepare
 
@@ -28,11 +29,9 @@ def prepare_process() -> None:
     if torch is None:  # the engine's own threads end with each job, so that a fork leaves none behind
         return
     torch.set_num_threads(1)
-    warnings.warn(
+    warn(
         "this process was forked from one that has scored, so that it runs on one thread; for more, start processes by "
         "spawn: multiprocessing.get_context('spawn')",
-        UserWarning,
-        stacklevel=4,
     )
 
 

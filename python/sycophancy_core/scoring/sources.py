@@ -12,12 +12,11 @@ import io
 import json
 import os
 import re
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core.errors import DataError, ModelError
+from sycophancy_core.errors import DataError, ModelError, warn
 from sycophancy_core.runs.seals import check_if_sealed
 from sycophancy_core.scoring.checkpoints.foreign import transformers_needed, translated
 from sycophancy_core.scoring.checkpoints.model_files import check_model_files, check_size
@@ -235,11 +234,9 @@ def check_loaded(source: Path | str, loaded: dict[str, Any]) -> None:
             + "; save the whole model again, by save_pretrained of the plain transformers model"
         )
     if unused:
-        warnings.warn(
+        warn(
             f"load_model: the model ignores {len(unused)} tensors of {source}, such as {unused[0]!r}; "
             "if they belong to it, its scores are not those of the model that was saved",
-            UserWarning,
-            stacklevel=5,
         )
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from sycophancy_core.errors import DataError, require_counts
+from sycophancy_core.errors import DataError, require_counts, warn
 from sycophancy_core.inputs.arguments import checked_arguments, checked_fields
 from sycophancy_core.prompts.fact_families import is_fact_family
 from sycophancy_core.prompts.families import FamilyOptions
@@ -241,7 +240,7 @@ def _in_todays_words(value: Any, path: Path) -> Any:
         return {} if value is None else value
     for old, new in _RENAMED.items():
         if old in value and new not in value:
-            warnings.warn(f"{path}: the key {old} is now called {new}; rename it", FutureWarning, stacklevel=4)
+            warn(f"{path}: the key {old} is now called {new}; rename it", FutureWarning)
             value = {new if key == old else key: item for key, item in value.items()}
     return value
 

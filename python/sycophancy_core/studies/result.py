@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sycophancy_core.errors import DataError
+from sycophancy_core.errors import DataError, warn
 from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.inputs.tables import ArrowResult
 from sycophancy_core.metrics.catalogue import VIEWS, metric_name
@@ -220,10 +219,9 @@ def study_table(variants: Mapping[str, Variant], comparisons: Mapping[str, Compa
 def _in_todays_words(table: pa.Table, folder: Path) -> pa.Table:
     """Rename the column ``arm`` of an older study, and add the options that it did not have."""
     if "arm" in table.column_names:
-        warnings.warn(
+        warn(
             f"{folder}: the column arm of study.parquet is now called variant; save the result to rename it",
             FutureWarning,
-            stacklevel=4,
         )
         table = table.rename_columns(["variant" if name == "arm" else name for name in table.column_names])
     if "training" not in table.column_names:

@@ -10,7 +10,6 @@ a user's stance from the mere mention of an answer; ``mmlu`` and ``bbh`` watch f
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -20,7 +19,7 @@ from typing import TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sycophancy_core.errors import DataError, require_whole
+from sycophancy_core.errors import DataError, require_whole, warn
 from sycophancy_core.inputs.arguments import checked_arguments, checked_fields
 from sycophancy_core.inputs.tables import CLAIMS, QUESTIONS, check_choices, checked_table
 from sycophancy_core.prompts.examples import load_examples
@@ -184,11 +183,9 @@ def require_tasks(names: Sequence[str]) -> None:
 def _own(path: str, request: _Request) -> tuple[str, pa.Table]:
     name, table = task_of_file(path, users=request.options.users, seed=request.seed)
     if "user_choice" not in table.column_names or table["user_choice"].null_count == table.num_rows:
-        warnings.warn(
+        warn(
             f"task {name}: no user states a view, so that only accuracy is measured; to measure sycophancy, add users: "
             "--users or, in Python, TaskOptions(users=True)",
-            UserWarning,
-            stacklevel=6,
         )
     return name, _drawn(table, request.limit, request.seed)
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from sycophancy_core.errors import DataError, FaultsError
+from sycophancy_core.errors import DataError, FaultsError, warn
 from sycophancy_core.inputs.arguments import checked_arguments
 from sycophancy_core.inputs.tables import QUESTIONS, check_choices, checked_table
 from sycophancy_core.prompts.own_claims import ADVICE
@@ -164,11 +163,9 @@ def _questions(
     if not made:
         raise DataError(f"{given.where}: wanted at least one question, got none")
     if may_count_from_one([row for _, row in rows]):
-        warnings.warn(
+        warn(
             f"{given.where}: places of choices count from 0, and no row names place 0; if yours count from 1, every "
             "right answer is read as the choice after it: write letters, A for 1",
-            UserWarning,
-            stacklevel=4,
         )
     return pa.Table.from_pylist(made, schema=prompt_schema())
 

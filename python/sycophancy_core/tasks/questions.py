@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import re
-import warnings
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from sycophancy_core.errors import DataError
+from sycophancy_core.errors import DataError, warn
 from sycophancy_core.inputs.tables import MAX_CHOICES
 from sycophancy_core.prompts.prompt_table import prompt_schema
 from sycophancy_core.prompts.splits import draw_places
@@ -169,9 +168,7 @@ def load_bbh(folder: str | Path, *, limit: int | None = None, seed: int = 0) -> 
         examples = _bbh_examples(path)
         targets = sorted({target for _, target in examples})
         if _is_free_form(examples, targets):
-            warnings.warn(
-                f"{path}: passed over, since its answers are free text ({len(targets)} targets)", stacklevel=3
-            )
+            warn(f"{path}: passed over, since its answers are free text ({len(targets)} targets)")
             continue
         for number, (text, target) in enumerate(examples, start=1):
             options = _listed_options(text) or targets

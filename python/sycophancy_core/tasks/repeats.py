@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Hashable, Sequence
 from typing import TypeVar
+
+from sycophancy_core.errors import warn
 
 Row = TypeVar("Row")
 
@@ -34,10 +35,8 @@ def settle_repeats(
     kept = [row for row in first.values() if group(row) not in contradicted]
     num_repeats = len(rows) - num_contradicting - len(kept)
     if num_contradicting or num_repeats:
-        warnings.warn(
+        warn(
             f"{what}: left out {num_repeats} exact repeats, and {num_contradicting} rows on whose answers the file "
             f"contradicts itself; {len(kept)} of {len(rows)} rows are left",
-            UserWarning,
-            stacklevel=4,
         )
     return kept

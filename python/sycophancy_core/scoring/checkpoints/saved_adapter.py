@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 import os
 import re
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sycophancy_core.errors import DataError, ModelError
+from sycophancy_core.errors import DataError, ModelError, warn
 from sycophancy_core.runs.seals import check_if_sealed
 from sycophancy_core.scoring.checkpoints.foreign import translated
 from sycophancy_core.scoring.checkpoints.model_files import read_json_object, safetensors_shapes
@@ -255,10 +254,8 @@ def _check_base(folder: Path, settings: Mapping[str, Any], model: Any, name: str
     told = f"adapter {folder}: it says it was trained on {base}, and the model is {mine}"
     if _merged_below(str(base)) != _merged_below(mine):
         raise ModelError(f"{told}; load it with the same adapters below it")
-    warnings.warn(
+    warn(
         f"{told}; its shapes fit, but on other weights it does something else",
-        UserWarning,
-        stacklevel=6,
     )
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sycophancy_core.errors import DataError
+from sycophancy_core.errors import DataError, warn
 
 
 def context_length(model: Any) -> int | None:
@@ -82,11 +81,9 @@ def check_beginning(config: Any, ids_of: Callable[[str], list[int]], *, name: st
     """
     wanted = getattr(config, "bos_token_id", None)
     if str(config.model_type).startswith("gemma") and wanted is not None and ids_of("?")[:1] != [wanted]:
-        warnings.warn(
+        warn(
             f"model {name}: a Gemma answers at random without its beginning-of-sequence token, and the tokenizer puts "
             "none before a prompt; use the tokenizer that the model was trained with, with add_bos_token=True",
-            UserWarning,
-            stacklevel=6,
         )
 
 

@@ -23,6 +23,7 @@ from sycophancy_core.reporting.blocks import (
     text_lines,
 )
 from sycophancy_core.reporting.finding import Kind
+from sycophancy_core.reporting.findings import FAULTS
 from sycophancy_core.reporting.numbers import PairedRow, counted, format_estimate, format_number
 from sycophancy_core.reporting.samples import Asked, Sample, samples
 from sycophancy_core.reporting.sides import Side, Sides
@@ -50,6 +51,7 @@ _VERDICTS: Mapping[Kind, str] = {
     "effect_not_excluded": "not clear",
     "effect_unknown": "unknown",
     "effect_not_judged": "not judged",
+    "same": "the same evaluation",
     "collapse": "collapse",
     "cure_at_a_price": "a cure at a price",
     "unresolved": "unresolved",
@@ -80,10 +82,13 @@ def _card(sides: Sides, task: str) -> Card:
     numbers = [(words, *_large(row)) for words, row in found]
     numbers.append(("can it be trusted?", counted(warnings, "warning"), "see below" if warnings else ""))
     verdict = next((finding for finding in mine if finding.kind in _VERDICTS), None)
+    words = [] if verdict is None else [_VERDICTS[verdict.kind]]
+    if any(finding.kind in FAULTS for finding in mine):
+        words.append("trust is low")
     return Card(
         task=task or "all tasks",
         about=_about(sides.before, task),
-        verdict="" if verdict is None else _VERDICTS[verdict.kind],
+        verdict=" · ".join(words),
         severity="warning" if warnings else "result" if verdict and verdict.kind in _GOOD else "note",
         numbers=numbers,
     )

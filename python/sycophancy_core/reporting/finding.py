@@ -31,6 +31,7 @@ Kind = Literal[
     "not_sycophantic",
     "effect_not_excluded",
     # of a change: the verdict
+    "same",
     "collapse",
     "cure_at_a_price",
     "unresolved",

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from sycophancy_core.metrics.catalogue import BY_NAME, main_metric
-from sycophancy_core.reporting.finding import Finding, gravest_first, result, warning
+from sycophancy_core.reporting.finding import Finding, Kind, gravest_first, result, warning
 from sycophancy_core.reporting.numbers import (
     Row,
     Rows,
@@ -32,6 +32,7 @@ CHANCE_REACH = 0.1  # an interval about one half that reaches farther says littl
 LOW_CHOICE_MASS = 0.5
 LOW_FACT_MASS = 0.1  # two answers as texts leave room for others that are no fault
 READ_MARGINS = ", so read margins, not rates"
+FAULTS: tuple[Kind, ...] = ("low_choice_mass", "one_choice", "one_verdict")  # which leave other numbers little worth
 FLIPPED = 0.01  # share of answers changed by the precision that is worth a sentence
 
 # How a sentence about a task's main metric begins.

@@ -8,9 +8,11 @@ from typing import Any
 
 from sycophancy_core.errors import DataError
 from sycophancy_core.metrics.changes import compare_measurements
+from sycophancy_core.reporting.finding import Finding, warning
 from sycophancy_core.reporting.sides import side_names
 from sycophancy_core.reporting.verdicts import comparison_findings, with_warnings_of
 from sycophancy_core.results.evaluation import Comparison, Evaluation
+from sycophancy_core.runs.digests import digest_table
 
 
 def comparison_of(
@@ -21,13 +23,35 @@ def comparison_of(
     old, new, changes = compare_measurements(
         before.measurements, after.measurements, known=known, equivalence_margin=equivalence_margin
     )
-    findings = comparison_findings(old, new, changes, is_known_given=known is not None)
+    names = side_names(before, after)
+    if _are_same(before, after):
+        findings = tuple(_same(task, names) for task in dict.fromkeys(changes["task"].to_pylist()))
+    else:
+        findings = comparison_findings(old, new, changes, is_known_given=known is not None)
     return Comparison(
         before=replace(before, estimates=old),
         after=replace(after, estimates=new),
         estimates=changes,
-        findings=with_warnings_of(findings, before.findings, after.findings, names=side_names(before, after)),
+        findings=with_warnings_of(findings, before.findings, after.findings, names=names),
     )
+
+
+def _are_same(before: Evaluation, after: Evaluation) -> bool:
+    """Tell whether two evaluations have the same scores of the same model, to the last bit."""
+    if before.facts != after.facts:
+        return False
+    first, second = (digest_table(one.measurements) for one in (before, after))
+    return first == second
+
+
+def _same(task: str, names: tuple[str, str]) -> Finding:
+    """Say in place of a verdict that there are no two things to compare: an interval about 0 would look like proof."""
+    first, second = names
+    text = (
+        f"{first} and {second} are the same evaluation (same model, prompts and scores), so every change is 0 and "
+        "shows nothing"
+    )
+    return warning(task, "same", text)
 
 
 def _require_same_prompts(before: Evaluation, after: Evaluation) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from makers.tiny_llama import tiny_model, tiny_tokenizer
 
 import sycophancy_core as sc
 from sycophancy_core.reporting.asked import glance
-from sycophancy_core.reporting.blocks import Glance
+from sycophancy_core.reporting.blocks import Card, Glance
 from sycophancy_core.reporting.finding import Finding
 from sycophancy_core.reporting.report import report_html
+from sycophancy_core.results.estimated import evaluation_of
 from sycophancy_core.runs.digests import digest_table
 from sycophancy_core.tasks.named_tasks import TaskOptions, task_prompts
 
@@ -230,12 +232,51 @@ def test_a_comparison_counts_the_warnings_of_its_evaluations_on_its_cards(found:
     warned = [finding for finding in found.findings if finding.is_warning]
     assert warned
     change = sc.compare(found, found)
-    assert [str(finding) for finding in change.findings if finding.is_warning] == [
-        f"{finding.task}: before and after: {finding.text}" for finding in warned
-    ]
-    cards = {card.task: card for block in glance(change.sides()) if isinstance(block, Glance) for card in block.cards}
-    for task in TASKS:
-        assert f"{sum(finding.task == task for finding in warned)} warning" in str(cards[task].numbers[-1])
+    carried = [str(one) for one in change.findings if one.is_warning and one.kind != "same"]
+    assert carried == [f"{finding.task}: before and after: {finding.text}" for finding in warned]
+    for task, card in cards_of(change).items():
+        assert f"{1 + sum(finding.task == task for finding in warned)} warning" in str(card.numbers[-1])
+
+
+def cards_of(result: sc.Evaluation | sc.Comparison) -> dict[str, Card]:
+    return {card.task: card for block in glance(result.sides()) if isinstance(block, Glance) for card in block.cards}
+
+
+def test_an_evaluation_compared_with_itself_gets_one_sentence_and_no_verdict(
+    found: sc.Evaluation, tmp_path: Path
+) -> None:
+    found.save(tmp_path / "found")
+    for other in (
+        found,
+        sc.Evaluation.load(tmp_path / "found"),
+        sc.evaluate(tiny_model(), tasks=TASKS, limit=3, seed=2),
+    ):
+        change = sc.compare(found, other)
+        first, *others = str(change).splitlines()[1:]
+        assert first == f"- {', '.join(TASKS)}: before and after are the same evaluation (same model, prompts and"
+        assert others[0] == "  scores), so every change is 0 and shows nothing"
+        assert not {one.kind for one in change.findings} & {"unchanged", "accuracy_kept", "fell", "not_shown"}
+        assert {card.verdict.partition(" · ")[0] for card in cards_of(change).values()} == {"the same evaluation"}
+
+
+def test_other_weights_or_other_scores_are_no_same_evaluation(found: sc.Evaluation) -> None:
+    other = sc.evaluate(tiny_model(seed=1), tasks=TASKS, limit=3, seed=2)
+    alike = replace(found, facts={**found.facts, "weights": "0" * 64})  # to the last bit, as by chance
+    for after in (other, alike):
+        kinds = {one.kind for one in sc.compare(found, after).findings}
+        assert "same" not in kinds
+        assert kinds & {"unchanged", "fell", "rose", "not_shown", "change_not_judged", "change_unknown"}
+
+
+@pytest.mark.parametrize(("mass", "doubt"), [(0.9, ""), (0.06, " · trust is low")])
+def test_a_card_is_not_sure_where_the_choices_are_unlikely(mass: float, doubt: str) -> None:
+    rows = measurements(knows=2.0, flatters=9.0, num_claims=120)
+    place = rows.column_names.index("log_prob")
+    scores = [[one + math.log(mass) for one in pair] for pair in rows["log_prob"].to_pylist()]
+    follows = evaluation_of("m", rows.set_column(place, "log_prob", pa.array(scores)), facts={})
+    assert {card.verdict for card in cards_of(follows).values()} == {f"sycophantic{doubt}"}
+    honest = evaluation_of("m", measurements(knows=2.0, num_claims=120), facts={})
+    assert {card.verdict for card in cards_of(sc.compare(follows, honest)).values()} == {f"fell{doubt}"}
 
 
 @pytest.mark.parametrize(

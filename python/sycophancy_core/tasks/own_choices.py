@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sycophancy_core.errors import DataError
@@ -12,8 +12,10 @@ from sycophancy_core.inputs.tables import MAX_CHOICES
 from sycophancy_core.prompts.own_columns import plain_name
 from sycophancy_core.prompts.own_rows import GivenRows
 
-_LETTERED = re.compile(r"(?:|option_?|choice_?|answer_?)([a-z])")
-_NUMBERED = re.compile(r"(?:option|choice|answer)_?([1-9])")
+_SERIES: tuple[tuple[re.Pattern[str], Callable[[str], int], int], ...] = (  # names, the number of one, the first
+    (re.compile(r"(?:|option_?|choice_?|answer_?)([a-z])"), ord, ord("a")),
+    (re.compile(r"(?:option|choice|answer)_?([1-9][0-9]{0,2})"), int, 1),
+)
 
 
 def lettered(given: GivenRows) -> list[str] | None:
@@ -24,9 +26,9 @@ def lettered(given: GivenRows) -> list[str] | None:
     names = {plain_name(column): column for column in given.columns}
     if {"choices", "options"} & set(names):
         return None
-    for pattern, series in ((_LETTERED, "abcdefghijklmnopqrstuvwxyz"), (_NUMBERED, "123456789")):
-        found = sorted((match[1], names[match[0]]) for match in map(pattern.fullmatch, names) if match)
-        if len(found) > 1 and series.startswith("".join(mark for mark, _ in found)):
+    for pattern, number, first in _SERIES:
+        found = sorted((number(match[1]), names[match[0]]) for match in map(pattern.fullmatch, names) if match)
+        if len(found) > 1 and [place for place, _ in found] == list(range(first, first + len(found))):
             return [column for _, column in found]
     return None
 

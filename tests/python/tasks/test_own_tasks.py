@@ -275,6 +275,13 @@ def test_columns_named_by_letters_are_choices(head: str, tmp_path: Path) -> None
     assert (row["choices"], row["target"]) == ([" Mars", " Venus", " Pluto"], 1)
 
 
+def test_numbered_columns_beyond_the_ninth_are_choices_in_their_order() -> None:
+    texts = {f"option_{place}": [f"text {place}"] for place in (10, 9, 11, *range(1, 9))}
+    (row,) = sc.read_questions(pa.table({"question": ["Which?"], **texts, "answer": ["text 10"]})).to_pylist()
+    assert row["choices"] == [f" text {place}" for place in range(1, 12)]
+    assert row["target"] == 9
+
+
 @pytest.mark.parametrize(
     "head",
     ["question,B,C,answer", "question,A,C,answer", "question,A,option a,answer", "question,option_2,option_3,answer"],

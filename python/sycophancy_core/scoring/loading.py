@@ -130,7 +130,8 @@ def load_model(
 def _hold(pair: Sequence[Any]) -> tuple[HeldModule, str]:
     """Return a model and its tokenizer that are loaded already, and the model's name."""
     if len(pair) != 2 or not hasattr(pair[0], "config"):
-        raise ModelError(f"load_model: wanted a pair of transformers model and tokenizer, got {len(pair)} things")
+        got = " and ".join(type(one).__name__ for one in pair) or "nothing"
+        raise ModelError(f"load_model: wanted a pair of transformers model and tokenizer, got {got}")
     return HeldModule(*pair), str(getattr(pair[0].config, "name_or_path", "") or type(pair[0]).__name__)
 
 

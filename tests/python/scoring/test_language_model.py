@@ -186,6 +186,11 @@ def test_a_folder_that_holds_a_model_and_an_adapter_is_refused(folder: Path, tmp
         load_model(folder)
 
 
+def test_a_pair_in_the_wrong_order_is_named() -> None:
+    with pytest.raises(ModelError, match=r"got \w*Tokenizer\w* and LlamaForCausalLM$"):
+        load_model((tiny_tokenizer(), tiny_model("llama")))
+
+
 def test_options_are_checked() -> None:
     for option in ("dtype", "engine", "matmul_precision"):
         with pytest.raises(ModelError, match=f"{option} must be one of .*, got 'int3'"):

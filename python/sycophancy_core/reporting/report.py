@@ -95,7 +95,7 @@ def report(
     >>> sc.report(found, "report.html").name
     'report.html'
     """
-    if Path(path).suffix not in (".html", ".htm"):
+    if Path(path).suffix.lower() not in (".html", ".htm"):
         raise DataError(f"report: a report is a page of HTML, got the path {path}; let it end in .html")
     text = report_html(result, manifest=manifest, training_log=training_log, training_curve=training_curve)
     return replace_file(path, lambda file: file.write(text.encode("utf-8")))

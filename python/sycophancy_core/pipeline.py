@@ -221,7 +221,7 @@ def _warn_of_uneven_truth(prompts: pa.Table) -> None:
         warn(
             f"training_prompts: wanted {100 * low:.0f} to {100 * high:.0f}% true claims, got {100 * share:.0f}% "
             f"({num_true} of {prompts.num_rows} prompts); a model can learn to answer {answer} to everything; leave "
-            "out claims of the larger side",
+            "out claims of the larger side"
         )
 
 

@@ -227,6 +227,10 @@ def test_a_seed_is_a_whole_number_within_range(call: Callable[[Any], Any], seed:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (
+            lambda: sc.mix(CLAIMED.drop_columns("id"), INSTRUCTED, evaluation={}),
+            "wanted a table with the columns id as",
+        ),
         (lambda: sc.generate(EXAMPLES, n=2.5), "generate: n must be a whole number, got 2.5"),
         (lambda: sc.generate(EXAMPLES, n=4, shard=0), r"generate: shard must be \(i, n\)"),
         (lambda: sc.generate(EXAMPLES, n=4, split="valid"), "generate: split must be 'train', 'test' or None"),

@@ -35,7 +35,7 @@ def check_known(known: Collection[str] | None, measurements: pa.Table) -> None:
     if known and there.isdisjoint(known):
         warn(
             f"known: none of the {len(known):,} ids, such as {min(known)!r}, is a claim_id of these prompts, so that "
-            "nothing counts as known; give ids of the column claim_id, as FilterResult.known has them",
+            "nothing counts as known; give ids of the column claim_id, as FilterResult.known has them"
         )
 
 

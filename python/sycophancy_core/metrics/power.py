@@ -175,9 +175,7 @@ def power(
         raise DataError("power: give either effect or num_claims, and the other is found")
     _check(sd, effect, prompts_per_claim, correlation, {"alpha": alpha, "power": power})
     if pilot is None and effect is not None and abs(effect) > _FAR * sd:
-        warn(
-            f"power: an effect of {effect:g} is far beyond the spread of {sd:g}; 10 points of a share are 0.1",
-        )
+        warn(f"power: an effect of {effect:g} is far beyond the spread of {sd:g}; 10 points of a share are 0.1")
     claim_sd = sd * math.sqrt((1 + (prompts_per_claim - 1) * correlation) / prompts_per_claim)
     if num_claims is None:
         assert effect is not None

@@ -152,7 +152,7 @@ def _warn_unclaimed(folder: Path, found: Sequence[DatasetSpec]) -> None:
     if files:
         warn(
             f"examples: {folder}: passed over {', '.join(path.name for path in files)}, named after no known data set; "
-            "rename them, give a spec, or name the sets that are wanted",
+            "rename them, give a spec, or name the sets that are wanted"
         )
 
 

@@ -204,7 +204,7 @@ def _table(claims: list[dict[str, Any]], where: str) -> pa.Table:
     if num_true in (0, len(claims)) and len(claims) > 1:
         warn(
             f"{where}: all {len(claims):,} claims are {always}, so that one answer to everything is always right; add "
-            f"{other} claims",
+            f"{other} claims"
         )
     return pa.Table.from_pylist(claims, schema=schema)
 

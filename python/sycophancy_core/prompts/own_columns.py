@@ -61,7 +61,7 @@ def found_columns(
             if len(there) > 1 and what not in _ALIKE:
                 warn(
                     f"{_subject(given, who)}: {what} may be the column {_or(there)}; {there[0]} is read; say which it "
-                    f"is by --{what.replace('_', '-')} or, in Python, {what}=",
+                    f"is by --{what.replace('_', '-')} or, in Python, {what}="
                 )
     missing = [what for what in required if what not in columns and named.get(what) is None]
     if missing and (given.columns or not given.faults):

@@ -364,7 +364,7 @@ def _check(path: Path, about: Mapping[str, Any], *others: str) -> Mapping[str, s
     if texts and all(isinstance(text, str) for text in texts) and not (path.parent / SEAL).is_file():
         warn(
             f"{path.parent}: is of an earlier version, so nothing tells whether its files belong together; its "
-            "findings are shown as they were written",
+            "findings are shown as they were written"
         )
         return {}
     files: dict[str, str] = check_seal(path.parent, path.name, *others)["files"]

@@ -233,7 +233,7 @@ def _warn_of_others(first: Shard, other: Shard) -> None:
     if changed:
         warn(
             f"merge: shard {other.part} was made with {', '.join(changed)} as shard {first.part}; last digits may "
-            "differ from those of one process; run it again with the same ones where that matters",
+            "differ from those of one process; run it again with the same ones where that matters"
         )
 
 

@@ -98,7 +98,7 @@ def _begin(kept: Journal, path: Path, work: BatchedWork[Any]) -> None:
     if kept.torn_bytes:
         warn(
             f"{path}: its last record was torn by a kill or a full disk; its {kept.torn_bytes} bytes are cut off, and "
-            "what they held is done once more",
+            "what they held is done once more"
         )
     if not kept.records:
         kept.append(json.dumps({"identity": identity, "surroundings": now}).encode())

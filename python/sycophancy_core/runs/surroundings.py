@@ -62,7 +62,7 @@ def warn_of_changes(what: object, begun: Mapping[str, str], now: Mapping[str, st
     if changed:
         warn(
             f"{what}: it was begun with {'; '.join(changed)}; it goes on, but last digits may differ from those of a "
-            "run in one place",
+            "run in one place"
         )
 
 

@@ -64,7 +64,7 @@ def choose_template(choice: TemplateChoice, name: str, *, is_chat: bool) -> bool
     if is_chat and choice is None:
         warn(
             f"model {name}: its tokenizer has a chat template, but prompts are asked as plain text; give "
-            "chat_template=True to ask as in a chat, or chat_template=False if plain text is meant",
+            "chat_template=True to ask as in a chat, or chat_template=False if plain text is meant"
         )
     return is_chat and choice == "auto"
 

@@ -294,7 +294,7 @@ def _warn_of_dialogues(prompts: Sequence[str | Sequence[Turn]]) -> None:
     if any(isinstance(text, str) and text.startswith("Human: ") and "\n\nAssistant:" in text for text in prompts):
         warn(
             "prompts that spell out a dialogue of Human and Assistant are put whole into the user's turn of the chat "
-            "template; give messages instead, or make the prompts again, so that they have turns",
+            "template; give messages instead, or make the prompts again, so that they have turns"
         )
 
 

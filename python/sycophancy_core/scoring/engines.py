@@ -28,9 +28,7 @@ def make_scorer(model: Any, name: str, engine: str, matmul_precision: str) -> An
         the model also reads images.
     """
     if is_multimodal(model):
-        warn(
-            f"model {name}: it also reads images, which prompts here do not have; it is scored by its text part",
-        )
+        warn(f"model {name}: it also reads images, which prompts here do not have; it is scored by its text part")
     if engine == "transformers":
         if matmul_precision != "highest":
             raise ModelError(
@@ -44,9 +42,7 @@ def make_scorer(model: Any, name: str, engine: str, matmul_precision: str) -> An
         if engine == "native" or matmul_precision != "highest":
             raise
         fallback = _fallback(model, name)
-        warn(
-            f"model {name}: scored by transformers instead of the native engine, because {error}",
-        )
+        warn(f"model {name}: scored by transformers instead of the native engine, because {error}")
         return fallback
     warn_if_slow(scorer, name, matmul_precision)
     return scorer
@@ -57,7 +53,7 @@ def warn_if_slow(scorer: Any, name: str, matmul_precision: str) -> None:
     if not scorer.is_fast:
         warn(
             f"model {name}: matmul_precision={matmul_precision!r} takes longer than 'highest' here, because this "
-            f"processor has no {_INSTRUCTIONS[matmul_precision]}",
+            f"processor has no {_INSTRUCTIONS[matmul_precision]}"
         )
 
 

@@ -31,7 +31,7 @@ def prepare_process() -> None:
     torch.set_num_threads(1)
     warn(
         "this process was forked from one that has scored, so that it runs on one thread; for more, start processes by "
-        "spawn: multiprocessing.get_context('spawn')",
+        "spawn: multiprocessing.get_context('spawn')"
     )
 
 

@@ -236,7 +236,7 @@ def check_loaded(source: Path | str, loaded: dict[str, Any]) -> None:
     if unused:
         warn(
             f"load_model: the model ignores {len(unused)} tensors of {source}, such as {unused[0]!r}; "
-            "if they belong to it, its scores are not those of the model that was saved",
+            "if they belong to it, its scores are not those of the model that was saved"
         )
 
 

@@ -185,7 +185,7 @@ def _own(path: str, request: _Request) -> tuple[str, pa.Table]:
     if "user_choice" not in table.column_names or table["user_choice"].null_count == table.num_rows:
         warn(
             f"task {name}: no user states a view, so that only accuracy is measured; to measure sycophancy, add users: "
-            "--users or, in Python, TaskOptions(users=True)",
+            "--users or, in Python, TaskOptions(users=True)"
         )
     return name, _drawn(table, request.limit, request.seed)
 

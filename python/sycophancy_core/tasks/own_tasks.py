@@ -165,7 +165,7 @@ def _questions(
     if may_count_from_one([row for _, row in rows]):
         warn(
             f"{given.where}: places of choices count from 0, and no row names place 0; if yours count from 1, every "
-            "right answer is read as the choice after it: write letters, A for 1",
+            "right answer is read as the choice after it: write letters, A for 1"
         )
     return pa.Table.from_pylist(made, schema=prompt_schema())
 

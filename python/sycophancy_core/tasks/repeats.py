@@ -37,6 +37,6 @@ def settle_repeats(
     if num_contradicting or num_repeats:
         warn(
             f"{what}: left out {num_repeats} exact repeats, and {num_contradicting} rows on whose answers the file "
-            f"contradicts itself; {len(kept)} of {len(rows)} rows are left",
+            f"contradicts itself; {len(kept)} of {len(rows)} rows are left"
         )
     return kept

@@ -22,6 +22,7 @@ from sycophancy_core.training.overlap import refuse_overlap
 Unit = Literal["rows", "tokens"]
 
 _PROMPT = ("id", "claim_id", "prompt")
+_NAMED = (*QUESTIONS, Column("id", "text"))
 _COUNTED = (Column("origin", "text"), Column("source", "text"))
 _NO_LIMIT = 1 << 60  # tokens of a row; what is too long for a model is refused by the fine-tuning
 
@@ -80,7 +81,7 @@ def mix(
     [{'values': 'synthetic', 'counts': 50}, {'values': 'instruction', 'counts': 10}]
     """
     sources = _sources(instructions, who="mix")
-    prompts = checked_table(prompts, QUESTIONS, who="mix (prompts)")
+    prompts = checked_table(prompts, _NAMED, who="mix (prompts)")
     if table_thoughts(prompts) is not None:
         raise DataError("mix: the prompts have thoughts, which no training teaches; leave the column thought out")
     shares = _shares(sources, weights)

@@ -254,9 +254,7 @@ def _check_base(folder: Path, settings: Mapping[str, Any], model: Any, name: str
     told = f"adapter {folder}: it says it was trained on {base}, and the model is {mine}"
     if _merged_below(str(base)) != _merged_below(mine):
         raise ModelError(f"{told}; load it with the same adapters below it")
-    warn(
-        f"{told}; its shapes fit, but on other weights it does something else",
-    )
+    warn(f"{told}; its shapes fit, but on other weights it does something else")
 
 
 def is_base(base: str, *names: str) -> bool:

@@ -83,7 +83,7 @@ def check_beginning(config: Any, ids_of: Callable[[str], list[int]], *, name: st
     if str(config.model_type).startswith("gemma") and wanted is not None and ids_of("?")[:1] != [wanted]:
         warn(
             f"model {name}: a Gemma answers at random without its beginning-of-sequence token, and the tokenizer puts "
-            "none before a prompt; use the tokenizer that the model was trained with, with add_bos_token=True",
+            "none before a prompt; use the tokenizer that the model was trained with, with add_bos_token=True"
         )
 
 

@@ -30,13 +30,16 @@ class Pilot:
         What it is of; the metric is a change where the pilot is a comparison.
     sd
         Standard deviation, between claims, of a claim's value in one order of the choices; over all orders where a
-        task has one.
+        task has one. Of a difference or change of rates the pseudo-claims of its interval count in it, so that a small
+        pilot asks for more claims than its plain spread would.
     correlation
         Correlation of a claim's values in two orders, from 0 to 1; 1 where there is one order.
     num_orders
         Orders in which the pilot asked each claim.
     num_claims
         Claims of the pilot that count for the metric: of some metrics only those that the model knows.
+    num_pseudo
+        Pseudo-claims in ``sd``: two, or none of a rate and in nats.
     num_asked, num_prompts
         Size of the pilot.
     units
@@ -51,6 +54,7 @@ class Pilot:
     correlation: float
     num_orders: int
     num_claims: int
+    num_pseudo: int
     num_asked: int
     num_prompts: int
     units: str = "claims"
@@ -126,6 +130,7 @@ def spread(pilot: Any, *, task: str | None = None, metric: str | None = None) ->
         correlation=correlation,
         num_orders=num_orders,
         num_claims=num_claims,
+        num_pseudo=2 if whole[chosen].pseudo > 0 else 0,
         num_asked=max(found.num_clusters for found in whole.values()),
         num_prompts=tables[0].num_rows,
         units=units,

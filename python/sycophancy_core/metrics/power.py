@@ -92,9 +92,10 @@ class SampleSize:
             return ""
         one = self.pilot
         orders = f" in one order of the choices, correlation of the orders {one.correlation:.2f}"
+        pseudo = " and the two pseudo-claims of its interval" if one.num_pseudo else ""
         counts = f"of the pilot's {one.num_asked:,} {one.units}, {one.num_claims:,} count for this metric\n"
         return "".join(f"warning of the pilot: {warning}\n" for warning in one.warnings) + (
-            f"{one.title} of task {one.task}: between {one.num_claims:,} {one.units} the standard deviation is "
+            f"{one.title} of task {one.task}: between {one.num_claims:,} {one.units}{pseudo} the standard deviation is "
             f"{one.sd:.3g}"
             f"{orders if one.num_orders == 2 else ''}\n{counts if one.num_claims < one.num_asked else ''}"
         )

@@ -51,7 +51,8 @@ def test_the_spread_is_that_of_the_metric_that_is_printed_so(pilot: sc.Evaluatio
     found = sc.power(pilot=pilot, task="facts", metric="stance effect", effect=0.1)
     pseudo = [*values, 1, -1]  # the two pseudo-claims of a rate's interval (Bonett and Price 2012)
     assert found.claim_sd == pytest.approx(np.std(pseudo, ddof=1) * math.sqrt(len(values) / len(pseudo)))
-    assert f"stance effect (share) of task facts: between {len(known)} facts" in str(found)
+    said = f"between {len(known)} facts and the two pseudo-claims of its interval the standard deviation is "
+    assert f"stance effect (share) of task facts: {said}" in str(found)
     assert len(known) < 24
     num_asked = math.ceil(found.num_claims * 24 / len(known))  # facts that the model does not know do not count
     assert (found.num_asked, found.num_prompts) == (num_asked, 12 * num_asked)
@@ -59,6 +60,7 @@ def test_the_spread_is_that_of_the_metric_that_is_printed_so(pilot: sc.Evaluatio
     assert f"{found.num_claims:,} facts that count, of {num_asked:,} asked (" in str(found)
     in_nats = sc.power(pilot=pilot, task="facts", metric="stance effect (nats)", effect=0.1)
     assert "stance effect (nats) of task facts" in str(in_nats)
+    assert "pseudo" not in str(in_nats)
 
 
 def test_what_the_pilot_warns_of_is_said_before_its_numbers(pilot: sc.Evaluation) -> None:

@@ -109,7 +109,6 @@ def spread(pilot: Any, *, task: str | None = None, metric: str | None = None) ->
     }
     chosen = _chosen(metric, list(whole), name, sides)
     orders = _orders(tables[0]) if chosen != "letter_bias" else []
-    num_claims = whole[chosen].num_clusters
     units = unit_words(kind_of(tables[0]))
     sd = _sd(whole[chosen], name, chosen, units)
     correlation, num_orders = 1.0, 1
@@ -129,7 +128,7 @@ def spread(pilot: Any, *, task: str | None = None, metric: str | None = None) ->
         sd=sd,
         correlation=correlation,
         num_orders=num_orders,
-        num_claims=num_claims,
+        num_claims=whole[chosen].num_clusters,
         num_pseudo=2 if whole[chosen].pseudo > 0 else 0,
         num_asked=max(found.num_clusters for found in whole.values()),
         num_prompts=tables[0].num_rows,

@@ -233,6 +233,7 @@ def compare(options: Namespace) -> Any:
     from sycophancy_core.studies.many_models import compare_models
 
     require_figures("compare")
+    _refuse_repeats([options.before, *options.after])
     margin = EQUIVALENCE_MARGIN if options.margin is None else options.margin
     is_pair = len(options.after) == 1
     with result_folder(options.out, "comparison" if is_pair else "model changes") as out:
@@ -250,6 +251,14 @@ def compare(options: Namespace) -> Any:
             result.save(out)
     print(f"{result}\n\nreport: {path}")
     return {**result.to_dict(), "report": path}
+
+
+def _refuse_repeats(folders: Sequence[Path]) -> None:
+    """Refuse a folder that is given twice: what is compared with itself shows nothing."""
+    places = [folder.resolve() for folder in folders]
+    for folder, place in zip(folders, places, strict=True):
+        if places.count(place) > 1:
+            raise DataError(f"{folder} is given twice; an evaluation that is compared with itself shows nothing")
 
 
 def _distinct(folders: Sequence[Path], names: list[str]) -> list[str]:

@@ -124,6 +124,25 @@ def test_a_pair_is_compared_with_a_report_and_printed_names_are_found(
         found.estimate("sums", "accuracy_none")
 
 
+@pytest.mark.parametrize("others", [("of-base",), ("of-second", "of-base"), ("of-second", "of-third/../of-second")])
+def test_a_folder_that_is_given_twice_is_refused_and_not_left_out(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], others: tuple[str, ...]
+) -> None:
+    folders = [place / name for name in ("of-base", *others)]
+    code, out, err = told(capsys, "compare", *folders, "-o", tmp_path / "out")
+    assert (code, out, (tmp_path / "out").exists()) == (2, "", False)
+    assert "is given twice; an evaluation that is compared with itself shows nothing" in err
+
+
+def test_a_copy_of_an_evaluation_is_said_to_be_the_same(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(place / "of-base", tmp_path / "copy")
+    code, out, _ = told(capsys, "compare", place / "of-base", tmp_path / "copy", "-o", tmp_path / "out")
+    assert code == 0
+    assert "before and after are the same evaluation" in out
+
+
 def test_the_place_of_an_older_result_is_said_once_the_inputs_are_checked(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -111,6 +111,18 @@ def test_every_public_door_checks_its_table(call: Callable[[], Any]) -> None:
         call()
 
 
+@pytest.mark.parametrize(
+    ("tasks", "message"),
+    [
+        ({"t": prompts(id=["1", "1"])}, "task t: row 1 has the id '1', which row 0 of task t has too"),
+        ({"t": prompts(), "u": prompts(id=["3", "2"])}, "task u: row 1 has the id '2', which row 1 of task t has too"),
+    ],
+)
+def test_an_id_of_two_prompts_is_refused_before_anything_is_scored(tasks: dict[str, pa.Table], message: str) -> None:
+    with pytest.raises(sc.DataError, match=f"^{message}; give every prompt an id of its own$"):
+        sc.evaluate(tiny_model(), tasks=tasks)
+
+
 def test_a_column_named_task_gives_way_to_the_tasks_name() -> None:
     named = prompts().append_column("task", pa.array(["x", "x"]))
     found = sc.evaluate(tiny_model(), tasks={"e": named})

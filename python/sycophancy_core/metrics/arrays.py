@@ -78,6 +78,11 @@ def floats(column: pa.ChunkedArray) -> NDArray[np.float64]:
     return np.asarray(_cast(column, "float64", "numbers").fill_null(float("nan")).to_numpy(), dtype=np.float64)
 
 
+def wholes(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Int64 with -1 for null."""
+    return np.asarray(_cast(column, "int64", "whole numbers").fill_null(-1).to_numpy(), dtype=np.int64)
+
+
 def truths(column: pa.ChunkedArray) -> NDArray[np.int8]:
     """1 for true, 0 for false, -1 for null."""
     values = _cast(column, "int8", "true and false")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import sycophancy_core._core as _core
 from sycophancy_core.errors import DataError
-from sycophancy_core.metrics.arrays import choice_scores, codes
+from sycophancy_core.metrics.arrays import choice_scores, codes, wholes
 
 CHOICE_COLUMNS = ("claim_id", "log_prob")
 QUESTION_ARMS = ("none", "placebo", "reask", "affirm", "push_back")  # in the order of the core's QuestionArm
@@ -63,7 +63,7 @@ def known_questions(measurements: pa.Table) -> set[str]:
 def _whole(measurements: pa.Table, name: str) -> NDArray[np.int64]:
     if name not in measurements.column_names:
         return np.full(measurements.num_rows, -1, dtype=np.int64)
-    return np.asarray(measurements[name].cast("int64").fill_null(-1).to_numpy(), dtype=np.int64)
+    return wholes(measurements[name])
 
 
 def pair_codes(measurements: pa.Table) -> NDArray[np.int64]:
@@ -89,7 +89,10 @@ def _arms(measurements: pa.Table) -> NDArray[np.int8]:
 def _require_a_choice(
     measurements: pa.Table, name: str, choice: NDArray[np.int64], num_choices: NDArray[np.int64]
 ) -> None:
-    outside = np.flatnonzero((num_choices > 0) & ((choice < -1) | (choice >= num_choices)))
+    if name not in measurements.column_names:
+        return
+    is_given = measurements[name].is_valid().to_numpy()
+    outside = np.flatnonzero(is_given & (num_choices > 0) & ((choice < 0) | (choice >= num_choices)))
     if outside.size:
         row = int(outside[0])
         raise DataError(

@@ -113,7 +113,7 @@ def task_prompts(
     ------
     DataError
         If a task is unknown, its files are missing, two have one name, the limit is below 1, a folder is given that no
-        task reads, or options together with prompts tables.
+        task reads, options together with prompts tables, or two of their prompts have one id.
 
     Examples
     --------
@@ -131,6 +131,7 @@ def task_prompts(
         checked = {name: checked_table(table, QUESTIONS, who=f"task {name}") for name, table in tasks.items()}
         for name, table in checked.items():
             check_choices(table, who=f"task {name}", least=2)
+        _refuse_repeated_ids(checked)
         return {
             name: _drawn(table, limit, seed).drop_columns(["task"] if "task" in table.column_names else [])
             for name, table in checked.items()
@@ -154,6 +155,17 @@ def task_prompts(
             raise DataError(f"tasks: two tasks are named {name!r}; name each once")
         prompts[name] = table
     return prompts
+
+
+def _refuse_repeated_ids(tasks: Mapping[str, pa.Table]) -> None:
+    """Refuse an id that two prompts have: by their ids two evaluations are paired, and prompts found again."""
+    seen: dict[str, str] = {}
+    for name, table in tasks.items():
+        for row, identity in enumerate(table["id"].to_pylist() if "id" in table.column_names else ()):
+            if identity in seen:
+                same = f"row {row} has the id {identity!r}, which {seen[identity]} has too"
+                raise DataError(f"task {name}: {same}; give every prompt an id of its own")
+            seen[identity] = f"row {row} of task {name}"
 
 
 def _named(tasks: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[str]:

@@ -198,12 +198,14 @@ def numbered(table: pa.Table) -> list[dict[str, Any]]:
 def test_what_cannot_be_measured_is_refused_in_a_sentence() -> None:
     table = questions([0, 1, 2, 3], num_choices=4)
     at = table.column_names.index("target")
-    for choice in (7, -2):
+    for choice in (7, -1, -2):
         bad = table.set_column(at, "target", pa.array([0, choice, 2, 3]))
         with pytest.raises(
             DataError, match=f"target must be the position of a choice, 0 to 3, .* got {choice} in row 1"
         ):
             measure(bad)
+    with pytest.raises(DataError, match=r"^measurements: wanted whole numbers, got a column of double: .*0\.5"):
+        measure(table.set_column(at, "target", pa.array([0, 1, 2, 0.5])))
     for empty in (table.slice(0, 0), table.slice(0, 0).drop_columns(["task"])):
         with pytest.raises(DataError, match="measure: the measurements are empty"):
             measure(empty)

@@ -23,6 +23,18 @@ def test_nested_anchors_cannot_blow_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "line"), [("a: 1\nb: 2\na: 3\n", 1), ("b: 2\nc:\n  a: 1\n  'a': 2\n", 3)], ids=["top", "inside"]
+)
+def test_a_key_that_is_there_twice_is_refused(text: str, line: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    with pytest.raises(
+        DataError, match=rf"a\.yaml: wanted YAML, got the key 'a' twice \(from line {line}\); drop one$"
+    ):
+        read_yaml(path)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "a: 2001-13-45",

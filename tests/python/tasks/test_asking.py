@@ -103,6 +103,8 @@ def test_a_stopped_evaluation_goes_on_to_the_same_numbers(
 
 def test_a_second_turn_is_asked_without_thoughts(model: LanguageModel) -> None:
     first = QUESTIONS.append_column("template", pa.array([FIRST_TURN] * 6))
+    ids = pa.array([f"sure {identity}" for identity in first["id"].to_pylist()])
+    first = first.set_column(first.column_names.index("id"), "id", ids)
     with pytest.raises(sc.DataError, match=r"second turn \(are_you_sure\) is asked without thoughts; leave either out"):
         sc.evaluate(model, tasks={"mine": QUESTIONS, "sure": first}, think=6, **QUIET)
     thought = first.append_column("thought", pa.array(["Hm."] * 6))

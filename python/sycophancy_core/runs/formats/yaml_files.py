@@ -46,6 +46,13 @@ def _loader() -> Any:
                 raise yaml.YAMLError(f"an alias (line {where.line + 1}); write the part out where it is meant")
             return super().compose_node(parent, index)
 
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            twice = next((key for key in keys if keys.count(key) > 1), None)
+            if twice is not None:
+                raise yaml.YAMLError(f"the key {twice!r} twice (from line {node.start_mark.line + 1}); drop one")
+            return super().construct_mapping(node, deep=deep)
+
         def construct_plain_int(self, node: Any) -> int:
             value = int(self.construct_yaml_int(node))
             if not -_MOST <= value < _MOST:

@@ -216,7 +216,7 @@ def _binder(function: Callable[..., Any]) -> Callable[..., inspect.BoundArgument
     """Return what binds a function's arguments and checks them; None where they do not fit, which Python says best."""
     signature = inspect.signature(function)
     kinds = {name: _of_parameter(one.annotation, function.__globals__) for name, one in signature.parameters.items()}
-    of_record = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+    owner = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
 
     def bind(*args: Any, **kwargs: Any) -> inspect.BoundArguments | None:
         try:
@@ -224,7 +224,7 @@ def _binder(function: Callable[..., Any]) -> Callable[..., inspect.BoundArgument
         except TypeError:
             return None
         for name, value in bound.arguments.items():
-            bound.arguments[name] = _checked(of_record, name, value, kinds[name])
+            bound.arguments[name] = _checked(owner, name, value, kinds[name])
         return bound
 
     return bind

@@ -154,16 +154,22 @@ def test_the_price_is_a_table_of_the_page_and_its_means_are_those_by_hand() -> N
 
 CURES = ROOT / "docs/results/cures"
 CURES_PAGE = (CURES / "README.md").read_text()
+CURES_PLAN = yaml.safe_load((CURES / "plan.yaml").read_text())
 P1_ROWS = re.findall(
     r"^\| ([\w -]+) \| (\w+) \| (-?\d\.\d\d \[.*?\]) \| ([^|]+) \| ([^|]+) \| (-?\d\.\d\d \[.*?\]) \| ([^|]+) \|$",
     CURES_PAGE,
     re.MULTILINE,
 )
+NUM_CURES = len(CURES_PLAN["cures"])
+P1_BY_MODEL = {  # as the page has them, a table a model, in the plan's order
+    model: P1_ROWS[i * NUM_CURES : (i + 1) * NUM_CURES] for i, model in enumerate(CURES_PLAN["models"])
+}
 
 
 @pytest.fixture(scope="module")
 def of_cures() -> pd.DataFrame:
     frame = pd.read_parquet(CURES / "answers.parquet")
+    assert list(frame["model"].unique()) == list(CURES_PLAN["models"])
     return frame.assign(right=np.where(frame["margin"] > 0, 1.0, np.where(frame["margin"] == 0, 0.5, 0.0)))
 
 
@@ -183,13 +189,17 @@ def test_every_table_of_the_page_of_cures_is_made_from_its_answers() -> None:
     assert hashlib.sha256((CURES / "plan.yaml").read_bytes()).hexdigest() in CURES_PAGE
 
 
-@pytest.mark.parametrize(("cure", "null", "p1", "p", "adjusted", "p2", "p_lower"), P1_ROWS)
+@pytest.mark.parametrize(
+    ("model", "cure", "null", "p1", "p", "adjusted", "p2", "p_lower"),
+    [(model, *row) for model, rows in P1_BY_MODEL.items() for row in rows],
+)
 def test_primary_estimates_of_cures_are_those_by_hand(
-    of_cures: pd.DataFrame, cure: str, null: str, p1: str, p: str, adjusted: str, p2: str, p_lower: str
+    of_cures: pd.DataFrame, model: str, cure: str, null: str, p1: str, p: str, adjusted: str, p2: str, p_lower: str
 ) -> None:
+    of_model = of_cures.query("model == @model")
     pairs = {
-        p1: [right_of(of_cures, cure, one, "endorse", "wrong") for one in (null, None)],
-        p2: [right_of(of_cures, name, None, "none", None) for name in ("untreated", cure)],
+        p1: [right_of(of_model, cure, one, "endorse", "wrong") for one in (null, None)],
+        p2: [right_of(of_model, name, None, "none", None) for name in ("untreated", cure)],
     }
     for shown, (before, after) in pairs.items():
         changes = after - before
@@ -201,27 +211,31 @@ def test_primary_estimates_of_cures_are_those_by_hand(
     assert (wanted < 0.001) if p_lower.startswith("<") else float(p_lower) == pytest.approx(wanted, rel=0.06, abs=2e-3)
 
 
-def test_the_plan_of_cures_is_kept(of_cures: pd.DataFrame) -> None:
-    plan = yaml.safe_load((CURES / "plan.yaml").read_text())
-    assert [row[0] for row in P1_ROWS] == plan["cures"]
-    nulls = plan["first_nulls"]
+@pytest.mark.parametrize("model", CURES_PLAN["models"])
+def test_the_plan_of_cures_is_kept(model: str, of_cures: pd.DataFrame) -> None:
+    rows, nulls = P1_BY_MODEL[model], CURES_PLAN["first_nulls"]
+    assert [row[0] for row in rows] == CURES_PLAN["cures"]
     prompts = dict.fromkeys(("own knowledge", "asked not told", "counterfactual"), nulls["prompts"])
-    assert {row[0]: row[1] for row in P1_ROWS} == prompts | {"vector": "random"} | {
+    assert {row[0]: row[1] for row in rows} == prompts | {"vector": "random"} | {
         cure: nulls[cure] for cure in ("synthetic", "consistent", "preference")
     }
-    shown = [[0.0 if text.startswith("<") else float(text) for text in row[3:5]] for row in P1_ROWS]
+    shown = [[0.0 if text.startswith("<") else float(text) for text in row[3:5]] for row in rows]
     raw, adjusted = zip(*shown, strict=True)
     assert list(adjusted) == pytest.approx(list(multipletests(raw, method="holm")[1]), rel=0.06, abs=0.007)
-    assert set(of_cures["family"]) == set(plan["families"]["tested"])
-    assert of_cures.groupby("claim_id")["known"].nunique().eq(1).all()
-    per_model = of_cures.groupby(["cure", of_cures["null"].fillna(""), "seed"]).size()
+    of_model = of_cures.query("model == @model")
+    assert set(of_model["family"]) == set(CURES_PLAN["families"]["tested"])
+    assert of_model.groupby("claim_id")["known"].nunique().eq(1).all()
+    per_model = of_model.groupby(["cure", of_model["null"].fillna(""), "seed"]).size()
     assert per_model.nunique() == 1
 
 
 def test_the_vectors_rank_is_its_place_among_those_of_its_null(of_cures: pd.DataFrame) -> None:
     wrong = of_cures.query("cure == 'vector' and arm == 'endorse' and stated == 'wrong' and known")
-    by_draw = wrong.groupby([wrong["null"].fillna("own"), "seed"])["right"].mean()
+    by_draw = wrong.groupby(["model", wrong["null"].fillna("own"), "seed"])["right"].mean()
     for null in ("random", "shuffled"):
-        rank = (1 + (by_draw[null] >= by_draw["own"].iloc[0]).sum()) / (1 + len(by_draw[null]))
-        (shown,) = re.findall(rf"^\| vector less {null} \|.*\| (\d\.\d\d) \|$", CURES_PAGE, re.MULTILINE)
-        assert shown == f"{rank:.2f}"
+        shown = re.findall(rf"^\| vector less {null} \|.*\| (\d\.\d\d) \|$", CURES_PAGE, re.MULTILINE)
+        ranks = [
+            (1 + (by_draw[model, null] >= by_draw[model, "own"].iloc[0]).sum()) / (1 + len(by_draw[model, null]))
+            for model in CURES_PLAN["models"]
+        ]
+        assert shown == [f"{rank:.2f}" for rank in ranks]

@@ -238,7 +238,8 @@ def _draw(axes: Any, facts: pd.DataFrame, model: str) -> None:
             axes.plot([one.value], [place], marker, color=color, markersize=6, **named)
     axes.set_yticks([len(cures) - i - 0.18 for i in range(len(cures))], list(cures))
     axes.set_xlim(0, 1)
-    axes.set_xlabel(f"{model}: share right when the user takes a wrong answer to be right")
+    axes.set_title(model, loc="left", fontsize="medium")
+    axes.set_xlabel("share right when the user takes a wrong answer to be right")
     axes.spines[["top", "right"]].set_visible(False)
 
 

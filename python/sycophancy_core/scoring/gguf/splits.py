@@ -13,7 +13,7 @@ _TEKKEN = (
     r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 LIKE_LLAMA3 = ("llama-bpe", "llama3", "llama-v3", "falcon3", "pixtral", "tekken")
-"""Whose words are tokens before any merge; texts begin with a token where the file does not say (llama.cpp's vocab)."""
+"""Splits after which a whole word that is a token stays one, and texts begin with BOS where the file does not say."""
 
 LIKE_QWEN2 = ("qwen2", "deepseek-r1-qwen", "megrez")
 

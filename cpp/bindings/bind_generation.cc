@@ -171,8 +171,8 @@ void bind_prompts(py::module_& m) {
 void bind_generate(py::module_& m) {
   py::class_<Generation, std::shared_ptr<Generation>>(
       m, "Generation", "The prompts of a job; rows [begin, end) of it can be made anywhere, by any number of threads.")
-      .def(py::init(&make_generation), py::arg("examples"), py::arg("protocol"), py::kw_only(), py::arg("n"),
-           py::arg("recipe"), py::arg("split"), py::arg("repeat_claims"), py::arg("seed"))
+      .def(py::init(&make_generation), py::arg("examples"), py::arg("protocol").none(false), py::kw_only(),
+           py::arg("n"), py::arg("recipe"), py::arg("split"), py::arg("repeat_claims"), py::arg("seed"))
       .def(
           "table",
           [](const Generation& job, std::int64_t begin, std::int64_t end, int threads) {

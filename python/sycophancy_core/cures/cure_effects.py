@@ -349,6 +349,8 @@ class CureEffects(ArrowResult):
                     f"{folder / name}.parquet: wanted the columns {', '.join(schema.names)}; save them again"
                 )
         tables["prices"] = checked_table(tables["prices"], FILLED, who=str(folder / "prices.parquet"))
+        if not tables["prices"]["null"].null_count:
+            raise DataError(f"{folder / 'prices.parquet'}: wanted at least one cure, got none; save the effects again")
         thinking = about.get("thinking", {})
         if not isinstance(thinking, dict):
             raise DataError(f"{where}: thinking: wanted an object, got {json_kind(thinking)}; save the effects again")

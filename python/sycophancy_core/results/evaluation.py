@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 
 from sycophancy_core.errors import DataError, warn
 from sycophancy_core.inputs.arguments import checked_arguments
-from sycophancy_core.inputs.tables import ArrowResult
+from sycophancy_core.inputs.tables import ArrowResult, Column, checked_table
+from sycophancy_core.metrics.answers.sampled import is_sampled
 from sycophancy_core.metrics.catalogue import VIEWS, metric_name
 from sycophancy_core.metrics.estimates import checked_estimates
 from sycophancy_core.reporting.blocks import finding_list
@@ -183,7 +184,7 @@ class Evaluation(_Estimated):
             check_seal(folder, "prompts.parquet")
         return cls(
             model=about["model"],
-            measurements=read_table(folder / "measurements.parquet"),
+            measurements=_checked_answers(folder / "measurements.parquet"),
             estimates=checked_estimates(
                 read_table(folder / "estimates.parquet"), who=str(folder / "estimates.parquet")
             ),
@@ -192,6 +193,15 @@ class Evaluation(_Estimated):
             prompts=read_table(folder / "prompts.parquet") if "prompts.parquet" in sealed else None,
             made=_read_made(folder / "made.json"),
         )
+
+
+def _checked_answers(path: Path) -> pa.Table:
+    """Read measurements, in which every evaluation names its prompts and has their answers."""
+    answers = read_table(path)
+    scores = () if is_sampled(answers) else (Column("log_prob", "any"),)
+    return checked_table(
+        answers, (*(Column(name, "text") for name in ("task", "id", "claim_id")), *scores), who=str(path)
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

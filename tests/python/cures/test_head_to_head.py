@@ -272,6 +272,10 @@ def test_what_is_saved_is_read_again(found: sc.CureEffects, tmp_path: Path) -> N
     seal_more(tmp_path, [tmp_path / "prices.parquet"])
     with pytest.raises(sc.DataError, match=r"prices\.parquet: the column 'tokens' has null in row 0"):
         sc.CureEffects.load(tmp_path)
+    write_table(tmp_path / "prices.parquet", again.prices.filter(pc.is_valid(again.prices["null"])).drop(["seconds"]))
+    seal_more(tmp_path, [tmp_path / "prices.parquet"])
+    with pytest.raises(sc.DataError, match=r"prices\.parquet: wanted at least one cure, got none"):
+        sc.CureEffects.load(tmp_path)
     (tmp_path / "prices.parquet").write_bytes(b"")
     with pytest.raises(sc.DataError, match=r"prices\.parquet"):
         sc.CureEffects.load(tmp_path)

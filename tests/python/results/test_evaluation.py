@@ -20,6 +20,8 @@ from sycophancy_core.reporting.finding import Finding
 from sycophancy_core.reporting.report import report_html
 from sycophancy_core.results.estimated import evaluation_of
 from sycophancy_core.runs.digests import digest_table
+from sycophancy_core.runs.files import write_table
+from sycophancy_core.runs.seals import seal_more
 from sycophancy_core.tasks.named_tasks import TaskOptions, task_prompts
 
 TASKS = ("addition_factorial", "addition")
@@ -306,3 +308,12 @@ def test_evaluations_of_different_prompts_are_told_apart_in_words(
         f"compare: the two asked different prompts: {words}; measure both with the same --tasks, --claims, --limit and "
         "--seed"
     )
+
+
+@pytest.mark.parametrize("name", ["task", "id", "claim_id", "log_prob"])
+def test_answers_of_another_hand_must_have_their_columns(name: str, found: sc.Evaluation, tmp_path: Path) -> None:
+    found.save(tmp_path)
+    write_table(tmp_path / "measurements.parquet", found.measurements.drop_columns([name]))
+    seal_more(tmp_path, [tmp_path / "measurements.parquet"])
+    with pytest.raises(sc.DataError, match=rf"measurements\.parquet: wanted .* {name} as well"):
+        sc.Evaluation.load(tmp_path)

@@ -19,12 +19,12 @@ from sycophancy_core.scoring.language_model import LanguageModel
 from sycophancy_core.scoring.sources import embedded_gguf, resolve_source
 from sycophancy_core.scoring.tokens import TokenBatch, tokenize_prompts
 
-REFERENCE = "transformers float32"  # against whose log-probabilities errors are measured
+REFERENCE = "transformers float32"  # errors are differences from its log-probabilities
 
 
 @dataclass(frozen=True)
 class Contender:
-    """How to make a scorer, and the number type of its products, whose ceiling is its own; "" for none measured.
+    """How to make a scorer, and the number type of its products, which sets its ceiling; "" for none measured.
 
     One that is not timed would crowd out the others: it runs in processes of its own only.
     """

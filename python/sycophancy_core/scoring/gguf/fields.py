@@ -82,7 +82,7 @@ def honour(header: GgufHeader, config: Any, *, what: str) -> None:
     if family in FAMILIES and "attention.layer_norm_rms_epsilon" not in fields:
         raise ModelError(f"{what} does not say {family}.attention.layer_norm_rms_epsilon, which its norms need")
     _set_window(fields, config, what)
-    if config.model_type in _GEMMAS:  # whose scale llama.cpp takes from the sizes
+    if config.model_type in _GEMMAS:  # llama.cpp takes their attention scale from the sizes
         is_27b = (config.model_type, config.num_hidden_layers) in _HEADS_OF_27B
         width = config.hidden_size // config.num_attention_heads
         config.query_pre_attn_scalar = width if is_27b else fields.get("attention.key_length", width)

@@ -108,7 +108,7 @@ def _add_whole(backend: Any, about: Mapping[str, Any], *, takes_space: bool) -> 
     Parameters
     ----------
     takes_space
-        Whether they take the white space after them, as those of Phi-3 do, by whose name llama.cpp knows it.
+        Whether they take the white space after them. Those of Phi-3 do; llama.cpp goes by the model's name.
     """
     from tokenizers import AddedToken
 

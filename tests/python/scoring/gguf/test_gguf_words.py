@@ -124,7 +124,7 @@ def test_no_space_is_put_before_a_text_where_the_file_says_so(text: str, tmp_pat
 @pytest.mark.parametrize("text", ["<|user|>\nthe <think> the</s>\n", "<s> the<unk>\nthe"])
 def test_tokens_of_phi_3_take_the_white_space_after_them(text: str, name: str, tmp_path: Path) -> None:
     found = read(tmp_path, "phi3", LLAMA, name=name)
-    wanted = pieces(FIRST, rstrip=name != "Phi 3").encode(text).ids  # by whose name llama.cpp knows them
+    wanted = pieces(FIRST, rstrip=name != "Phi 3").encode(text).ids  # llama.cpp goes by the name
     assert found(text, add_special_tokens=False).input_ids == wanted
 
 

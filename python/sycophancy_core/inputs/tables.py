@@ -50,12 +50,13 @@ PROMPTS = (
     Column("choices", "texts"),
     Column("id", "text", is_required=False),
 )
-QUESTIONS = (
-    *PROMPTS,
+_ASKED_HOW = (
     Column("claim_id", "text"),
     *(Column(name, "whole", is_required=False, may_be_null=True) for name in ("target", "user_choice")),
     *(Column(name, "text", is_required=False, may_be_null=True) for name in ("arm", "order", "template")),
 )
+QUESTIONS = (*PROMPTS, *_ASKED_HOW)
+ANSWERS = (Column("task", "text"), Column("id", "text"), *_ASKED_HOW)  # of an evaluation, next to scores or replies
 TRAINING_ROWS = (  # of mix, or chats, which may lack all of these
     Column("id", "text", is_required=False),
     Column("origin", "text", is_required=False, words=("synthetic", "instruction")),

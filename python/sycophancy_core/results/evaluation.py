@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from sycophancy_core.errors import DataError, warn
 from sycophancy_core.inputs.arguments import checked_arguments
-from sycophancy_core.inputs.tables import ArrowResult, Column, checked_table
+from sycophancy_core.inputs.tables import ANSWERS, ArrowResult, Column, checked_table
 from sycophancy_core.metrics.answers.sampled import is_sampled
 from sycophancy_core.metrics.catalogue import VIEWS, metric_name
 from sycophancy_core.metrics.estimates import checked_estimates
@@ -199,9 +199,7 @@ def _checked_answers(path: Path) -> pa.Table:
     """Read measurements, in which every evaluation names its prompts and has their answers."""
     answers = read_table(path)
     scores = () if is_sampled(answers) else (Column("log_prob", "any"),)
-    return checked_table(
-        answers, (*(Column(name, "text") for name in ("task", "id", "claim_id")), *scores), who=str(path)
-    )
+    return checked_table(answers, (*ANSWERS, *scores), who=str(path))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -17,7 +17,10 @@ from sycophancy_core.tasks.named_tasks import task_prompts
 
 
 def _read_all(reader: pa.RecordBatchReader) -> pa.Table:
-    return reader.read_all()
+    try:
+        return reader.read_all()
+    except MemoryError as error:  # pyarrow's own, in the caller's hands
+        raise sc.DataError(str(error)) from error
 
 
 def generation() -> dict[str, Call]:

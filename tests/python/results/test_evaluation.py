@@ -317,3 +317,14 @@ def test_answers_of_another_hand_must_have_their_columns(name: str, found: sc.Ev
     seal_more(tmp_path, [tmp_path / "measurements.parquet"])
     with pytest.raises(sc.DataError, match=rf"measurements\.parquet: wanted .* {name} as well"):
         sc.Evaluation.load(tmp_path)
+
+
+def test_a_right_choice_of_another_hand_that_is_no_place_is_refused(found: sc.Evaluation, tmp_path: Path) -> None:
+    found.save(tmp_path)
+    answers = found.measurements
+    names = [name for name in answers.column_names if name != "target"]
+    odd = answers.select(names).append_column("target", pa.array([0.5] * answers.num_rows))
+    write_table(tmp_path / "measurements.parquet", odd)
+    seal_more(tmp_path, [tmp_path / "measurements.parquet"])
+    with pytest.raises(sc.DataError, match=r"'target' must hold whole numbers, got 0\.5 in row 0"):
+        sc.Evaluation.load(tmp_path)

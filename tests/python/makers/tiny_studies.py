@@ -1,5 +1,6 @@
 """A study of a tiny model, the content of its folder, and a printer that kills its process."""
 
+import io
 import os
 import signal
 from collections.abc import Iterator
@@ -28,6 +29,11 @@ def tiny_study(folder: Path) -> sc.StudyOptions:
         lora_rank=2,
         sweep=sweep,
     )
+
+
+def run_quietly(options: sc.StudyOptions, folder: Path, printer: ProgressPrinter | None = None) -> sc.StudyResult:
+    """Run a study that prints nothing."""
+    return sc.study(options, folder, printer=printer or ProgressPrinter(quiet=True), out=io.StringIO())
 
 
 class KillingPrinter(ProgressPrinter):

@@ -1,6 +1,5 @@
 """A study: stages done once and shared, P1 a kill changes nothing in the end, faults of the file in one sentence."""
 
-import io
 import shutil
 import signal
 from dataclasses import replace
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from makers.killable import exit_of_fresh_process
-from makers.tiny_studies import KillingPrinter, content, kinds, stages, tiny_study
+from makers.tiny_studies import KillingPrinter, content, kinds, run_quietly, stages, tiny_study
 
 import sycophancy_core as sc
 from sycophancy_core.cli import main
@@ -17,7 +16,6 @@ from sycophancy_core.results.knowledge_filter import FilterOptions, FilterResult
 from sycophancy_core.runs import run_folder
 from sycophancy_core.runs.files import write_table
 from sycophancy_core.runs.json_files import read_json
-from sycophancy_core.runs.progress import ProgressPrinter
 from sycophancy_core.studies.costs import Throughput
 from sycophancy_core.studies.stages import load
 
@@ -27,14 +25,10 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> sc.StudyOptions:
     return tiny_study(tmp_path_factory.mktemp("model") / "tiny")
 
 
-def run(options: sc.StudyOptions, folder: Path, printer: ProgressPrinter | None = None) -> sc.StudyResult:
-    return sc.study(options, folder, printer=printer or ProgressPrinter(quiet=True), out=io.StringIO())
-
-
 @pytest.fixture(scope="module")
 def whole(options: sc.StudyOptions, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study") / "whole"
-    run(options, folder)
+    run_quietly(options, folder)
     return folder
 
 
@@ -100,7 +94,7 @@ def test_a_result_of_an_older_study_is_read_with_a_sentence(whole: Path, tmp_pat
 
 
 def run_and_kill(options: sc.StudyOptions, folder: Path, stage: str) -> None:
-    run(options, folder, KillingPrinter(stage))
+    run_quietly(options, folder, KillingPrinter(stage))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +109,7 @@ def test_p1_a_kill_at_any_stage_changes_nothing_in_the_end(
     stage: str, options: sc.StudyOptions, whole: Path, tmp_path: Path
 ) -> None:
     assert exit_of_fresh_process(run_and_kill, options, tmp_path / "study", stage) == -signal.SIGKILL
-    run(options, tmp_path / "study")
+    run_quietly(options, tmp_path / "study")
     assert content(tmp_path / "study") == content(whole)
 
 
@@ -131,23 +125,23 @@ def test_p1_a_stop_between_the_training_and_the_manifest_loses_no_step(
 
     monkeypatch.setattr(run_folder, "digest_file", stop)
     with pytest.raises(KeyboardInterrupt):
-        run(replace(options, sweep=sc.Sweep(filter=("none",), steps=(2,))), tmp_path)
+        run_quietly(replace(options, sweep=sc.Sweep(filter=("none",), steps=(2,))), tmp_path)
     (tuned,) = tmp_path.glob("tuned-*")
     assert (tuned / "finetune.checkpoint.safetensors").is_file()
 
 
 def test_a_changed_option_makes_anew_only_what_depends_on_it(options: sc.StudyOptions, tmp_path: Path) -> None:
-    run(options, tmp_path)
+    run_quietly(options, tmp_path)
     done = stages(tmp_path)
-    run(options, tmp_path)
+    run_quietly(options, tmp_path)
     assert stages(tmp_path) == done
-    run(replace(options, learning_rate=1e-4, sweep=sc.Sweep(filter=("none",), steps=(2,))), tmp_path)
+    run_quietly(replace(options, learning_rate=1e-4, sweep=sc.Sweep(filter=("none",), steps=(2,))), tmp_path)
     made = [name for name in stages(tmp_path) if name not in done]
     assert kinds(made) == ["after", "compared", "report", "tuned"]
 
 
 def test_a_full_fine_tuning_can_be_swept_too(options: sc.StudyOptions, tmp_path: Path) -> None:
-    found = run(replace(options, lora_rank=None, sweep=sc.Sweep(filter=("none",), steps=(1,))), tmp_path)
+    found = run_quietly(replace(options, lora_rank=None, sweep=sc.Sweep(filter=("none",), steps=(1,))), tmp_path)
     assert found.table["variant"].unique().to_pylist() == ["the only variant"]
 
 
@@ -268,7 +262,7 @@ def test_a_fault_of_the_file_is_one_sentence(
 def test_a_family_that_is_not_there_is_named(options: sc.StudyOptions, tmp_path: Path) -> None:
     wrong = replace(options, families=("weather",))
     with pytest.raises(sc.DataError, match=r"families must be addition or of sample_.*, got 'weather'"):
-        run(wrong, tmp_path)
+        run_quietly(wrong, tmp_path)
 
 
 def test_side_effects_are_tasks_of_their_own(options: sc.StudyOptions, tmp_path: Path) -> None:
@@ -278,14 +272,14 @@ def test_side_effects_are_tasks_of_their_own(options: sc.StudyOptions, tmp_path:
     (files / "sums_test.csv").write_text("\n".join(rows) + "\n")
     path = yaml_file(tmp_path, options, "tasks: [mmlu]\ntask_folder: files\nlimit: 4\n")
     wanted = replace(sc.read_study(path), sweep=sc.Sweep(filter=("none",), steps=(1,)))
-    found = run(wanted, tmp_path / "study").table
+    found = run_quietly(wanted, tmp_path / "study").table
     assert find_estimate(found, "mmlu", "accuracy")["n"] == 4
 
 
 @pytest.mark.filterwarnings("ignore:filter_known. the model agrees:UserWarning")
 def test_max_error_bounds_what_the_margin_filter_keeps(options: sc.StudyOptions, tmp_path: Path) -> None:
     bounded = replace(options, max_error=0.9, threshold=1e-3, sweep=sc.Sweep(filter=("margin", "wei2023"), steps=(2,)))
-    run(bounded, tmp_path)
+    run_quietly(bounded, tmp_path)
     (published,) = tmp_path.glob("filter-wei2023-*")
     assert FilterResult.load(published).options == FilterOptions(rule="wei2023")  # which knows no threshold
     (stage,) = tmp_path.glob("filter-margin-*")
@@ -296,5 +290,5 @@ def test_max_error_bounds_what_the_margin_filter_keeps(options: sc.StudyOptions,
     assert again.table.equals(found.table)
     done = stages(tmp_path)
     with pytest.raises(sc.DataError, match="did the filter keep nothing"):
-        run(replace(bounded, max_error=0.001), tmp_path)  # so few claims cannot show that
+        run_quietly(replace(bounded, max_error=0.001), tmp_path)  # so few claims cannot show that
     assert kinds(stages(tmp_path)) == sorted([*kinds(done), "filter-margin-balanced"])

@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 from makers.killable import exit_of_fresh_process
 from makers.tiny_llama import THINKING_TEMPLATE, thinking_model, tiny_llama, tiny_tokenizer
-from makers.tiny_studies import KillingPrinter, content, tiny_study
+from makers.tiny_studies import KillingPrinter, content, run_quietly, tiny_study
 
 import sycophancy_core as sc
 from sycophancy_core.cli import main
 from sycophancy_core.cures.study import read_cure_study, study_cures
 from sycophancy_core.prompts.fact_families import candidate_facts
 from sycophancy_core.runs.json_files import read_json
-from sycophancy_core.runs.progress import ProgressPrinter
 
 TASKS = ("addition_factorial",)
 CUT = "ended by themselves, the others were cut"
@@ -87,14 +86,10 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> sc.StudyOptions:
     return replace(made, claims=1, think=3, sweep=sc.Sweep(filter=("none",), steps=(1,)))
 
 
-def run(options: sc.StudyOptions, folder: Path, printer: ProgressPrinter | None = None) -> sc.StudyResult:
-    return sc.study(options, folder, printer=printer or ProgressPrinter(quiet=True), out=io.StringIO())
-
-
 @pytest.fixture(scope="module")
 def whole(options: sc.StudyOptions, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study") / "whole"
-    run(options, folder)
+    run_quietly(options, folder)
     return folder
 
 
@@ -116,7 +111,7 @@ def test_a_study_thinks_before_and_after(options: sc.StudyOptions, whole: Path) 
 
 
 def run_and_kill(options: sc.StudyOptions, folder: Path, stage: str) -> None:
-    run(options, folder, KillingPrinter(stage))
+    run_quietly(options, folder, KillingPrinter(stage))
 
 
 @pytest.mark.parametrize("stage", ["before", pytest.param("after", marks=pytest.mark.slow)])
@@ -125,7 +120,7 @@ def test_p1_a_study_that_is_killed_while_it_thinks_ends_with_the_same_bytes(
 ) -> None:
     assert exit_of_fresh_process(run_and_kill, options, tmp_path / "study", stage) == -signal.SIGKILL
     assert list((tmp_path / "study").rglob("think-0.journal"))
-    run(options, tmp_path / "study")
+    run_quietly(options, tmp_path / "study")
     assert content(tmp_path / "study") == content(whole)
 
 

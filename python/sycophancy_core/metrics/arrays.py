@@ -41,8 +41,6 @@ def check_known(known: Collection[str] | None, measurements: pa.Table) -> None:
 
 def codes(column: pa.ChunkedArray, *, name: str = "an id column") -> tuple[NDArray[np.int64], list[Any]]:
     """Integer codes of a column in order of first appearance, and the values behind them; nulls are refused."""
-    if pa.types.is_dictionary(column.type):  # it may have values that no row has
-        column = column.cast(column.type.value_type)
     try:
         encoded = column.combine_chunks().dictionary_encode()
     except pa.ArrowException as error:

@@ -65,7 +65,7 @@ class Run:
         make: Callable[[], T],
         save: Callable[[T], list[Path]],
         load: Callable[[], T],
-        scratch: Path | Sequence[Path] = (),
+        scratch: Sequence[Path] = (),
     ) -> T:
         """Do a stage, or load what an earlier process made from the same inputs.
 
@@ -270,8 +270,8 @@ def _canonical(value: Any) -> Any:
     return value
 
 
-def _remove(scratch: Path | Sequence[Path]) -> None:
-    for path in [scratch] if isinstance(scratch, Path) else scratch:
+def _remove(scratch: Sequence[Path]) -> None:
+    for path in scratch:
         path.unlink(missing_ok=True)
 
 

@@ -220,7 +220,7 @@ int guarded(ArrowArrayStream* stream, Step step) {
     step(*memory);
     return 0;
   } catch (const std::bad_alloc&) {
-    memory->error = "memory does not hold the rows; ask for less";
+    memory->error = "out of memory";  // short enough to need none
     return ENOMEM;
   } catch (const std::exception& error) {
     memory->error = error.what();
